@@ -1,0 +1,37 @@
+# `make` replicates every study at the default scale; `make test` runs the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+SCALE ?= laptop
+
+.PHONY: all test lint format lock
+
+all: .venv/installed
+	$(BIN)/snakemake --cores all --config scale=$(SCALE)
+
+.venv/installed: envs/requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "make: $(PYTHON) is not Python 3.11 to 3.13; name one with \`make PYTHON=...\`" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: .venv/installed lint
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+	$(BIN)/lint-imports
+
+format: .venv/installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+# Needs uv. The file holds no address, so that it installs from any index.
+lock:
+	uv pip compile pyproject.toml --extra test --universal --fork-strategy fewest --generate-hashes \
+		--no-header --quiet --output-file envs/requirements.txt

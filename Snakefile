@@ -1,0 +1,38 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/solve.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/predict.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/claims.smk"
+include: "workflow/rules/notebooks.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        experiment_files(),
+        figure_files(),
+        notebook_files(),
+        "results/claims.csv",
+
+
+for study in ATLAS.studies:
+
+    rule:
+        name:
+            study
+        input:
+            experiment_files(study),
+            figure_files(study),
+            notebook_files(study),
+
+
+report: "workflow/report/workflow.rst"

@@ -1,0 +1,141 @@
+import pytest
+import yaml
+
+from collapse import config, grid
+from collapse.errors import InputError
+
+SCALES = ("smoke", "laptop", "reference", "paper")
+
+
+def load(user=None, scale="smoke"):
+    return config.load("config", {"scale": scale} | (user or {}), "my.yaml")
+
+
+def refusal(user):
+    with pytest.raises(InputError) as caught:
+        load(user)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def study(**experiments):
+    return {"deep_linear": experiments}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_scale_expands_to_runs(scale):
+    atlas = load(scale=scale)
+    for name in atlas.studies["deep_linear"]:
+        ids = [run.id for run in atlas.runs("deep_linear", name)]
+        assert ids and len(set(ids)) == len(ids)
+        assert not any("," in each or "/" in each for each in ids)
+
+
+def test_run_id_and_columns():
+    atlas = load(scale="paper")
+    run = list(atlas.runs("deep_linear", "direct_optimisation"))[-1]
+    assert run.id == "depth=9+bias=true+seed=9"
+    assert run.keys == {"depth": 9, "bias": True, "seed": 9}
+    assert run.config.problem.depth == 9
+
+
+def test_a_smaller_set_keeps_samples_times_feature_decay():
+    paper = load(scale="paper").studies["deep_linear"]["network_mlp"]
+    for scale, samples in {"laptop": 2000, "reference": 50_000}.items():
+        here = load(scale=scale).studies["deep_linear"]["network_mlp"]
+        assert 10 * here.data.samples_per_class == samples
+        assert samples * here.feature_decay == pytest.approx(50_000 * paper.feature_decay)
+
+
+def test_overrides_merge_mappings_and_replace_lists_and_grids():
+    atlas = load(
+        study(
+            direct_optimisation={
+                "problem": {"class_sizes": [3, 4]},
+                "grid": {"problem.depth": [2]},
+            }
+        )
+    )
+    experiment = atlas.studies["deep_linear"]["direct_optimisation"]
+    assert experiment.problem.class_sizes == [3, 4]
+    assert experiment.problem.widths == 8
+    assert experiment.grid == {"problem.depth": [2]}
+
+
+def test_a_section_of_another_kind_replaces_the_old_one():
+    atlas = load(study(network_mlp={"model": {"kind": "cnn", "channels": [4]}}))
+    assert atlas.studies["deep_linear"]["network_mlp"].model.channels == [4]
+
+
+def test_new_experiments_may_be_added():
+    block = yaml.safe_load(
+        """
+        problem: {kind: deep_linear, class_sizes: [4, 4], widths: 3}
+        optimiser: {kind: sgd, learning_rate: 1e-1, steps: 5}
+        weight_decay: 1e-3
+        feature_decay: 0.001
+        grid: {weight_decay: [1e-3, 0.5], problem.depth: [1, 2]}
+        seeds: 2
+        """
+    )
+    atlas = load(study(mine=block))
+    assert len(list(atlas.runs("deep_linear", "mine"))) == 8
+    groups = atlas.groups("deep_linear", "mine")
+    assert list(groups) == ["depth=1", "depth=2"]
+    assert groups["depth=2"]["grid"] == {"weight_decay": [0.001, 0.5]}
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        (study(network_mlp={"traning": {}}), ["network_mlp.traning", "did you mean 'training'"]),
+        (study(network_mlp={"training": {"epoch": 3}}), ["training.epoch", "'epochs'"]),
+        (study(network_mlp={"weight_decay": -1}), ["network_mlp.weight_decay", "-1"]),
+        (study(network_mlp={"weight_decay": "x"}), ["network_mlp.weight_decay", "'x'"]),
+        (study(network_mlp={"weight_decay": float("nan")}), ["network_mlp.weight_decay"]),
+        (study(network_mlp={"feature_decay": True}), ["network_mlp.feature_decay", "boolean"]),
+        (study(network_mlp={"grid": {"head.depth": []}}), ["grid.head.depth", "at least one"]),
+        (study(network_mlp={"grid": {"head.dept": [1]}}), ["grid.head.dept", "unknown key"]),
+        (study(network_mlp={"grid": {"head.depth": [1, 1]}}), ["grid.head.depth", "twice"]),
+        (study(network_mlp={"grid": {"problem.depth": [1]}}), ["grid.problem.depth"]),
+        (study(network_mlp={"seeds": 0}), ["network_mlp.seeds", "0"]),
+        (study(network_mpl={"seeds": 1}), ["network_mpl", "did you mean 'network_mlp'"]),
+        (study(network_mlp=3), ["network_mlp", "mapping"]),
+        (study(network_mlp={"data": {"name": "cifar11"}}), ["data.name", "cifar10"]),
+        (study(network_mlp={"model": {"kind": "vgg"}}), ["model", "vgg", "mlp"]),
+        (study(direct_optimisation={"grid": {"problem.depth": [1, -3]}}), ["depth", "-3"]),
+        (study(direct_optimisation={"optimiser": {"stepz": 4}}), ["optimiser.stepz", "'steps'"]),
+        (study(direct_optimisation={"weight_decay": [1, 2]}), ["2 entries", "depth"]),
+        (study(direct_optimisation={"problem": {"class_sizes": [5]}}), ["class_sizes"]),
+        (
+            study(direct_optimisation={"grid": {"problem.bias": [True], "head.bias": [True]}}),
+            ["grid"],
+        ),
+        ({"deep_liner": {}}, ["deep_liner", "did you mean 'deep_linear'"]),
+        ({"scale": "huge"}, ["huge", "laptop"]),
+        ({"datasets": {"mnist": {"sources": ["ftp"]}}}, ["datasets.mnist.sources", "ftp"]),
+    ],
+)
+def test_bad_config_is_one_line_that_names_the_key(user, words):
+    message = refusal(user)
+    assert all(word in message for word in words), message
+
+
+def test_errors_name_the_file_that_sets_the_key():
+    assert refusal(study(network_mlp={"seeds": 0})).startswith("my.yaml: ")
+
+
+def test_file_that_is_no_yaml(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("a: [1\nb: 2")
+    with pytest.raises(InputError, match=r"broken.yaml: not valid YAML"):
+        config.read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(True, "true"), (5e-4, "0.0005"), (1e-12, "1e-12"), ([1, 2.5], "1-2.5"), ("mse", "mse")],
+)
+def test_values_are_spelt_for_ids(value, text):
+    assert grid.format_value(value) == text

@@ -1,0 +1,547 @@
+import gzip
+import hashlib
+import io
+import struct
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from collapse.artifacts import read_tensors, write_tensors
+from collapse.cli import main
+from collapse.data import sources
+from collapse.data.dataset import load, subset
+from collapse.data.fetch import channel_statistics, fetch
+from collapse.data.registry import DATA_SETS, DebianPackage
+from collapse.errors import InputError
+
+TRAIN_IMAGES = "train-images-idx3-ubyte"
+TRAIN_LABELS = "train-labels-idx1-ubyte"
+
+
+def idx(array):
+    header = struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape)
+    return header + array.tobytes()
+
+
+def idx_files():
+    rng = np.random.default_rng(0)
+    files = {}
+    for prefix, count in (("train", 20), ("t10k", 10)):
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        files[f"{prefix}-images-idx3-ubyte"] = idx(images)
+        files[f"{prefix}-labels-idx1-ubyte"] = idx(np.arange(count, dtype=np.uint8) % 10)
+    return files
+
+
+def cifar_files():
+    rng = np.random.default_rng(1)
+    names = [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]
+    records = {name: rng.integers(0, 256, (4, 3073), dtype=np.uint8) for name in names}
+    for array in records.values():
+        array[:, 0] %= 10
+    return {name: array.tobytes() for name, array in records.items()}
+
+
+def tar_gz(files):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+def register(monkeypatch, name, files, **changes):
+    checksums = {key: hashlib.sha256(content).hexdigest() for key, content in files.items()}
+    entry = replace(DATA_SETS[name], checksums=checksums, **changes)
+    monkeypatch.setitem(DATA_SETS, name, entry)
+    return entry
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    """Temporary folders go where a test can see that they are gone."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield
+    assert list(folder.glob("collapse-data-*")) == []
+
+
+@pytest.fixture(params=["mnist", "fashion_mnist"])
+def small(request, monkeypatch):
+    """A data set of 20 + 10 images in the official format, not installed as a package."""
+    files = idx_files()
+    absent = DebianPackage("dataset-fashion-mnist", "/nonexistent")
+    debian = absent if request.param == "fashion_mnist" else None
+    register(monkeypatch, request.param, files, train_count=20, test_count=10, debian=debian)
+    return request.param, files
+
+
+@pytest.fixture
+def fashion(monkeypatch):
+    files = idx_files()
+    debian = DebianPackage("dataset-fashion-mnist", "/nonexistent")
+    register(monkeypatch, "fashion_mnist", files, train_count=20, test_count=10, debian=debian)
+    return files
+
+
+@pytest.fixture
+def cifar(monkeypatch):
+    files = cifar_files()
+    archive = tar_gz(files)
+    published = replace(DATA_SETS["cifar10"].archive, md5=md5(archive))
+    register(monkeypatch, "cifar10", files, train_count=20, test_count=4, archive=published)
+    return files, archive
+
+
+class BrokenOff(io.BytesIO):
+    def read(self, size=-1):
+        if self.tell():
+            raise ConnectionResetError("connection reset by peer")
+        return super().read(100)
+
+
+@pytest.fixture
+def broken():
+    """Addresses whose transfer breaks off."""
+    return set()
+
+
+@pytest.fixture
+def served(monkeypatch, broken):
+    """A network that knows only the addresses in the returned mapping."""
+    pages = {}
+
+    def urlopen(request, *args, **kwargs):
+        url = request.full_url
+        if url not in pages:
+            raise urllib.error.URLError(f"no route to {request.host}")
+        response = (BrokenOff if url in broken else io.BytesIO)(pages[url])
+        response.url, response.length = url, len(pages[url])
+        return response
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    return pages
+
+
+def write(folder, files, zipped=True):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        path = folder / (f"{name}.gz" if zipped else name)
+        path.write_bytes(gzip.compress(content) if zipped else content)
+
+
+def from_directory(name, folder):
+    return fetch(name, ["directory"], str(folder), progress=lambda line: None)
+
+
+def check_idx(arrays, files):
+    assert arrays["train_images"].shape == (20, 1, 28, 28)
+    assert arrays["train_images"].tobytes() == files[TRAIN_IMAGES][16:]
+    assert arrays["test_images"].tobytes() == files["t10k-images-idx3-ubyte"][16:]
+    assert arrays["train_labels"].dtype == np.int64
+    assert arrays["train_labels"].tolist() == list(range(10)) * 2
+
+
+@pytest.mark.parametrize("layout", ["", "raw", "torchvision"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_idx_directory(small, tmp_path, layout, zipped):
+    name, files = small
+    official = DATA_SETS[name].torchvision
+    write(tmp_path / {"torchvision": f"{official}/raw"}.get(layout, layout), files, zipped)
+    tensors = from_directory(name, tmp_path)
+    check_idx(tensors.arrays, files)
+    assert tensors.attributes["source"] == "directory"
+    assert tensors.attributes["sha256"][TRAIN_IMAGES] == (
+        hashlib.sha256(files[TRAIN_IMAGES]).hexdigest()
+    )
+
+
+def flip(content):
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "reason"),
+    [
+        (TRAIN_IMAGES, flip, r"train-images-idx3-ubyte: sha256 is [0-9a-f]{64}, expected [0-9a-f]"),
+        (TRAIN_IMAGES, lambda c: c[:-5], "truncated, 15691 bytes instead of 15696"),
+        (TRAIN_IMAGES, lambda c: c + b"!", "too long, 15697 bytes instead of 15696"),
+        (TRAIN_IMAGES, lambda c: c[:7], "truncated, 7 bytes are no idx header"),
+        (TRAIN_IMAGES, lambda c: b"\0\0\x0d\x03" + c[4:], "0x00000d03, not 0x00000803"),
+        (TRAIN_LABELS, lambda c: idx(np.zeros(19, np.uint8)), "holds 19 values, not 20"),
+        (TRAIN_LABELS, lambda c: c[:-1] + b"\x0a", "train labels reach 10, allowed are 0 to 9"),
+    ],
+)
+def test_idx_damage(fashion, tmp_path, name, damage, reason):
+    write(tmp_path, fashion | {name: damage(fashion[name])})
+    with pytest.raises(InputError, match=reason):
+        from_directory("fashion_mnist", tmp_path)
+
+
+def test_truncated_gzip(fashion, tmp_path):
+    write(tmp_path, fashion)
+    path = tmp_path / f"{TRAIN_IMAGES}.gz"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=f"{path}: truncated or damaged gzip file"):
+        from_directory("fashion_mnist", tmp_path)
+
+
+def test_directory_absent(fashion, tmp_path):
+    with pytest.raises(InputError, match="directory: no directory is configured"):
+        fetch("fashion_mnist", ["directory"])
+    with pytest.raises(InputError, match="nowhere is not a directory"):
+        from_directory("fashion_mnist", tmp_path / "nowhere")
+    del fashion[TRAIN_LABELS]
+    write(tmp_path, fashion)
+    with pytest.raises(InputError, match=f"no {TRAIN_LABELS} or {TRAIN_LABELS}.gz in "):
+        from_directory("fashion_mnist", tmp_path)
+
+
+def serve_official(monkeypatch, served, name, files):
+    """Serve fabricated files at torchvision's addresses, under their own md5."""
+    import torchvision
+
+    official = getattr(torchvision.datasets, DATA_SETS[name].torchvision)
+    zipped = {f"{key}.gz": gzip.compress(content) for key, content in files.items()}
+    resources = [(key, md5(content)) for key, content in zipped.items()]
+    monkeypatch.setattr(official, "resources", resources)
+    for mirror in official.mirrors:
+        served |= {mirror + key: content for key, content in zipped.items()}
+    return official
+
+
+def test_download(small, monkeypatch, served):
+    name, files = small
+    serve_official(monkeypatch, served, name, files)
+    tensors = fetch(name, ["download"], progress=lambda line: None)
+    check_idx(tensors.arrays, files)
+
+
+def test_corrupt_mirror_then_good(monkeypatch, served):
+    files = idx_files()
+    register(monkeypatch, "mnist", files, train_count=20, test_count=10)
+    official = serve_official(monkeypatch, served, "mnist", files)
+    first = f"{official.mirrors[0]}{TRAIN_IMAGES}.gz"
+    served[first] = flip(served[first])
+    check_idx(fetch("mnist", ["download"]).arrays, files)
+
+
+def test_broken_mirror_then_good(monkeypatch, served, broken):
+    files = idx_files()
+    register(monkeypatch, "mnist", files, train_count=20, test_count=10)
+    official = serve_official(monkeypatch, served, "mnist", files)
+    broken.add(f"{official.mirrors[0]}{TRAIN_IMAGES}.gz")
+    check_idx(fetch("mnist", ["download"]).arrays, files)
+
+
+def test_corrupt_download(fashion, monkeypatch, served):
+    serve_official(monkeypatch, served, "fashion_mnist", fashion)
+    (url,) = [url for url in served if url.endswith(f"{TRAIN_IMAGES}.gz")]
+    good, bad = served[url], flip(served[url])
+    served[url] = bad
+    reason = f"download: {url}: md5 is {md5(bad)}, expected {md5(good)}"
+    with pytest.raises(InputError, match=reason):
+        fetch("fashion_mnist", ["download"])
+
+
+def test_sources_are_tried_in_order(fashion, tmp_path, monkeypatch, served):
+    serve_official(monkeypatch, served, "fashion_mnist", fashion)
+    write(tmp_path, fashion | {TRAIN_IMAGES: flip(fashion[TRAIN_IMAGES])})
+    lines = []
+    tensors = fetch("fashion_mnist", ["directory", "download"], str(tmp_path), lines.append)
+    check_idx(tensors.arrays, fashion)
+    assert tensors.attributes["source"] == "download"
+    assert [line.split(": ")[1] for line in lines] == ["directory", "download"]
+    assert "sha256 is" in lines[0] and "sha256 as expected" in lines[1]
+
+    write(tmp_path, fashion)
+    tensors = fetch("fashion_mnist", ["directory", "download"], str(tmp_path), lines.append)
+    assert tensors.attributes["source"] == "directory"
+
+
+def test_no_source_answers(fashion, monkeypatch, served, tmp_path, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    out = tmp_path / "results" / "fashion_mnist.safetensors"
+    spec = '{"name": "fashion_mnist", "sources": ["directory", "debian", "download"]}'
+    assert main(["data", "--spec", spec, "--out", str(out)]) == 2
+    captured = capsys.readouterr()
+    (error,) = [line for line in captured.err.splitlines() if line.startswith("collapse: error: ")]
+    for part in (
+        "directory: no directory is configured",
+        "debian: dataset-fashion-mnist is not installed and there is no apt-get here",
+        "download: http://fashion-mnist.s3",
+        "no route to fashion-mnist.s3",
+        "install the Debian package dataset-fashion-mnist",
+        "point datasets.fashion_mnist.directory at a folder with train-images-idx3-ubyte",
+    ):
+        assert part in error
+    assert len(captured.out.splitlines()) == 3
+    assert not out.parent.exists()
+
+
+def executable(path, text):
+    path.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{text}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def apt(fashion, tmp_path, monkeypatch):
+    """Tools that know the package only after `update` into private lists."""
+    tools, files = tmp_path / "tools", tmp_path / "files"
+    tools.mkdir()
+    write(files, fashion)
+    executable(
+        tools / "apt-get",
+        f"""echo "$*" >> {tmp_path}/calls
+        lists=$(echo "$*" | sed -n 's/.*Dir::State::Lists=\\([^ ]*\\).*/\\1/p')
+        case "$*" in
+        *update) test -d "$lists/partial" && echo package > "$lists/Packages" ;;
+        *) test -n "$lists" && test -f "$lists/Packages" && : > package_1_all.deb && exit 0
+           echo "E: Unable to locate package dataset-fashion-mnist" >&2; exit 100 ;;
+        esac""",
+    )
+    executable(
+        tools / "dpkg",
+        f'test -f "$2" && mkdir -p "$3/share/fashion" && cp {files}/* "$3/share/fashion"',
+    )
+    entry = DATA_SETS["fashion_mnist"]
+    package = DebianPackage("dataset-fashion-mnist", "/share/fashion")
+    monkeypatch.setitem(DATA_SETS, "fashion_mnist", replace(entry, debian=package))
+    monkeypatch.setenv("PATH", str(tools))
+    return tools
+
+
+def test_debian_with_empty_lists(apt, fashion, tmp_path):
+    tensors = fetch("fashion_mnist", ["debian"])
+    check_idx(tensors.arrays, fashion)
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert [call.split()[-1] for call in calls] == [
+        "dataset-fashion-mnist",
+        "update",
+        "dataset-fashion-mnist",
+    ]
+
+
+def test_debian_unreachable(apt):
+    executable(apt / "apt-get", 'echo "E: no network" >&2; exit 100')
+    reason = "debian: apt-get download: E: no network; apt-get update: E: no network"
+    with pytest.raises(InputError, match=reason):
+        fetch("fashion_mnist", ["debian"])
+
+
+def test_debian_hangs(apt, monkeypatch):
+    executable(apt / "apt-get", "exec sleep 60")
+    monkeypatch.setattr(sources, "DOWNLOAD_SECONDS", 0.1)
+    monkeypatch.setattr(sources, "UPDATE_SECONDS", 0.1)
+    with pytest.raises(InputError, match=r"apt-get update: still running after 0.1 s"):
+        fetch("fashion_mnist", ["debian"])
+
+
+def test_debian_installed(fashion, tmp_path, monkeypatch):
+    write(tmp_path / "share", fashion)
+    package = DebianPackage("dataset-fashion-mnist", str(tmp_path / "share"))
+    entry = replace(DATA_SETS["fashion_mnist"], debian=package)
+    monkeypatch.setitem(DATA_SETS, "fashion_mnist", entry)
+    monkeypatch.setenv("PATH", "")
+    check_idx(fetch("fashion_mnist", ["debian"]).arrays, fashion)
+
+
+def check_cifar(tensors, files):
+    arrays = tensors.arrays
+    assert arrays["train_images"].shape == (20, 3, 32, 32)
+    assert arrays["test_images"].shape == (4, 3, 32, 32)
+    second = np.frombuffer(files["data_batch_2.bin"], np.uint8).reshape(4, 3073)
+    assert (arrays["train_labels"][4:8] == second[:, 0]).all()
+    red, green, blue = second[1, 1:].reshape(3, 32, 32)
+    assert (arrays["train_images"][5] == np.stack([red, green, blue])).all()
+
+
+@pytest.mark.parametrize("folder", ["", "cifar-10-batches-bin"])
+def test_cifar_files(cifar, tmp_path, folder):
+    files, _ = cifar
+    write(tmp_path / folder, files, zipped=False)
+    check_cifar(from_directory("cifar10", tmp_path), files)
+
+
+def test_cifar_archive(cifar, tmp_path):
+    files, archive = cifar
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    path.write_bytes(archive)
+    check_cifar(from_directory("cifar10", tmp_path), files)
+
+    path.write_bytes(archive[: len(archive) // 2])
+    with pytest.raises(InputError, match="truncated or damaged tar.gz"):
+        from_directory("cifar10", tmp_path)
+
+    path.write_bytes(tar_gz({k: v for k, v in files.items() if k != "data_batch_3.bin"}))
+    with pytest.raises(InputError, match="cifar-10-binary.tar.gz: holds no data_batch_3.bin"):
+        from_directory("cifar10", tmp_path)
+
+    path.write_bytes(tar_gz(files | {"data_batch_3.bin": flip(files["data_batch_3.bin"])}))
+    with pytest.raises(InputError, match="data_batch_3.bin: sha256 is"):
+        from_directory("cifar10", tmp_path)
+
+    path.write_bytes(tar_gz(files | {"data_batch_3.bin": files["data_batch_3.bin"][:-1]}))
+    with pytest.raises(InputError, match="data_batch_3.bin: truncated, 12291 bytes instead"):
+        from_directory("cifar10", tmp_path)
+
+
+def test_cifar_download(cifar, served):
+    files, archive = cifar
+    served[DATA_SETS["cifar10"].archive.url] = archive
+    check_cifar(fetch("cifar10", ["download"]), files)
+    served[DATA_SETS["cifar10"].archive.url] = archive[:-1]
+    with pytest.raises(InputError, match="cifar-10-binary.tar.gz: md5 is"):
+        fetch("cifar10", ["download"])
+
+
+def test_cifar_pickles_are_never_read(tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    with pytest.raises(InputError, match="the pickled cifar-10-batches-py is never read"):
+        from_directory("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "tried", "message"),
+    [
+        ("kmnist", ["download"], "datasets: 'kmnist' found, allowed are fashion_mnist, mnist"),
+        ("mnist", ["ftp"], "datasets.mnist.sources: 'ftp' found, allowed are directory, package"),
+        ("mnist", [], "datasets.mnist.sources: none found"),
+        ("mnist", ["debian", "package"], "debian: no Debian package holds it | package: no Py"),
+        ("digits", ["download"], "download: there is no official download"),
+    ],
+)
+def test_bad_request(name, tried, message):
+    with pytest.raises(InputError) as error:
+        fetch(name, tried)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    out = tmp_path_factory.mktemp("data") / "digits.safetensors"
+    spec = '{"name": "digits", "sources": ["package"], "directory": null}'
+    assert main(["data", "--spec", spec, "--out", str(out)]) == 0
+    return out
+
+
+def test_digits(digits):
+    from sklearn.datasets import load_digits
+
+    official, data = load_digits(), load(digits)
+    assert data.images.shape == (1442, 1, 8, 8) and data.images.dtype == np.uint8
+    assert data.images.max() == data.maximum == 16
+    totals = np.bincount(official.target)
+    assert np.bincount(data.test_labels).tolist() == (totals // 5).tolist()
+    assert np.bincount(data.labels).tolist() == (totals - totals // 5).tolist()
+    fours = official.images[official.target == 4]
+    assert (data.test_images[data.test_labels == 4][:, 0] == fours[4::5]).all()
+    kept = np.delete(fours, np.s_[4::5], axis=0)
+    assert (data.images[data.labels == 4][:, 0] == kept).all()
+
+
+def test_written_file(digits, tmp_path):
+    attributes = read_tensors(digits)[1]
+    assert attributes["name"] == "digits" and attributes["source"] == "package"
+    assert attributes["sha256"] == dict(DATA_SETS["digits"].checksums)
+    inputs = load(digits).normalise(load(digits).images)
+    assert inputs.dtype.is_floating_point and inputs.shape == (1442, 1, 8, 8)
+    assert abs(float(inputs.mean())) < 1e-5
+    assert abs(float(inputs.std(correction=0)) - 1) < 1e-5
+
+    with pytest.raises(InputError, match="no such file"):
+        load(tmp_path / "absent.safetensors")
+    other = tmp_path / "other.safetensors"
+    write_tensors(other, {"features": np.zeros(3)}, {})
+    with pytest.raises(InputError, match="not a data set, it holds no train_images"):
+        load(other)
+
+
+def test_bad_spec(tmp_path, capsys):
+    for spec in ('{"name": "digits"}', '{"name": 3, "sources": []}'):
+        assert main(["data", "--spec", spec, "--out", str(tmp_path / "x.safetensors")]) == 2
+        assert "collapse: error: --spec: " in capsys.readouterr().err
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_channel_statistics():
+    images = np.random.default_rng(0).integers(0, 256, (50, 3, 5, 5), dtype=np.uint8)
+    mean, std = channel_statistics(images, 255)
+    np.testing.assert_allclose(mean, (images / 255).mean((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(std, (images / 255).std((0, 2, 3)), rtol=1e-12)
+
+
+def test_subset_takes_the_first_of_each_class():
+    labels = np.array([2, 0, 1, 1, 0, 2, 2, 0, 1])
+    assert subset(labels).tolist() == list(range(9))
+    assert subset(labels, 2).tolist() == [0, 1, 2, 3, 4, 5]
+    assert subset(labels, class_sizes=[3, 1, 2]).tolist() == [0, 1, 2, 4, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"samples_per_class": 4}, "samples_per_class: 4 images of class 'a' wanted, allowed are"),
+        (
+            {"class_sizes": [1, 4, 1]},
+            "class_sizes: 4 images of class 'b' wanted, allowed are 1 to 3",
+        ),
+        ({"class_sizes": [1, 0, 1]}, "class_sizes: 0 images of class 'b'"),
+        ({"class_sizes": [1, 1]}, "class_sizes: 2 sizes found, 3 are needed"),
+        ({"samples_per_class": 1, "class_sizes": [1, 1, 1]}, "only one is allowed"),
+    ],
+)
+def test_subset_errors(arguments, message):
+    labels = np.array([2, 0, 1, 1, 0, 2, 2, 0, 1])
+    with pytest.raises(InputError, match=message):
+        subset(labels, classes="abc", **arguments)
+
+
+@pytest.fixture(scope="module")
+def fashion_mnist():
+    """The real data set, through the sources that the workflow uses when nothing is set up."""
+    return fetch("fashion_mnist", ["directory", "debian", "download"])
+
+
+def test_real_fashion_mnist(fashion_mnist):
+    arrays = fashion_mnist.arrays
+    assert arrays["train_images"].shape == (60_000, 1, 28, 28)
+    assert arrays["test_images"].shape == (10_000, 1, 28, 28)
+    assert np.bincount(arrays["train_labels"]).tolist() == [6000] * 10
+    assert np.bincount(arrays["test_labels"]).tolist() == [1000] * 10
+    (mean,), (std,) = fashion_mnist.attributes["mean"], fashion_mnist.attributes["std"]
+    assert round(mean, 4) == 0.2860 and round(std, 4) == 0.3530
+
+
+def test_real_fashion_mnist_has_the_published_md5(fashion_mnist):
+    arrays = fashion_mnist.arrays
+    published = {
+        "train_images": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train_labels": "9018921c3c673c538a1fc5bad174d6f9",
+        "test_images": "8181f5470baa50b63fa0f6fddb340f0a",
+        "test_labels": "15d484375f8d13e6eb1aabb0c3f46965",
+    }
+    for name, expected in published.items():
+        array = arrays[name].astype(np.uint8)
+        assert md5(idx(array[:, 0] if array.ndim == 4 else array)) == expected
+
+
+def test_real_fashion_mnist_subset(fashion_mnist):
+    labels, classes = fashion_mnist.arrays["train_labels"], fashion_mnist.attributes["classes"]
+    chosen = subset(labels, class_sizes=[100, 200, 300, 400, 500] * 2, classes=classes)
+    assert np.bincount(labels[chosen]).tolist() == [100, 200, 300, 400, 500] * 2
+    with pytest.raises(InputError, match="6001 images of class 'T-shirt/top'"):
+        subset(labels, 6001, classes=classes)

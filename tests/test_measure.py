@@ -1,0 +1,147 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from collapse.cli import main
+from collapse.errors import InputError
+from collapse.metrics import measure, rows
+from collapse.stages.measure import FileRows, measure_file
+
+GENERATOR = torch.Generator().manual_seed(0)
+LABELS = torch.arange(4).repeat(16)
+FEATURES = torch.randn(4, 6, generator=GENERATOR)[LABELS] + 0.1 * torch.randn(
+    64, 6, generator=GENERATOR
+)
+WEIGHT = torch.randn(4, 6, generator=GENERATOR)
+BIAS = torch.randn(4, generator=GENERATOR)
+TARGETS = torch.randn(64, 4, generator=GENERATOR)
+
+
+@pytest.fixture
+def dump(tmp_path):
+    def write(**tensors):
+        path = tmp_path / "features.safetensors"
+        save_file(tensors, path)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_file_is_measured_as_its_tensors_are(dump, monkeypatch, dtype):
+    monkeypatch.setitem(rows.ELEMENTS_PER_BLOCK, "cpu", 60)
+    tensors = {
+        "features": FEATURES.to(dtype),
+        "labels": LABELS.to(torch.int16),
+        "weight": WEIGHT,
+        "bias": BIAS,
+    }
+    assert measure_file(dump(**tensors)) == measure(**tensors)
+    del tensors["labels"]
+    tensors["targets"] = TARGETS
+    assert measure_file(dump(**tensors)) == measure(**tensors)
+
+
+def test_large_files_are_read_in_blocks(dump, monkeypatch):
+    monkeypatch.setitem(rows.ELEMENTS_PER_BLOCK, "cpu", 60)
+    sizes = []
+    read = FileRows.__getitem__
+
+    def spy(self, window):
+        block = read(self, window)
+        sizes.append(len(block))
+        return block
+
+    monkeypatch.setattr(FileRows, "__getitem__", spy)
+    measure_file(dump(features=FEATURES, labels=LABELS))
+    assert max(sizes) == 10
+    assert sum(sizes) < 2 * 64 + 10  # two reads
+
+
+def test_prints_json(dump, capsys):
+    path = dump(features=FEATURES, labels=LABELS, weight=WEIGHT, step=torch.tensor([3]))
+    assert main(["measure", str(path)]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == measure(FEATURES, LABELS, weight=WEIGHT)
+    assert printed.out.startswith('{\n  "NC1": ')
+    assert printed.err == ""
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_undefined_is_null(dump, capsys):
+    main(
+        ["measure", str(dump(features=torch.zeros(6, 3), labels=torch.tensor([0, 0, 0, 1, 1, 1])))]
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert set(found.values()) == {None}
+
+
+def test_help_names_tensors_and_keys(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["measure", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    keys = measure(FEATURES, LABELS, weight=WEIGHT) | measure(
+        FEATURES, targets=TARGETS, weight=WEIGHT
+    )
+    for word in [*keys, "features", "labels", "targets", "weight", "bias"]:
+        assert word in text
+
+
+def test_missing_features_names_what_was_found(dump):
+    path = dump(activations=FEATURES, labels=LABELS)
+    with pytest.raises(InputError, match=r"no tensor 'features' \(found activations, labels\)"):
+        measure_file(path)
+
+
+def test_files_that_cannot_be_read(tmp_path, dump, capsys):
+    whole = dump(features=FEATURES, labels=LABELS).read_bytes()
+    contents = {
+        "truncated": whole[:-100],
+        "header": whole[:20],
+        "empty": b"",
+        "torch": b"PK\x03\x04" + bytes(200),
+        "pickle": b"\x80\x04\x95" + bytes(200),
+        "text": b"features,labels\n1,2\n",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    for name in [*contents, "missing", "."]:
+        path = tmp_path / name
+        assert main(["measure", str(path)]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.count("\n") == 1
+        assert printed.err.startswith(f"collapse: error: {path}: ")
+
+
+BAD = {
+    "neither": (dict(), "features: found with neither labels nor targets"),
+    "both": (dict(labels=LABELS, targets=TARGETS), "both labels and targets"),
+    "scalar features": (dict(features=torch.tensor(1.0), labels=LABELS), "features: shape scalar"),
+    "no rows": (dict(features=torch.zeros(0, 6), labels=LABELS), "features: shape 0 x 6 is empty"),
+    "integers": (dict(features=LABELS[:, None].clone(), labels=LABELS), "features: dtype int64"),
+    "float labels": (dict(labels=LABELS.float()), "labels: dtype float32"),
+    "single sample": (
+        dict(labels=LABELS + (torch.arange(64) == 63)),
+        "labels: class 4 has 1 sample",
+    ),
+    "width": (dict(labels=LABELS, weight=WEIGHT[:, :5].contiguous()), "weight: 5 columns"),
+    "NaN": (
+        dict(features=FEATURES / (torch.arange(64) != 50)[:, None], labels=LABELS),
+        "features: 6 of 6 values in row 50",
+    ),
+}
+
+
+@pytest.mark.parametrize(("tensors", "message"), BAD.values(), ids=BAD)
+def test_refused_tensors_name_the_file(dump, capsys, tensors, message):
+    path = dump(**{"features": FEATURES} | tensors)
+    assert main(["measure", str(path)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"collapse: error: {path}: ")
+    assert message in printed.err
+    assert printed.err.count("\n") == 1

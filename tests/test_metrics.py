@@ -1,0 +1,693 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collapse.errors import InputError
+from collapse.metrics import (
+    class_means,
+    class_statistics,
+    etf_gram,
+    general_orthogonal_gram,
+    gram,
+    gram_distance,
+    measure,
+    nc1,
+    orthogonal_gram,
+    regression_statistics,
+    rows,
+)
+
+CLASS_KEYS = ["NC1", "NC1_ratio", "CDNV", "NC2_ETF", "NC2_OF", "equinorm", "equiangularity"]
+HEAD_KEYS = ["NC3", "NC3_product", "NC4"]
+few = settings(derandomize=True, max_examples=25, deadline=None, database=None)
+
+
+def unit(matrix):
+    return matrix / np.linalg.norm(matrix)
+
+
+def class_reference(features, labels, weight=None, bias=None):
+    """The definitions, word by word: loops, d x d covariances and a pseudo-inverse."""
+    h = np.asarray(features, dtype=np.float64)
+    y = np.asarray(labels)
+    classes = len(weight) if weight is not None else y.max() + 1
+    means = np.stack([h[y == k].mean(0) for k in range(classes)])
+    centred = means - h.mean(0)
+    residuals = h - means[y]
+    within = residuals.T @ residuals / len(h)
+    between = sum(np.outer(c, c) for c in centred) / classes
+    variances = [np.mean(np.sum((h[y == k] - means[k]) ** 2, 1)) for k in range(classes)]
+    pairs = [(k, j) for k in range(classes) for j in range(k + 1, classes)]
+    lengths = np.linalg.norm(centred, axis=1)
+    cosines = [centred[k] @ centred[j] / lengths[k] / lengths[j] for k, j in pairs]
+    etf = (np.eye(classes) - 1 / classes) / math.sqrt(classes - 1)
+    frame = np.eye(classes) / math.sqrt(classes)
+    inverse = np.linalg.pinv(between, rcond=1e-9, hermitian=True)
+    result = {
+        "NC1": np.trace(within @ inverse) / classes,
+        "NC1_ratio": np.trace(within) / np.trace(between),
+        "CDNV": np.mean(
+            [
+                (variances[k] + variances[j]) / 2 / np.sum((means[k] - means[j]) ** 2)
+                for k, j in pairs
+            ]
+        ),
+        "NC2_ETF": np.linalg.norm(unit(centred @ centred.T) - etf),
+        "NC2_OF": np.linalg.norm(unit(means @ means.T) - frame),
+        "equinorm": np.std(lengths) / np.mean(lengths),
+        "equiangularity": np.std(cosines),
+    }
+    if weight is not None:
+        w = np.asarray(weight, dtype=np.float64)
+        logits = h @ w.T + (0 if bias is None else np.asarray(bias, dtype=np.float64))
+        nearest = [np.argmin(np.sum((x - means) ** 2, 1)) for x in h]
+        product = unit(w @ means.T) - frame if bias is None else unit(w @ centred.T) - etf
+        result |= {
+            "NC3": np.linalg.norm(unit(w) - unit(centred)) ** 2,
+            "NC3_product": np.linalg.norm(product),
+            "NC4": np.mean(np.argmax(logits, 1) != nearest),
+        }
+    return result
+
+
+def assert_same(found, expected, rel=1e-9, abs_=1e-12):
+    assert list(found) == list(expected)
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, rel=rel, abs=abs_), key
+
+
+def collapsed(counts, dim, noise, seed=0, dtype=torch.float32, offset=0.0):
+    """Random class means of length about sqrt(dim), and noise around them."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.repeat_interleave(torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=generator)]
+    means = torch.randn(len(counts), dim, generator=generator, dtype=torch.float64)
+    deviations = torch.randn(len(labels), dim, generator=generator, dtype=torch.float64)
+    return (means[labels] + noise * deviations + offset).to(dtype), labels
+
+
+def random_head(classes, dim, seed=1, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return (
+        torch.randn(classes, dim, generator=generator).to(dtype),
+        torch.randn(classes, generator=generator).to(dtype),
+    )
+
+
+class Stream:
+    """Features that can only be sliced."""
+
+    def __init__(self, tensor):
+        self._tensor, self.shape, self.dtype = tensor, tuple(tensor.shape), tensor.dtype
+        self.largest = 0
+
+    def __getitem__(self, window):
+        self.largest = max(self.largest, window.stop - window.start)
+        return self._tensor[window]
+
+
+@few
+@given(
+    counts=st.lists(st.integers(2, 9), min_size=2, max_size=6),
+    dim=st.integers(2, 12),
+    noise=st.sampled_from([1.0, 0.3, 1e-3]),
+    seed=st.integers(0, 10**6),
+    bias=st.booleans(),
+)
+def test_agrees_with_the_definitions(counts, dim, noise, seed, bias):
+    features, labels = collapsed(counts, dim, noise, seed, torch.float64)
+    weight, offsets = random_head(len(counts), dim, seed, torch.float64)
+    offsets = offsets if bias else None
+    found = measure(features, labels, weight=weight, bias=offsets)
+    assert_same(found, class_reference(features, labels, weight, offsets), rel=1e-7)
+    assert list(measure(features, labels)) == CLASS_KEYS
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_narrow_formats_agree_with_float64_of_the_same_values(dtype):
+    features, labels = collapsed([900, 300, 90, 9], 48, 0.5, dtype=dtype)
+    weight, bias = random_head(4, 48, dtype=dtype)
+    expected = class_reference(features.double(), labels, weight.double(), bias.double())
+    assert_same(measure(features, labels, weight=weight, bias=bias), expected, rel=2e-6)
+
+
+@pytest.mark.parametrize("counts", [[2000] * 10, [6000, 3000, 1000, 300, 100, 30, 10, 3, 2, 2]])
+@pytest.mark.parametrize("noise", [1e-4, 1.2e-5, 1e-6])
+def test_float32_holds_down_to_its_own_resolution(counts, noise):
+    features, labels = collapsed(counts, 128, noise)
+    weight, bias = random_head(10, 128)
+    expected = class_reference(features, labels, weight, bias)
+    if noise == 1.2e-5:
+        assert 5e-12 < expected["NC1"] < 2e-11
+    assert_same(measure(features, labels, weight=weight, bias=bias), expected, rel=1e-5)
+
+
+def test_nearly_dependent_class_means():
+    features, labels = collapsed([400] * 5, 32, 0.01)
+    features[:, 1:] *= 1e-3
+    assert_same(measure(features, labels), class_reference(features, labels), rel=1e-5)
+
+
+def test_eigenvalues_below_the_cutoff_count_as_zero():
+    deviations = torch.tensor([[1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
+    for ratio, kept in ((2e-9, True), (0.5e-9, False)):
+        means = torch.tensor([[1, 0], [-1, 0], [0, 1], [0, -1]], dtype=torch.float64)
+        means[2:] *= math.sqrt(ratio)
+        features = (means[:, None] + 1e-6 * deviations).reshape(-1, 2)
+        # S_B = diag(1, ratio) / 2, S_W = 1e-12 (all ones)
+        expected = 1e-12 / 4 * (2 + (2 / ratio if kept else 0))
+        assert measure(features, torch.arange(4).repeat_interleave(2))["NC1"] == pytest.approx(
+            expected, rel=1e-5
+        )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset", "spread"),
+    [(torch.float32, 1e4, 1e-1), (torch.float64, 1e4, 1e-3), (torch.float64, 1e8, 1e-3)],
+)
+def test_large_offset(dtype, offset, spread):
+    features, labels = collapsed([200, 150, 50], 16, 0.2, dtype=torch.float64)
+    features = (spread * features + offset).to(dtype)
+    relative = features.double() - features[0].double()  # exact
+    weight, _ = random_head(3, 16, dtype=torch.float64)
+    expected = class_reference(relative, labels, weight)
+    found = measure(features, labels, weight=weight)
+    for key in ("NC1", "NC1_ratio", "CDNV", "NC2_ETF", "equinorm", "equiangularity", "NC3"):
+        assert found[key] == pytest.approx(expected[key], rel=1e-5), key
+    exact = relative @ weight.T + offset * weight.sum(dim=1)
+    nearest = torch.cdist(relative, class_means(relative, labels)).argmin(dim=1)
+    if dtype == torch.float64 and offset == 1e4:
+        assert found["NC4"] == (exact.argmax(dim=1) != nearest).double().mean()
+
+
+def test_coinciding_minority_means_do_not_blur_nc4():
+    # Two classes 1e-5 apart beside one at distance 1: float32 of the plain distances fails.
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(3).repeat_interleave(300)
+    means = torch.zeros(3, 8, dtype=torch.float64)
+    means[0, 0], means[1, 1], means[2, 1], means[2, 2] = 1, 1, 1, 1e-5
+    deviations = torch.randn(900, 8, generator=generator, dtype=torch.float64)
+    features = (means[labels] + 4e-6 * deviations).float()
+    expected = class_reference(features, labels, means)
+    assert 0.05 < expected["NC4"] < 0.5
+    assert measure(features, labels, weight=means)["NC4"] == pytest.approx(
+        expected["NC4"], abs=2e-3
+    )
+
+
+def test_class_means_and_statistics():
+    features, labels = collapsed([5, 3, 2], 4, 0.3)
+    statistics = class_statistics(features, labels)
+    h, y = features.double().numpy(), labels.numpy()
+    means = np.stack([h[y == k].mean(0) for k in range(3)])
+    np.testing.assert_allclose(statistics.means, means, rtol=1e-14)
+    np.testing.assert_allclose(class_means(features, labels), means, rtol=1e-14)
+    np.testing.assert_allclose(statistics.global_mean, h.mean(0), rtol=1e-12)
+    within = np.sum((h - means[y]) ** 2) / 10
+    assert float(statistics.within_trace) == pytest.approx(within, rel=1e-6)
+    assert statistics.samples == 10
+    assert statistics.counts.tolist() == [5, 3, 2]
+
+
+def rotation(dim):
+    generator = torch.Generator().manual_seed(3)
+    return torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64))[0]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30, 2.0**100])
+def test_invariant_to_rotation_and_scale(scale):
+    features, labels = collapsed([30, 20, 10], 8, 0.3, dtype=torch.float64)
+    weight, _ = random_head(3, 8, dtype=torch.float64)
+    turn = rotation(8)
+    found = measure(scale * features @ turn, labels, weight=0.1 * weight @ turn)
+    assert_same(found, measure(features, labels, weight=weight), rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**100])
+def test_float32_outside_the_range_of_its_squares(scale):
+    features, labels = collapsed([30, 20, 10], 8, 0.3)
+    weight, _ = random_head(3, 8)
+    found = measure(scale * features, labels, weight=weight)
+    assert_same(found, measure(features, labels, weight=weight), rel=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_exact_etf(classes):
+    etf = torch.linalg.qr(torch.eye(classes + 2, dtype=torch.float64))[0][:classes]
+    etf = (etf - etf.mean(dim=0)) @ rotation(classes + 2)
+    features = torch.cat([5 * etf + 0.25, 5 * etf - 0.25])
+    labels = torch.arange(classes).repeat(2)
+    found = measure(features, labels, weight=3 * etf, bias=torch.zeros(classes))
+    for key in ("NC2_ETF", "equinorm", "equiangularity", "NC3", "NC3_product", "NC4"):
+        assert found[key] == pytest.approx(0, abs=1e-14), key
+    assert measure(features, labels, weight=3 * etf)["NC3_product"] > 0.1
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_exact_orthogonal_frame(classes):
+    frame = 2 * rotation(classes + 1)[:classes]
+    features, labels = frame.repeat(3, 1), torch.arange(classes).repeat(3)
+    found = measure(features, labels, weight=frame)
+    # Centring an orthogonal frame makes it a simplex ETF.
+    for key in ("NC1", "NC1_ratio", "CDNV", "NC2_OF", "NC2_ETF", "NC3_product", "NC4"):
+        assert found[key] == pytest.approx(0, abs=1e-14), key
+    etf = frame - frame.mean(dim=0)
+    distance = measure(torch.cat([etf, etf]), labels[: 2 * classes])["NC2_OF"]
+    assert distance == pytest.approx(math.sqrt(2 - 2 * math.sqrt(1 - 1 / classes)), rel=1e-12)
+
+
+def test_frames():
+    lengths = torch.tensor([4.0, 1.0, 0.25], dtype=torch.float64)
+    frame = lengths.sqrt()[:, None] * rotation(5)[:3]
+    assert gram_distance(gram(frame), general_orthogonal_gram(lengths)) == pytest.approx(
+        0, abs=1e-15
+    )
+    assert gram_distance(gram(frame), orthogonal_gram(3)) > 0.5
+    assert gram_distance(1e-200 * gram(frame), gram(frame)) == pytest.approx(0, abs=1e-15)
+    assert gram_distance(torch.zeros(3, 3), etf_gram(3)) is None
+    for classes in (2, 5):
+        for target in (etf_gram(classes), orthogonal_gram(classes)):
+            assert float(torch.linalg.matrix_norm(target)) == pytest.approx(1, rel=1e-15)
+        assert etf_gram(classes).sum().abs() < 1e-15
+
+
+def test_self_duality_is_squared_and_signed():
+    features, labels = collapsed([9, 9, 9], 5, 0.1, dtype=torch.float64)
+    centred = class_statistics(features, labels).centred
+    for weight, expected in ((centred, 0), (-2 * centred, 4)):
+        assert measure(features, labels, weight=weight)["NC3"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_two_classes_have_one_pair():
+    features, labels = collapsed([4, 4], 3, 0.1)
+    assert measure(features, labels)["equiangularity"] == 0.0
+
+
+def test_one_class():
+    features, weight = torch.randn(6, 3), torch.randn(1, 3)
+    found = measure(features, torch.zeros(6, dtype=torch.int64), weight=weight, bias=torch.ones(1))
+    defined = {"NC2_OF": 0.0, "NC4": 0.0}
+    assert found == dict.fromkeys(CLASS_KEYS + HEAD_KEYS) | defined
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e-300])
+def test_constant_features(value):
+    features = torch.full((9, 4), value, dtype=torch.float64)
+    found = measure(features, torch.arange(3).repeat(3), weight=torch.zeros(3, 4))
+    assert found.pop("NC4") == 0.0
+    if value == 0.1:
+        assert found.pop("NC2_OF") > 0
+    assert set(found.values()) == {None}
+
+
+def test_class_means_that_only_rounding_tells_apart():
+    cloud = torch.randn(50, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(1))
+    found = measure(torch.cat([cloud, cloud[order]]), torch.arange(2).repeat_interleave(50))
+    for key in ("NC1", "NC1_ratio", "CDNV", "NC2_ETF", "equinorm", "equiangularity"):
+        assert found[key] is None, key
+
+
+def test_two_equal_class_means_leave_only_cdnv_undefined():
+    means = torch.tensor([[1.0, 0], [1, 0], [0, 1]])
+    features = torch.cat([means + 0.5, means - 0.5])
+    found = measure(features, torch.arange(3).repeat(2))
+    assert found["CDNV"] is None
+    assert None not in [value for key, value in found.items() if key != "CDNV"]
+
+
+def test_more_rows_of_weight_than_labels_is_a_class_without_samples():
+    features, labels = collapsed([4, 4], 3, 0.1)
+    with pytest.raises(InputError, match="labels: class 2 has no sample"):
+        measure(features, labels, weight=torch.randn(3, 3))
+
+
+@pytest.mark.parametrize("per_block", [1, 7, 60, 59])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_blocks_do_not_matter(monkeypatch, per_block, dtype):
+    features, labels = collapsed([30, 20, 10], 8, 0.3, dtype=dtype)
+    weight, bias = random_head(3, 8)
+    targets = features[:, :2] + torch.sin(features[:, 3:5])
+    whole = measure(features, labels, weight=weight, bias=bias)
+    whole_fit = measure(features, targets=targets, weight=weight[:2], bias=bias[:2])
+    monkeypatch.setitem(rows.ELEMENTS_PER_BLOCK, "cpu", 8 * per_block)
+    stream = Stream(features)
+    rel = 1e-12 if dtype == torch.float64 else 1e-5
+    assert_same(measure(stream, labels, weight=weight, bias=bias), whole, rel)
+    assert_same(measure(stream, targets=targets, weight=weight[:2], bias=bias[:2]), whole_fit)
+    assert stream.largest <= per_block
+
+
+def test_arrays_and_strided_tensors():
+    features, labels = collapsed([30, 20], 8, 0.3)
+    expected = measure(features, labels)
+    assert measure(features.numpy(), labels.numpy().astype(np.uint8)) == expected
+    assert measure(features.T.contiguous().T, labels.to(torch.int32)) == expected
+    assert measure(features.clone().requires_grad_(), labels) == expected
+
+
+def test_reduced_precision_of_the_caller_is_neither_used_nor_lost():
+    features, labels = collapsed([300] * 4, 64, 3e-6)
+    weight, bias = random_head(4, 64)
+    expected = measure(features, labels, weight=weight, bias=bias)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        with torch.autocast("cpu"):
+            found = measure(features, labels, weight=weight, bias=bias)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert found == expected
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_cuda_agrees(monkeypatch, dtype):
+    features, labels = collapsed([600, 300, 90, 9], 48, 1e-5, dtype=dtype)
+    weight, bias = random_head(4, 48)
+    targets = (features[:, :2] + torch.sin(features[:, 3:5])).float()
+    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
+    monkeypatch.setitem(rows.ELEMENTS_PER_BLOCK, "cuda", 48 * 100)
+    head = {"weight": weight.cuda(), "bias": bias.cuda()}
+    found = measure(features.cuda(), labels.cuda(), **head)
+    assert_same(found, measure(features, labels, weight=weight, bias=bias), rel=1e-5)
+    assert found == measure(features.cuda(), labels, weight=weight, bias=bias)
+    fit = {"targets": targets, "weight": weight[:2], "bias": bias[:2]}
+    assert_same(measure(features.cuda(), **fit), measure(features, **fit), rel=1e-8)
+    assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
+def test_metric_functions_take_the_statistics():
+    features, labels = collapsed([30, 20], 8, 0.3)
+    assert nc1(class_statistics(features, labels)) == measure(features, labels)["NC1"]
+
+
+# Regression
+
+
+def regression_reference(features, targets, weight, bias):
+    h = np.asarray(features, dtype=np.float64)
+    y = np.asarray(targets, dtype=np.float64)
+    w = np.asarray(weight, dtype=np.float64)
+    n = y.shape[1]
+    centred = h - h.mean(0)
+    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+    main = directions[:n].T @ directions[:n]
+    span = np.linalg.pinv(w) @ w
+
+    def residual(vectors, projection):
+        u = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.mean(np.sum((u - u @ projection) ** 2, 1))
+
+    shares = (singular**2 / np.sum(singular**2))[:5]
+    error = h @ w.T + bias - y
+    result = {
+        "NRC1": residual(h, main),
+        "NRC1_centred": residual(centred, main),
+        "explained_variance_ratio": [*shares, *[0.0] * (5 - len(shares))],
+        "NRC2": residual(h, span),
+        "NRC2_centred": residual(centred, span),
+        "r2": 1 - np.sum(error**2) / np.sum((y - y.mean(0)) ** 2),
+        "mse": np.mean(error**2),
+    }
+    if n > 1:
+        values, vectors = np.linalg.eigh(np.cov(y.T, ddof=0))
+        root = (vectors * np.sqrt(values)) @ vectors.T
+
+        def distance(gamma):
+            return np.linalg.norm(unit(w @ w.T) - unit(root - math.sqrt(gamma) * np.eye(n))) ** 2
+
+        grid = np.linspace(0, values[0], 4001)[:-1]
+        searched = [distance(gamma) for gamma in grid]
+        result |= {"NRC3": min(searched), "gamma": grid[np.argmin(searched)]}
+    return result
+
+
+@few
+@given(
+    outputs=st.integers(1, 4),
+    dim=st.integers(2, 9),
+    samples=st.sampled_from([5, 12, 40]),
+    seed=st.integers(0, 10**6),
+)
+def test_regression_agrees_with_the_definitions(outputs, dim, samples, seed):
+    generator = torch.Generator().manual_seed(seed)
+    mix = torch.randn(dim, dim, generator=generator, dtype=torch.float64)
+    features = torch.randn(samples, dim, generator=generator, dtype=torch.float64) @ mix + 1
+    weight = torch.randn(outputs, dim, generator=generator, dtype=torch.float64)
+    bias = torch.randn(outputs, generator=generator, dtype=torch.float64)
+    noise = torch.randn(samples, outputs, generator=generator, dtype=torch.float64)
+    targets = features @ weight.T + 0.3 * noise
+    found = measure(features, targets=targets, weight=weight, bias=bias)
+    expected = regression_reference(features, targets, weight, bias.numpy())
+    assert list(found) == list(expected)
+    if outputs > 1:
+        searched, gamma = expected.pop("NRC3"), expected.pop("gamma")
+        found_nrc3, found_gamma = found.pop("NRC3"), found.pop("gamma")
+        assert found_nrc3 <= searched + 1e-12
+        assert found_nrc3 == pytest.approx(searched, rel=1e-3, abs=1e-6)
+        assert found_gamma == pytest.approx(gamma, rel=1e-2, abs=1e-2 * gamma + 1e-3)
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, rel=1e-7, abs=1e-10), key
+
+
+def ufm_minimum(sigma, decay, dim):
+    """W W^T and features at the global minimum of the regression UFM, decay = c."""
+    values, vectors = torch.linalg.eigh(sigma)
+    strengths = values.sqrt() - math.sqrt(decay)
+    frame = torch.linalg.qr(torch.randn(dim, len(values), dtype=torch.float64))[0]
+    return vectors @ torch.diag(strengths.sqrt()) @ vectors.T @ frame.T, strengths.flip(0)
+
+
+def test_the_regression_minimum_is_collapsed():
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randn(200, 3, generator=generator, dtype=torch.float64)
+    targets = targets @ torch.tensor([[2, 0, 0], [0.5, 1, 0], [0, 0.3, 0.7]], dtype=torch.float64)
+    centred = targets - targets.mean(dim=0)
+    sigma = centred.T @ centred / 200
+    weight, strengths = ufm_minimum(sigma, 0.04, 16)
+    values, vectors = torch.linalg.eigh(sigma)
+    whiten = vectors @ torch.diag(values.rsqrt()) @ vectors.T
+    features = centred @ whiten @ weight
+    found = measure(features, targets=targets, weight=weight, bias=targets.mean(dim=0))
+    for key in ("NRC1", "NRC1_centred", "NRC2", "NRC2_centred", "NRC3"):
+        assert found[key] == pytest.approx(0, abs=1e-14), key
+    assert found["gamma"] == pytest.approx(0.04, rel=1e-6)
+    assert found["mse"] == pytest.approx(0.04, rel=1e-9)
+    assert found["r2"] == pytest.approx(1 - 3 * 0.04 / float(sigma.trace()), rel=1e-9)
+    shares = (strengths / strengths.sum()).tolist() + [0, 0]
+    assert found["explained_variance_ratio"] == pytest.approx(shares, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("gram_values", "gamma"),
+    [
+        ((4.0, 1.0), 0.0),
+        ((3.0, 1.0), 0.0),
+        ((6.0, 1.0), 0.36),
+        ((1.0, 0.0), 1.0),
+        ((1.0, 4.0), 0.0),
+    ],
+)
+def test_gamma_ends(gram_values, gamma):
+    # Sigma = diag(9, 1): S - g I ~ (3 - g, 1 - g), parallel to (r, 1) at g = (r - 3) / (r - 1).
+    corners = torch.tensor([[3.0, 1], [3, -1], [-3, 1], [-3, -1]], dtype=torch.float64)
+    weight = torch.tensor(gram_values, dtype=torch.float64).sqrt().diag()
+    found = measure(torch.randn(4, 2), targets=corners, weight=weight)
+    expected = {(4.0, 1.0): (1 / 3) ** 2}.get(gram_values, gamma)
+    assert found["gamma"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_gamma_is_zero_when_nothing_depends_on_it():
+    corners = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])
+    found = measure(torch.randn(4, 3), targets=corners, weight=torch.randn(2, 3))
+    assert found["gamma"] == 0.0
+
+
+def test_one_target_has_no_nrc3():
+    found = measure(torch.randn(9, 3), targets=torch.randn(9, 1), weight=torch.randn(1, 3))
+    assert "NRC3" not in found
+    assert "gamma" not in found
+
+
+def test_without_a_weight_only_the_features_are_measured():
+    found = measure(torch.randn(9, 3), targets=torch.randn(9, 2))
+    assert list(found) == ["NRC1", "NRC1_centred", "explained_variance_ratio"]
+
+
+def test_constant_regression_features_do_not_pass_for_collapse():
+    features, targets, weight = torch.full((30, 4), 0.1), torch.randn(30, 2), torch.randn(2, 4)
+    for constant in (features, features.double(), torch.zeros(30, 4)):
+        found = measure(constant, targets=targets, weight=weight)
+        for key in ("NRC1", "NRC1_centred", "NRC2_centred", "explained_variance_ratio"):
+            assert found[key] is None, key
+    assert found["NRC2"] is None
+
+
+def test_dead_features_count_as_no_residual():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(20, 5, generator=generator, dtype=torch.float64)
+    targets = torch.randn(20, 2, generator=generator, dtype=torch.float64)
+    alive = measure(features, targets=targets, weight=features[:2])["NRC2"]
+    features = torch.cat([features, torch.zeros(20, 5, dtype=torch.float64)])
+    dead = measure(features, targets=torch.cat([targets, targets]), weight=features[:2])["NRC2"]
+    assert dead == pytest.approx(alive / 2, rel=1e-12)
+
+
+@pytest.mark.parametrize("targets", [torch.full((9, 2), 0.1), torch.full((9, 2), 0.1).double()])
+def test_constant_targets(targets):
+    found = measure(torch.randn(9, 3), targets=targets, weight=torch.randn(2, 3))
+    assert (found["r2"], found["NRC3"], found["gamma"]) == (None, None, None)
+    assert found["mse"] > 0
+
+
+def test_zero_weight():
+    found = measure(torch.randn(9, 3), targets=torch.randn(9, 2), weight=torch.zeros(2, 3))
+    assert (found["NRC3"], found["gamma"]) == (None, None)
+    assert found["NRC2"] == pytest.approx(1)
+
+
+def test_regression_residuals_reach_the_floor_of_float32():
+    generator = torch.Generator().manual_seed(0)
+    plane = torch.randn(2, 64, generator=generator, dtype=torch.float64)
+    codes = torch.randn(500, 2, generator=generator, dtype=torch.float64)
+    features = codes @ plane
+    assert measure(features, targets=codes, weight=plane)["NRC1"] < 1e-28
+    assert measure(features.float(), targets=codes, weight=plane)["NRC1"] < 1e-13
+
+
+def test_spectrum_of_fewer_samples_than_features():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(6, 40, generator=generator, dtype=torch.float64)
+    spectrum = regression_statistics(features, torch.randn(6, 2)).spectrum
+    expected = np.linalg.eigvalsh(np.cov(features.T, ddof=0))[::-1][:6]
+    np.testing.assert_allclose(spectrum, expected, atol=1e-12)
+
+
+# Bad input
+
+FEATURES, LABELS = collapsed([3, 3, 3], 4, 0.1)
+TARGETS, WEIGHT, BIAS = torch.ones(9, 2), torch.ones(3, 4), torch.ones(3)
+
+
+def spoiled(tensor, index, value):
+    tensor = tensor.clone()
+    tensor[index] = value
+    return tensor
+
+
+BAD = {
+    "neither": (dict(), "features: found with neither labels nor targets"),
+    "both": (dict(labels=LABELS, targets=TARGETS), "both labels and targets"),
+    "features of one axis": (dict(features=torch.ones(9), labels=LABELS), "features: shape 9"),
+    "features of three axes": (
+        dict(features=torch.ones(9, 2, 2), labels=LABELS),
+        "features: shape 9 x 2 x 2, allowed is N x d",
+    ),
+    "no samples": (
+        dict(features=torch.ones(0, 4), labels=LABELS[:0]),
+        "features: shape 0 x 4 is empty",
+    ),
+    "integer features": (
+        dict(features=torch.ones(9, 4, dtype=torch.int32), labels=LABELS),
+        "features: dtype int32, allowed are float16",
+    ),
+    "NaN in features": (
+        dict(features=spoiled(FEATURES, (7, 2), math.nan), labels=LABELS),
+        "features: 1 of 4 values in row 7 are NaN, infinite",
+    ),
+    "infinity in features": (
+        dict(features=spoiled(FEATURES, 5, -math.inf), labels=LABELS),
+        "features: 4 of 4 values in row 5",
+    ),
+    "NaN in the first row": (
+        dict(features=spoiled(FEATURES.double(), (0, 0), math.nan), labels=LABELS),
+        "features: 1 of 4 values in row 0",
+    ),
+    "huge features": (
+        dict(features=1e200 * FEATURES.double(), labels=LABELS),
+        "features: 4 of 4 values in row 0",
+    ),
+    "NaN in regression features": (
+        dict(features=spoiled(FEATURES, (7, 2), math.nan), targets=TARGETS),
+        "features: 1 of 4 values in row 7",
+    ),
+    "float labels": (dict(labels=LABELS.float()), "labels: dtype float32, allowed are integers"),
+    "bool labels": (dict(labels=LABELS.bool()), "labels: dtype bool"),
+    "one-hot labels": (
+        dict(labels=torch.nn.functional.one_hot(LABELS)),
+        "labels: shape 9 x 3, allowed is N",
+    ),
+    "fewer labels": (dict(labels=LABELS[:8]), "labels: 8 rows, .* 9 rows of features"),
+    "negative label": (
+        dict(labels=spoiled(LABELS, 4, -1)),
+        "labels: row 4 is -1, allowed are 0 to K-1",
+    ),
+    "label beyond the weight": (
+        dict(labels=spoiled(LABELS, 4, 3), weight=WEIGHT),
+        "labels: row 4 is 3, allowed are 0 to 2",
+    ),
+    "missing class": (
+        dict(labels=torch.where(LABELS == 1, 2, LABELS)),
+        "labels: class 1 has no sample, allowed are at least 2 .* 0 to 2",
+    ),
+    "absurd label": (dict(labels=spoiled(LABELS, 4, 2**60)), "labels: class 3 has no sample"),
+    "single sample": (
+        dict(labels=torch.tensor([0, 0, 0, 1, 2, 2, 2, 0, 0])),
+        "labels: class 1 has 1 sample",
+    ),
+    "narrow weight": (
+        dict(labels=LABELS, weight=WEIGHT[:, :3]),
+        "weight: 3 columns, .* 4 columns of features",
+    ),
+    "weight of one axis": (dict(labels=LABELS, weight=BIAS), "weight: shape 3, allowed is K x d"),
+    "empty weight": (dict(labels=LABELS, weight=WEIGHT[:0]), "weight: no rows"),
+    "integer weight": (dict(labels=LABELS, weight=WEIGHT.int()), "weight: dtype int32"),
+    "NaN in weight": (
+        dict(labels=LABELS, weight=spoiled(WEIGHT, (2, 1), math.nan)),
+        "weight: 1 of 4 values in row 2",
+    ),
+    "bias alone": (dict(labels=LABELS, bias=BIAS), "bias: found without weight"),
+    "short bias": (
+        dict(labels=LABELS, weight=WEIGHT, bias=BIAS[:2]),
+        "bias: 2 values, .* 3 rows of weight",
+    ),
+    "bias of two axes": (
+        dict(labels=LABELS, weight=WEIGHT, bias=BIAS[None]),
+        "bias: shape 1 x 3, allowed is K",
+    ),
+    "infinity in bias": (
+        dict(labels=LABELS, weight=WEIGHT, bias=spoiled(BIAS, 1, math.inf)),
+        "bias: 1 of 1 values in row 1",
+    ),
+    "targets of one axis": (dict(targets=torch.ones(9)), "targets: shape 9, allowed is N x n"),
+    "integer targets": (dict(targets=LABELS[:, None]), "targets: dtype int64, allowed are float"),
+    "fewer targets": (dict(targets=TARGETS[:8]), "targets: 8 rows, .* 9 rows of features"),
+    "empty targets": (dict(targets=TARGETS[:, :0]), "targets: shape 9 x 0 is empty"),
+    "NaN in targets": (
+        dict(targets=spoiled(TARGETS, (3, 0), math.nan)),
+        "targets: 1 of 2 values in row 3",
+    ),
+    "weight of other targets": (
+        dict(targets=TARGETS, weight=WEIGHT),
+        "weight: 3 rows, .* 2 columns of targets",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given_", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line(given_, message):
+    with pytest.raises(InputError, match=message) as caught:
+        measure(**{"features": FEATURES} | given_)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_rows_are_named_by_their_place_in_the_whole(monkeypatch):
+    monkeypatch.setitem(rows.ELEMENTS_PER_BLOCK, "cpu", 8)
+    with pytest.raises(InputError, match="in row 7 "):
+        measure(Stream(spoiled(FEATURES, (7, 2), math.nan)), LABELS)

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import torch
+
+from collapse.errors import InputError
+from collapse.models.head import LinearHead
+from collapse.models.network import build
+from collapse.models.states import get_arrays, set_arrays
+
+BACKBONES = {
+    "mlp": {"kind": "mlp", "hidden": [24, 12], "normalisation": "batch"},
+    "plain": {"kind": "mlp", "hidden": [24, 12], "normalisation": "none"},
+    "cnn": {"kind": "cnn", "channels": [4, 6, 8, 12, 12]},
+}
+SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8)]
+
+
+def network(model, shape=(1, 8, 8), depth=1, bias=False, seed=0):
+    return build({"model": model, "head": {"depth": depth, "bias": bias}}, shape, 10, seed)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", BACKBONES)
+def test_features_have_the_backbone_dimension_and_both_signs(name, shape):
+    net = network(BACKBONES[name], shape, depth=2)
+    logits, features = net(torch.randn(16, *shape))
+    assert features.shape == (16, net.backbone.dim) == (16, 12)
+    assert logits.shape == (16, 10)
+    assert (features < 0).any() and (features > 0).any()
+
+
+def test_batch_normalised_features_are_centred_in_training():
+    for name in ("mlp", "cnn"):
+        _, features = network(BACKBONES[name])(torch.randn(64, 1, 8, 8))
+        assert features.mean(0).abs().max() < 1e-5
+
+
+def test_resnet18_keeps_small_images_large():
+    net = network({"kind": "resnet18"}, (3, 32, 32), depth=3)
+    maps = []
+    net.backbone.layers.layer1.register_forward_hook(lambda *call: maps.append(call[2].shape))
+    logits, features = net(torch.randn(2, 3, 32, 32))
+    assert maps == [(2, 64, 32, 32)]
+    assert features.shape == (2, 512) and logits.shape == (2, 10)
+    logits.sum().backward()
+    assert torch.isfinite(net.backbone.layers.conv1.weight.grad).all()
+
+
+@pytest.mark.parametrize("depth", [1, 3, 6])
+def test_head_layers_are_orthogonal(depth):
+    head = LinearHead(16, 10, depth, bias=False)
+    shapes = [tuple(weight.shape) for weight in head.weights]
+    assert shapes == [(16, 16)] * (depth - 1) + [(10, 16)]
+    for weight in head.weights:
+        torch.testing.assert_close(weight @ weight.T, torch.eye(len(weight)), atol=1e-5, rtol=0)
+
+
+def test_head_is_linear_and_biased_only_in_the_last_layer():
+    head = LinearHead(6, 4, 3, bias=True)
+    assert [name for name, _ in head.named_parameters() if "bias" in name] == ["layers.2.bias"]
+    features = torch.randn(5, 6)
+    product = head.weights[2] @ head.weights[1] @ head.weights[0]
+    torch.testing.assert_close(head(features), features @ product.T + head.bias)
+    assert LinearHead(6, 4, 3, bias=False).bias is None
+
+
+def test_a_seed_fixes_the_parameters_and_leaves_the_global_state_alone():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = get_arrays(network(BACKBONES["cnn"], seed=3).state_dict())
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    again = get_arrays(network(BACKBONES["cnn"], seed=3).state_dict())
+    other = get_arrays(network(BACKBONES["cnn"], seed=4).state_dict())
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert not np.array_equal(first["head.layers.0.weight"], other["head.layers.0.weight"])
+
+
+def test_heads_of_any_depth_stand_on_the_same_backbone():
+    shallow, deep = (
+        get_arrays(network(BACKBONES["mlp"], depth=depth).state_dict()) for depth in (1, 4)
+    )
+    names = [name for name in shallow if name.startswith("backbone.")]
+    assert names and all(np.array_equal(shallow[name], deep[name]) for name in names)
+
+
+def test_a_state_survives_the_round_trip_with_scalars_as_vectors():
+    source, target = network(BACKBONES["cnn"], seed=0), network(BACKBONES["cnn"], seed=1)
+    source(torch.randn(8, 1, 8, 8))
+    state = {
+        name: np.ascontiguousarray(array) for name, array in get_arrays(source.state_dict()).items()
+    }
+    set_arrays(target.state_dict(), state)
+    found = get_arrays(target.state_dict())
+    assert all(np.array_equal(found[name].reshape(-1), state[name].reshape(-1)) for name in state)
+    assert found["backbone.layers.2.num_batches_tracked"] == 1
+
+
+def test_a_foreign_state_is_refused():
+    net = network(BACKBONES["mlp"])
+    state = get_arrays(net.state_dict())
+    with pytest.raises(InputError, match="head.layers.0.weight: shape"):
+        set_arrays(net.state_dict(), state | {"head.layers.0.weight": np.zeros((3, 3), np.float32)})
+    missing = {name: array for name, array in state.items() if "head" not in name}
+    with pytest.raises(InputError, match="head.layers.0.weight: not there"):
+        set_arrays(net.state_dict(), missing)
+    with pytest.raises(InputError, match="more: not a tensor of this network"):
+        set_arrays(net.state_dict(), state | {"more": np.zeros(1)})

@@ -1,0 +1,415 @@
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+
+from collapse.errors import InputError
+from collapse.problems import solver
+from collapse.problems.deep_linear import DeepLinear, class_targets
+from collapse.problems.parameters import Parameters, flat_copy
+from collapse.problems.solver import gradient_descent, lbfgs, sweep
+from collapse.schedule import log_spaced
+
+FEW = settings(max_examples=25, deadline=None)
+
+
+class Unreduced(DeepLinear):
+    def reduced(self, start):
+        return self, start, None
+
+
+def f64(values):
+    return torch.as_tensor(values, dtype=torch.float64)
+
+
+def equal_decays(batch, depth, decay):
+    return {
+        "weight_decay": torch.full((batch, depth), decay, dtype=torch.float64),
+        "feature_decay": torch.full((batch,), decay, dtype=torch.float64),
+    }
+
+
+def random_decays(batch, depth, generator):
+    draw = torch.rand(batch, depth + 1, generator=generator, dtype=torch.float64) * 0.05 + 1e-3
+    return {"weight_decay": draw[:, :depth], "feature_decay": draw[:, depth]}
+
+
+def small(batch=3, depth=2, width=5, sizes=(7, 4, 4), decay=5e-3, kind=DeepLinear, **options):
+    decays = equal_decays(batch, depth, decay)
+    return kind(class_targets(sizes), (width,) * depth, **decays, **options)
+
+
+def one(parameters, index):
+    return parameters.map(lambda tensor: tensor[index : index + 1])
+
+
+def assert_same(found, expected, tolerance):
+    for left, right in zip(found.tensors(), expected.tensors(), strict=True):
+        torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance)
+
+
+@st.composite
+def problems(draw):
+    depth = draw(st.integers(1, 4))
+    widths = tuple(draw(st.lists(st.integers(1, 6), min_size=depth, max_size=depth)))
+    classes, samples, batch = (
+        draw(st.integers(low, high)) for low, high in ((1, 5), (1, 9), (1, 3))
+    )
+    loss, bias = draw(st.sampled_from(["mse", "ce"])), draw(st.booleans())
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    targets = torch.randn(classes, samples, generator=generator, dtype=torch.float64)
+    targets = targets.softmax(0) if loss == "ce" else targets
+    decays = random_decays(batch, depth, generator)
+    return DeepLinear(targets, widths, **decays, loss=loss, bias=bias)
+
+
+@FEW
+@given(problems(), st.integers(0, 2**31))
+def test_gradient_equals_autograd(problem, seed):
+    point = problem.initial(range(seed, seed + problem.batch), 0.8)
+    point.map(lambda tensor: tensor.requires_grad_())
+    expected = torch.autograd.grad(problem.objective(point).sum(), point.tensors())
+    with torch.no_grad():
+        found = problem.gradient(point)
+    for left, right in zip(found.tensors(), expected, strict=True):
+        scale = 1 + right.abs().max().item()
+        torch.testing.assert_close(left, right, rtol=0, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("loss", ["mse", "ce"])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_gradient_descent_equals_torch_sgd(loss, bias, depth):
+    problem = small(depth=depth, loss=loss, bias=bias)
+    start, rates = problem.initial([0, 1, 2], 0.3), [0.05, 0.1, 0.2]
+    trajectory = gradient_descent(problem, start, f64(rates), 0.9, 200, [1, 200])
+    for index, rate in enumerate(rates):
+        alone = problem.select(slice(index, index + 1))
+        point = one(start, index).map(lambda tensor: tensor.clone().requires_grad_())
+        optimiser = torch.optim.SGD(point.tensors(), lr=rate, momentum=0.9)
+        for _ in range(200):
+            optimiser.zero_grad()
+            alone.objective(point).backward()
+            optimiser.step()
+        assert_same(one(trajectory.state(1), index), point.map(torch.Tensor.detach), 1e-12)
+
+
+@pytest.mark.parametrize("depth, bias", [(1, False), (1, True), (3, False), (3, True)])
+@pytest.mark.parametrize("targets", ["classes", "real"])
+def test_reduction_is_exact(depth, bias, targets):
+    values = class_targets((9, 6, 3))
+    if targets == "real":
+        values = torch.randn(2, 18, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    decays = random_decays(2, depth, torch.Generator().manual_seed(1))
+    arguments = {"widths": (4,) * depth, **decays, "bias": bias}
+    problem, brute = DeepLinear(values, **arguments), Unreduced(values, **arguments)
+    start = problem.initial([0, 1], 0.4)
+    runs = [
+        gradient_descent(which, start, f64([0.1, 0.2]), 0.9, 2000, [0, 7, 300, 2000])
+        for which in (problem, brute)
+    ]
+    assert runs[0].basis is not None and runs[1].basis is None
+    assert runs[0].parameters.features.shape[-1] == 3 + 4
+    for record in range(4):
+        assert_same(runs[0].state(record), runs[1].state(record), 1e-12)
+    for name in ("objective", "gradient_norm"):
+        torch.testing.assert_close(getattr(runs[0], name), getattr(runs[1], name))
+    ends = [lbfgs(which, start, 1e-9, 2000).objective for which in (problem, brute)]
+    torch.testing.assert_close(*ends, rtol=1e-12, atol=0)
+
+
+def test_reduction_survives_a_start_without_full_rank():
+    problem = small(batch=1)
+    start = problem.initial([0], 0.3)
+    start.features[:, 1:] = 0
+    _, reduced, basis = problem.reduced(start)
+    identity = torch.eye(basis.shape[1], dtype=torch.float64)
+    torch.testing.assert_close(basis[0] @ basis[0].T, identity, rtol=0, atol=1e-14)
+    torch.testing.assert_close(reduced.features @ basis, start.features)
+
+
+@pytest.mark.parametrize("options", [{"loss": "ce"}, {"width": 13}])
+def test_problem_is_left_alone_where_reducing_is_wrong_or_useless(options):
+    problem = small(**options)
+    assert problem.reduced(problem.initial([0, 1, 2], 0.1))[2] is None
+
+
+@pytest.mark.parametrize("loss", ["mse", "ce"])
+def test_result_does_not_depend_on_the_batch(loss, monkeypatch):
+    problem = small(batch=5, depth=3, loss=loss, bias=True)
+    rates = f64([0.05, 0.1, 0.2, 0.1, 0.1])
+    start = problem.initial(range(5), f64([0.1, 0.2, 0.3, 0.4, 0.5]))
+    together = gradient_descent(problem, start, rates, 0.9, 700, [3, 700])
+    monkeypatch.setattr(solver, "CHUNK_BYTES", 5000)
+    assert len(solver._chunks(start)) > 1
+    chunked = gradient_descent(problem, start, rates, 0.9, 700, [3, 700])
+    assert_same(chunked.parameters, together.parameters, 1e-13)
+    alone = problem.select(slice(2, 3))
+    assert_same(alone.initial([2], 0.3), one(start, 2), 0)
+    single = gradient_descent(alone, one(start, 2), rates[2:3], 0.9, 700, [3, 700])
+    assert_same(single.parameters, one(together.parameters, 2), 1e-13)
+
+
+def test_same_bytes_twice():
+    def run():
+        problem = small(depth=3, bias=True)
+        start = problem.initial([0, 1, 2], 0.3)
+        trajectory = gradient_descent(problem, start, f64([0.1] * 3), 0.9, 300, [0, 300])
+        found = lbfgs(problem, start, 1e-8, 300)
+        tensors = (*trajectory.parameters.tensors(), *found.parameters.tensors())
+        return [tensor.numpy().tobytes() for tensor in tensors]
+
+    assert run() == run()
+
+
+def test_start_depends_on_seed_and_shape_only():
+    with_bias, without = small(bias=True), small(bias=False)
+    first, second = with_bias.initial([4, 5, 4], 0.1), without.initial([4, 5, 6], 0.1)
+    assert torch.equal(first.features[0], first.features[2])
+    assert torch.equal(first.features[:2], second.features[:2])
+    assert not torch.equal(first.features[0], first.features[1])
+    assert first.bias.abs().max() <= 5**-0.5
+    large = DeepLinear(class_targets((500, 500)), (20,), **equal_decays(1, 1, 1e-3))
+    assert abs(large.initial([0], 0.1).features.std().item() - 0.1) < 2e-3
+
+
+@FEW
+@given(
+    st.lists(st.integers(1, 9), min_size=2, max_size=4),
+    st.integers(4, 7),
+    st.floats(-3.5, -1),
+    st.floats(-3.5, -1),
+)
+def test_lbfgs_reaches_the_closed_form_of_one_layer(sizes, width, log_weight, log_feature):
+    decays = [10**log_weight, 10**log_feature]
+    samples, root = sum(sizes), math.sqrt(decays[0] * decays[1])
+    z = np.maximum(np.sqrt(sizes) - samples * root, 0)
+    best = (np.square(z - np.sqrt(sizes)) / (2 * samples) + root * z).sum()
+    problem = DeepLinear(class_targets(sizes), (width,), f64([decays[:1]]), f64(decays[1:]))
+    found = lbfgs(problem, problem.initial([0], 0.3), 1e-10, 5000)
+    assert abs(found.objective.item() / best - 1) < 1e-12
+    assert found.gradient_norm.item() < 1e-8
+
+
+def test_lbfgs_reaches_the_closed_form_of_two_layers_with_unequal_decays():
+    sizes, decays = (9, 6, 5), f64([[2e-3, 8e-3, 4e-3]])
+    root = decays.prod().item() ** (1 / 3)
+    best = 0.0
+
+    def stationary(z, n):
+        return (math.sqrt(n) - z) * z ** (1 / 3) - 20 * root
+
+    for size in sizes:
+        z = brentq(partial(stationary, n=size), math.sqrt(size) / 4, math.sqrt(size), xtol=1e-15)
+        best += (z - math.sqrt(size)) ** 2 / 40 + 1.5 * root * z ** (2 / 3)
+    problem = DeepLinear(class_targets(sizes), (6, 5), decays[:, :2], decays[:, 2])
+    found = lbfgs(problem, problem.initial([1], 0.3), 1e-10, 5000)
+    assert abs(found.objective.item() / best - 1) < 1e-12
+    norms = torch.stack([tensor.square().sum() for tensor in found.state(0).tensors()])
+    balance = norms * torch.cat([decays[0, 2:], decays[0, :2]])
+    torch.testing.assert_close(balance, balance[:1].expand(3), rtol=1e-6, atol=0)
+
+
+def test_lbfgs_reaches_the_closed_form_of_one_layer_with_ce():
+    classes, size, decay = 4, 5, 5e-3
+    tau = math.sqrt(size) * decay
+    alpha = math.log(1 / tau - (classes - 1))
+    best = math.log1p((classes - 1) * math.exp(-alpha)) + (classes - 1) * tau * alpha
+    decays = equal_decays(2, 1, decay)
+    problem = DeepLinear(class_targets([size] * classes), (8,), **decays, loss="ce", bias=True)
+    found = lbfgs(problem, problem.initial([0, 1], 0.3), 1e-10, 5000)
+    torch.testing.assert_close(found.objective[:, 0], f64([best] * 2), rtol=1e-12, atol=0)
+
+
+def diverging_run(last=3000):
+    problem = small(depth=2)
+    start = problem.initial([0, 1, 2], 0.5)
+    rates = f64([0.1, 3.0, 0.1])
+    seen = []
+    record = [0, 1, last // 2, last]
+    trajectory = gradient_descent(problem, start, rates, 0.9, last, record, seen.append)
+    return problem, start, rates, trajectory, seen
+
+
+def test_divergence_is_reported_at_the_exact_step():
+    problem, start, rates, trajectory, _ = diverging_run()
+    alone, point = problem.select(slice(1, 2)), one(start, 1)
+    velocity, step = point.map(torch.zeros_like), 0
+    while alone.objective(point).isfinite():
+        alone.accumulator(point, velocity, rates[1:2], 0.9, descend=True)()
+        step += 1
+    assert trajectory.diverged_step.tolist() == [-1, step, -1]
+    assert 1 < step < 1500
+    assert trajectory.valid.tolist() == [[True] * 4, [True, True, False, False], [True] * 4]
+    assert torch.equal(trajectory.objective.isnan(), ~trajectory.valid)
+    assert torch.equal(trajectory.parameters.features.isnan().all((2, 3)), ~trajectory.valid)
+
+
+def test_divergence_harms_no_other_problem():
+    problem, start, rates, trajectory, _ = diverging_run()
+    for index in (0, 2):
+        alone = problem.select(slice(index, index + 1))
+        chosen = rates[index : index + 1]
+        single = gradient_descent(alone, one(start, index), chosen, 0.9, 3000, [3000])
+        assert_same(one(trajectory.state(3), index), single.state(0), 1e-13)
+
+
+def test_run_stops_when_all_have_diverged():
+    problem = small(depth=2, batch=1)
+    start, seen = problem.initial([0], 0.5), []
+    run = gradient_descent(problem, start, f64([50.0]), 0.9, 10**9, [0, 10**9], seen.append)
+    assert run.diverged_step.item() > 0 and seen == [0]
+    start.features[0, 0, 0] = math.inf
+    run = gradient_descent(small(1, loss="ce"), start, f64([0.1]), 0.9, 10, [0, 10])
+    assert run.diverged_step.item() == 0 and not run.valid.any()
+
+
+def decay_at(ratio, depth, sizes):
+    """Return the equal decay at which b / n_k, the reduced penalty of spec, is `ratio`."""
+    samples, size = sum(sizes), sizes[0]
+    return ((ratio * size / (depth * samples)) ** depth / samples) ** (1 / (depth + 1))
+
+
+def swept(depth, paths, sizes=(3, 3), perturbation=1e-4):
+    """Return the singular values of Z over sqrt(n) at the end of each stage, (B, S, K)."""
+    decay = f64(
+        [[decay_at(ratio, depth, sizes) for ratio in stage] for stage in zip(*paths, strict=True)]
+    )
+    weight_decay = decay.unsqueeze(2).expand(-1, -1, depth)
+    problem = small(len(paths), depth, 4, sizes)
+    start = problem.initial(range(len(paths)), 0.5)
+    rates = torch.full((len(paths),), 0.2, dtype=torch.float64)
+    arguments = (
+        problem,
+        start,
+        weight_decay,
+        decay,
+        rates,
+        0.9,
+        1500,
+        perturbation,
+        [7] * len(paths),
+    )
+    trajectory = sweep(*arguments)
+    assert trajectory.steps == tuple(range(1500, 1500 * len(decay) + 1, 1500))
+    outputs = [problem.output(trajectory.state(stage)) for stage in range(len(decay))]
+    return torch.linalg.svdvals(torch.stack(outputs, 1))[..., :2] / math.sqrt(sizes[0])
+
+
+def test_sweep_shows_the_hysteresis_of_two_layers():
+    up = [0.3, 0.45, 0.52, 0.6, 0.72, 0.8]
+    values = swept(2, [up, up[::-1]])
+    assert (values[0, :4] > 0.3).all(), "follows the metastable branch beyond tau = 0.5"
+    assert (values[0, 4:] < 1e-2).all(), "gone beyond tau_loc = 0.6495"
+    assert (values[1] < 1e-2).all(), "zero is a local minimum at every decay"
+    at_start = brentq(lambda x: 0.3 - 2 * x / (x**2 + 1) ** 2, 1, 50)
+    torch.testing.assert_close(
+        values[0, 0], f64([at_start**2 / (1 + at_start**2)] * 2), rtol=0, atol=1e-2
+    )
+
+
+def test_sweep_is_continuous_for_one_layer():
+    up = [0.3, 0.6, 0.9, 1.2]
+    values = swept(1, [up, up[::-1]])
+    expected = (1 - f64(up).sqrt()).clamp(min=0).unsqueeze(1).expand(-1, 2)
+    torch.testing.assert_close(values[0], expected, rtol=0, atol=2e-2)
+    torch.testing.assert_close(values[1].flip(0), expected, rtol=0, atol=2e-2)
+
+
+def test_sweep_keeps_the_step_of_a_divergence():
+    problem = small(2, 2)
+    paths = torch.full((3, 2), 5e-3, dtype=torch.float64)
+    paths[1:, 1] = 60.0
+    weight_decay = paths.unsqueeze(2).expand(-1, -1, 2)
+    start, rates = problem.initial([0, 1], 0.3), f64([0.1, 0.1])
+    run = sweep(problem, start, weight_decay, paths, rates, 0.9, 400, 1e-5, [0, 1])
+    assert run.diverged_step[0] == -1 and 400 < run.diverged_step[1] <= 800
+    assert run.valid.tolist() == [[True] * 3, [True, False, False]]
+    assert torch.equal(run.objective.isnan(), ~run.valid)
+
+
+def test_denormal_mode_is_restored():
+    problem = small()
+    start = problem.initial([0, 1, 2], 0.1)
+    gradient_descent(problem, start, f64([0.1] * 3), 0.9, 2, [2])
+    assert torch.tensor(1e-310, dtype=torch.float64).mul(1).item() > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("loss", ["mse", "ce"])
+def test_cuda_equals_cpu(loss):
+    runs = []
+    for device in ("cpu", "cuda"):
+        decays = equal_decays(3, 2, 5e-3)
+        decays = {name: decay.to(device) for name, decay in decays.items()}
+        targets = class_targets((7, 4, 4), device)
+        problem = DeepLinear(targets, (5, 5), **decays, loss=loss, bias=True)
+        rates = f64([0.1, 0.2, 300.0 if loss == "ce" else 3.0]).to(device)
+        start = problem.initial([0, 1, 2], 0.5)
+        runs.append(gradient_descent(problem, start, rates, 0.9, 1000, [0, 10, 1000]))
+    host, device = runs
+    assert host.diverged_step.tolist() == device.diverged_step.tolist()
+    for record in range(3):
+        found = device.state(record).map(torch.Tensor.cpu)
+        assert_same(found.map(lambda t: t[:2]), host.state(record).map(lambda t: t[:2]), 1e-10)
+
+
+@given(st.integers(1, 10**6), st.integers(1, 200), st.integers(1, 1000))
+def test_log_spaced(last, count, first):
+    first = min(first, last)
+    steps = log_spaced(last, count, first)
+    assert steps[0] == 0 and steps[-1] == last
+    assert all(before < after for before, after in zip(steps, steps[1:], strict=False))
+    assert len(steps) - 1 == min(count, last - first + 1)
+    assert count == 1 or steps[1] == first
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"loss": "hinge"}, "loss: 'hinge'; allowed are mse, ce"),
+        ({"weight_decay": torch.ones(3, 4, dtype=torch.float64)}, "weight_decay: shape"),
+        ({"feature_decay": torch.ones(2, dtype=torch.float64)}, "feature_decay: shape"),
+        ({"feature_decay": torch.ones(3)}, "feature_decay: torch.float32"),
+        ({"targets": 2 * class_targets((2, 2)), "loss": "ce"}, "targets: a column"),
+    ],
+)
+def test_bad_problems_are_refused(change, words):
+    arguments = {"targets": class_targets((2, 2)), "widths": (3, 3), **equal_decays(3, 2, 1e-3)}
+    with pytest.raises(InputError, match=words.replace("(", r"\(")):
+        DeepLinear(**{**arguments, **change})
+
+
+@pytest.mark.parametrize("record", [[-1], [3, 2], [2, 2], [11]])
+def test_bad_records_are_refused(record):
+    problem = small(1)
+    with pytest.raises(InputError, match="record"):
+        gradient_descent(problem, problem.initial([0], 0.1), f64([0.1]), 0.9, 10, record)
+
+
+def test_learning_rate_in_single_precision_is_refused():
+    problem = small(1)
+    with pytest.raises(InputError, match="learning_rate"):
+        gradient_descent(problem, problem.initial([0], 0.1), torch.ones(1), 0.9, 10, [10])
+
+
+def test_empty_class_and_bad_schedule_are_refused():
+    with pytest.raises(InputError, match="class_sizes"):
+        class_targets((3, 0))
+    with pytest.raises(InputError, match="log_spaced"):
+        log_spaced(0, 5)
+    with pytest.raises(InputError, match="log_spaced"):
+        log_spaced(5, 0)
+
+
+def test_flat_copy_shares_its_buffer():
+    start = Parameters((torch.ones(2, 3, 4),), torch.ones(2, 4, 5), torch.ones(2, 3))
+    buffer, views = flat_copy(start)
+    buffer.zero_()
+    assert all((tensor == 0).all() for tensor in views.tensors())
+    assert all((tensor == 1).all() for tensor in start.tensors())

@@ -1,0 +1,120 @@
+"""The command ``collapse``: one subcommand per stage, imported only when it is called."""
+
+import argparse
+import json
+import os
+import sys
+from importlib import import_module
+from typing import Any, NoReturn
+
+from collapse import __version__
+from collapse.errors import InputError
+
+# Commands for people, then the workflow's stages, each with its line of help.
+COMMANDS = {
+    "predict": "print the closed form for given hyperparameters as JSON",
+    "measure": "print every applicable metric of dumped features as JSON",
+    "list": "list studies, experiments, figures or claims",
+}
+STAGES = {
+    "data": "fetch, verify and store a data set",
+    "solve": "optimise a shape group of problems over free features",
+    "train": "train a network",
+    "features": "compute a trained network's features",
+    "metrics": "compute the metrics of a run or a shape group",
+    "predictions": "compute the closed forms of an experiment",
+    "table": "join the metrics of an experiment's runs into one tidy table",
+    "figure": "draw a figure",
+    "claims": "decide the claims of the studies",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see `{self.prog} --help`)")
+
+
+def _overview() -> _Parser:
+    width = max(map(len, COMMANDS | STAGES))
+    lines = ["commands:"]
+    lines += [f"  {name:{width}}  {text}" for name, text in COMMANDS.items()]
+    lines += ["", "stages, as the workflow calls them:"]
+    lines += [f"  {name:{width}}  {text}" for name, text in STAGES.items()]
+    lines += ["", "`collapse COMMAND --help` tells more."]
+    parser = _Parser(
+        prog="collapse",
+        usage="collapse [--help] [--version] COMMAND ...",
+        description="Replicates the neural-collapse literature.",
+        epilog="\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("command", help=argparse.SUPPRESS)
+    return parser
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("should be a JSON object")
+    return value
+
+
+def _add_stage_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--spec",
+        type=_json_object,
+        required=True,
+        metavar="JSON",
+        help="the part of the config that this job reads, as a JSON object",
+    )
+    parser.add_argument(
+        "--expect",
+        metavar="DIGEST",
+        help="code digest that the job was planned with; refuse to run with other code",
+    )
+
+
+def _dispatch(name: str, arguments: list[str]) -> None:
+    if name not in COMMANDS | STAGES:
+        raise InputError(f"no command '{name}' (there are: {', '.join(COMMANDS | STAGES)})")
+    stage = import_module(f"collapse.stages.{name}")
+    parser = _Parser(
+        prog=f"collapse {name}",
+        description=stage.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if name in STAGES:
+        _add_stage_arguments(parser)
+    stage.add_arguments(parser)
+    args = parser.parse_args(arguments)
+    if name in STAGES:
+        from collapse.provenance import check_expected
+
+        check_expected(name, args.spec, args.expect)
+    stage.run(args)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit code: 0, or 2 after one line about bad input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        _dispatch(_overview().parse_args(arguments[:1]).command, arguments[1:])
+    except InputError as error:
+        print(f"collapse: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) went away: nothing is wrong, and nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

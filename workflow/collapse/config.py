@@ -1,0 +1,568 @@
+"""The config as typed, frozen models, and its expansion into runs.
+
+A study's file holds the paper's own values, a scale's file what a smaller scale reduces, and a
+user's config whatever they change. They are merged in that order, mappings key by key, lists
+and ``grid`` whole. Every number is in the units of the objective as the study prints it.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from collapse import grid
+from collapse.errors import InputError
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a number, not a boolean")
+    return value
+
+
+Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Positive = Annotated[Real, Field(gt=0)]
+NonNegative = Annotated[Real, Field(ge=0)]
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+Decays = NonNegative | Annotated[list[NonNegative], Field(min_length=1)]
+Widths = Count | Annotated[list[Count], Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """Base of every config section: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class DataSource(Section):
+    """Where a data set comes from."""
+
+    sources: list[Literal["directory", "debian", "download", "package"]] = Field(
+        min_length=1, description="Sources in the order they are tried; the first that answers."
+    )
+    directory: str | None = Field(
+        None, description="Folder that holds the data set's official files (source `directory`)."
+    )
+
+
+class Data(Section):
+    """The data a network is trained on."""
+
+    name: str = Field(description="Data set, a key of `datasets`.")
+    samples_per_class: Count | None = Field(
+        None, description="First images of each class to train on; null takes all."
+    )
+
+
+class Problem(Section):
+    """A deep-linear problem over free features: Z = W_M ... W_1 H + b against one-hot targets."""
+
+    kind: Literal["deep_linear"] = Field(description="Problem module.")
+    loss: Literal["mse", "ce"] = Field(
+        "mse", description="Data term: 1/(2N) ||Z - Y||^2 summed over classes, or mean CE."
+    )
+    class_sizes: list[Count] = Field(min_length=2, description="Samples of each class.")
+    depth: Count = Field(1, description="Number M of linear layers W_1 to W_M.")
+    widths: Widths = Field(
+        description="Feature dimension and hidden widths d_1 to d_M, or one number for all."
+    )
+    bias: bool = Field(False, description="Unregularised bias b in the last layer.")
+    init_scale: Positive = Field(0.1, description="Std of the Gaussian start of H and each W_m.")
+
+    @model_validator(mode="after")
+    def _widths_match(self) -> "Problem":
+        if isinstance(self.widths, list) and len(self.widths) != self.depth:
+            raise ValueError(f"widths has {len(self.widths)} entries, depth is {self.depth}")
+        return self
+
+
+class GradientDescent(Section):
+    """Full-batch gradient descent with heavy-ball momentum at a constant learning rate."""
+
+    kind: Literal["sgd"] = Field(description="Optimiser.")
+    learning_rate: Positive = Field(description="Step size.")
+    momentum: Annotated[Real, Field(ge=0, lt=1)] = Field(0.0, description="Momentum.")
+    steps: Count = Field(description="Number of steps.")
+    record: Count = Field(40, description="Log-spaced steps whose state is kept.")
+
+
+class LBFGS(Section):
+    """L-BFGS with strong-Wolfe line search, for the optimum rather than the path to it."""
+
+    kind: Literal["lbfgs"] = Field(description="Optimiser.")
+    steps: Count = Field(description="Largest number of iterations.")
+    tolerance: Positive = Field(1e-12, description="Gradient norm at which a run has converged.")
+
+
+class Sweep(Section):
+    """A path of decays, each solved from the end of the one before."""
+
+    scaled_decay: list[Positive] = Field(
+        min_length=1,
+        description="Scaled decays b/n of the largest class; all decays scale together.",
+    )
+    direction: Literal["up", "down"] = Field("up", description="Order of the path.")
+    perturbation: NonNegative = Field(
+        0.0, description="Std of the Gaussian noise added to every parameter between decays."
+    )
+
+
+class MLP(Section):
+    """Fully connected network with ReLU."""
+
+    kind: Literal["mlp"] = Field(description="Model module.")
+    hidden: list[Count] = Field(min_length=1, description="Widths of the hidden layers.")
+    normalisation: Literal["batch", "none"] = Field(
+        "batch", description="`batch` puts BatchNorm after each ReLU and on the features."
+    )
+
+
+class ResNet18(Section):
+    """ResNet18 with the CIFAR stem (3x3, stride 1, no pooling) and BatchNorm on the features."""
+
+    kind: Literal["resnet18"] = Field(description="Model module.")
+
+
+class CNN(Section):
+    """A small convolutional network, for scales without a GPU."""
+
+    kind: Literal["cnn"] = Field(description="Model module.")
+    channels: list[Count] = Field(
+        min_length=1, description="Channels of the 3x3 convolutions; each halves the image."
+    )
+
+
+class Head(Section):
+    """The M-layer linear head."""
+
+    depth: Count = Field(1, description="Number M of linear layers W_1 to W_M.")
+    bias: bool = Field(False, description="Unregularised bias in the last layer.")
+
+
+class Schedule(Section):
+    """Step decay of the learning rate."""
+
+    step: Count = Field(description="Epochs between reductions.")
+    factor: Annotated[Real, Field(gt=0, le=1)] = Field(description="Factor of each reduction.")
+
+
+class Training(Section):
+    """How a network is trained."""
+
+    optimiser: Literal["sgd", "adam"] = Field(description="Optimiser.")
+    learning_rate: Positive = Field(description="Initial learning rate.")
+    momentum: Annotated[Real, Field(ge=0, lt=1)] = Field(0.0, description="Momentum of `sgd`.")
+    schedule: Schedule | None = Field(None, description="Learning-rate steps; null is constant.")
+    epochs: Count = Field(description="Passes over the training set.")
+    batch_size: Count = Field(description="Samples in a batch.")
+    record: Count = Field(40, description="Log-spaced epochs whose network is kept.")
+
+
+class Experiment(Section):
+    """What every experiment has."""
+
+    grid: dict[str, list] = Field(
+        default_factory=dict, description="Lists of values at dotted paths of this experiment."
+    )
+    seeds: Count = Field(description="Number of seeds, 0 to seeds - 1.")
+
+
+class ProblemExperiment(Experiment):
+    """An optimisation over free features; float64, one batch per shape."""
+
+    # Values that may differ inside one batch: they change no tensor's shape.
+    batched: ClassVar[frozenset[str]] = frozenset(
+        {
+            "weight_decay",
+            "feature_decay",
+            "optimiser.learning_rate",
+            "problem.init_scale",
+            "sweep.direction",
+        }
+    )
+
+    problem: Problem = Field(description="The objective.")
+    optimiser: Annotated[GradientDescent | LBFGS, Field(discriminator="kind")] = Field(
+        description="The solver."
+    )
+    sweep: Sweep | None = Field(None, description="Path of decays; null keeps them constant.")
+    weight_decay: Decays = Field(
+        description="lambda_W in 1/2 lambda_W ||W_m||^2: W_1 to W_M, or one number for all."
+    )
+    feature_decay: NonNegative = Field(
+        description="lambda_H in 1/2 lambda_H ||H||^2, summed over all samples."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ProblemExperiment":
+        _check_decays(self.weight_decay, self.problem.depth)
+        if self.sweep and self.optimiser.kind != "sgd":
+            raise ValueError("a sweep follows gradient descent: optimiser.kind must be sgd")
+        return self
+
+
+class NetworkExperiment(Experiment):
+    """A real network trained on real data; one run per job."""
+
+    batched: ClassVar[frozenset[str]] = frozenset()
+
+    data: Data = Field(description="Training data.")
+    model: Annotated[MLP | ResNet18 | CNN, Field(discriminator="kind")] = Field(
+        description="Backbone that computes the features H."
+    )
+    head: Head = Field(description="Linear layers on the features.")
+    loss: Literal["mse", "ce"] = Field(
+        description="Data term: 1/(2N) ||Z - Y||^2 summed over classes, or mean CE."
+    )
+    weight_decay: Decays = Field(
+        description="lambda_W in 1/2 lambda_W ||W_m||^2 of the head's layers."
+    )
+    feature_decay: NonNegative = Field(
+        description="lambda_H in 1/2 lambda_H ||H||^2, summed over all N samples; "
+        "a batch of B counts N/B times."
+    )
+    backbone_decay: NonNegative = Field(
+        0.0, description="lambda in 1/2 lambda ||theta||^2 of all backbone parameters."
+    )
+    training: Training = Field(description="Optimisation.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "NetworkExperiment":
+        _check_decays(self.weight_decay, self.head.depth)
+        return self
+
+
+def _check_decays(weight_decay: float | list[float], depth: int) -> None:
+    if isinstance(weight_decay, list) and len(weight_decay) != depth:
+        raise ValueError(f"weight_decay has {len(weight_decay)} entries, depth is {depth}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One point of an experiment's grid at one seed.
+
+    Attributes
+    ----------
+    study, experiment
+        Where it belongs.
+    point
+        Its grid values by dotted path.
+    seed
+        Its seed.
+    config
+        The experiment at this point, every value resolved.
+    """
+
+    study: str
+    experiment: str
+    point: dict[str, Any]
+    seed: int
+    config: ProblemExperiment | NetworkExperiment
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The columns that name it in tables."""
+        return {**grid.short_keys(self.point), "seed": self.seed}
+
+    @property
+    def id(self) -> str:
+        """The name of its folder, ``depth=3+bias=false+seed=0``."""
+        return grid.identifier(
+            {**{p.rsplit(".", 1)[-1]: v for p, v in self.point.items()}, "seed": self.seed}
+        )
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """The whole validated config.
+
+    Attributes
+    ----------
+    scale
+        The scale it was read at.
+    datasets
+        Sources by data set.
+    studies
+        Experiments by study and name.
+    """
+
+    scale: str
+    datasets: dict[str, DataSource]
+    studies: dict[str, dict[str, ProblemExperiment | NetworkExperiment]]
+
+    def experiment(self, study: str, name: str) -> ProblemExperiment | NetworkExperiment:
+        """Return one experiment.
+
+        Raises
+        ------
+        InputError
+            If the study or the experiment does not exist.
+        """
+        _known("study", study, self.studies)
+        _known(f"experiment of {study}", name, self.studies[study])
+        return self.studies[study][name]
+
+    def runs(self, study: str, name: str) -> Iterator[Run]:
+        """Yield the runs of an experiment in the order of its grid, seeds fastest."""
+        experiment = self.experiment(study, name)
+        for point, seed in grid.seeded_points(experiment.grid, experiment.seeds):
+            yield Run(study, name, point, seed, resolve(experiment, point))
+
+    def groups(self, study: str, name: str) -> dict[str, dict[str, Any]]:
+        """Return the shape groups of a problem experiment: what one solver call is told.
+
+        Each value holds the group's config, the grid of what varies inside the batch and the
+        number of seeds.
+        """
+        experiment = self.experiment(study, name)
+        outer = {k: v for k, v in experiment.grid.items() if k not in experiment.batched}
+        inner = {k: v for k, v in experiment.grid.items() if k in experiment.batched}
+        return {
+            grid.identifier({path.rsplit(".", 1)[-1]: value for path, value in point.items()}): {
+                "study": study,
+                "experiment": name,
+                "point": point,
+                "config": plain(resolve(experiment, point)),
+                "grid": inner,
+                "order": list(experiment.grid),
+                "seeds": experiment.seeds,
+            }
+            for point in grid.points(outer)
+        }
+
+
+def plain(section: Section) -> dict[str, Any]:
+    """Return a section as JSON values, its grid and seeds left out."""
+    return section.model_dump(mode="json", exclude={"grid", "seeds"})
+
+
+def resolve(
+    experiment: ProblemExperiment | NetworkExperiment, point: Mapping[str, Any]
+) -> ProblemExperiment | NetworkExperiment:
+    """Return the experiment at one point of its grid, validated."""
+    return type(experiment).model_validate(grid.assign(experiment.model_dump(), point))
+
+
+def _known(what: str, name: str, allowed: Mapping[str, Any] | set[str]) -> None:
+    if name not in allowed:
+        close = difflib.get_close_matches(str(name), [str(key) for key in allowed], 1)
+        hint = f", did you mean '{close[0]}'?" if close else ""
+        raise InputError(f"no {what} '{name}'{hint} (there are: {', '.join(sorted(allowed))})")
+
+
+Layer = tuple[str, Mapping[str, Any]]
+_NO_GRID: Mapping[str, list] = {}
+
+
+def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two nested configs: mappings key by key; lists, values and ``grid`` whole."""
+    merged = dict(base)
+    for key, value in override.items():
+        both = isinstance(merged.get(key), Mapping) and isinstance(value, Mapping)
+        # A mapping of another kind (mlp -> cnn) is another thing: its keys do not mix.
+        same = both and value.get("kind", merged[key].get("kind")) == merged[key].get("kind")
+        merged[key] = merge(merged[key], value) if same and key != "grid" else value
+    return merged
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; raise InputError in one line where it is none."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: should be a mapping, found {type(content).__name__}")
+    return content
+
+
+def load(folder: str | Path, user: Mapping[str, Any] | None = None, origin: str = "") -> Atlas:
+    """Read, merge and validate the whole config.
+
+    Parameters
+    ----------
+    folder
+        The ``config`` folder.
+    user
+        The user's config (``--configfile`` and ``--config``, already merged), which may name
+        the scale.
+    origin
+        Where `user` came from, for messages.
+
+    Raises
+    ------
+    InputError
+        In one line: the file, the key, what was found and what is allowed.
+    """
+    folder, user = Path(folder), dict(user or {})
+    base = read_yaml(folder / "config.yaml")
+    scale = user.get("scale", base.get("scale"))
+    scales = {path.stem for path in (folder / "scales").glob("*.yaml")}
+    _known("scale", scale, scales)
+    scale_file = folder / "scales" / f"{scale}.yaml"
+    layers: list[Layer] = [(str(folder / "config.yaml"), base)]
+    layers += [(str(path), read_yaml(path)) for path in sorted(folder.glob("studies/*.yaml"))]
+    layers += [(str(scale_file), read_yaml(scale_file)), (origin or "--config", user)]
+    merged: dict[str, Any] = {}
+    for _, layer in layers:
+        merged = merge(merged, layer)
+    merged.pop("scale")
+    return _validate(merged, layers, scale)
+
+
+def _validate(merged: dict[str, Any], layers: list[Layer], scale: str) -> Atlas:
+    raw_datasets = merged.pop("datasets", {})
+    known = {key for _, layer in layers[:-2] for key in layer} - {"scale", "datasets"}
+    studies: dict[str, dict] = {}
+    for study, experiments in merged.items():
+        if study not in known:
+            _refuse(layers, (study,), "no such study", known)
+        if not isinstance(experiments, Mapping):
+            _refuse(layers, (study,), "should be a mapping of experiments", None)
+        studies[study] = {
+            name: _validate_experiment(block, layers, (study, name))
+            for name, block in experiments.items()
+        }
+    datasets = {
+        name: _parse(DataSource, block, layers, ("datasets", name))
+        for name, block in raw_datasets.items()
+    }
+    for study, experiments in studies.items():
+        for name, experiment in experiments.items():
+            if isinstance(experiment, NetworkExperiment) and experiment.data.name not in datasets:
+                _refuse(layers, (study, name, "data", "name"), "no such data set", set(datasets))
+    return Atlas(scale, datasets, studies)
+
+
+def _validate_experiment(block: Any, layers: list[Layer], where: tuple[str, ...]):
+    if not isinstance(block, Mapping):
+        _refuse(layers, where, "should be a mapping", None)
+    kind = ProblemExperiment if "problem" in block else NetworkExperiment
+    if kind is NetworkExperiment and "model" not in block and "data" not in block:
+        fields = set(ProblemExperiment.model_fields) | set(NetworkExperiment.model_fields)
+        for key in block:
+            if key not in fields:
+                _refuse(layers, (*where, key), "unknown key", fields)
+        names = {name for _, layer in layers[:-2] for name in layer.get(where[0]) or {}}
+        _refuse(layers, where, "is no experiment: it has neither `problem` nor `model`", names)
+    lists = block.get("grid") or {}
+    base = {key: value for key, value in block.items() if key != "grid"}
+    if not isinstance(lists, Mapping):
+        _refuse(layers, (*where, "grid"), "should be a mapping of lists", None)
+    for path, values in lists.items():
+        if not isinstance(values, list) or not values:
+            _refuse(layers, (*where, "grid", path), "should be a list of at least one value", None)
+        if len({grid.format_value(value) for value in values}) < len(values):
+            _refuse(layers, (*where, "grid", path), "has the same value twice", None)
+        _check_path(kind, base, path, layers, where)
+    names = [path.rsplit(".", 1)[-1] for path in lists]
+    for name in names:
+        if names.count(name) > 1 or name == "seed":
+            _refuse(layers, (*where, "grid"), f"two columns would be called '{name}'", None)
+    # The base alone need not be valid (a grid may supply a value); every point must be.
+    parsed = [
+        (point, _parse(kind, grid.assign(base, point), layers, where, lists))
+        for point in grid.points(lists)
+    ]
+    read = {path: [_value_at(each, path) for point, each in parsed] for path in lists}
+    typed = {
+        path: [v for i, v in enumerate(read[path]) if v not in read[path][:i]] for path in lists
+    }
+    return parsed[0][1].model_copy(update={"grid": typed})
+
+
+def _value_at(experiment: Section, path: str) -> Any:
+    """Return the value at a dotted path as it was read: ``1e-3`` in YAML is text, here a number."""
+    value: Any = experiment.model_dump(mode="json")
+    for key in path.split("."):
+        value = value[key]
+    return value
+
+
+def _check_path(kind, base: dict, path: str, layers: list[Layer], where: tuple[str, ...]) -> None:
+    """Refuse a grid path whose parents do not exist or that varies what it must not."""
+    node: Any = base
+    *parents, _ = path.split(".")
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, Mapping) else None
+    allowed = set(kind.model_fields) - {"grid", "seeds"}
+    if path.split(".")[0] not in allowed or not isinstance(node, Mapping):
+        _refuse(layers, (*where, "grid", path), "is not a key of this experiment", allowed)
+
+
+def _parse(model, block, layers: list[Layer], where: tuple[str, ...], lists: Mapping = _NO_GRID):
+    try:
+        return model.model_validate(block)
+    except ValidationError as error:
+        # Of a union's branches, the one that got furthest is the one that was meant.
+        problem = max(error.errors(), key=lambda e: len(_place(e, block)))
+    key = _place(problem, block)
+    swept = next((path for path in lists if ".".join(key).startswith(path)), None)
+    place = (*where, "grid", swept) if swept else (*where, *key)
+    if problem["type"] == "extra_forbidden":
+        _refuse(layers, place, "unknown key", _fields(model, block, key[:-1]))
+    if problem["type"] == "missing":
+        _refuse(layers, place, "is missing", None)
+    message = problem["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(problem["input"], Mapping) else f", found {problem['input']!r}"
+    _refuse(layers, place, message[0].lower() + message[1:] + found, None)
+
+
+def _place(problem: Mapping[str, Any], block: Any) -> tuple[str, ...]:
+    """Return the path of a validation error in the config, the tags of unions left out."""
+    place = []
+    for part in problem["loc"]:
+        if isinstance(block, Mapping) and part in block:
+            block = block[part]
+        elif isinstance(block, list) and isinstance(part, int):
+            block = block[part]
+        elif not (problem["type"] == "missing" and part == problem["loc"][-1]):
+            continue
+        place.append(str(part))
+    return tuple(place)
+
+
+def _fields(model, block, parents: tuple[str, ...]) -> set[str]:
+    """Return the keys allowed in the section at `parents`, following discriminated unions."""
+    for parent in parents:
+        block = block[parent]
+        annotation = model.model_fields[parent].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        sections = [o for o in options if isinstance(o, type) and issubclass(o, Section)]
+        model = next((s for s in sections if block.get("kind") in _kinds(s)), sections[0])
+    return set(model.model_fields)
+
+
+def _kinds(section) -> tuple[str, ...]:
+    field = section.model_fields.get("kind")
+    return field.annotation.__args__ if field else ()
+
+
+def _refuse(
+    layers: list[Layer], place: tuple[str, ...], message: str, allowed: set[str] | None
+) -> None:
+    """Raise the one-line error, naming the last file that sets the key (or its section)."""
+    hint = ""
+    if allowed is not None:
+        close = difflib.get_close_matches(place[-1], allowed, 1)
+        hint = f", did you mean '{close[0]}'?" if close else ""
+        hint += f" (allowed: {', '.join(sorted(allowed))})"
+    for length in range(len(place), 0, -1):
+        for origin, layer in reversed(layers):
+            if _holds(layer, place[:length]):
+                raise InputError(f"{origin}: {'.'.join(place)}: {message}{hint}")
+    raise InputError(f"{layers[-1][0]}: {'.'.join(place)}: {message}{hint}")
+
+
+def _holds(layer: Any, place: tuple[str, ...]) -> bool:
+    for key in place:
+        if not isinstance(layer, Mapping) or key not in layer:
+            return False
+        layer = layer[key]
+    return True

@@ -1,0 +1,133 @@
+"""Read a data set back, choose images from it, and turn images into network inputs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from collapse.artifacts import read_tensors
+from collapse.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set as written by ``collapse data``.
+
+    Attributes
+    ----------
+    images, test_images
+        N x C x H x W, uint8.
+    labels, test_labels
+        N, int64, from 0 to K - 1.
+    mean, std
+        Per channel, of all training images, in units of `maximum`.
+    maximum
+        The pixel value that stands for 1.
+    classes
+        Class names in label order.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    maximum: int
+    classes: tuple[str, ...]
+
+    def normalise(self, images: np.ndarray) -> "torch.Tensor":
+        """Return ``(images / maximum - mean) / std`` per channel, float32.
+
+        Parameters
+        ----------
+        images
+            N x C x H x W, uint8, of this data set.
+        """
+        import torch
+
+        mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (self.mean, self.std))
+        return (torch.tensor(images, dtype=torch.float32) / self.maximum - mean) / std
+
+
+def load(path: str | Path) -> Dataset:
+    """Read ``results/data/<name>.safetensors``.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged, or is not a data set.
+    """
+    tensors, attributes = read_tensors(path)
+    try:
+        return Dataset(
+            images=tensors["train_images"],
+            labels=tensors["train_labels"],
+            test_images=tensors["test_images"],
+            test_labels=tensors["test_labels"],
+            mean=tuple(attributes["mean"]),
+            std=tuple(attributes["std"]),
+            maximum=attributes["maximum"],
+            classes=tuple(attributes["classes"]),
+        )
+    except KeyError as error:
+        raise InputError(f"{path}: not a data set, it holds no {error.args[0]}") from None
+
+
+def subset(
+    labels: np.ndarray,
+    samples_per_class: int | None = None,
+    class_sizes: Sequence[int] | None = None,
+    classes: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Choose the first images of each class, in data-set order.
+
+    The rule of the imbalanced experiments in the released code of Dang et al. 2023
+    (arXiv 2301.00437).
+
+    Parameters
+    ----------
+    labels
+        N integers from 0 to K - 1.
+    samples_per_class
+        Images of every class.
+    class_sizes
+        Images of each class instead, in label order. With neither, all images are chosen.
+    classes
+        Class names, for the error; without them K is the largest label plus one.
+
+    Returns
+    -------
+    numpy.ndarray
+        Increasing indices into `labels`.
+
+    Raises
+    ------
+    InputError
+        If both sizes are given, `class_sizes` has not K entries, a size is not positive, or a
+        class holds fewer images than wanted.
+    """
+    if samples_per_class is not None and class_sizes is not None:
+        raise InputError("data: samples_per_class and class_sizes found, only one is allowed")
+    if samples_per_class is None and class_sizes is None:
+        return np.arange(len(labels))
+    names = classes or [str(label) for label in range(int(labels.max()) + 1)]
+    key = "samples_per_class" if class_sizes is None else "class_sizes"
+    sizes = [samples_per_class] * len(names) if class_sizes is None else class_sizes
+    if len(sizes) != len(names):
+        raise InputError(f"data.class_sizes: {len(sizes)} sizes found, {len(names)} are needed")
+    chosen = []
+    for label, (name, size) in enumerate(zip(names, sizes, strict=True)):
+        members = np.flatnonzero(labels == label)
+        if not 1 <= size <= len(members):
+            raise InputError(
+                f"data.{key}: {size} images of class {name!r} wanted, allowed are 1 to "
+                f"{len(members)}, which it holds"
+            )
+        chosen.append(members[:size])
+    return np.sort(np.concatenate(chosen))

@@ -1,0 +1,224 @@
+"""Where a data set's files come from: each source gives their contents, or says why not.
+
+Every source takes the data set's entry and the configured directory and returns a mapping from
+file name to content. Downloads live in temporary folders that are gone when the source returns.
+"""
+
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.client import HTTPException
+from importlib import import_module, resources
+from pathlib import Path
+
+from collapse.data.formats import gunzip, untar
+from collapse.data.registry import Archive, DebianPackage, Entry, SourceError
+
+Files = dict[str, bytes]
+
+STALL_SECONDS = 30
+UPDATE_SECONDS = 300
+DOWNLOAD_SECONDS = 900
+UNPACK_SECONDS = 60
+
+
+def from_directory(entry: Entry, directory: str | None) -> Files:
+    """Read the official files, gzipped or not, from a local directory.
+
+    (Fashion-)MNIST may lie in the directory itself or as torchvision keeps it
+    (``FashionMNIST/raw/``), CIFAR-10 as its binary files, their folder or the archive.
+    """
+    if directory is None:
+        raise SourceError("no directory is configured")
+    root = Path(directory).expanduser()
+    if not root.is_dir():
+        raise SourceError(f"{root} is not a directory")
+    folders = [root / folder for folder in entry.folders]
+    if entry.archive and _find(folders, next(iter(entry.checksums))) is None:
+        return _read_archive(root, entry.archive, entry.checksums)
+    return _read_files(folders, entry.checksums)
+
+
+def _find(folders: Sequence[Path], name: str) -> Path | None:
+    candidates = (folder / spelling for folder in folders for spelling in (name, f"{name}.gz"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _read_files(folders: Sequence[Path], names: Mapping[str, str]) -> Files:
+    files = {}
+    for name in names:
+        path = _find(folders, name)
+        if path is None:
+            raise SourceError(f"no {name} or {name}.gz in {', '.join(map(str, folders))}")
+        content = _read(path)
+        files[name] = gunzip(str(path), content) if path.suffix == ".gz" else content
+    return files
+
+
+def _read_archive(root: Path, archive: Archive, names: Mapping[str, str]) -> Files:
+    path = root / archive.name
+    if path.is_file():
+        return untar(str(path), _read(path), names)
+    reason = f"neither {archive.name} nor its files are in {root}"
+    if (root / archive.pickled).is_dir():
+        reason += f" (the pickled {archive.pickled} is never read)"
+    raise SourceError(reason)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}") from None
+
+
+def from_package(entry: Entry, directory: str | None) -> Files:
+    """Read the files that an installed Python package holds."""
+    if entry.module is None:
+        raise SourceError("no Python package holds it")
+    try:
+        folder = resources.files(entry.module)
+    except ImportError as error:
+        raise SourceError(str(error)) from None
+    with resources.as_file(folder) as path:
+        return _read_files([path], entry.checksums)
+
+
+def from_debian(entry: Entry, directory: str | None) -> Files:
+    """Read the installed Debian package, or download and unpack it without being root."""
+    if entry.debian is None:
+        raise SourceError("no Debian package holds it")
+    installed = Path(entry.debian.folder)
+    if installed.is_dir():
+        return _read_files([installed], entry.checksums)
+    for tool in ("apt-get", "dpkg"):
+        if shutil.which(tool) is None:
+            raise SourceError(f"{entry.debian.name} is not installed and there is no {tool} here")
+    with tempfile.TemporaryDirectory(prefix="collapse-data-") as work:
+        folder = _unpack_debian(entry.debian, Path(work))
+        return _read_files([folder], entry.checksums)
+
+
+def _unpack_debian(package: DebianPackage, work: Path) -> Path:
+    _download_debian(package.name, work)
+    deb = max(work.glob("*.deb"), key=lambda path: path.stat().st_mtime_ns)
+    root = work / "root"
+    problem = _problem(["dpkg", "-x", str(deb), str(root)], work, UNPACK_SECONDS)
+    if problem:
+        raise SourceError(problem)
+    return root / package.folder.lstrip("/")
+
+
+def _download_debian(package: str, work: Path) -> None:
+    """Download a package's deb into `work`, with fresh package lists of our own if needed."""
+    for folder in ("lists/partial", "cache/archives/partial"):
+        (work / folder).mkdir(parents=True)
+    # As root, apt would fetch as the user _apt, who cannot enter a temporary folder.
+    settings = {
+        "Dir::Cache": work / "cache",
+        "APT::Sandbox::User": "root",
+        "APT::Update::Error-Mode": "any",
+        "Acquire::Retries": 1,
+        "Acquire::http::Timeout": STALL_SECONDS,
+        "Acquire::https::Timeout": STALL_SECONDS,
+    }
+    private = {**settings, "Dir::State::Lists": work / "lists"}
+    download = (["download", package], DOWNLOAD_SECONDS)
+    attempts = [(settings, *download), (private, ["update"], UPDATE_SECONDS), (private, *download)]
+    problems = []
+    for options, action, seconds in attempts:
+        flags = [flag for key, value in options.items() for flag in ("-o", f"{key}={value}")]
+        problem = _problem(["apt-get", *flags, *action], work, seconds)
+        if action[0] == "download" and problem is None:
+            return
+        if problem:
+            problems.append(f"apt-get {action[0]}: {problem}")
+    raise SourceError("; ".join(dict.fromkeys(problems)))
+
+
+def _problem(command: Sequence[str], work: Path, seconds: int) -> str | None:
+    """Run a command; return None when it succeeds, else the line that says what went wrong."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=work,
+            timeout=seconds,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except subprocess.TimeoutExpired:
+        return f"still running after {seconds} s"
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    return next((line for line in lines if line.startswith("E: ")), lines[-1])
+
+
+def from_download(entry: Entry, directory: str | None) -> Files:
+    """Download the official archives, checking their published md5."""
+    if entry.torchvision is None and entry.archive is None:
+        raise SourceError("there is no official download")
+    try:
+        download_url = import_module("torchvision.datasets.utils").download_url
+    except ImportError as error:
+        raise SourceError(f"torchvision cannot be imported ({error})") from None
+    with tempfile.TemporaryDirectory(prefix="collapse-data-") as work, _stall_limit():
+        if entry.archive:
+            archive = entry.archive
+            content = _download(download_url, [archive.url], archive.name, archive.md5, work)
+            return untar(archive.name, content, entry.checksums)
+        official = getattr(import_module("torchvision.datasets"), entry.torchvision)
+        files = {}
+        for name, md5 in official.resources:
+            urls = [mirror + name for mirror in official.mirrors]
+            content = _download(download_url, urls, name, md5, work)
+            files[name.removesuffix(".gz")] = gunzip(name, content)
+        return files
+
+
+def _download(
+    download_url: Callable[..., None], urls: Sequence[str], name: str, md5: str, work: str
+) -> bytes:
+    problems = []
+    path = Path(work, name)
+    for url in urls:
+        # What a broken transfer leaves behind would pass for the file at the next mirror.
+        path.unlink(missing_ok=True)
+        try:
+            download_url(url, work, name)
+        except (OSError, HTTPException, RuntimeError, ValueError) as error:
+            problems.append(f"{url}: {error}")
+            continue
+        content = path.read_bytes()
+        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if found == md5:
+            return content
+        problems.append(f"{url}: md5 is {found}, expected {md5}")
+    raise SourceError("; ".join(problems))
+
+
+@contextmanager
+def _stall_limit() -> Iterator[None]:
+    """Give up on a silent server: torchvision's downloader sets no timeout of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALL_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+READERS: dict[str, Callable[[Entry, str | None], Files]] = {
+    "directory": from_directory,
+    "package": from_package,
+    "debian": from_debian,
+    "download": from_download,
+}

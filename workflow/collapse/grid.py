@@ -1,0 +1,53 @@
+"""Grids: from lists of values at dotted config paths to runs with readable ids."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+
+def assign(config: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a nested config with the values of `point` set at its dotted paths."""
+    result = deepcopy(dict(config))
+    for path, value in point.items():
+        *parents, last = path.split(".")
+        node = result
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+    return result
+
+
+def points(grid: Mapping[str, list]) -> Iterator[dict[str, Any]]:
+    """Yield the points of a grid in order, the last key running fastest."""
+    for values in itertools.product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
+
+
+def format_value(value: Any) -> str:
+    """Spell a grid value for ids and columns: %g, lower-case booleans, lists joined by ``-``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return "-".join(format_value(item) for item in value)
+    return str(value)
+
+
+def short_keys(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a grid point by the last segments of its paths; lists become text."""
+    return {
+        path.rsplit(".", 1)[-1]: format_value(value) if isinstance(value, list | tuple) else value
+        for path, value in point.items()
+    }
+
+
+def identifier(keys: Mapping[str, Any]) -> str:
+    """Return the id of a point, ``depth=3+bias=false``; ``all`` when there is no key."""
+    return "+".join(f"{key}={format_value(value)}" for key, value in keys.items()) or "all"
+
+
+def seeded_points(grid: Mapping[str, list], seeds: int) -> Iterable[tuple[dict[str, Any], int]]:
+    """Yield every point of a grid with every seed, the seed running fastest."""
+    return ((point, seed) for point in points(grid) for seed in range(seeds))

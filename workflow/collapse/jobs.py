@@ -1,0 +1,161 @@
+"""What each job of the workflow is told, and from which files it works.
+
+A job's spec is exactly the part of the config that it reads: a change elsewhere in the config
+leaves the job alone. All paths are relative to the workflow's results.
+"""
+
+from typing import Any
+
+from collapse import studies
+from collapse.config import Atlas, NetworkExperiment, ProblemExperiment, Run, plain
+from collapse.errors import InputError
+
+Spec = dict[str, Any]
+
+
+def units(atlas: Atlas, study: str, experiment: str) -> list[str]:
+    """Return the folders of an experiment: shape groups of problems, or network runs."""
+    if isinstance(atlas.experiment(study, experiment), ProblemExperiment):
+        return list(atlas.groups(study, experiment))
+    return [run.id for run in atlas.runs(study, experiment)]
+
+
+def results_of(atlas: Atlas, study: str, experiment: str) -> list[str]:
+    """Return the two files that figures and claims read of an experiment."""
+    atlas.experiment(study, experiment)
+    return [f"results/{study}/{experiment}/{name}.parquet" for name in ("metrics", "predictions")]
+
+
+def data(atlas: Atlas, dataset: str) -> Spec:
+    """Return what the data stage is told."""
+    if dataset not in atlas.datasets:
+        raise InputError(
+            f"no data set '{dataset}' (there are: {', '.join(sorted(atlas.datasets))})"
+        )
+    return {"name": dataset, **atlas.datasets[dataset].model_dump(mode="json")}
+
+
+def solve(atlas: Atlas, study: str, experiment: str, group: str) -> Spec:
+    """Return what the solver is told of one shape group."""
+    groups = atlas.groups(study, experiment)
+    if group not in groups:
+        raise InputError(f"{study}.{experiment} has no shape group '{group}'")
+    return groups[group]
+
+
+def _run(atlas: Atlas, study: str, experiment: str, run: str) -> Run:
+    for candidate in atlas.runs(study, experiment):
+        if candidate.id == run:
+            return candidate
+    raise InputError(f"{study}.{experiment} has no run '{run}'")
+
+
+def _network(run: Run, sections: tuple[str, ...] = ()) -> Spec:
+    config = plain(run.config)
+    return {
+        "study": run.study,
+        "experiment": run.experiment,
+        "run": run.id,
+        "keys": run.keys,
+        "seed": run.seed,
+        "config": {name: config[name] for name in sections or config},
+    }
+
+
+def train(atlas: Atlas, study: str, experiment: str, run: str) -> Spec:
+    """Return what the trainer is told of one run."""
+    return _network(_run(atlas, study, experiment, run))
+
+
+def features(atlas: Atlas, study: str, experiment: str, run: str) -> Spec:
+    """Return what the feature dump is told of one run: its data and its architecture."""
+    return _network(_run(atlas, study, experiment, run), ("data", "model", "head"))
+
+
+def metrics(atlas: Atlas, study: str, experiment: str, unit: str) -> Spec:
+    """Return what the metrics stage is told of one run or shape group."""
+    if isinstance(atlas.experiment(study, experiment), ProblemExperiment):
+        return solve(atlas, study, experiment, unit)
+    return _network(_run(atlas, study, experiment, unit), ("head",))
+
+
+def measured_file(atlas: Atlas, study: str, experiment: str, unit: str) -> str:
+    """Return the file that the metrics of a run or shape group are computed from."""
+    problem = isinstance(atlas.experiment(study, experiment), ProblemExperiment)
+    name = "states" if problem else "features"
+    return f"results/{study}/{experiment}/{unit}/{name}.safetensors"
+
+
+def data_read(atlas: Atlas, study: str, experiment: str) -> list[str]:
+    """Return the data file of a network experiment; a problem over free features has none."""
+    config = atlas.experiment(study, experiment)
+    if not isinstance(config, NetworkExperiment):
+        return []
+    return [f"results/data/{config.data.name}.safetensors"]
+
+
+def predictions(atlas: Atlas, study: str, experiment: str) -> Spec:
+    """Return what the closed forms of an experiment are computed from, run by run."""
+    runs = []
+    for run in atlas.runs(study, experiment):
+        config = plain(run.config)
+        config.pop("optimiser", None)
+        config.pop("training", None)
+        runs.append({"keys": run.keys, "config": config})
+    return {"study": study, "experiment": experiment, "runs": _once(runs)}
+
+
+def _once(runs: list[Spec]) -> list[Spec]:
+    """Join the runs that differ in nothing but the seed: their closed form is the same."""
+    joined: dict[str, Spec] = {}
+    for run in runs:
+        keys = {key: value for key, value in run["keys"].items() if key != "seed"}
+        entry = joined.setdefault(
+            repr((keys, run["config"])), {"keys": keys, "config": run["config"], "seeds": []}
+        )
+        entry["seeds"].append(run["keys"]["seed"])
+    return list(joined.values())
+
+
+def table(atlas: Atlas, study: str, experiment: str) -> Spec:
+    """Return what the experiment's table is told: its name and its key columns in order."""
+    first = next(atlas.runs(study, experiment))
+    return {"study": study, "experiment": experiment, "keys": list(first.keys)}
+
+
+def figure(atlas: Atlas, study: str, name: str) -> Spec:
+    """Return what a figure is told.
+
+    Raises
+    ------
+    InputError
+        If the study has no such figure.
+    """
+    figures = studies.load(study).figures
+    if name not in figures:
+        raise InputError(f"{study} has no figure '{name}' (there are: {', '.join(figures)})")
+    return {
+        "study": study,
+        "figure": name,
+        "experiments": described(atlas, study, figures[name].reads),
+    }
+
+
+def described(atlas: Atlas, study: str, experiments: tuple[str, ...]) -> Spec:
+    """Return what figures and claims may say of experiments: their resolved config."""
+    return {
+        name: {**plain(config), "grid": dict(config.grid), "seeds": config.seeds}
+        for name in experiments
+        for config in [atlas.experiment(study, name)]
+    }
+
+
+def claims(atlas: Atlas) -> Spec:
+    """Return what the claims are decided with."""
+    return {
+        "scale": atlas.scale,
+        "studies": {
+            study: described(atlas, study, studies.load(study).claims_read)
+            for study in atlas.studies
+        },
+    }

@@ -1,0 +1,234 @@
+"""What the metrics accept. Every check of their input is here.
+
+Each failure is an `InputError` of one line: the tensor, what was found, what is allowed.
+"""
+
+import torch
+from torch import Tensor
+
+from collapse.errors import InputError
+from collapse.metrics.rows import Rows, device_of
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+LARGEST = 1e140  # squares of larger numbers leave float64
+INTEGERS = (
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+    *(torch.int8, torch.int16, torch.int32, torch.int64),
+)
+
+
+def check_classification(
+    features: Rows,
+    labels: Tensor,
+    classes: int | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> tuple[Tensor, int, Tensor | None, Tensor | None]:
+    """Check labelled features and their classifier.
+
+    Parameters
+    ----------
+    features : Rows
+        N x d floats; their values are checked while they are read.
+    labels : Tensor
+        N integers, 0 to K-1.
+    classes : int, optional
+        K; default the rows of `weight`, else the largest label + 1.
+    weight : Tensor, optional
+        K x d.
+    bias : Tensor, optional
+        K; needs `weight`.
+
+    Returns
+    -------
+    labels : Tensor
+        N, int64, on the features' device.
+    classes : int
+        K.
+    weight, bias : Tensor or None
+        float64, on the features' device.
+
+    Raises
+    ------
+    InputError
+        The first thing that is wrong.
+    """
+    _check_features(features)
+    device = device_of(features)
+    labels = _check_labels(labels, features.shape[0]).to(device)
+    weight, bias = _check_head(weight, bias, features.shape[1], device)
+    rows = None if weight is None else weight.shape[0]
+    if classes is not None and rows not in (None, classes):
+        raise InputError(f"weight: {rows} rows, allowed is one for each of the {classes} classes")
+    _check_label_range(labels, classes if classes is not None else rows)
+    classes = classes or rows or int(labels.max()) + 1
+    _check_class_sizes(labels, classes)
+    return labels, classes, weight, bias
+
+
+def check_regression(
+    features: Rows,
+    targets: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Check features with targets and their linear head.
+
+    Parameters
+    ----------
+    features : Rows
+        N x d floats; their values are checked while they are read.
+    targets : Tensor
+        N x n floats.
+    weight : Tensor, optional
+        n x d.
+    bias : Tensor, optional
+        n; needs `weight`.
+
+    Returns
+    -------
+    targets, weight, bias : Tensor or None
+        float64, on the features' device.
+
+    Raises
+    ------
+    InputError
+        The first thing that is wrong.
+    """
+    _check_features(features)
+    device = device_of(features)
+    _check_floats("targets", targets, "N x n")
+    _check_row_count("targets", targets, features.shape[0])
+    check_finite("targets", targets)
+    weight, bias = _check_head(weight, bias, features.shape[1], device)
+    if weight is not None and weight.shape[0] != targets.shape[1]:
+        raise InputError(
+            f"weight: {weight.shape[0]} rows, allowed is one for each of the "
+            f"{targets.shape[1]} columns of targets"
+        )
+    return targets.to(device, torch.float64), weight, bias
+
+
+def check_finite(name: str, values: Tensor, first_row: int = 0) -> None:
+    """Refuse NaN, infinity and numbers whose squares leave float64.
+
+    Parameters
+    ----------
+    name : str
+        The tensor's name in the message.
+    values : Tensor
+        Any shape; the first axis is the row.
+    first_row : int, optional
+        Row of the whole tensor at which `values` begins.
+
+    Raises
+    ------
+    InputError
+        Names the first bad row and how many of its values are bad.
+    """
+    largest = min(LARGEST, torch.finfo(values.dtype).max)
+    bad = ~(values.abs() <= largest).reshape(len(values), -1)
+    rows = bad.any(dim=1).nonzero()
+    if len(rows):
+        row = int(rows[0])
+        raise InputError(
+            f"{name}: {int(bad[row].sum())} of {bad.shape[1]} values in row {first_row + row} are "
+            f"NaN, infinite or beyond {LARGEST:g}, allowed are finite values"
+        )
+
+
+def _check_features(features: Rows) -> None:
+    _check_floats("features", features, "N x d")
+    if 0 in features.shape:
+        raise InputError(
+            f"features: shape {_shape(features)} is empty, allowed is at least one row and column"
+        )
+
+
+def _check_floats(name: str, tensor: Rows | Tensor, axes: str) -> None:
+    if tensor.dtype not in FLOATS:
+        raise InputError(
+            f"{name}: dtype {_dtype(tensor)}, allowed are float16, bfloat16, float32 and float64"
+        )
+    if len(tensor.shape) != len(axes.split(" x ")):
+        raise InputError(f"{name}: shape {_shape(tensor)}, allowed is {axes}")
+
+
+def _check_row_count(name: str, tensor: Tensor, samples: int) -> None:
+    if tensor.shape[0] != samples:
+        raise InputError(
+            f"{name}: {tensor.shape[0]} rows, allowed is one for each of the "
+            f"{samples} rows of features"
+        )
+    if 0 in tensor.shape:
+        raise InputError(f"{name}: shape {_shape(tensor)} is empty, allowed is at least one column")
+
+
+def _check_labels(labels: Tensor, samples: int) -> Tensor:
+    if labels.dtype not in INTEGERS:
+        raise InputError(f"labels: dtype {_dtype(labels)}, allowed are integers")
+    if labels.ndim != 1:
+        raise InputError(f"labels: shape {_shape(labels)}, allowed is N")
+    _check_row_count("labels", labels, samples)
+    return labels.to(torch.int64)
+
+
+def _check_label_range(labels: Tensor, classes: int | None) -> None:
+    bad = labels < 0
+    if classes is not None:
+        bad |= labels >= classes
+    if bad.any():
+        row = int(bad.nonzero()[0])
+        top = "K-1" if classes is None else classes - 1
+        raise InputError(f"labels: row {row} is {int(labels[row])}, allowed are 0 to {top}")
+
+
+def _check_class_sizes(labels: Tensor, classes: int) -> None:
+    # One absurd label would ask for terabytes of counts, and is too many classes already:
+    # among the first N classes one has fewer than two of the N samples.
+    counted = min(classes, len(labels))
+    counts = torch.bincount(labels[labels < counted], minlength=counted)
+    short = (counts < 2).nonzero()
+    if len(short):
+        label = int(short[0])
+        found = "1 sample" if counts[label] else "no sample"
+        raise InputError(
+            f"labels: class {label} has {found}, allowed are at least 2 samples of every "
+            f"class 0 to {classes - 1}"
+        )
+
+
+def _check_head(
+    weight: Tensor | None, bias: Tensor | None, dim: int, device: torch.device
+) -> tuple[Tensor | None, Tensor | None]:
+    if weight is None:
+        if bias is not None:
+            raise InputError("bias: found without weight, allowed is a bias beside its weight")
+        return None, None
+    _check_floats("weight", weight, "K x d")
+    if weight.shape[1] != dim:
+        raise InputError(
+            f"weight: {weight.shape[1]} columns, allowed is one for each of the "
+            f"{dim} columns of features"
+        )
+    if weight.shape[0] == 0:
+        raise InputError("weight: no rows, allowed is at least one")
+    check_finite("weight", weight)
+    if bias is not None:
+        _check_floats("bias", bias, "K")
+        if bias.shape[0] != weight.shape[0]:
+            raise InputError(
+                f"bias: {bias.shape[0]} values, allowed is one for each of the "
+                f"{weight.shape[0]} rows of weight"
+            )
+        check_finite("bias", bias)
+        bias = bias.to(device, torch.float64)
+    return weight.to(device, torch.float64), bias
+
+
+def _shape(tensor: Rows | Tensor) -> str:
+    return " x ".join(str(size) for size in tensor.shape) or "scalar"
+
+
+def _dtype(tensor: Rows | Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

@@ -1,0 +1,68 @@
+"""Collapse at every layer of a linear head, and the spectra of its factors."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from collapse.metrics.collapse import class_means
+from collapse.metrics.frames import etf_gram, gram_distance, orthogonal_gram
+from collapse.metrics.measure import measure
+
+Reading = tuple[str, str, float]
+"""Layer, metric, value."""
+
+
+def head_readings(
+    features: Tensor, labels: Tensor, weights: Sequence[Tensor], bias: Tensor | None
+) -> Iterator[Reading]:
+    """Yield the metrics of an M-layer linear head, layer by layer.
+
+    Layer ``Hm`` holds the inputs H_m = W_{m-1} ... W_1 H_1 of W_m, read with the rest
+    P_m = W_M ... W_m as classifier: every metric of `measure`, and
+    ``NC2_W`` = norm of P_m P_m^T/norm(.) - F/norm(F), F = I - J/K with a bias, I without
+    (Dang et al. 2023). Layer ``W1``: singular values of W_1. Layer ``Z``: singular values of the
+    K x N logits without the bias, and ``error``, the fraction of samples whose largest logit
+    (with the bias) is not their label's, on layer ``all``.
+
+    Parameters
+    ----------
+    features
+        N x d_1.
+    labels
+        N, 0 to K-1.
+    weights
+        W_1 to W_M, d_{m+1} x d_m, K rows in the last.
+    bias
+        K, of the last layer, or None.
+    """
+    weights = [weight.double() for weight in weights]
+    products = [weights[-1]]
+    for weight in reversed(weights[:-1]):
+        products.insert(0, products[0] @ weight)
+    classes = len(products[0])
+    frame = orthogonal_gram(classes) if bias is None else etf_gram(classes)
+    inputs = features
+    for m, (weight, product) in enumerate(zip(weights, products, strict=True), 1):
+        readings = measure(inputs, labels, weight=product.to(inputs.dtype), bias=bias)
+        readings["NC2_W"] = gram_distance(product @ product.T, frame)
+        yield from ((f"H{m}", name, value) for name, value in readings.items() if value is not None)
+        inputs = inputs @ weight.T.to(inputs.dtype)
+    yield from _spectrum("W1", torch.linalg.svdvals(weights[0])[:classes])
+    logits = features.double() @ products[0].T
+    yield from _spectrum("Z", torch.linalg.svdvals(logits))
+    chosen = (logits if bias is None else logits + bias.double()).argmax(1)
+    yield "all", "error", (chosen != labels).double().mean().item()
+
+
+def gram_readings(features: Tensor, labels: Tensor, classes: int) -> Iterator[Reading]:
+    """Yield ``class_gram[k,l]`` (k <= l) of layer H1: inner products of the class means."""
+    means = class_means(features, labels, classes)
+    gram = (means @ means.T).tolist()
+    for k in range(classes):
+        for other in range(k, classes):
+            yield "H1", f"class_gram[{k},{other}]", gram[k][other]
+
+
+def _spectrum(layer: str, values: Tensor) -> Iterator[Reading]:
+    return ((layer, f"singular_value[{i}]", value) for i, value in enumerate(values.tolist()))

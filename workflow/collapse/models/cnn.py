@@ -1,0 +1,47 @@
+"""A small convolutional backbone, for scales without a GPU; not of any paper."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class CNN(nn.Module):
+    """Blocks of 3x3 convolution, max-pooling, BatchNorm and ReLU, averaged over the image.
+
+    BatchNorm on the averages makes the features signed. Pooling comes first in a block because
+    everything after it is then four times cheaper.
+
+    Parameters
+    ----------
+    inputs
+        Channels of an image.
+    channels
+        Channels of the blocks, each of which halves the image (one pixel stays one pixel); the
+        last is the feature dimension d.
+    """
+
+    def __init__(self, inputs: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.dim = channels[-1]
+        layers: list[nn.Module] = []
+        for width in channels:
+            layers += [
+                nn.Conv2d(inputs, width, 3, padding=1, bias=False),
+                nn.MaxPool2d(2, ceil_mode=True),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+            inputs = width
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(self.dim)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the features, N x d, of images, N x C x H x W."""
+        return self.layers(images.contiguous(memory_format=torch.channels_last))
+
+
+def build(config: Mapping[str, Any], image_shape: tuple[int, int, int]) -> CNN:
+    """Build the backbone from ``channels`` for images of C x H x W."""
+    return CNN(image_shape[0], config["channels"])

@@ -1,0 +1,57 @@
+"""A backbone and a linear head as one network."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import nn
+
+from collapse.models.head import LinearHead
+
+
+class Network(nn.Module):
+    """A classifier that also returns the features its head works on.
+
+    Parameters
+    ----------
+    backbone
+        Maps normalised images, N x C x H x W, to features, N x d.
+    head
+        Maps features to logits, N x K.
+    """
+
+    def __init__(self, backbone: nn.Module, head: LinearHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits Z, N x K, and the features H_1, N x d."""
+        features = self.backbone(images)
+        return self.head(features), features
+
+
+def build(
+    config: Mapping[str, Any], image_shape: tuple[int, int, int], classes: int, seed: int
+) -> Network:
+    """Build a network on the CPU, initialised from `seed` alone.
+
+    Parameters
+    ----------
+    config
+        An experiment with the sections ``model`` and ``head``.
+    image_shape
+        C x H x W.
+    classes
+        Number of classes K.
+    seed
+        Seed of the initial parameters. The global random state is left as it was. Networks of
+        one seed that differ only in their head start from the same backbone.
+    """
+    model = import_module(f"collapse.models.{config['model']['kind']}")
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        backbone = model.build(config["model"], image_shape)
+        network = Network(backbone, LinearHead(backbone.dim, classes, **config["head"]))
+    return network.to(memory_format=torch.channels_last)

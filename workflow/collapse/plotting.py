@@ -1,0 +1,132 @@
+"""The look of every figure: sizes, colours, bands over seeds, theory and floors."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+import pandas as pd  # noqa: E402
+import seaborn as sns  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from collapse.artifacts import Provenance, canonical_json  # noqa: E402
+
+ONE_COLUMN = 3.3
+"""Width of one column, in inches."""
+TWO_COLUMNS = 6.8
+"""Width of two columns, in inches."""
+FLOAT64_FLOOR = 2.0**-52
+"""Relative rounding of float64; quadratic metrics such as NC1 have its square."""
+FLOAT32_FLOOR = 2.0**-23
+"""Relative rounding of float32."""
+THEORY = {"color": "black", "linestyle": (0, (4, 2)), "linewidth": 1.0}
+"""How every closed form is drawn."""
+
+_STYLE = {
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "collapse",
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 200,
+}
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Draw in the project's style, whatever the user's own matplotlib settings."""
+    with plt.style.context("default"), plt.rc_context(_STYLE):
+        yield
+        plt.close("all")
+
+
+def save(figure: Figure, path: Path, suffix: str, provenance: Provenance) -> None:
+    """Write a figure with its provenance in the file, and without a date."""
+    text = canonical_json(provenance)
+    metadata = {
+        ".pdf": {"Keywords": text, "CreationDate": None},
+        ".png": {"Provenance": text, "Software": None},
+    }[suffix]
+    figure.savefig(path, format=suffix[1:], metadata=metadata)
+
+
+def ordered_colours(values: Sequence[Any]) -> dict[Any, tuple]:
+    """Return one colour per value of an ordered quantity (depth, decay), light to dark."""
+    palette = sns.color_palette("viridis_r", len(values) + 2)[1:-1]
+    return dict(zip(values, palette, strict=True))
+
+
+def category_colours(values: Sequence[Any]) -> dict[Any, tuple]:
+    """Return one colour-blind-safe colour per category."""
+    return dict(zip(values, sns.color_palette("colorblind", len(values)), strict=True))
+
+
+def over_seeds(frame: pd.DataFrame, by: Iterable[str], value: str = "value") -> pd.DataFrame:
+    """Return median, lowest and highest value over seeds, and their number, by the given keys."""
+    groups = frame.groupby(list(by), sort=False, observed=True)[value]
+    return groups.agg(median="median", low="min", high="max", seeds="count").reset_index()
+
+
+def seed_band(axes: Axes, frame: pd.DataFrame, x: str, **line: Any) -> None:
+    """Draw the median over seeds as a line and the range over seeds as a band.
+
+    Parameters
+    ----------
+    axes
+        Where to draw.
+    frame
+        The result of `over_seeds`, one row per `x`.
+    x
+        Column of the abscissa.
+    **line
+        Passed on to ``Axes.plot``.
+    """
+    frame = frame.sort_values(x)
+    (drawn,) = axes.plot(frame[x], frame["median"], **line)
+    if (frame["seeds"] > 1).any():
+        axes.fill_between(
+            frame[x], frame["low"], frame["high"], color=drawn.get_color(), alpha=0.2, linewidth=0
+        )
+
+
+def floor(axes: Axes, value: float, label: str | None = None) -> None:
+    """Shade what lies below the floor of the number format."""
+    low, high = axes.get_ylim()
+    low = min(low, value / 30)
+    axes.axhspan(low, value, color="0.9", linewidth=0, zorder=0)
+    axes.set_ylim(low, high)
+    if label:
+        axes.annotate(
+            label, (0.03, value), xycoords=("axes fraction", "data"), fontsize=6, color="0.45",
+            va="top", xytext=(0, -2), textcoords="offset points",
+        )  # fmt: skip
+
+
+def decades(axes: Axes, count: int = 5) -> None:
+    """Put at most `count` labelled decades on a logarithmic ordinate."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(numticks=count))
+    axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())

@@ -1,0 +1,388 @@
+"""Deep linear unconstrained-feature problems: Z = W_M ... W_1 H_1 + b 1^T against targets.
+
+Objective of one problem, with columns as samples and N samples in all::
+
+    MSE: 1/(2N) ||Z - Y||_F^2     +  penalties
+    CE:  1/N sum_i CE(z_i, y_i)   +  penalties
+    penalties = sum_m weight_decay_m/2 ||W_m||_F^2 + feature_decay/2 ||H_1||_F^2
+
+The bias is not penalised. Source: Dang et al., "Neural Collapse in Deep Linear Networks"
+(ICML 2023), problems with M linear layers, bias-free or with a last-layer bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from collapse.errors import InputError
+from collapse.problems.parameters import Parameters
+
+LOSSES = ("mse", "ce")
+
+
+def class_targets(class_sizes: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+    """Return one-hot targets of samples that are ordered by class.
+
+    Parameters
+    ----------
+    class_sizes : sequence of int
+        n_1, ..., n_K, each at least 1.
+    device : torch.device or str
+        Where the targets live, and with them the problem.
+
+    Returns
+    -------
+    Tensor
+        Y, (K, N) with N = sum n_k, float64.
+
+    Raises
+    ------
+    InputError
+        If there is no class or a class is empty.
+    """
+    if not class_sizes or min(class_sizes) < 1:
+        raise InputError(
+            f"class_sizes: {list(class_sizes)}; need at least one sample in each class"
+        )
+    labels = torch.repeat_interleave(torch.tensor(class_sizes))
+    one_hot = torch.nn.functional.one_hot(labels, len(class_sizes))
+    return one_hot.T.contiguous().to(device, torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class DeepLinear:
+    """A batch of B deep linear problems of one shape.
+
+    Attributes
+    ----------
+    targets : Tensor
+        Y, (K, N), shared by the batch: one-hot or soft labels, or any real targets for MSE.
+        Its device and dtype are those of the whole problem.
+    widths : tuple of int
+        d_1, ..., d_M: the inputs of W_1, ..., W_M; W_M has K outputs.
+    weight_decay : Tensor
+        Penalties of W_1, ..., W_M, (B, M).
+    feature_decay : Tensor
+        Penalty of H_1, (B,), on the plain sum over all samples.
+    loss : {"mse", "ce"}
+        The data term, see the module's objective.
+    bias : bool
+        Whether the last layer has a bias (never penalised).
+    ones : Tensor or None
+        What the bias is multiplied by, (C,). None means 1_N; a reduced problem carries 1_N in its
+        own basis.
+    samples : int or None
+        N of the factor 1/N. None means the number of columns; a reduced problem has fewer columns
+        than samples.
+
+    Raises
+    ------
+    InputError
+        If the loss is unknown, the shapes do not fit, or CE targets are no distributions.
+    """
+
+    targets: Tensor
+    widths: tuple[int, ...]
+    weight_decay: Tensor
+    feature_decay: Tensor
+    loss: str = "mse"
+    bias: bool = False
+    ones: Tensor | None = None
+    samples: int | None = None
+
+    def __post_init__(self):
+        """Check the shapes and fill in what an unreduced problem leaves open."""
+        if self.loss not in LOSSES:
+            raise InputError(f"loss: {self.loss!r}; allowed are {', '.join(LOSSES)}")
+        if self.weight_decay.ndim != 2 or self.weight_decay.shape[1] != len(self.widths):
+            found = tuple(self.weight_decay.shape)
+            raise InputError(f"weight_decay: shape {found}; need (B, {len(self.widths)})")
+        if self.feature_decay.shape != self.weight_decay.shape[:1]:
+            found = tuple(self.feature_decay.shape)
+            raise InputError(f"feature_decay: shape {found}; need ({len(self.weight_decay)},)")
+        for name in ("weight_decay", "feature_decay"):
+            if getattr(self, name).dtype != self.targets.dtype:
+                found = getattr(self, name).dtype
+                raise InputError(f"{name}: {found}; need the targets' {self.targets.dtype}")
+        if self.loss == "ce" and not _are_distributions(self.targets):
+            raise InputError(
+                "targets: a column is no distribution; ce needs columns >= 0 that sum to 1"
+            )
+        like = {"dtype": self.targets.dtype, "device": self.targets.device}
+        if self.ones is None:
+            object.__setattr__(self, "ones", torch.ones(self.targets.shape[1], **like))
+        if self.samples is None:
+            object.__setattr__(self, "samples", self.targets.shape[1])
+
+    @property
+    def batch(self) -> int:
+        """The number of problems, B."""
+        return len(self.feature_decay)
+
+    def initial(self, seeds: Sequence[int], init_scale: float | Tensor) -> Parameters:
+        """Draw random starts.
+
+        H_1 and the weights are i.i.d. N(0, init_scale^2), the bias is uniform in +-1/sqrt(d_M)
+        (PyTorch's default for a linear layer), as in the paper's released code with
+        init_scale = 0.1. Each problem draws from a generator of its own, on the CPU, in the order
+        H_1, W_1, ..., W_M, b: its start depends on its seed and shape only, neither on the batch
+        nor on the device.
+
+        Parameters
+        ----------
+        seeds : sequence of int
+            One per problem.
+        init_scale : float or Tensor
+            Standard deviation, for all problems or one each, (B,).
+
+        Returns
+        -------
+        start : Parameters
+            With all N sample columns.
+        """
+        scales = torch.as_tensor(init_scale, dtype=self.targets.dtype).expand(self.batch)
+        drawn = [self._draw(seed, scale) for seed, scale in zip(seeds, scales, strict=True)]
+        columns = [
+            torch.stack(tensors).to(self.targets.device) for tensors in zip(*drawn, strict=True)
+        ]
+        bias = columns.pop() if self.bias else None
+        return Parameters(weights=tuple(columns[1:]), features=columns[0], bias=bias)
+
+    def _draw(self, seed: int, scale: Tensor) -> list[Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        like = {"generator": generator, "dtype": self.targets.dtype}
+        classes, samples = self.targets.shape
+        outputs = (*self.widths[1:], classes)
+        shapes = [(self.widths[0], samples), *zip(outputs, self.widths, strict=True)]
+        drawn = [scale * torch.randn(*shape, **like) for shape in shapes]
+        if self.bias:
+            bound = self.widths[-1] ** -0.5
+            drawn.append(bound * (2 * torch.rand(classes, **like) - 1))
+        return drawn
+
+    def output(self, parameters: Parameters) -> Tensor:
+        """Return Z = W_M ... W_1 H_1 + b 1^T, (B, K, C)."""
+        product = parameters.weights[-1]
+        for weight in reversed(parameters.weights[:-1]):
+            product = product @ weight
+        output = product @ parameters.features
+        if parameters.bias is not None:
+            output = output + parameters.bias.unsqueeze(-1) * self.ones
+        return output
+
+    def objective(self, parameters: Parameters) -> Tensor:
+        """Return the objective of each problem, (B,)."""
+        output = self.output(parameters)
+        if self.loss == "mse":
+            data = (output - self.targets).square().sum((1, 2)) / 2
+        else:
+            data = -(self.targets * output.log_softmax(1)).sum((1, 2))
+        penalty = self.feature_decay * parameters.features.square().sum((1, 2))
+        for decay, weight in zip(self.weight_decay.unbind(1), parameters.weights, strict=True):
+            penalty = penalty + decay * weight.square().sum((1, 2))
+        return data / self.samples + penalty / 2
+
+    def gradient(self, parameters: Parameters) -> Parameters:
+        """Return the objective's gradient in every variable, shapes as `parameters`."""
+        gradient = parameters.map(torch.zeros_like)
+        self.accumulator(parameters, gradient, torch.ones_like(self.feature_decay), 0.0)()
+        return gradient
+
+    def accumulator(
+        self,
+        parameters: Parameters,
+        velocity: Parameters,
+        scale: Tensor,
+        momentum: float,
+        descend: bool = False,
+    ) -> Callable[[], None]:
+        """Return a function that does velocity = momentum * velocity + scale * gradient, in place.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            Where the gradient is taken; read at every call.
+        velocity : Parameters
+            Updated at every call; contiguous tensors.
+        scale : Tensor
+            One factor per problem, (B,).
+        momentum : float
+            Factor of the old velocity.
+        descend : bool
+            Whether each call also does parameters = parameters - velocity.
+
+        Returns
+        -------
+        callable
+            Takes and returns nothing and never waits for the device, so that it can be captured
+            in a CUDA graph.
+
+        Notes
+        -----
+        With R = dL/dZ (K x C), products P_m = W_M ... W_{m+1} (K x d_{m+1}) and
+        S_m = R H_1^T W_1^T ... W_{m-1}^T (K x d_m), the gradients are P_m^T S_m in W_m, P_0^T R in
+        H_1 and R 1 in b: all matrices in between have K rows and no product of two d x d matrices
+        occurs. The scale goes into R, the momentum into the matrix products that end in `velocity`.
+        """
+        weights, features = parameters.weights, parameters.features
+        empty = partial(torch.empty, dtype=features.dtype, device=features.device)
+        rows = (self.batch, len(self.targets))
+        tape: list[Callable] = []
+
+        def finish(value: Tensor, speed: Tensor, decay: Tensor) -> None:
+            # Everything that a variable needs in a row, while it is in the cache.
+            tape.append(partial(speed.addcmul_, value, (scale * decay).view(-1, 1, 1)))
+            if descend:
+                tape.append(partial(value.sub_, speed))
+
+        products = [weights[-1]]
+        for weight in reversed(weights[:-1]):
+            products.insert(0, empty(*rows, weight.shape[2]))
+            tape.append(partial(torch.bmm, products[1], weight, out=products[0]))
+
+        residual = empty(*rows, features.shape[2])
+        tape += self._residual_calls(products[0], parameters, residual, scale / self.samples)
+        if velocity.bias is not None:
+            tape.append(partial(_add_row_sums, velocity.bias, residual, self.ones, momentum))
+            if descend:
+                tape.append(partial(parameters.bias.sub_, velocity.bias))
+
+        inner = empty(*rows, features.shape[1])
+        tape.append(partial(torch.bmm, residual, features.mT, out=inner))
+        step = velocity.features.baddbmm_
+        tape.append(partial(step, products[0].mT, residual, beta=momentum))
+        finish(features, velocity.features, self.feature_decay)
+
+        *decays, last_decay = self.weight_decay.unbind(1)
+        layers = zip(weights, velocity.weights, decays, products[1:], strict=False)
+        for weight, speed, decay, product in layers:
+            tape.append(partial(speed.baddbmm_, product.mT, inner, beta=momentum))
+            inner, before = empty(*rows, weight.shape[1]), inner
+            tape.append(partial(torch.bmm, before, weight.mT, out=inner))
+            finish(weight, speed, decay)
+        last = velocity.weights[-1]
+        tape.append(partial(torch.add, inner, last, alpha=momentum, out=last))
+        finish(weights[-1], last, last_decay)
+
+        def accumulate() -> None:
+            for call in tape:
+                call()
+
+        return accumulate
+
+    def _residual_calls(
+        self, product: Tensor, parameters: Parameters, residual: Tensor, scale: Tensor
+    ) -> list[Callable]:
+        """Return the calls that leave scale * N * dL/dZ in `residual`."""
+        scale = scale.view(-1, 1, 1)
+        calls: list[Callable] = [partial(torch.bmm, product, parameters.features, out=residual)]
+        if parameters.bias is not None:
+            calls.append(partial(residual.addcmul_, parameters.bias.unsqueeze(-1), self.ones))
+        if self.loss == "ce":
+            calls.append(partial(torch.softmax, residual, 1, out=residual))
+        return [
+            *calls,
+            partial(torch.addcmul, -scale * self.targets, residual, scale, out=residual),
+        ]
+
+    def select(self, index: slice) -> DeepLinear:
+        """Return the problems of a slice of the batch."""
+        return self.with_decay(self.weight_decay[index], self.feature_decay[index])
+
+    def with_decay(self, weight_decay: Tensor, feature_decay: Tensor) -> DeepLinear:
+        """Return the same problems under other penalties, (B, M) and (B,)."""
+        return replace(self, weight_decay=weight_decay, feature_decay=feature_decay)
+
+    def reduced(self, start: Parameters) -> tuple[DeepLinear, Parameters, Tensor | None]:
+        """Return an equivalent problem with fewer columns, exact for MSE from this start.
+
+        Let U be an orthonormal basis of the row space of [Y; 1^T] (for one-hot targets the class
+        indicators over sqrt(n_k)) and V one of the row space of H_1 - H_1 U U^T. Every gradient
+        in H_1 is A H_1 + B [Y; 1^T], so H_1 never leaves the span of Q = [U, V], and Q^T is an
+        isometry on it. Gradient descent with momentum and L-BFGS use inner products only; hence
+        both may run on H_1 Q with targets Y Q and ones 1^T Q, keeping 1/(2N).
+
+        Parameters
+        ----------
+        start : Parameters
+            Where the optimisation starts, with all N columns.
+
+        Returns
+        -------
+        problem : DeepLinear
+            With C = rank U + d_1 columns, or this problem itself when that is not fewer than N, or
+            the loss is CE.
+        start : Parameters
+            The start in the problem's columns.
+        basis : Tensor or None
+            Q^T, (B, C, N), so that H_1 = features @ basis; None when nothing was reduced.
+        """
+        shared = self._row_space()
+        samples, rank = shared.shape
+        if self.loss != "mse" or rank + self.widths[0] >= samples:
+            return self, start, None
+        spanning = torch.cat([shared.expand(self.batch, -1, -1), start.features.mT], dim=2)
+        basis = torch.linalg.qr(spanning).Q
+        basis[:, :, :rank] = shared
+        problem = replace(
+            self,
+            targets=_pad(self.targets @ shared, self.widths[0]),
+            ones=_pad(self.ones @ shared, self.widths[0]),
+        )
+        start = replace(start, features=start.features @ basis)
+        return problem, start, basis.mT
+
+    def _row_space(self) -> Tensor:
+        """Return an orthonormal basis of the rows of [Y; 1^T], (N, rank)."""
+        rows = torch.cat([self.targets, self.ones.unsqueeze(0)])
+        _, singular, right = torch.linalg.svd(rows, full_matrices=False)
+        floor = max(rows.shape) * torch.finfo(rows.dtype).eps * singular[0]
+        return right[singular > floor].T
+
+
+def _pad(values: Tensor, columns: int) -> Tensor:
+    """Append zero columns: targets and ones have no part along the basis vectors V."""
+    return torch.nn.functional.pad(values, (0, columns))
+
+
+def _add_row_sums(total: Tensor, rows: Tensor, ones: Tensor, momentum: float) -> None:
+    """Do total = momentum * total + rows @ ones, in place."""
+    torch.add(rows @ ones, total, alpha=momentum, out=total)
+
+
+def _are_distributions(targets: Tensor) -> bool:
+    return bool((targets >= 0).all() and ((targets.sum(0) - 1).abs() < 1e-9).all())
+
+
+def build(configs: Sequence[Mapping], device: torch.device | str = "cpu") -> DeepLinear:
+    """Return the batch of problems that resolved configs of one shape describe.
+
+    Parameters
+    ----------
+    configs : sequence of mapping
+        One per problem: ``problem`` (class_sizes, depth, widths, loss, bias: the same for all),
+        ``weight_decay`` and ``feature_decay``.
+    device : torch.device or str
+        Where the problems live.
+    """
+    shape = configs[0]["problem"]
+    depth, widths = shape["depth"], shape["widths"]
+    decays = [
+        torch.tensor(config["weight_decay"], dtype=torch.float64).expand(depth)
+        for config in configs
+    ]
+    return DeepLinear(
+        targets=class_targets(shape["class_sizes"], device),
+        widths=tuple(widths) if isinstance(widths, Sequence) else (widths,) * depth,
+        weight_decay=torch.stack(decays),
+        feature_decay=torch.tensor(
+            [config["feature_decay"] for config in configs], dtype=torch.float64
+        ),
+        loss=shape["loss"],
+        bias=shape["bias"],
+    )

@@ -1,0 +1,1 @@
+"""The stages, one per subcommand: read artifacts, call the science, write artifacts."""

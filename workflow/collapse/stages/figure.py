@@ -1,0 +1,48 @@
+"""Draw one figure of a study as pdf, png and the csv of exactly what is drawn."""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from collapse.artifacts import read_table, replacing, write_csv, write_sidecar
+from collapse.plotting import paper_style, save
+from collapse.provenance import record
+from collapse.studies import Experiment
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the stage's arguments."""
+    parser.add_argument("inputs", nargs="+", metavar="FILE", help="tables of the experiments")
+    for suffix in ("pdf", "png", "csv"):
+        parser.add_argument(f"--{suffix}", required=True, metavar="FILE", help="file to write")
+
+
+def read_experiments(
+    paths: list[str], described: dict[str, dict], study: str
+) -> dict[str, Experiment]:
+    """Read the tables of a study's experiments from ``.../STUDY/EXPERIMENT/TABLE.parquet``."""
+    files = {Path(path).parts[-3:]: path for path in paths}
+    return {
+        name: Experiment(
+            config,
+            *(
+                read_table(files[study, name, f"{table}.parquet"])
+                for table in ("metrics", "predictions")
+            ),
+        )
+        for name, config in described.items()
+    }
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw the figure."""
+    study, name = args.spec["study"], args.spec["figure"]
+    experiments = read_experiments(args.inputs, args.spec["experiments"], study)
+    with paper_style():
+        figure, drawn = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
+        provenance = record("figure", args.spec, args.inputs)
+        for path in (args.pdf, args.png):
+            with replacing(path) as temporary:
+                save(figure, temporary, Path(path).suffix, provenance)
+            write_sidecar(path)
+    write_csv(args.csv, drawn)

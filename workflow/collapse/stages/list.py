@@ -1,0 +1,74 @@
+"""List studies, experiments, figures or claims."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from collapse import config, studies
+from collapse.errors import InputError
+from collapse.grid import format_value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "what", nargs="?", default="studies", metavar="WHAT", help=f"one of {', '.join(_LISTS)}"
+    )
+    parser.add_argument("--scale", help="scale to read the config at")
+    parser.add_argument("--configfile", metavar="FILE", help="your config, as for snakemake")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the list."""
+    if args.what not in _LISTS:
+        raise InputError(f"nothing to list called '{args.what}' (there are: {', '.join(_LISTS)})")
+    if not Path("config/config.yaml").is_file():
+        raise InputError("config/config.yaml: no such file: run this in the workflow's folder")
+    user = config.read_yaml(Path(args.configfile)) if args.configfile else {}
+    if args.scale:
+        user["scale"] = args.scale
+    _LISTS[args.what](config.load("config", user, args.configfile or "--scale"))
+
+
+def _studies(atlas: config.Atlas) -> None:
+    for name in atlas.studies:
+        study = studies.load(name)
+        print(f"{name}\n  {study.paper}\n  objective: {study.objective}")
+
+
+def _experiments(atlas: config.Atlas) -> None:
+    for study, experiments in atlas.studies.items():
+        for name, experiment in experiments.items():
+            kind = "problem" if isinstance(experiment, config.ProblemExperiment) else "network"
+            varied = "  ".join(
+                f"{path} = {', '.join(map(format_value, values))}"
+                for path, values in experiment.grid.items()
+            )
+            runs = sum(1 for _ in atlas.runs(study, name))
+            print(f"{study} {name}  ({kind}, {runs} runs at {atlas.scale} scale)  {varied}")
+
+
+def _figures(atlas: config.Atlas) -> None:
+    for study in atlas.studies:
+        for name, figure in studies.load(study).figures.items():
+            print(f"results/figures/{study}/{name}.pdf\n  {figure.caption}")
+
+
+def _claims(_: config.Atlas) -> None:
+    path = Path("results/claims.csv")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: `snakemake --cores all {path}` decides the claims")
+    for _, claim in pd.read_csv(path).iterrows():
+        print(f"{claim.study} {claim.claim}: {claim.verdict.upper()} ({claim.scale} scale)")
+        print(f"  {claim.statement} [{claim.source}]")
+        print(f"  expected: {claim.expected} (tolerance {claim.tolerance:g})")
+        print(f"  measured: {claim.measured} ({claim.seeds} seeds)")
+
+
+_LISTS = {
+    "studies": _studies,
+    "experiments": _experiments,
+    "figures": _figures,
+    "claims": _claims,
+}

@@ -1,0 +1,74 @@
+"""Dang et al., "Neural Collapse in Deep Linear Networks" (ICML 2023): the balanced case."""
+
+from collapse.studies import Figure, Study
+
+STUDY = Study(
+    paper=(
+        "Dang, Tran, Osher, Tran-The, Ho, Nguyen: Neural Collapse in Deep Linear Networks: From "
+        "Balanced to Imbalanced Data. ICML 2023, arXiv 2301.00437"
+    ),
+    objective=(
+        "1/(2N) ||W_M...W_1 H + b - Y||_F^2 + sum_m weight_decay_m/2 ||W_m||_F^2 + "
+        "feature_decay/2 ||H||_F^2, summed over classes and all N samples, b not penalised"
+    ),
+    figures={
+        "direct_optimisation": Figure(
+            reads=("direct_optimisation",),
+            caption=(
+                "Direct optimisation over free features: NC1, NC2, NC3 (to the orthogonal frame "
+                "without a bias, to the simplex ETF with one) and the relative gap of the loss to "
+                "its closed-form optimum against the step of gradient descent, by depth M. Lines "
+                "are medians over seeds, bands their range, grey the floor of float64."
+            ),
+        ),
+        "collapse_threshold": Figure(
+            reads=("collapse_threshold",),
+            caption=(
+                "Top singular value of the logits over sqrt(n) as all decays grow and shrink. "
+                "Dashed: the global optimum, continuous at M = 1 and with a jump to zero at tau_M "
+                "for M >= 2. Dotted: the metastable branch up to its end. Sweeps follow local "
+                "minima, hence the hysteresis."
+            ),
+        ),
+        "network_mlp": Figure(
+            reads=("network_mlp",),
+            caption=(
+                "A multilayer perceptron with an M-layer linear head on real images: NC1 to NC3 "
+                "of the features and the training error against the epoch. Circles mark the first "
+                "recorded epoch of zero training error."
+            ),
+        ),
+        "network_conv": Figure(
+            reads=("network_conv",),
+            caption=(
+                "A convolutional network (named in the figure) with an M-layer linear head on "
+                "real images: NC1 to NC3 of the features and the training error against the "
+                "epoch. Circles mark the first recorded epoch of zero training error."
+            ),
+        ),
+        "geometry": Figure(
+            reads=("direct_optimisation", "frames", "network_mlp"),
+            caption=(
+                "Gram matrices of the class means (centred where there is a bias), measured at "
+                "the end of training above the orthogonal frame or simplex ETF of theory, and the "
+                "frames of three classes in space, theory dashed."
+            ),
+        ),
+        "cross_entropy_depth": Figure(
+            reads=("cross_entropy_depth",),
+            caption=(
+                "Cross-entropy losses that gradient descent reaches from random starts, relative "
+                "to the best simplex ETF (zero), beside the best cross-polytope (dashed). Below "
+                "zero the ETF is not the global optimum."
+            ),
+        ),
+    },
+    claims_read=(
+        "direct_optimisation",
+        "global_optimum",
+        "collapse_threshold",
+        "cross_entropy_depth",
+        "network_mlp",
+        "network_conv",
+    ),
+)

@@ -1,0 +1,231 @@
+"""Claims of the balanced deep-linear paper, decided from the tables."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from collapse.studies import Experiment
+from collapse.studies.deep_linear.collapse_threshold import fractions
+from collapse.studies.deep_linear.cross_entropy_depth import excess_losses
+from collapse.studies.deep_linear.curves import NC2, with_bias_column
+from collapse.studies.deep_linear.direct_optimisation import loss_gap
+from collapse.studies.verdicts import INCONCLUSIVE, NOT_REPLICATED, REPLICATED, Claim, missing
+from collapse.theory.deep_linear import logit_fraction, minimiser, threshold
+
+PAPER = "Dang et al. 2023"
+DERIVED = "derived from the objective of Dang et al. 2023"
+DEPTHS = (1, 3, 6, 9)
+CONVERGED_STEPS = 30_000
+"""Steps of the released code: e^-15 in amplitude at its decays."""
+
+Row = dict[str, object]
+
+
+def decide(experiments: Mapping[str, Experiment]) -> Iterator[Row]:
+    """Yield one row per claim."""
+    yield from _direct(experiments["direct_optimisation"])
+    yield _reached_loss(experiments["direct_optimisation"])
+    yield _second_solver(experiments["global_optimum"])
+    yield from _transitions(experiments["collapse_threshold"])
+    for name in ("network_mlp", "network_conv"):
+        yield from _networks(name, experiments[name])
+    yield from _cross_entropy(experiments["cross_entropy_depth"])
+
+
+def _at(experiment: Experiment, rows: pd.DataFrame, depth: int, bias: bool) -> pd.DataFrame:
+    fixed = (experiment.config.get("problem") or experiment.config["head"])["bias"]
+    rows = with_bias_column(rows, fixed)
+    return rows[(rows["depth"] == depth) & (rows["bias"] == bias)]
+
+
+def _too_short(experiment: Experiment) -> list[str]:
+    steps = experiment.config["optimiser"]["steps"]
+    return [] if steps >= CONVERGED_STEPS else [f"{steps} of {CONVERGED_STEPS} steps"]
+
+
+def _direct(experiment: Experiment) -> Iterator[Row]:
+    for bias in (False, True):
+        frame = "simplex ETF" if bias else "orthogonal frame"
+        for depth in DEPTHS:
+            metrics = {"NC1": "NC1", "NC2": NC2[bias], "NC2_W": "NC2_W", "NC3": "NC3_product"}
+            last = [
+                _at(experiment, experiment.last(metric, "H1"), depth, bias).set_index("seed")
+                for metric in metrics.values()
+            ]
+            worst = pd.concat([rows["value"] for rows in last], axis=1).max(axis=1, skipna=False)
+            diverged = _at(experiment, experiment.values("diverged"), depth, bias)
+            worst[list(diverged["seed"])] = np.nan
+            yield Claim(
+                f"direct_{'etf' if bias else 'of'}_M{depth}",
+                PAPER,
+                f"Direct optimisation with MSE, {'last-layer bias' if bias else 'bias-free'}, "
+                f"M={depth}: NC1, NC2 (features and weights) and NC3 converge to the {frame}.",
+                "largest of NC1, NC2_H, NC2_W, NC3 at the last step is 0",
+                1e-10,
+                5,
+            ).decide(
+                worst,
+                experiment.config["seeds"],
+                missing([depth], worst.index.size * [depth], "M") + _too_short(experiment),
+            )
+
+
+def _reached_loss(experiment: Experiment) -> Row:
+    gaps = loss_gap(experiment)
+    gaps = gaps[gaps["step"] == gaps["step"].max()]
+    arms = set(zip(gaps["depth"], with_bias_column(gaps, False)["bias"], strict=True))
+    absent = [] if len(arms) == 2 * len(DEPTHS) else [f"{len(arms)} of 8 depths and heads"]
+    return Claim(
+        "direct_loss",
+        f"{PAPER}; {DERIVED}",
+        "The loss that gradient descent reaches equals the closed form of the global optimum at "
+        "every depth, with and without bias.",
+        "|L - L*| / L* at the last step is 0",
+        1e-10,
+        5,
+    ).decide(gaps["value"], experiment.config["seeds"], absent + _too_short(experiment))
+
+
+def _second_solver(experiment: Experiment) -> Row:
+    optimum = experiment.predicted("loss")
+    rows = experiment.last("objective").merge(
+        optimum, on=experiment.keys, suffixes=("", "_optimum")
+    )
+    rows = rows.assign(gap=rows["value"] / rows["value_optimum"] - 1)
+    arms = [key for key in experiment.keys if key != "seed"]
+    best = rows.groupby(arms)["gap"].min()
+    return Claim(
+        "global_optimum",
+        f"{PAPER}; {DERIVED}",
+        "The closed form is the global optimum: L-BFGS from random starts reaches it and never "
+        "goes below.",
+        "|smallest L / L* - 1| over starts, per depth and head, is 0",
+        1e-10,
+        8,
+    ).decide(
+        best.abs(),
+        experiment.config["seeds"],
+        missing((1, 2, 3), rows["depth"].unique(), "M"),
+    )
+
+
+def _transitions(experiment: Experiment) -> Iterator[Row]:
+    fraction, objective = fractions(experiment), experiment.values("objective")
+    keys = [*experiment.keys, "step"]
+    rows = fraction.merge(objective[[*keys, "value"]], on=keys, suffixes=("", "_objective"))
+    # All parameters zero: Z = 0 costs ||Y||^2/(2N) = 1/2 whatever the classes.
+    rows = rows.assign(below_zero=rows["value_objective"] < 0.5 * (1 - 1e-9))
+    for depth in (1, 2, 3, 6):
+        up = rows[(rows["depth"] == depth) & (rows["direction"] == "up")]
+        tau = float(threshold(depth))
+        gap = _bracket_gap(up, tau)
+        absent = missing([depth], up["depth"].unique(), "M")
+        coarse = [] if len(up["scaled_decay"].unique()) >= 20 else ["too few decays"]
+        seeds = experiment.config["seeds"]
+        yield Claim(
+            f"threshold_M{depth}",
+            DERIVED,
+            f"M={depth}: the non-zero solution is better than zero exactly up to the scaled decay "
+            f"tau = {tau:.6g}.",
+            "distance of tau from the interval in which the loss comparison flips is 0",
+            1e-12,
+            5,
+        ).decide(gap, seeds, absent + coarse)
+        yield _order(depth, up).decide(
+            _below_threshold_error(up, depth, tau), seeds, absent + coarse
+        )
+
+
+def _bracket_gap(up: pd.DataFrame, tau: float) -> list[float]:
+    """Return per seed the distance of tau from the decays between which zero becomes optimal."""
+    gaps = []
+    for _, run in up.groupby("seed"):
+        alive = run.loc[run["below_zero"], "scaled_decay"]
+        dead = run.loc[~run["below_zero"], "scaled_decay"]
+        low = alive.max() if len(alive) else 0.0
+        high = dead.min() if len(dead) else np.inf
+        gaps.append(max(low - tau, tau - high, 0.0))
+    return gaps
+
+
+def _order(depth: int, up: pd.DataFrame) -> Claim:
+    if depth == 1:
+        text = "M=1: the transition is continuous: the singular value goes to zero at tau."
+    else:
+        jump = (depth - 1) / depth
+        text = (
+            f"M={depth}: the transition is of first order: sigma/sqrt(n) falls from "
+            f"{jump:.4g} to 0 at tau."
+        )
+    return Claim(
+        f"transition_M{depth}",
+        DERIVED,
+        text,
+        "largest |measured - closed form| of sigma/sqrt(n) over decays below tau is 0",
+        1e-3,
+        5,
+    )
+
+
+def _below_threshold_error(up: pd.DataFrame, depth: int, tau: float) -> pd.Series:
+    below = up[up["scaled_decay"] < tau]
+    theory = logit_fraction(minimiser(below["scaled_decay"].to_numpy(), depth), depth)
+    return below.assign(error=(below["value"] - theory).abs()).groupby("seed")["error"].max()
+
+
+def _networks(name: str, experiment: Experiment) -> Iterator[Row]:
+    network = "MLP" if name == "network_mlp" else "convolutional network"
+    fixed = experiment.config["head"]["bias"]
+    errors = with_bias_column(experiment.last("error", "all"), fixed)
+    unfinished = [] if (errors["value"] <= 0.01).all() else ["training error above 1 %"]
+    for label, tolerance in (("NC1", 0.1), ("NC2", 0.5), ("NC3", 0.5)):
+        ratios, depths = [], set()
+        for bias in (False, True):
+            metric = {"NC1": "NC1", "NC2": NC2[bias], "NC3": "NC3_product"}[label]
+            rows = with_bias_column(experiment.values(metric, "H1"), fixed)
+            rows = rows[(rows["bias"] == bias) & (rows["step"] > 0)].sort_values("step")
+            runs = rows.groupby(experiment.keys)["value"]
+            ratios += list(runs.last() / runs.first())
+            depths |= set(rows["depth"])
+        yield Claim(
+            f"{name}_{label}",
+            PAPER,
+            f"A {network} with a linear head of M = 1, 3, 6, 9 layers, trained with MSE, shows "
+            f"the trend of the theory: {label} of its features falls towards 0.",
+            f"{label} at the last epoch over {label} at the first is at most {tolerance:g}",
+            tolerance,
+            2,
+        ).decide(ratios, experiment.config["seeds"], missing(DEPTHS, depths, "M") + unfinished)
+
+
+def _cross_entropy(experiment: Experiment) -> Iterator[Row]:
+    losses = excess_losses(experiment)
+    for depth in (1, 2, 3):
+        rows = losses[losses["depth"] == depth]
+        absent = missing((4, 6, 10), rows["classes"].unique(), "K")
+        claim = Claim(
+            f"ce_etf_M{depth}",
+            f"{PAPER} (abstract)",
+            f"With cross-entropy the global solutions are simplex ETFs, M={depth} (K = 4, 6, 10).",
+            "no point below the best ETF: largest relative drop below its loss is 0",
+            1e-6,
+            10,
+        )
+        yield _lowest_loss(claim, rows, experiment.config["seeds"], absent)
+
+
+def _lowest_loss(claim: Claim, rows: pd.DataFrame, seeds: int, absent: list[str]) -> Row:
+    """Decide by the lowest loss found: one point below the ETF refutes, at any scale."""
+    if rows.empty:
+        return claim.row("; ".join(["no run", *absent]), seeds, INCONCLUSIVE)
+    drops = (-rows.groupby("classes")["reached"].min()).clip(lower=0)
+    measured = "largest drop " + ", ".join(
+        f"{100 * drop:.3g} % at K={count}" for count, drop in drops.items()
+    )
+    if drops.max() > claim.tolerance:
+        return claim.row(measured, seeds, NOT_REPLICATED)
+    if absent or seeds < claim.seeds:
+        reasons = [*absent, *([] if seeds >= claim.seeds else [f"{seeds} of {claim.seeds} seeds"])]
+        return claim.row(f"{measured} ({'; '.join(reasons)})", seeds, INCONCLUSIVE)
+    return claim.row(measured, seeds, REPLICATED)

@@ -1,0 +1,90 @@
+"""Figure: the top logit singular value against the scaled decay, upward and downward."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
+from collapse.studies import Experiment
+from collapse.theory.deep_linear import (
+    largest_root,
+    logit_fraction,
+    metastable_threshold,
+    minimiser,
+    threshold,
+)
+
+_COLOURS = category_colours(["up", "down"])
+_MARKERS = {"up": "^", "down": "v"}
+
+
+def fractions(experiment: Experiment) -> pd.DataFrame:
+    """Return the top logit singular value over sqrt(n) per run and stage, with its scaled decay."""
+    keys = [*experiment.keys, "step"]
+    size = max(experiment.config["problem"]["class_sizes"])
+    rows = experiment.values("singular_value[0]", "Z").merge(
+        experiment.values("scaled_decay")[[*keys, "value"]], on=keys, suffixes=("", "_decay")
+    )
+    return rows.assign(value=rows["value"] / np.sqrt(size)).rename(
+        columns={"value_decay": "scaled_decay"}
+    )[[*keys, "scaled_decay", "value"]]
+
+
+def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    measured = over_seeds(
+        fractions(experiments["collapse_threshold"]), ["depth", "direction", "scaled_decay"]
+    )
+    depths = sorted(measured["depth"].unique())
+    figure, axes = plt.subplots(
+        1, len(depths), figsize=(TWO_COLUMNS, 1.9), sharey=True, squeeze=False
+    )
+    drawn = [measured.assign(series="measured")]
+    for panel, depth in zip(axes[0], depths, strict=True):
+        rows = measured[measured["depth"] == depth]
+        decays = np.linspace(1e-3, rows["scaled_decay"].max(), 800)
+        drawn.append(_draw_theory(panel, depth, decays))
+        for direction, points in rows.groupby("direction", sort=False):
+            panel.errorbar(
+                points["scaled_decay"], points["median"],
+                yerr=[points["median"] - points["low"], points["high"] - points["median"]],
+                fmt=_MARKERS[direction], color=_COLOURS[direction], markersize=3.2,
+                markerfacecolor="none" if direction == "down" else None, elinewidth=0.6,
+                markeredgewidth=0.7, label=f"sweep {direction}",
+            )  # fmt: skip
+        panel.set_title(f"$M={depth}$", loc="left")
+        panel.set_xlabel(r"scaled decay $\beta/n$")
+        panel.set_ylim(-0.04, 1.04)
+        panel.set_xlim(0, rows["scaled_decay"].max() * 1.03)
+    axes[0, 0].set_ylabel(r"$\sigma_1(Z)/\sqrt{n}$")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=4, borderaxespad=0.2)
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _draw_theory(axes: Axes, depth: int, decays: np.ndarray) -> pd.DataFrame:
+    """Draw the global optimum and the metastable branch; return both."""
+    jump, end = float(threshold(depth)), float(metastable_threshold(depth))
+    below = np.append(decays[decays < jump], jump * (1 - 1e-9))
+    alive = np.concatenate([below, [jump * (1 + 1e-9)], decays[decays > jump]])
+    optimum = logit_fraction(minimiser(alive, depth), depth)
+    axes.plot(alive, optimum, label="global optimum", **THEORY)
+    series = [_series(depth, alive, optimum, "global optimum")]
+    if depth > 1:
+        beyond = np.append(decays[(decays > jump) & (decays < end)], end * (1 - 1e-9))
+        branch = logit_fraction(largest_root(beyond, depth), depth)
+        axes.plot(beyond, branch, color="black", linewidth=0.9, linestyle=(0, (1, 1.5)))
+        series.append(_series(depth, beyond, branch, "metastable branch"))
+    for place, name in ((jump, r"$\tau$"), (end, r"$\tau_{\mathrm{loc}}$"))[: 1 + (depth > 1)]:
+        if place <= decays.max():
+            axes.annotate(name, (place, 1.0), ha="center", va="bottom", fontsize=7, color="0.3")
+            axes.axvline(place, color="0.8", linewidth=0.6, zorder=0)
+    return pd.concat(series)
+
+
+def _series(depth: int, decays: np.ndarray, values: np.ndarray, name: str) -> pd.DataFrame:
+    return pd.DataFrame({"depth": depth, "scaled_decay": decays, "median": values, "series": name})

@@ -1,0 +1,66 @@
+"""Figure: cross-entropy losses reached from random starts against the ETF and cross-polytope."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours
+from collapse.studies import Experiment
+
+_COLOUR = category_colours(["reached"])["reached"]
+
+
+def excess_losses(experiment: Experiment) -> pd.DataFrame:
+    """Return per run the loss reached and the cross-polytope's, relative to the best ETF's.
+
+    For M = 1 the ETF is the global optimum and `loss_etf` is the closed form `loss`.
+    """
+    keys = experiment.keys
+    rows = experiment.last("objective")[[*keys, "value"]]
+    for family in ("loss_etf", "loss_cross_polytope", "loss"):
+        rows = rows.merge(
+            experiment.predicted(family).rename(columns={"value": family}), on=keys, how="left"
+        )
+    etf = rows["loss_etf"].fillna(rows["loss"])
+    return rows.assign(
+        classes=[_classes(sizes) for sizes in rows["class_sizes"]],
+        reached=rows["value"] / etf - 1,
+        cross_polytope=rows["loss_cross_polytope"] / etf - 1,
+    )[[*keys, "classes", "reached", "cross_polytope"]]
+
+
+def _classes(sizes: str) -> int:
+    return len(sizes.split("-"))
+
+
+def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    losses = excess_losses(experiments["cross_entropy_depth"])
+    depths, classes = (sorted(losses[key].unique()) for key in ("depth", "classes"))
+    figure, axes = plt.subplots(
+        1, len(depths), figsize=(TWO_COLUMNS, 2.0), sharey=True, squeeze=False
+    )
+    for panel, depth in zip(axes[0], depths, strict=True):
+        panel.axhline(0, label="simplex ETF", **(THEORY | {"linestyle": "-", "linewidth": 0.8}))
+        for place, count in enumerate(classes):
+            rows = losses[(losses["depth"] == depth) & (losses["classes"] == count)]
+            spread = np.linspace(-0.25, 0.25, len(rows)) if len(rows) > 1 else [0.0]
+            panel.plot(
+                place + np.asarray(spread), 100 * rows["reached"].sort_values(), "o",
+                color=_COLOUR, markersize=2.5, label=None if place else "reached, one seed each",
+            )  # fmt: skip
+            if rows["cross_polytope"].notna().any():
+                panel.plot(
+                    [place - 0.38, place + 0.38], 2 * [100 * rows["cross_polytope"].iloc[0]],
+                    label="cross-polytope" if place == 0 else None, **THEORY,
+                )  # fmt: skip
+        panel.set_xticks(range(len(classes)), classes)
+        panel.set_xlabel("classes $K$")
+        panel.set_title(f"$M={depth}$", loc="left")
+    axes[0, 0].set_ylabel("loss relative to\nbest ETF (%)")
+    handles, labels = axes[0, -1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=3, borderaxespad=0.2)
+    return figure, losses

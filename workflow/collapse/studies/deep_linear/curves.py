@@ -1,0 +1,94 @@
+"""Collapse metrics against the step, one line per depth: shared by several figures."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from collapse.plotting import TWO_COLUMNS, decades, floor, ordered_colours, over_seeds, seed_band
+from collapse.studies import Experiment
+
+NC2 = {False: "NC2_OF", True: "NC2_ETF"}
+"""Which frame the class means converge to, without and with a last-layer bias."""
+FRAME = {False: "bias-free", True: "last-layer bias"}
+
+Panel = tuple[str, str, float | None]
+"""Metric, axis label and floor of a panel."""
+
+
+def with_bias_column(frame: pd.DataFrame, bias: bool) -> pd.DataFrame:
+    """Return a table with a `bias` column, where the grid does not vary it."""
+    return frame if "bias" in frame else frame.assign(bias=bias)
+
+
+def curves(experiment: Experiment, metric: str, bias: bool, layer: str) -> pd.DataFrame:
+    """Return median and range over seeds of a metric by depth and step (after step 0)."""
+    fixed = (experiment.config.get("problem") or experiment.config["head"])["bias"]
+    rows = with_bias_column(experiment.values(metric, layer), fixed)
+    rows = rows[(rows["bias"] == bias) & (rows["step"] > 0)]
+    return over_seeds(rows, ["depth", "step"])
+
+
+def grid_of_panels(
+    rows: Sequence[bool], panels: Mapping[bool, Sequence[Panel]], height: float
+) -> tuple[Figure, dict[tuple[bool, int], Axes]]:
+    """Return a figure with one row of panels per head (bias-free, bias)."""
+    columns = len(panels[rows[0]])
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(TWO_COLUMNS, height * len(rows) + 0.35), squeeze=False,
+        sharex=True,
+    )  # fmt: skip
+    named = {(bias, c): axes[r, c] for r, bias in enumerate(rows) for c in range(columns)}
+    for (bias, column), panel in named.items():
+        panel.set_ylabel(panels[bias][column][1])
+        panel.set_xscale("log")
+    return figure, named
+
+
+def draw_curves(
+    axes: Axes, drawn: pd.DataFrame, colours: Mapping[Any, tuple], limit: float | None
+) -> None:
+    """Draw one line per depth, nothing below the floor."""
+    for depth, rows in drawn.groupby("depth"):
+        seed_band(axes, rows, "step", color=colours[depth])
+    decades(axes)
+    if limit is not None:
+        floor(axes, limit)
+
+
+def clipped(drawn: pd.DataFrame, limit: float | None) -> pd.DataFrame:
+    """Return values raised to the floor: below it there is only rounding."""
+    if limit is None:
+        return drawn
+    return drawn.assign(
+        **{name: drawn[name].clip(lower=limit) for name in ("median", "low", "high")}
+    )
+
+
+def depth_legend(figure: Figure, colours: Mapping[Any, tuple], text: str = "") -> None:
+    """Put the legend of depths above the panels, what was run before it."""
+    handles = [
+        Line2D([], [], color=colour, label=f"$M={depth}$") for depth, colour in colours.items()
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), borderaxespad=0.2)
+    if text:
+        figure.text(0.01, 0.995, text, va="top", fontsize=7)
+
+
+def depth_colours(experiment: Experiment) -> dict[Any, tuple]:
+    """Return the colours of the experiment's depths."""
+    return ordered_colours(sorted(experiment.metrics["depth"].unique()))
+
+
+def diverged_note(axes: Axes, experiment: Experiment) -> None:
+    """Say in the figure which runs diverged: a missing line must not pass for a result."""
+    runs = experiment.values("diverged")
+    if len(runs):
+        axes.annotate(
+            f"{len(runs)} diverged run(s) left out", (0.5, 0.02), xycoords="axes fraction",
+            ha="center", fontsize=6, color="firebrick",
+        )  # fmt: skip

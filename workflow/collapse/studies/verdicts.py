@@ -1,0 +1,93 @@
+"""How a claim becomes a verdict: a statistic over seeds, held against a tolerance."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+REPLICATED = "replicated"
+NOT_REPLICATED = "not replicated"
+INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A checkable statement of a paper.
+
+    Attributes
+    ----------
+    name
+        Its id within the study.
+    source
+        Where the paper makes it, or what else it rests on.
+    statement
+        What is claimed, in a sentence.
+    expected
+        The statistic and the value it should have.
+    tolerance
+        Largest value of the statistic that still agrees with `expected`.
+    seeds
+        Number of seeds that a verdict needs.
+    """
+
+    name: str
+    source: str
+    statement: str
+    expected: str
+    tolerance: float
+    seeds: int
+
+    def row(self, measured: str, seeds: int, verdict: str) -> dict[str, object]:
+        """Return the claim's row of ``results/claims.csv``."""
+        return {
+            "claim": self.name,
+            "source": self.source,
+            "statement": self.statement,
+            "expected": self.expected,
+            "tolerance": self.tolerance,
+            "measured": measured,
+            "seeds": seeds,
+            "verdict": verdict,
+        }
+
+    def decide(
+        self, values: Sequence[float], seeds: int, obstacles: Iterable[str] = ()
+    ) -> dict[str, object]:
+        """Decide the claim from one value per run; smaller is better.
+
+        Replicated when the worst run is within the tolerance, not replicated when the median is
+        outside it, inconclusive in between, with too few seeds, without any run, or when
+        something that the claim needs is missing at this scale.
+
+        Parameters
+        ----------
+        values
+            The statistic of every run; NaN for one that diverged.
+        seeds
+            Number of seeds per arm behind them.
+        obstacles
+            What this scale does not offer, in words.
+        """
+        values = np.asarray(values, dtype=float)
+        reasons = list(obstacles)
+        if seeds < self.seeds:
+            reasons.append(f"{seeds} of {self.seeds} seeds")
+        if not len(values):
+            return self.row("; ".join(["no run", *reasons]), seeds, INCONCLUSIVE)
+        diverged = int(np.isnan(values).sum())
+        values = np.where(np.isnan(values), np.inf, values)
+        measured = f"median {np.median(values):.3g}, worst {values.max():.3g}"
+        if diverged:
+            measured += f", {diverged} diverged"
+        if reasons:
+            return self.row(f"{measured} ({'; '.join(reasons)})", seeds, INCONCLUSIVE)
+        if values.max() <= self.tolerance:
+            return self.row(measured, seeds, REPLICATED)
+        outside = np.median(values) > self.tolerance
+        return self.row(measured, seeds, NOT_REPLICATED if outside else INCONCLUSIVE)
+
+
+def missing(wanted: Iterable, found: Iterable, name: str) -> list[str]:
+    """Return, in words, which of the `wanted` arms of a grid this scale leaves out."""
+    absent = sorted(set(wanted) - set(found))
+    return [f"no {name} {', '.join(map(str, absent))} at this scale"] if absent else []

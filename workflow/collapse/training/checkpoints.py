@@ -1,0 +1,151 @@
+"""Checkpoints of a training: what a successor of a killed process continues from.
+
+The folder holds every recorded state, written once, and ``resume.safetensors``: parameters,
+buffers, optimiser and history at the end of one epoch. Everything else that shapes the next
+epoch (the order of the samples, the learning rate) follows from the epoch's number.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from collapse.artifacts import canonical_json, read_tensors, write_tensors
+from collapse.errors import InputError
+from collapse.training.locks import holder, try_lock
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A training at the end of an epoch.
+
+    Attributes
+    ----------
+    epoch
+        Epochs done.
+    parts
+        Arrays by part (``network``, ``optimiser``, ``history``) and name.
+    states
+        Recorded network states by epoch, up to this one.
+    """
+
+    epoch: int
+    parts: dict[str, Arrays]
+    states: dict[int, Arrays]
+
+
+class Checkpoints:
+    """A folder of checkpoints, locked for one process while the context is open.
+
+    Parameters
+    ----------
+    folder
+        The folder; it is made if need be.
+    identity
+        What determines the training (JSON values: code, config, data, device class). A
+        checkpoint of another identity is stale.
+
+    Raises
+    ------
+    InputError
+        On entering, if another process holds the folder.
+    """
+
+    def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
+        self.folder = Path(folder)
+        self._identity = canonical_json(identity)
+        self._provenance = identity
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        """Make and lock the folder."""
+        lock = self.folder / "lock"
+        while self._descriptor is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = try_lock(lock)
+            if descriptor is None:
+                raise InputError(f"{self.folder}: in use by {holder(lock)}, which trains this run")
+            # A predecessor may have removed the folder, and the file in it, just before.
+            if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
+                self._descriptor = descriptor
+            else:
+                os.close(descriptor)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Release the folder."""
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def record(self, epoch: int, state: Arrays) -> None:
+        """Write the network's state at a recorded epoch."""
+        self._write(self._state_file(epoch), state, epoch)
+
+    def save(self, epoch: int, parts: Mapping[str, Arrays]) -> None:
+        """Write all that a successor needs to continue after `epoch`."""
+        tensors = {
+            f"{part}/{name}": array
+            for part, arrays in parts.items()
+            for name, array in arrays.items()
+        }
+        self._write(self._resume_file, tensors, epoch)
+
+    def restore(self, epochs: Iterable[int]) -> Snapshot | None:
+        """Return the last checkpoint, or None when there is none of this training.
+
+        One that is stale or damaged is removed, with a line on standard error that says so.
+
+        Parameters
+        ----------
+        epochs
+            The epochs whose states are recorded.
+        """
+        if not self._resume_file.exists():
+            return None
+        try:
+            tensors, epoch = self._read(self._resume_file)
+            recorded = sorted(number for number in epochs if number <= epoch)
+            states = {number: self._read(self._state_file(number))[0] for number in recorded}
+        except InputError as error:
+            print(f"checkpoint ignored, training starts anew: {error}", file=sys.stderr)
+            for path in self.folder.glob("*.safetensors*"):
+                path.unlink()
+            return None
+        parts: dict[str, Arrays] = {"network": {}, "optimiser": {}, "history": {}}
+        for key, array in tensors.items():
+            part, name = key.split("/", 1)
+            parts[part][name] = array
+        return Snapshot(epoch, parts, states)
+
+    def remove(self) -> None:
+        """Remove the folder: the training's outputs are written."""
+        shutil.rmtree(self.folder)
+
+    @property
+    def _resume_file(self) -> Path:
+        return self.folder / "resume.safetensors"
+
+    def _state_file(self, epoch: int) -> Path:
+        return self.folder / f"state-{epoch:06d}.safetensors"
+
+    def _write(self, path: Path, tensors: Arrays, epoch: int) -> None:
+        write_tensors(path, tensors, self._provenance, {"identity": self._identity, "epoch": epoch})
+
+    def _read(self, path: Path) -> tuple[Arrays, int]:
+        tensors, attributes = read_tensors(path)
+        if attributes.get("identity") != self._identity:
+            raise InputError(f"{path}: stale, it belongs to other code, config, data or device")
+        return tensors, attributes["epoch"]

@@ -1,0 +1,63 @@
+"""The choice of a device, and the precision of its products."""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from collapse.training.locks import try_lock
+
+_held: list[int] = []
+
+
+def acquire_device() -> torch.device:
+    """Return a GPU that no other job of this node uses, for the life of this process; else the CPU.
+
+    Each GPU has a lock file in the folder for temporary files; while all are held this waits.
+    Under SLURM the scheduler has chosen already. On a CPU the work is pinned to one thread: the
+    number of threads changes the order of sums, and so the bytes of the result.
+    """
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+        return torch.device("cpu")
+    if "SLURM_JOB_ID" in os.environ:
+        return torch.device("cuda", 0)
+    waiting = False
+    while True:
+        for index in range(torch.cuda.device_count()):
+            name = f"collapse-gpu-{torch.cuda.get_device_properties(index).uuid}.lock"
+            descriptor = try_lock(Path(tempfile.gettempdir()) / name)
+            if descriptor is not None:
+                _held.append(descriptor)
+                return torch.device("cuda", index)
+        if not waiting:
+            print("every GPU is in use by another job; waiting for one", file=sys.stderr)
+            waiting = True
+        time.sleep(1)
+
+
+def device_class(device: torch.device) -> str:
+    """Return what names the device in a provenance record: ``cpu``, or the GPU's model."""
+    return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+
+
+@contextmanager
+def precision(tf32: bool) -> Iterator[None]:
+    """Allow or forbid TF32 on a GPU inside the block, with deterministic convolutions."""
+    products = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    saved = [backend.fp32_precision for backend in products]
+    deterministic = torch.backends.cudnn.deterministic
+    try:
+        for backend in products:
+            backend.fp32_precision = "tf32" if tf32 else "ieee"
+        torch.backends.cudnn.deterministic = True
+        yield
+    finally:
+        for backend, before in zip(products, saved, strict=True):
+            backend.fp32_precision = before
+        torch.backends.cudnn.deterministic = deterministic

@@ -1,0 +1,33 @@
+"""The features of a trained network."""
+
+import numpy as np
+import torch
+
+from collapse.models.network import Network
+from collapse.training.device import precision
+from collapse.training.images import Images
+
+
+@torch.inference_mode()
+def extract(network: Network, images: Images, batch: int = 1024) -> np.ndarray:
+    """Return the features H_1 of all images, N x d, float32, in the images' order.
+
+    The network is in evaluation mode (BatchNorm by its running statistics), and TF32 is off: its
+    rounding differs from sample to sample and would be a floor under NC1.
+
+    Parameters
+    ----------
+    network
+        The network, on the images' device.
+    images
+        N images.
+    batch
+        Images in one forward pass.
+    """
+    network.eval()
+    with precision(tf32=False):
+        parts = [
+            network.backbone(images.take(slice(start, start + batch))).float().cpu()
+            for start in range(0, len(images), batch)
+        ]
+    return torch.cat(parts).numpy()

@@ -1,0 +1,33 @@
+"""Locks that end with the process that holds them, however it ends."""
+
+import contextlib
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+
+def try_lock(path: Path) -> int | None:
+    """Lock a file, which is created if need be; return its descriptor, or None if it is held.
+
+    The lock lasts until the descriptor is closed or the process ends. The file's text names the
+    holder, as far as it may be written: another user's file can be locked, not written.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except PermissionError:
+        descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    with contextlib.suppress(OSError):
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    return descriptor
+
+
+def holder(path: Path) -> str:
+    """Return what the holder of a lock wrote about itself."""
+    return path.read_text() or "another process"
