@@ -150,7 +150,7 @@ def test_optimisers_are_those_of_pytorch_without_decay(kind):
 def test_sgd_without_momentum_has_no_state():
     optimiser = optimisers.SGD(dict(network().named_parameters()), 0.0)
     assert optimiser.state == {}
-    settings = {"optimiser": "sgd", "learning_rate": 0.1, "momentum": 0.0}
+    settings = {"optimiser": "sgd", "learning_rate": 0.01, "momentum": 0.0}
     assert fit(**settings).status == "completed"
 
 

@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed onto it when the block succeeds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # One name for all: what a killed process left is overwritten by its successor.
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
         # Some writers make private files; what a shared cache holds must be readable.
@@ -53,17 +55,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def write_sidecar(path: str | Path) -> None:
     """Write ``PATH.run.json``: what is worth knowing of this run but does not determine `path`."""
     path = Path(path)
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     facts = {
         "wall_seconds": round(time.time() - _STARTED, 3),
         "host": socket.gethostname(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": commit or None,
+        "commit": _commit(),
     }
     with replacing(path.with_name(path.name + ".run.json")) as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+@cache
+def _commit() -> str | None:
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
 
 
 def canonical_json(value: Any) -> str:
@@ -104,7 +113,7 @@ def write_tensors(
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write named arrays as safetensors, with `attributes` (JSON values) in the metadata."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     with replacing(path) as temporary:
         save_file(arrays, temporary, _metadata(_tensor_digest(arrays), provenance, attributes))
     write_sidecar(path)

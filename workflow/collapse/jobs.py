@@ -102,7 +102,8 @@ def predictions(atlas: Atlas, study: str, experiment: str) -> Spec:
         config.pop("optimiser", None)
         config.pop("training", None)
         runs.append({"keys": run.keys, "config": config})
-    return {"study": study, "experiment": experiment, "runs": _once(runs)}
+    order = list(runs[0]["keys"])
+    return {"study": study, "experiment": experiment, "keys": order, "runs": _once(runs)}
 
 
 def _once(runs: list[Spec]) -> list[Spec]:

@@ -9,6 +9,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import seaborn as sns  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
@@ -75,8 +76,8 @@ def save(figure: Figure, path: Path, suffix: str, provenance: Provenance) -> Non
 
 def ordered_colours(values: Sequence[Any]) -> dict[Any, tuple]:
     """Return one colour per value of an ordered quantity (depth, decay), light to dark."""
-    palette = sns.color_palette("viridis_r", len(values) + 2)[1:-1]
-    return dict(zip(values, palette, strict=True))
+    shades = np.linspace(0.12, 1.0, len(values))
+    return dict(zip(values, sns.color_palette("viridis_r", as_cmap=True)(shades), strict=True))
 
 
 def category_colours(values: Sequence[Any]) -> dict[Any, tuple]:

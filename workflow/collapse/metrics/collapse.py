@@ -172,7 +172,7 @@ def class_statistics(
             columns = torch.cat((columns, choices[0]), dim=1)
             scores = torch.cat((scores, choices[1]), dim=1)
         squares, projected, mismatches = _second_read(
-            features, labels, origin, offsets, columns, scores, len(eigenvalues)
+            features, labels, counts, origin, offsets, columns, scores, len(eigenvalues)
         )
     return ClassStatistics(
         counts=counts,
@@ -454,6 +454,7 @@ def _choices(
 def _second_read(
     features: Rows,
     labels: Tensor,
+    counts: Tensor,
     origin: Tensor,
     offsets: Tensor,
     columns: Tensor,
@@ -466,13 +467,12 @@ def _second_read(
     the class means (`rest`) is put back exactly.
     """
     dtype = _working_dtype(features, offsets)
-    classes = len(offsets)
     centres = (offsets + origin).to(dtype)
     rest = offsets - (centres.to(torch.float64) - origin)
     scores = (scores - rest @ columns).to(dtype)
     columns = columns.to(dtype)
     buffer = centres.new_empty(rows_per_block(features), len(origin))
-    squares = offsets.new_zeros(classes)
+    squares = offsets.new_zeros(len(counts))
     projected = offsets.new_zeros(rank)
     mismatches = labels.new_zeros(())
     for window, block in row_blocks(features):
@@ -485,9 +485,8 @@ def _second_read(
         lengths = torch.linalg.vector_norm(values[:, :rank], dim=0, dtype=torch.float64)
         projected += lengths.square_()
         if columns.shape[1] > rank:
-            chosen = values[:, rank:].view(-1, 2, classes).max(dim=2).indices
+            chosen = values[:, rank:].view(-1, 2, len(counts)).max(dim=2).indices
             mismatches += (chosen[:, 0] != chosen[:, 1]).sum()
-    counts = torch.bincount(labels, minlength=classes)
     squares = squares - counts * rest.square().sum(dim=1)
     return squares.clamp_min(0), projected, mismatches
 

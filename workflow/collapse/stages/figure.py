@@ -4,10 +4,11 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
+from collapse import studies
 from collapse.artifacts import read_table, replacing, write_csv, write_sidecar
 from collapse.plotting import paper_style, save
 from collapse.provenance import record
-from collapse.studies import Experiment
+from collapse.studies import Experiment, along_axes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,16 +23,15 @@ def read_experiments(
 ) -> dict[str, Experiment]:
     """Read the tables of a study's experiments from ``.../STUDY/EXPERIMENT/TABLE.parquet``."""
     files = {Path(path).parts[-3:]: path for path in paths}
-    return {
-        name: Experiment(
-            config,
-            *(
-                read_table(files[study, name, f"{table}.parquet"])
-                for table in ("metrics", "predictions")
-            ),
-        )
-        for name, config in described.items()
-    }
+    axes = studies.load(study).axes
+    experiments = {}
+    for name, config in described.items():
+        tables = [
+            read_table(files[study, name, f"{table}.parquet"])
+            for table in ("metrics", "predictions")
+        ]
+        experiments[name] = along_axes(Experiment(config, *tables), axes)
+    return experiments
 
 
 def run(args: argparse.Namespace) -> None:

@@ -46,7 +46,6 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from collapse.artifacts import first_line
 from collapse.errors import InputError
 from collapse.metrics import measure
 
@@ -130,8 +129,7 @@ def _opened(path: str | Path) -> Iterator[safe_open]:
         handle = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         raise InputError(
-            f"{path}: truncated or not a safetensors file ({first_line(error)}), allowed is a "
-            "safetensors file"
+            f"{path}: truncated or not a safetensors file ({error}), allowed is a safetensors file"
         ) from None
     with handle:
         yield handle

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
         for metric, value in _predict(theory, each["config"], labels)
         for seed in each["seeds"]
     ]
-    columns = [*args.spec["runs"][0]["keys"], "seed", "metric", "value"]
+    columns = [*args.spec["keys"], "metric", "value"]
     frame = pd.DataFrame(rows, columns=columns).astype({"value": float})
     inputs = [args.data] if args.data else []
     write_table(args.out, frame, record("predictions", args.spec, inputs))

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from collapse.errors import InputError
+from collapse.grid import format_value
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,14 @@ class Experiment:
         Its tidy table: keys, ``seed``, ``step``, ``layer``, ``metric``, ``value``.
     predictions
         The closed forms: the same keys, ``metric``, ``value``.
+    note
+        What a figure has to say of values that it does not show; mostly empty.
     """
 
     config: dict[str, Any]
     metrics: pd.DataFrame
     predictions: pd.DataFrame
+    note: str = ""
 
     @property
     def keys(self) -> list[str]:
@@ -76,6 +80,8 @@ class Study:
         The objective in one line, units included.
     figures
         Its figures by name.
+    axes
+        Dotted config paths that its figures and claims tell apart.
     claims_read
         Experiments whose tables its claims are decided from.
     """
@@ -83,7 +89,32 @@ class Study:
     paper: str
     objective: str
     figures: dict[str, Figure]
+    axes: tuple[str, ...]
     claims_read: tuple[str, ...]
+
+
+def along_axes(experiment: Experiment, axes: tuple[str, ...]) -> Experiment:
+    """Return an experiment whose tables vary along the given config paths, and only along them.
+
+    A path that the grid does not vary becomes a column of its one value. Of a grid key that is
+    no axis only the first value is kept, and the note says so: curves over different values
+    would pass for a spread over seeds.
+    """
+    grid, notes = experiment.config["grid"], []
+    tables = [experiment.metrics, experiment.predictions]
+    for path in axes:
+        section, key = path.split(".")
+        if path not in grid and key in (experiment.config.get(section) or {}):
+            value = experiment.config[section][key]
+            value = format_value(value) if isinstance(value, list) else value
+            tables = [table.assign(**{key: value}) for table in tables]
+    for path, values in grid.items():
+        key = path.rsplit(".", 1)[-1]
+        if path not in axes and len(values) > 1:
+            first = experiment.metrics[key].iloc[0]
+            tables = [table[table[key] == first] for table in tables]
+            notes.append(f"{key} = {format_value(values[0])} of {len(values)} values")
+    return Experiment(experiment.config, *tables, note=", ".join(notes))
 
 
 def load(name: str) -> Study:

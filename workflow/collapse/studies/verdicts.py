@@ -51,7 +51,11 @@ class Claim:
         }
 
     def decide(
-        self, values: Sequence[float], seeds: int, obstacles: Iterable[str] = ()
+        self,
+        values: Sequence[float],
+        seeds: int,
+        obstacles: Iterable[str] = (),
+        excuses: Iterable[str] = (),
     ) -> dict[str, object]:
         """Decide the claim from one value per run; smaller is better.
 
@@ -66,7 +70,10 @@ class Claim:
         seeds
             Number of seeds per arm behind them.
         obstacles
-            What this scale does not offer, in words.
+            What this scale does not offer, in words: with one there is no verdict.
+        excuses
+            Why this scale may fail where the paper's would not, in words: with one the claim
+            may be replicated but not refuted.
         """
         values = np.asarray(values, dtype=float)
         reasons = list(obstacles)
@@ -83,6 +90,8 @@ class Claim:
             return self.row(f"{measured} ({'; '.join(reasons)})", seeds, INCONCLUSIVE)
         if values.max() <= self.tolerance:
             return self.row(measured, seeds, REPLICATED)
+        if excuses := list(excuses):
+            return self.row(f"{measured} ({'; '.join(excuses)})", seeds, INCONCLUSIVE)
         outside = np.median(values) > self.tolerance
         return self.row(measured, seeds, NOT_REPLICATED if outside else INCONCLUSIVE)
 

@@ -60,19 +60,21 @@ class _Diverged(Exception):
 
 def learning_rate(settings: Mapping[str, Any], epoch: int) -> float:
     """Return the learning rate in an epoch (from 1): step decay, or constant."""
-    schedule = settings.get("schedule")
+    schedule = settings["schedule"]
     steps = (epoch - 1) // schedule["step"] if schedule else 0
     return settings["learning_rate"] * (schedule["factor"] ** steps if steps else 1.0)
 
 
-def batches(samples: int, size: int, seed: int, epoch: int) -> list[torch.Tensor]:
+def batches(
+    samples: int, size: int, seed: int, epoch: int, device: torch.device | str = "cpu"
+) -> list[torch.Tensor]:
     """Split the samples into batches, in an order that follows from seed and epoch alone.
 
     A last batch may be smaller. One sample alone has no batch statistics, so it joins the batch
     before it.
     """
-    order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(samples))
-    parts = list(order.split(size))
+    order = np.random.default_rng([seed, epoch]).permutation(samples)
+    parts = list(torch.from_numpy(order).to(device).split(size))
     if size > 1 and len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts
@@ -118,7 +120,7 @@ def train(
     divergence: dict[str, int] = {}
     with closing(Progress(epochs, run.done)) as progress:
         for epoch in range(run.done + 1, epochs + 1):
-            parts = batches(len(images), size, seed, epoch)
+            parts = batches(len(images), size, seed, epoch, labels.device)
             rate = learning_rate(settings, epoch)
             try:
                 means = run.epoch(objective, images, labels, parts, rate)
@@ -128,12 +130,7 @@ def train(
                 break
             run.keep(epoch, (epoch, *means, rate))
             progress.update(epoch, loss=means[0], error=means[2])
-    history = pd.DataFrame(run.history).astype({name: _dtype(name) for name in _HISTORY})
-    return TrainingResult(run.states, history, **divergence)
-
-
-def _dtype(column: str) -> str:
-    return "int64" if column == "epoch" else "float64"
+    return TrainingResult(run.states, pd.DataFrame(run.columns()), **divergence)
 
 
 class _Run:
@@ -186,10 +183,9 @@ class _Run:
         objective: Objective,
         images: Images,
         labels: torch.Tensor,
-        part: torch.Tensor,
+        index: torch.Tensor,
         rate: float,
     ) -> torch.Tensor:
-        index = part.to(labels.device, non_blocking=True)
         target = labels[index]
         logits, features = self.network(images.take(index))
         loss, data = objective(self.network, logits, features, target)
@@ -214,12 +210,16 @@ class _Run:
         self._saved = time.monotonic()
 
     def _parts(self) -> dict[str, Arrays]:
-        history = {name: np.array(self.history[name], _dtype(name)) for name in _HISTORY}
         return {
             "network": get_arrays(self.network.state_dict()),
             "optimiser": get_arrays(self.optimiser.state),
-            "history": history,
+            "history": self.columns(),
         }
+
+    def columns(self) -> Arrays:
+        """Return the history's columns, typed even when they are empty."""
+        kinds = {name: np.int64 if name == "epoch" else np.float64 for name in _HISTORY}
+        return {name: np.array(self.history[name], kind) for name, kind in kinds.items()}
 
 
 def _check_batches(network: Network, samples: int, size: int) -> None:

@@ -63,6 +63,14 @@ STUDY = Study(
             ),
         ),
     },
+    axes=(
+        "problem.depth",
+        "problem.bias",
+        "problem.class_sizes",
+        "sweep.direction",
+        "head.depth",
+        "head.bias",
+    ),
     claims_read=(
         "direct_optimisation",
         "global_optimum",

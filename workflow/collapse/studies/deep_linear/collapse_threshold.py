@@ -61,7 +61,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
         panel.set_ylim(-0.04, 1.04)
         panel.set_xlim(0, rows["scaled_decay"].max() * 1.03)
     axes[0, 0].set_ylabel(r"$\sigma_1(Z)/\sqrt{n}$")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
+    handles, labels = axes[0, -1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=4, borderaxespad=0.2)
     return figure, pd.concat(drawn, ignore_index=True)
 
@@ -77,7 +77,14 @@ def _draw_theory(axes: Axes, depth: int, decays: np.ndarray) -> pd.DataFrame:
     if depth > 1:
         beyond = np.append(decays[(decays > jump) & (decays < end)], end * (1 - 1e-9))
         branch = logit_fraction(largest_root(beyond, depth), depth)
-        axes.plot(beyond, branch, color="black", linewidth=0.9, linestyle=(0, (1, 1.5)))
+        axes.plot(
+            beyond,
+            branch,
+            color="black",
+            linewidth=0.9,
+            linestyle=(0, (1, 1.5)),
+            label="local minimum",
+        )
         series.append(_series(depth, beyond, branch, "metastable branch"))
     for place, name in ((jump, r"$\tau$"), (end, r"$\tau_{\mathrm{loc}}$"))[: 1 + (depth > 1)]:
         if place <= decays.max():

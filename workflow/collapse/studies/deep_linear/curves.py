@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,15 +21,9 @@ Panel = tuple[str, str, float | None]
 """Metric, axis label and floor of a panel."""
 
 
-def with_bias_column(frame: pd.DataFrame, bias: bool) -> pd.DataFrame:
-    """Return a table with a `bias` column, where the grid does not vary it."""
-    return frame if "bias" in frame else frame.assign(bias=bias)
-
-
 def curves(experiment: Experiment, metric: str, bias: bool, layer: str) -> pd.DataFrame:
     """Return median and range over seeds of a metric by depth and step (after step 0)."""
-    fixed = (experiment.config.get("problem") or experiment.config["head"])["bias"]
-    rows = with_bias_column(experiment.values(metric, layer), fixed)
+    rows = experiment.values(metric, layer)
     rows = rows[(rows["bias"] == bias) & (rows["step"] > 0)]
     return over_seeds(rows, ["depth", "step"])
 
@@ -53,8 +48,10 @@ def draw_curves(
     axes: Axes, drawn: pd.DataFrame, colours: Mapping[Any, tuple], limit: float | None
 ) -> None:
     """Draw one line per depth, nothing below the floor."""
+    # Curves often lie on each other: the later, thinner ones leave the earlier ones visible.
+    widths = dict(zip(colours, np.linspace(1.9, 0.8, len(colours)), strict=True))
     for depth, rows in drawn.groupby("depth"):
-        seed_band(axes, rows, "step", color=colours[depth])
+        seed_band(axes, rows, "step", color=colours[depth], linewidth=widths[depth])
     decades(axes)
     if limit is not None:
         floor(axes, limit)
@@ -69,14 +66,16 @@ def clipped(drawn: pd.DataFrame, limit: float | None) -> pd.DataFrame:
     )
 
 
-def depth_legend(figure: Figure, colours: Mapping[Any, tuple], text: str = "") -> None:
-    """Put the legend of depths above the panels, what was run before it."""
+def depth_legend(
+    figure: Figure, colours: Mapping[Any, tuple], text: str, experiment: Experiment
+) -> None:
+    """Put the legend of depths above the panels, what was run (and is not shown) before it."""
+    text = f"{text}\n{experiment.note}" if experiment.note else text
     handles = [
         Line2D([], [], color=colour, label=f"$M={depth}$") for depth, colour in colours.items()
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), borderaxespad=0.2)
-    if text:
-        figure.text(0.01, 0.995, text, va="top", fontsize=7)
+    figure.text(0.01, 0.995, text, va="top", fontsize=7)
 
 
 def depth_colours(experiment: Experiment) -> dict[Any, tuple]:

@@ -17,7 +17,6 @@ from collapse.studies.deep_linear.curves import (
     diverged_note,
     draw_curves,
     grid_of_panels,
-    with_bias_column,
 )
 
 _PANELS = {
@@ -43,11 +42,10 @@ def loss_gap(experiment: Experiment) -> pd.DataFrame:
 def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     experiment = experiments["direct_optimisation"]
-    fixed = experiment.config["problem"]["bias"]
-    heads = sorted(with_bias_column(experiment.metrics, fixed)["bias"].unique())
+    heads = sorted(experiment.metrics["bias"].unique())
     colours = depth_colours(experiment)
     figure, axes = grid_of_panels(heads, _PANELS, height=1.45)
-    gaps = with_bias_column(loss_gap(experiment), fixed)
+    gaps = loss_gap(experiment)
     drawn = []
     for (bias, column), panel in axes.items():
         metric, _, limit = _PANELS[bias][column]
@@ -69,5 +67,6 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     diverged_note(axes[heads[0], 1], experiment)
     problem = experiment.config["problem"]
     sizes, width = problem["class_sizes"], problem["widths"]
-    depth_legend(figure, colours, f"free features, $K={len(sizes)}$, $N={sum(sizes)}$, $d={width}$")
+    text = f"free features, $K={len(sizes)}$, $N={sum(sizes)}$, $d={width}$"
+    depth_legend(figure, colours, text, experiment)
     return figure, pd.concat(drawn, ignore_index=True)

@@ -15,7 +15,7 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from collapse.plotting import THEORY, TWO_COLUMNS, category_colours
 from collapse.studies import Experiment
-from collapse.studies.deep_linear.curves import FRAME, with_bias_column
+from collapse.studies.deep_linear.curves import FRAME
 from collapse.studies.deep_linear.networks import describe
 
 _DEPTH = 3
@@ -27,9 +27,7 @@ def class_gram(experiment: Experiment, bias: bool) -> np.ndarray | None:
     The run is seed 0 at depth 3, or at the smallest depth where there is no 3; None where the
     experiment has no head of this kind.
     """
-    fixed = (experiment.config.get("problem") or experiment.config["head"])["bias"]
     rows = experiment.metrics[experiment.metrics["metric"].str.startswith("class_gram[")]
-    rows = with_bias_column(rows, fixed)
     rows = rows[(rows["bias"] == bias) & (rows["seed"] == 0)]
     if rows.empty:
         return None

@@ -18,7 +18,6 @@ from collapse.studies.deep_linear.curves import (
     diverged_note,
     draw_curves,
     grid_of_panels,
-    with_bias_column,
 )
 
 _PANELS = {
@@ -58,8 +57,7 @@ def describe(config: dict[str, Any]) -> str:
 
 def draw_network(experiment: Experiment) -> tuple[Figure, pd.DataFrame]:
     """Return NC1 to NC3 and the training error against the epoch, a row per kind of head."""
-    fixed = experiment.config["head"]["bias"]
-    heads = sorted(with_bias_column(experiment.metrics, fixed)["bias"].unique())
+    heads = sorted(experiment.metrics["bias"].unique())
     colours = depth_colours(experiment)
     figure, axes = grid_of_panels(heads, _PANELS, height=1.5)
     drawn = []
@@ -80,7 +78,7 @@ def draw_network(experiment: Experiment) -> tuple[Figure, pd.DataFrame]:
     for column in range(4):
         axes[heads[-1], column].set_xlabel("epoch")
     diverged_note(axes[heads[0], 1], experiment)
-    depth_legend(figure, colours, describe(experiment.config))
+    depth_legend(figure, colours, describe(experiment.config), experiment)
     return figure, pd.concat(drawn, ignore_index=True)
 
 

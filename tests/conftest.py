@@ -1,0 +1,61 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("Snakefile", "workflow", "config", "envs", "notebooks")
+
+
+class Checkout:
+    """A copy of the workflow that a test may run and edit; its own package is what runs."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for part in PARTS:
+            source = ROOT / part
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, folder / part)
+
+    def run(self, *command, **environment):
+        """Run a command of the environment in the checkout; return the completed process."""
+        return subprocess.run(
+            [str(Path(sys.executable).parent / command[0]), *command[1:]],
+            cwd=self.folder,
+            env=os.environ
+            | {"PYTHONPATH": str(self.folder / "workflow"), "PYTHONDONTWRITEBYTECODE": "1"}
+            | environment,
+            capture_output=True,
+            text=True,
+        )
+
+    def snakemake(self, *arguments, scale="smoke", **environment):
+        """Run snakemake on both cores at a scale."""
+        chosen = ["--config", f"scale={scale}", "--cores", "2"]
+        return self.run("snakemake", *chosen, *arguments, **environment)
+
+    def planned(self, *arguments):
+        """Return the rules that a run would execute, with their number of jobs."""
+        done = self.snakemake("--dry-run", "--quiet", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        rows = [line.split() for line in done.stdout.splitlines()]
+        jobs = {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+        return {rule: count for rule, count in jobs.items() if rule not in ("all", "total")}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A checkout in which the whole smoke workflow has run once; tests leave it as it is."""
+    checkout = Checkout(tmp_path_factory.mktemp("finished"))
+    done = checkout.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return checkout
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A fresh checkout."""
+    return Checkout(tmp_path)

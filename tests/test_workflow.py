@@ -1,0 +1,232 @@
+"""The workflow as its users meet it: what it makes, what it reruns, and how it refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from matplotlib.image import imread
+
+from collapse import jobs, studies
+from collapse.artifacts import read_table
+from collapse.config import load
+
+FIGURES = studies.load("deep_linear").figures
+
+
+def edit(path, text="\nEDITED = True\n"):
+    """Append to a file; return what it held."""
+    before = path.read_text()
+    path.write_text(before + text)
+    return before
+
+
+def replan(finished, path, text="\nEDITED = True\n", *arguments):
+    """Return what would rerun after an edit, and undo the edit."""
+    file = finished.folder / "workflow" / "collapse" / path
+    before = edit(file, text)
+    try:
+        return finished.planned(*arguments)
+    finally:
+        file.write_text(before)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_declared_figure_is_there_and_shows_something(finished, name):
+    stem = finished.folder / "results/figures/deep_linear" / name
+    assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    image = imread(stem.with_suffix(".png"))[..., :3]
+    assert image.shape[1] >= 600
+    assert (image.min(axis=2) < 0.9).mean() > 0.005, "the figure is blank"
+    drawn = pd.read_csv(stem.with_suffix(".csv"))
+    assert len(drawn) and np.isfinite(drawn.select_dtypes("number")).any().any()
+
+
+def test_a_figure_draws_the_numbers_of_its_table(finished):
+    results = finished.folder / "results"
+    drawn = pd.read_csv(results / "figures/deep_linear/direct_optimisation.csv")
+    table = read_table(results / "deep_linear/direct_optimisation/metrics.parquet")
+    for head, bias, metric in (("bias-free", False, "NC1"), ("last-layer bias", True, "NC2_ETF")):
+        rows = drawn[(drawn["head"] == head) & (drawn["metric"] == metric)]
+        values = table[
+            (table["metric"] == metric) & (table["layer"] == "H1") & (table["bias"] == bias)
+        ]
+        expected = values[values["step"] > 0].groupby(["depth", "step"])["value"].median()
+        found = rows.set_index(["depth", "step"])["median"]
+        pd.testing.assert_series_equal(
+            found.sort_index(), expected.sort_index(), check_names=False, check_dtype=False
+        )
+
+
+def test_tables_hold_a_row_per_run_step_layer_and_metric(finished):
+    atlas = load("config", {"scale": "smoke"})
+    for name in atlas.studies["deep_linear"]:
+        metrics, predictions = (
+            read_table(finished.folder / path)
+            for path in jobs.results_of(atlas, "deep_linear", name)
+        )
+        keys = list(next(atlas.runs("deep_linear", name)).keys)
+        assert list(metrics.columns) == [*keys, "step", "layer", "metric", "value"]
+        assert not metrics.duplicated([*keys, "step", "layer", "metric"]).any()
+        runs = {tuple(run.keys.values()) for run in atlas.runs("deep_linear", name)}
+        assert set(metrics[keys].itertuples(index=False, name=None)) == runs
+        assert list(predictions.columns) == [*keys, "metric", "value"]
+
+
+def test_claims_are_decided_and_never_replicated_at_smoke_scale(finished):
+    claims = pd.read_csv(finished.folder / "results/claims.csv")
+    assert ",".join(claims.columns) == (
+        "study,claim,source,statement,expected,tolerance,measured,seeds,scale,verdict"
+    )
+    assert len(claims) > 20 and not claims["claim"].duplicated().any()
+    assert "replicated" not in set(claims["verdict"])
+    listed = finished.run("collapse", "list", "claims")
+    assert listed.returncode == 0
+    assert all(claim in listed.stdout for claim in claims["claim"])
+
+
+def test_the_notebook_ran_without_an_error(finished):
+    notebook = json.loads((finished.folder / "results/notebooks/deep_linear.ipynb").read_text())
+    outputs = [out for cell in notebook["cells"] for out in cell.get("outputs", [])]
+    assert sum("image/png" in out.get("data", {}) for out in outputs) == len(FIGURES)
+    assert not any(out["output_type"] == "error" for out in outputs)
+    assert (finished.folder / "results/notebooks/deep_linear.html").stat().st_size > 100_000
+
+
+def test_the_checkout_stays_clean(finished):
+    known = {"Snakefile", "workflow", "config", "envs", "notebooks", "results", ".snakemake"}
+    assert {path.name for path in finished.folder.iterdir()} == known
+    assert not list(finished.folder.glob("notebooks/**/.*"))
+
+
+def test_every_artifact_says_what_determines_it(finished):
+    from collapse.artifacts import stored_digest
+
+    path = finished.folder / "results/deep_linear/frames/metrics.parquet"
+    import pyarrow.parquet as pq
+
+    content = json.loads(pq.read_schema(path).metadata[b"collapse"])
+    assert set(content["provenance"]) >= {"code", "config", "inputs", "packages", "device", "seed"}
+    assert content["digest"] == stored_digest(path)
+    assert json.loads(path.with_name(path.name + ".run.json").read_text())["host"]
+
+
+def test_a_second_run_does_nothing(finished):
+    assert finished.planned() == {}
+
+
+def test_editing_a_figure_reruns_only_that_figure(finished):
+    module = "studies/deep_linear/collapse_threshold.py"
+    assert replan(finished, "studies/deep_linear/geometry.py") == {"figure": 1, "notebook": 1}
+    assert replan(finished, module, "\n# only a comment\n") == {}
+
+
+def test_editing_the_trainer_retrains_and_a_comment_does_not(finished):
+    planned = replan(finished, "training/trainer.py")
+    assert planned["train"] == 2 and "solve" not in planned
+    assert replan(finished, "training/trainer.py", "\n# only a comment\n") == {}
+
+
+def test_editing_one_experiment_reruns_only_it(finished):
+    path = finished.folder / "config/scales/smoke.yaml"
+    before = path.read_text()
+    path.write_text(
+        before.replace("frames: {optimiser: {steps: 300", "frames: {optimiser: {steps: 299")
+    )
+    try:
+        planned = finished.planned()
+    finally:
+        path.write_text(before)
+    assert planned["solve"] == 2 and "train" not in planned
+
+
+def test_a_shared_cache_saves_a_second_checkout_the_work(tmp_path_factory):
+    from conftest import Checkout
+
+    cache = tmp_path_factory.mktemp("cache") / "made at start-up"
+    target = "results/deep_linear/global_optimum/metrics.parquet"
+    contents = []
+    for _ in range(2):
+        checkout = Checkout(tmp_path_factory.mktemp("clone"))
+        done = checkout.snakemake("--cache", "--", target, SNAKEMAKE_OUTPUT_CACHE=str(cache))
+        assert done.returncode == 0, done.stdout + done.stderr
+        contents.append((checkout.folder / target).read_bytes())
+        logs = list((checkout.folder / "results/logs").rglob("solve.log"))
+    assert contents[0] == contents[1]
+    assert not logs, "the second checkout solved again"
+
+
+def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
+    blocks = {
+        "mine": {
+            "problem": {"kind": "deep_linear", "class_sizes": [5, 3], "widths": 4, "depth": 2},
+            "optimiser": {"kind": "sgd", "learning_rate": 0.1, "steps": 40, "record": 4},
+            "weight_decay": 1e-3,
+            "feature_decay": 1e-3,
+            "grid": {"weight_decay": [1e-3, 1e-2], "optimiser.learning_rate": [0.1, 1e6]},
+            "seeds": 2,
+        },
+        "direct_optimisation": {
+            "grid": {"problem.bias": [True], "optimiser.learning_rate": [0.1, 1e6]}
+        },
+    }
+    (checkout.folder / "my.yaml").write_text(yaml.safe_dump({"deep_linear": blocks}))
+    targets = [
+        "results/deep_linear/mine/metrics.parquet",
+        "results/deep_linear/mine/predictions.parquet",
+        "results/figures/deep_linear/direct_optimisation.png",
+    ]
+    done = checkout.snakemake(*targets, "--configfile", "my.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = read_table(checkout.folder / targets[0])
+    diverged = metrics[metrics["metric"] == "diverged"]
+    assert len(diverged) == 4 and set(diverged["learning_rate"]) == {1e6}
+    fine = metrics[(metrics["metric"] == "objective") & (metrics["learning_rate"] == 0.1)]
+    assert np.isfinite(fine["value"]).all() and fine["step"].max() == 40
+    predictions = read_table(checkout.folder / targets[1])
+    assert predictions[predictions["metric"] == "loss"]["value"].nunique() == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--configfile", "my.yaml"], ["my.yaml", "network_mlp.traning", "'training'"]),
+        (["results/figures/deep_linear/nonsense.pdf"], ["no figure 'nonsense'", "geometry"]),
+        (["results/deep_linear/nonsense/metrics.parquet"], ["no experiment", "nonsense"]),
+        (["results/data/nonsense.safetensors"], ["no data set 'nonsense'", "digits"]),
+    ],
+)
+def test_snakemake_refuses_in_one_line(checkout, arguments, words):
+    (checkout.folder / "my.yaml").write_text("deep_linear: {network_mlp: {traning: {}}}")
+    done = checkout.snakemake(*arguments)
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("collapse: error:")]
+    assert len(errors) == 1 and all(word in errors[0] for word in words), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (checkout.folder / "results").exists()
+
+
+def test_a_damaged_input_fails_the_job_with_one_line(finished, tmp_path):
+    shutil.copytree(finished.folder / "results/deep_linear/frames", tmp_path / "frames")
+    states = next((tmp_path / "frames").rglob("states.safetensors"))
+    states.write_bytes(states.read_bytes()[:-100])
+    out = tmp_path / "metrics.parquet"
+    atlas = load("config", {"scale": "smoke"})
+    spec = json.dumps(jobs.metrics(atlas, "deep_linear", "frames", states.parent.name))
+    done = finished.run(
+        "collapse", "metrics", "--spec", spec, "--input", str(states), "--out", str(out)
+    )
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert str(states) in done.stderr and not out.exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["nonsense"], ["list", "nonsense"], ["table", "--spec", "[]"], ["solve"], ["--nonsense"]],
+)
+def test_a_bad_command_line_is_one_line(finished, command):
+    done = finished.run("collapse", *command)
+    assert done.returncode == 2 and done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("collapse: error: ")
