@@ -11,7 +11,6 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
-import seaborn as sns  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
@@ -77,12 +76,15 @@ def save(figure: Figure, path: Path, suffix: str, provenance: Provenance) -> Non
 def ordered_colours(values: Sequence[Any]) -> dict[Any, tuple]:
     """Return one colour per value of an ordered quantity (depth, decay), light to dark."""
     shades = np.linspace(0.12, 1.0, len(values))
-    return dict(zip(values, sns.color_palette("viridis_r", as_cmap=True)(shades), strict=True))
+    return dict(zip(values, matplotlib.colormaps["viridis_r"](shades), strict=True))
 
 
 def category_colours(values: Sequence[Any]) -> dict[Any, tuple]:
     """Return one colour-blind-safe colour per category."""
-    return dict(zip(values, sns.color_palette("colorblind", len(values)), strict=True))
+    # Seaborn imports all of scipy.stats, a second per job: only where it is used.
+    import seaborn
+
+    return dict(zip(values, seaborn.color_palette("colorblind", len(values)), strict=True))
 
 
 def over_seeds(frame: pd.DataFrame, by: Iterable[str], value: str = "value") -> pd.DataFrame:
