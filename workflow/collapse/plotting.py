@@ -71,6 +71,8 @@ def save(figure: Figure, path: Path, suffix: str, provenance: Provenance) -> Non
         ".png": {"Provenance": text, "Software": None},
     }[suffix]
     figure.savefig(path, format=suffix[1:], metadata=metadata)
+    # The layout is settled: the next format need not work it out again.
+    figure.set_layout_engine("none")
 
 
 def ordered_colours(values: Sequence[Any]) -> dict[Any, tuple]:

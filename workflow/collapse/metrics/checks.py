@@ -23,6 +23,7 @@ def check_classification(
     classes: int | None = None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    least: int = 2,
 ) -> tuple[Tensor, int, Tensor | None, Tensor | None]:
     """Check labelled features and their classifier.
 
@@ -38,6 +39,8 @@ def check_classification(
         K x d.
     bias : Tensor, optional
         K; needs `weight`.
+    least : int
+        Samples that every class needs; below 2 a class has no spread to speak of.
 
     Returns
     -------
@@ -62,7 +65,7 @@ def check_classification(
         raise InputError(f"weight: {rows} rows, allowed is one for each of the {classes} classes")
     _check_label_range(labels, classes if classes is not None else rows)
     classes = classes or rows or int(labels.max()) + 1
-    _check_class_sizes(labels, classes)
+    _check_class_sizes(labels, classes, least)
     return labels, classes, weight, bias
 
 
@@ -183,17 +186,17 @@ def _check_label_range(labels: Tensor, classes: int | None) -> None:
         raise InputError(f"labels: row {row} is {int(labels[row])}, allowed are 0 to {top}")
 
 
-def _check_class_sizes(labels: Tensor, classes: int) -> None:
+def _check_class_sizes(labels: Tensor, classes: int, least: int) -> None:
     # One absurd label would ask for terabytes of counts, and is too many classes already:
-    # among the first N classes one has fewer than two of the N samples.
-    counted = min(classes, len(labels))
+    # among the first N + 1 classes one has none of the N samples.
+    counted = min(classes, len(labels) + 1)
     counts = torch.bincount(labels[labels < counted], minlength=counted)
-    short = (counts < 2).nonzero()
+    short = (counts < least).nonzero()
     if len(short):
         label = int(short[0])
         found = "1 sample" if counts[label] else "no sample"
         raise InputError(
-            f"labels: class {label} has {found}, allowed are at least 2 samples of every "
+            f"labels: class {label} has {found}, allowed are at least {least} samples of every "
             f"class 0 to {classes - 1}"
         )
 

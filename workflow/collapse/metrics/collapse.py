@@ -92,7 +92,9 @@ class ClassStatistics:
 
 
 @torch.no_grad()
-def class_means(features: Rows, labels: Tensor, classes: int | None = None) -> Tensor:
+def class_means(
+    features: Rows, labels: Tensor, classes: int | None = None, *, least: int = 2
+) -> Tensor:
     """Average the features of each class.
 
     Parameters
@@ -100,9 +102,11 @@ def class_means(features: Rows, labels: Tensor, classes: int | None = None) -> T
     features : Tensor or Rows
         N x d floats.
     labels : Tensor
-        N integers, 0 to K-1; every class needs two samples.
+        N integers, 0 to K-1.
     classes : int, optional
         K; default the largest label + 1.
+    least : int
+        Samples that every class needs.
 
     Returns
     -------
@@ -114,7 +118,7 @@ def class_means(features: Rows, labels: Tensor, classes: int | None = None) -> T
     InputError
         The input is not as described, or holds NaN or infinity.
     """
-    labels, classes, _, _ = check_classification(features, labels, classes)
+    labels, classes, _, _ = check_classification(features, labels, classes, least=least)
     with full_precision(device_of(features)):
         origin, offsets = _mean_offsets(features, labels, torch.bincount(labels, minlength=classes))
     return offsets + origin
@@ -127,6 +131,8 @@ def class_statistics(
     classes: int | None = None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    *,
+    least: int = 2,
 ) -> ClassStatistics:
     """Reduce labelled features to what the collapse metrics need.
 
@@ -136,13 +142,15 @@ def class_statistics(
         N x d of float16, bfloat16, float32 or float64; anything that yields slices of rows.
         Computed on their device, in memory that does not grow with N.
     labels : Tensor
-        N integers, 0 to K-1; every class needs two samples.
+        N integers, 0 to K-1.
     classes : int, optional
         K; default the rows of `weight`, else the largest label + 1.
     weight : Tensor, optional
         K x d, the classifier's weight.
     bias : Tensor, optional
         K, the classifier's bias.
+    least : int
+        Samples that every class needs.
 
     Returns
     -------
@@ -160,7 +168,9 @@ def class_statistics(
     in float32 unless the features are float64; squares are summed in float64. NC1 is within
     1e-4 of its exact value for these features down to 1e-11.
     """
-    labels, classes, weight, bias = check_classification(features, labels, classes, weight, bias)
+    labels, classes, weight, bias = check_classification(
+        features, labels, classes, weight, bias, least
+    )
     with full_precision(device_of(features)):
         counts = torch.bincount(labels, minlength=classes)
         origin, offsets = _mean_offsets(features, labels, counts)

@@ -44,7 +44,8 @@ def head_readings(
     frame = orthogonal_gram(classes) if bias is None else etf_gram(classes)
     inputs = features
     for m, (weight, product) in enumerate(zip(weights, products, strict=True), 1):
-        readings = measure(inputs, labels, weight=product.to(inputs.dtype), bias=bias)
+        # The classes of a problem over free features may have a single sample each.
+        readings = measure(inputs, labels, weight=product.to(inputs.dtype), bias=bias, least=1)
         readings["NC2_W"] = gram_distance(product @ product.T, frame)
         yield from ((f"H{m}", name, value) for name, value in readings.items() if value is not None)
         inputs = inputs @ weight.T.to(inputs.dtype)
@@ -57,7 +58,7 @@ def head_readings(
 
 def gram_readings(features: Tensor, labels: Tensor, classes: int) -> Iterator[Reading]:
     """Yield ``class_gram[k,l]`` (k <= l) of layer H1: inner products of the class means."""
-    means = class_means(features, labels, classes)
+    means = class_means(features, labels, classes, least=1)
     gram = (means @ means.T).tolist()
     for k in range(classes):
         for other in range(k, classes):

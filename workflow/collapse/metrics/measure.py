@@ -41,6 +41,8 @@ def measure(
     targets: Tensor | None = None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    *,
+    least: int = 2,
 ) -> dict[str, float | list[float] | None]:
     """Compute every metric that applies to the features.
 
@@ -57,6 +59,8 @@ def measure(
         K x d, or n x d with targets.
     bias : Tensor or array, optional
         K, or n with targets.
+    least : int
+        Samples that every class needs. With 1, a class of one sample has no spread.
 
     Returns
     -------
@@ -79,7 +83,9 @@ def measure(
         found = "neither labels nor targets" if labels is None else "both labels and targets"
         raise InputError(f"features: found with {found}, allowed is one of the two")
     if labels is not None:
-        statistics = collapse.class_statistics(features, labels, weight=weight, bias=bias)
+        statistics = collapse.class_statistics(
+            features, labels, weight=weight, bias=bias, least=least
+        )
         metrics = OF_CLASSES | (OF_CLASSIFIER if weight is not None else {})
     else:
         statistics = regression.regression_statistics(features, targets, weight, bias)

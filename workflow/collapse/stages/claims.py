@@ -6,7 +6,7 @@ from importlib import import_module
 import pandas as pd
 
 from collapse.artifacts import write_csv
-from collapse.stages.figure import read_experiments
+from collapse.studies import read_experiments
 
 COLUMNS = [
     "study", "claim", "source", "statement", "expected", "tolerance", "measured", "seeds",

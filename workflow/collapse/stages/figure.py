@@ -4,11 +4,10 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from collapse import studies
-from collapse.artifacts import read_table, replacing, write_csv, write_sidecar
+from collapse.artifacts import replacing, write_csv, write_sidecar
 from collapse.plotting import paper_style, save
 from collapse.provenance import record
-from collapse.studies import Experiment, along_axes
+from collapse.studies import read_experiments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,22 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="FILE", help="tables of the experiments")
     for suffix in ("pdf", "png", "csv"):
         parser.add_argument(f"--{suffix}", required=True, metavar="FILE", help="file to write")
-
-
-def read_experiments(
-    paths: list[str], described: dict[str, dict], study: str
-) -> dict[str, Experiment]:
-    """Read the tables of a study's experiments from ``.../STUDY/EXPERIMENT/TABLE.parquet``."""
-    files = {Path(path).parts[-3:]: path for path in paths}
-    axes = studies.load(study).axes
-    experiments = {}
-    for name, config in described.items():
-        tables = [
-            read_table(files[study, name, f"{table}.parquet"])
-            for table in ("metrics", "predictions")
-        ]
-        experiments[name] = along_axes(Experiment(config, *tables), axes)
-    return experiments
 
 
 def run(args: argparse.Namespace) -> None:

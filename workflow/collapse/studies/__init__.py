@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from collapse.artifacts import read_table
 from collapse.errors import InputError
 from collapse.grid import format_value
 
@@ -129,3 +131,19 @@ def load(name: str) -> Study:
         return import_module(f"collapse.studies.{name}").STUDY
     except ModuleNotFoundError:
         raise InputError(f"no study '{name}': collapse.studies has no such module") from None
+
+
+def read_experiments(
+    paths: list[str], described: dict[str, dict], study: str
+) -> dict[str, Experiment]:
+    """Read the tables of a study's experiments from ``.../STUDY/EXPERIMENT/TABLE.parquet``."""
+    files = {Path(path).parts[-3:]: path for path in paths}
+    axes = load(study).axes
+    experiments = {}
+    for name, config in described.items():
+        tables = [
+            read_table(files[study, name, f"{table}.parquet"])
+            for table in ("metrics", "predictions")
+        ]
+        experiments[name] = along_axes(Experiment(config, *tables), axes)
+    return experiments

@@ -6,10 +6,7 @@ import numpy as np
 import pandas as pd
 
 from collapse.studies import Experiment
-from collapse.studies.deep_linear.collapse_threshold import fractions
-from collapse.studies.deep_linear.cross_entropy_depth import excess_losses
-from collapse.studies.deep_linear.curves import NC2
-from collapse.studies.deep_linear.direct_optimisation import loss_gap
+from collapse.studies.deep_linear.analysis import NC2, excess_losses, fractions, loss_gap
 from collapse.studies.verdicts import INCONCLUSIVE, NOT_REPLICATED, REPLICATED, Claim, missing
 from collapse.theory.deep_linear import logit_fraction, minimiser, threshold
 

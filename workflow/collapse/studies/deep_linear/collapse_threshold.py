@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
 from collapse.studies import Experiment
+from collapse.studies.deep_linear.analysis import fractions
 from collapse.theory.deep_linear import (
     largest_root,
     logit_fraction,
@@ -20,18 +21,6 @@ from collapse.theory.deep_linear import (
 
 _COLOURS = category_colours(["up", "down"])
 _MARKERS = {"up": "^", "down": "v"}
-
-
-def fractions(experiment: Experiment) -> pd.DataFrame:
-    """Return the top logit singular value over sqrt(n) per run and stage, with its scaled decay."""
-    keys = [*experiment.keys, "step"]
-    size = max(experiment.config["problem"]["class_sizes"])
-    rows = experiment.values("singular_value[0]", "Z").merge(
-        experiment.values("scaled_decay")[[*keys, "value"]], on=keys, suffixes=("", "_decay")
-    )
-    return rows.assign(value=rows["value"] / np.sqrt(size)).rename(
-        columns={"value_decay": "scaled_decay"}
-    )[[*keys, "scaled_decay", "value"]]
 
 
 def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:

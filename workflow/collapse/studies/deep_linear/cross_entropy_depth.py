@@ -9,31 +9,9 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import THEORY, TWO_COLUMNS, category_colours
 from collapse.studies import Experiment
+from collapse.studies.deep_linear.analysis import excess_losses
 
 _COLOUR = category_colours(["reached"])["reached"]
-
-
-def excess_losses(experiment: Experiment) -> pd.DataFrame:
-    """Return per run the loss reached and the cross-polytope's, relative to the best ETF's.
-
-    For M = 1 the ETF is the global optimum and `loss_etf` is the closed form `loss`.
-    """
-    keys = experiment.keys
-    rows = experiment.last("objective")[[*keys, "value"]]
-    for family in ("loss_etf", "loss_cross_polytope", "loss"):
-        rows = rows.merge(
-            experiment.predicted(family).rename(columns={"value": family}), on=keys, how="left"
-        )
-    etf = rows["loss_etf"].fillna(rows["loss"])
-    return rows.assign(
-        classes=[_classes(sizes) for sizes in rows["class_sizes"]],
-        reached=rows["value"] / etf - 1,
-        cross_polytope=rows["loss_cross_polytope"] / etf - 1,
-    )[[*keys, "classes", "reached", "cross_polytope"]]
-
-
-def _classes(sizes: str) -> int:
-    return len(sizes.split("-"))
 
 
 def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:

@@ -13,8 +13,6 @@ from matplotlib.lines import Line2D
 from collapse.plotting import TWO_COLUMNS, decades, floor, ordered_colours, over_seeds, seed_band
 from collapse.studies import Experiment
 
-NC2 = {False: "NC2_OF", True: "NC2_ETF"}
-"""Which frame the class means converge to, without and with a last-layer bias."""
 FRAME = {False: "bias-free", True: "last-layer bias"}
 
 Panel = tuple[str, str, float | None]

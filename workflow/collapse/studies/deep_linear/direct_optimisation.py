@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import FLOAT64_FLOOR, over_seeds
 from collapse.studies import Experiment
+from collapse.studies.deep_linear.analysis import NC2, loss_gap
 from collapse.studies.deep_linear.curves import (
     FRAME,
-    NC2,
     clipped,
     curves,
     depth_colours,
@@ -28,15 +28,6 @@ _PANELS = {
     )
     for bias in (False, True)
 }
-
-
-def loss_gap(experiment: Experiment) -> pd.DataFrame:
-    """Return the relative distance of the loss to its closed-form optimum, per run and step."""
-    keys = experiment.keys
-    optimum = experiment.predicted("loss")
-    rows = experiment.values("objective").merge(optimum, on=keys, suffixes=("", "_optimum"))
-    gap = (rows["value"] - rows["value_optimum"]).abs() / rows["value_optimum"]
-    return rows.assign(value=gap)[[*keys, "step", "value"]]
 
 
 def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import FLOAT32_FLOOR
 from collapse.studies import Experiment
+from collapse.studies.deep_linear.analysis import NC2
 from collapse.studies.deep_linear.curves import (
     FRAME,
-    NC2,
     clipped,
     curves,
     depth_colours,

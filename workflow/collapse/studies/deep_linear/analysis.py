@@ -1,0 +1,53 @@
+"""Numbers that figures and claims share: from the tables to what is compared with theory."""
+
+import numpy as np
+import pandas as pd
+
+from collapse.studies import Experiment
+
+NC2 = {False: "NC2_OF", True: "NC2_ETF"}
+"""Which frame the class means converge to, without and with a last-layer bias."""
+
+
+def loss_gap(experiment: Experiment) -> pd.DataFrame:
+    """Return the relative distance of the loss to its closed-form optimum, per run and step."""
+    keys = experiment.keys
+    optimum = experiment.predicted("loss")
+    rows = experiment.values("objective").merge(optimum, on=keys, suffixes=("", "_optimum"))
+    gap = (rows["value"] - rows["value_optimum"]).abs() / rows["value_optimum"]
+    return rows.assign(value=gap)[[*keys, "step", "value"]]
+
+
+def fractions(experiment: Experiment) -> pd.DataFrame:
+    """Return the top logit singular value over sqrt(n) per run and stage, with its scaled decay."""
+    keys = [*experiment.keys, "step"]
+    size = max(experiment.config["problem"]["class_sizes"])
+    rows = experiment.values("singular_value[0]", "Z").merge(
+        experiment.values("scaled_decay")[[*keys, "value"]], on=keys, suffixes=("", "_decay")
+    )
+    return rows.assign(value=rows["value"] / np.sqrt(size)).rename(
+        columns={"value_decay": "scaled_decay"}
+    )[[*keys, "scaled_decay", "value"]]
+
+
+def excess_losses(experiment: Experiment) -> pd.DataFrame:
+    """Return per run the loss reached and the cross-polytope's, relative to the best ETF's.
+
+    For M = 1 the ETF is the global optimum and `loss_etf` is the closed form `loss`.
+    """
+    keys = experiment.keys
+    rows = experiment.last("objective")[[*keys, "value"]]
+    for family in ("loss_etf", "loss_cross_polytope", "loss"):
+        rows = rows.merge(
+            experiment.predicted(family).rename(columns={"value": family}), on=keys, how="left"
+        )
+    etf = rows["loss_etf"].fillna(rows["loss"])
+    return rows.assign(
+        classes=[_classes(sizes) for sizes in rows["class_sizes"]],
+        reached=rows["value"] / etf - 1,
+        cross_polytope=rows["loss_cross_polytope"] / etf - 1,
+    )[[*keys, "classes", "reached", "cross_polytope"]]
+
+
+def _classes(sizes: str) -> int:
+    return len(sizes.split("-"))
