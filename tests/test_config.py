@@ -34,7 +34,7 @@ def test_every_scale_expands_to_runs(scale):
 
 def test_run_id_and_columns():
     atlas = load(scale="paper")
-    run = list(atlas.runs("deep_linear", "direct_optimisation"))[-1]
+    run = atlas.runs("deep_linear", "direct_optimisation")[-1]
     assert run.id == "depth=9+bias=true+seed=9"
     assert run.keys == {"depth": 9, "bias": True, "seed": 9}
     assert run.config.problem.depth == 9
@@ -80,7 +80,7 @@ def test_new_experiments_may_be_added():
         """
     )
     atlas = load(study(mine=block))
-    assert len(list(atlas.runs("deep_linear", "mine"))) == 8
+    assert len(atlas.runs("deep_linear", "mine")) == 8
     groups = atlas.groups("deep_linear", "mine")
     assert list(groups) == ["depth=1", "depth=2"]
     assert groups["depth=2"]["grid"] == {"weight_decay": [0.001, 0.5]}

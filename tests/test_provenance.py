@@ -69,7 +69,7 @@ def test_a_figure_does_not_touch_another_figure(copy):
 
 def test_modules_loaded_by_name_are_roots():
     atlas = load("config", {"scale": "smoke"})
-    run = next(atlas.runs("deep_linear", "network_mlp"))
+    run = atlas.runs("deep_linear", "network_mlp")[0]
     spec = jobs.train(atlas, "deep_linear", "network_mlp", run.id)
     assert "collapse.models.mlp" in provenance.imported_modules(
         provenance.stage_modules("train", spec)

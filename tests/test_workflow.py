@@ -1,7 +1,6 @@
 """The workflow as its users meet it: what it makes, what it reruns, and how it refuses."""
 
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -67,7 +66,7 @@ def test_tables_hold_a_row_per_run_step_layer_and_metric(finished):
             read_table(finished.folder / path)
             for path in jobs.results_of(atlas, "deep_linear", name)
         )
-        keys = list(next(atlas.runs("deep_linear", name)).keys)
+        keys = list(atlas.runs("deep_linear", name)[0].keys)
         assert list(metrics.columns) == [*keys, "step", "layer", "metric", "value"]
         assert not metrics.duplicated([*keys, "step", "layer", "metric"]).any()
         runs = {tuple(run.keys.values()) for run in atlas.runs("deep_linear", name)}
@@ -209,17 +208,17 @@ def test_snakemake_refuses_in_one_line(checkout, arguments, words):
 
 
 def test_a_damaged_input_fails_the_job_with_one_line(finished, tmp_path):
-    shutil.copytree(finished.folder / "results/deep_linear/frames", tmp_path / "frames")
-    states = next((tmp_path / "frames").rglob("states.safetensors"))
-    states.write_bytes(states.read_bytes()[:-100])
+    run = next((finished.folder / "results/deep_linear/network_mlp").glob("*/features.safetensors"))
+    features = tmp_path / "features.safetensors"
+    features.write_bytes(run.read_bytes()[:-100])
     out = tmp_path / "metrics.parquet"
     atlas = load("config", {"scale": "smoke"})
-    spec = json.dumps(jobs.metrics(atlas, "deep_linear", "frames", states.parent.name))
+    spec = json.dumps(jobs.metrics(atlas, "deep_linear", "network_mlp", run.parent.name))
     done = finished.run(
-        "collapse", "metrics", "--spec", spec, "--input", str(states), "--out", str(out)
+        "collapse", "metrics", "--spec", spec, "--features", str(features), "--out", str(out)
     )
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert str(states) in done.stderr and not out.exists()
+    assert str(features) in done.stderr and not out.exists()
 
 
 @pytest.mark.parametrize(

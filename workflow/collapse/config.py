@@ -6,8 +6,9 @@ and ``grid`` whole. Every number is in the units of the objective as the study p
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -276,7 +277,7 @@ class Run:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Atlas:
     """The whole validated config.
 
@@ -306,12 +307,18 @@ class Atlas:
         _known(f"experiment of {study}", name, self.studies[study])
         return self.studies[study][name]
 
-    def runs(self, study: str, name: str) -> Iterator[Run]:
-        """Yield the runs of an experiment in the order of its grid, seeds fastest."""
+    @cache  # noqa: B019  (one Atlas lives as long as the process, which asks for each job)
+    def runs(self, study: str, name: str) -> list[Run]:
+        """Return the runs of an experiment in the order of its grid, seeds fastest."""
         experiment = self.experiment(study, name)
-        for point, seed in grid.seeded_points(experiment.grid, experiment.seeds):
-            yield Run(study, name, point, seed, resolve(experiment, point))
+        return [
+            Run(study, name, point, seed, config)
+            for point in grid.points(experiment.grid)
+            for config in [resolve(experiment, point)]
+            for seed in range(experiment.seeds)
+        ]
 
+    @cache  # noqa: B019
     def groups(self, study: str, name: str) -> dict[str, dict[str, Any]]:
         """Return the shape groups of a problem experiment: what one solver call is told.
 

@@ -44,10 +44,10 @@ def solve(atlas: Atlas, study: str, experiment: str, group: str) -> Spec:
 
 
 def _run(atlas: Atlas, study: str, experiment: str, run: str) -> Run:
-    for candidate in atlas.runs(study, experiment):
-        if candidate.id == run:
-            return candidate
-    raise InputError(f"{study}.{experiment} has no run '{run}'")
+    runs = {candidate.id: candidate for candidate in atlas.runs(study, experiment)}
+    if run not in runs:
+        raise InputError(f"{study}.{experiment} has no run '{run}'")
+    return runs[run]
 
 
 def _network(run: Run, sections: tuple[str, ...] = ()) -> Spec:
@@ -72,18 +72,10 @@ def features(atlas: Atlas, study: str, experiment: str, run: str) -> Spec:
     return _network(_run(atlas, study, experiment, run), ("data", "model", "head"))
 
 
-def metrics(atlas: Atlas, study: str, experiment: str, unit: str) -> Spec:
-    """Return what the metrics stage is told of one run or shape group."""
-    if isinstance(atlas.experiment(study, experiment), ProblemExperiment):
-        return solve(atlas, study, experiment, unit)
-    return _network(_run(atlas, study, experiment, unit), ("head",))
-
-
-def measured_file(atlas: Atlas, study: str, experiment: str, unit: str) -> str:
-    """Return the file that the metrics of a run or shape group are computed from."""
-    problem = isinstance(atlas.experiment(study, experiment), ProblemExperiment)
-    name = "states" if problem else "features"
-    return f"results/{study}/{experiment}/{unit}/{name}.safetensors"
+def metrics(atlas: Atlas, study: str, experiment: str, run: str) -> Spec:
+    """Return what the metrics of a run depend on beside its features: nothing but its name."""
+    run = _run(atlas, study, experiment, run)
+    return {"study": study, "experiment": experiment, "keys": run.keys, "seed": run.seed}
 
 
 def data_read(atlas: Atlas, study: str, experiment: str) -> list[str]:
@@ -120,7 +112,7 @@ def _once(runs: list[Spec]) -> list[Spec]:
 
 def table(atlas: Atlas, study: str, experiment: str) -> Spec:
     """Return what the experiment's table is told: its name and its key columns in order."""
-    first = next(atlas.runs(study, experiment))
+    first = atlas.runs(study, experiment)[0]
     return {"study": study, "experiment": experiment, "keys": list(first.keys)}
 
 

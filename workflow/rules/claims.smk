@@ -1,6 +1,10 @@
 rule claims:
     input:
-        [path for study in ATLAS.studies for path in tables_read(study, STUDIES[study].claims_read)],
+        [
+            path
+            for study in ATLAS.studies
+            for path in tables_read(study, STUDIES[study].claims_read)
+        ],
     output:
         report(
             "results/claims.csv",

@@ -38,7 +38,9 @@ def check_cache_folder():
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"SNAKEMAKE_OUTPUT_CACHE={folder}: {error.strerror}") from None
+            raise InputError(
+                f"SNAKEMAKE_OUTPUT_CACHE={folder}: {error.strerror}"
+            ) from None
         if not os.access(folder, os.W_OK):
             raise InputError(f"SNAKEMAKE_OUTPUT_CACHE={folder}: not writable")
 
@@ -54,7 +56,8 @@ except InputError as error:
 wildcard_constraints:
     study="|".join(ATLAS.studies),
     experiment="[A-Za-z0-9_]+",
-    unit="[^/]+",
+    run=r"(?:[^/]+\+)?seed=\d+",
+    group=r"(?:(?!seed=)[^/])+",
     figure="[A-Za-z0-9_]+",
     dataset="[A-Za-z0-9_]+",
 
@@ -86,7 +89,9 @@ def unit_metrics(wildcards):
 
 
 def tables_read(study, experiments):
-    return [path for name in experiments for path in jobs.results_of(ATLAS, study, name)]
+    return [
+        path for name in experiments for path in jobs.results_of(ATLAS, study, name)
+    ]
 
 
 def experiment_files(*names):

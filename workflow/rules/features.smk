@@ -1,11 +1,13 @@
 rule features:
     input:
-        data=lambda wildcards: jobs.data_read(ATLAS, wildcards.study, wildcards.experiment),
-        model="results/{study}/{experiment}/{unit}/model.safetensors",
+        data=lambda wildcards: jobs.data_read(
+            ATLAS, wildcards.study, wildcards.experiment
+        ),
+        model="results/{study}/{experiment}/{run}/model.safetensors",
     output:
-        "results/{study}/{experiment}/{unit}/features.safetensors",
+        "results/{study}/{experiment}/{run}/features.safetensors",
     log:
-        "results/logs/{study}/{experiment}/{unit}/features.log",
+        "results/logs/{study}/{experiment}/{run}/features.log",
     cache: True
     conda:
         "../../envs/environment.yaml"
@@ -18,7 +20,7 @@ rule features:
         spec=spec_of("features"),
         code=code_of("features"),
     message:
-        "Computing features of {wildcards.study} {wildcards.experiment} {wildcards.unit}"
+        "Computing features of {wildcards.study} {wildcards.experiment} {wildcards.run}"
     shell:
         "collapse features --spec {params.spec:q} --expect {params.code}"
         " --data {input.data:q} --model {input.model:q} --out {output:q} > {log:q} 2>&1"

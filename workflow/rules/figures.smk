@@ -1,6 +1,8 @@
 rule figure:
     input:
-        lambda wildcards: tables_read(wildcards.study, checked("figure", wildcards)["experiments"]),
+        lambda wildcards: tables_read(
+            wildcards.study, checked("figure", wildcards)["experiments"]
+        ),
     output:
         pdf="results/figures/{study}/{figure}.pdf",
         png=report(
@@ -19,7 +21,9 @@ rule figure:
     params:
         spec=spec_of("figure"),
         code=code_of("figure"),
-        caption=lambda wildcards: STUDIES[wildcards.study].figures[wildcards.figure].caption,
+        caption=lambda wildcards: STUDIES[wildcards.study]
+        .figures[wildcards.figure]
+        .caption,
         objective=lambda wildcards: STUDIES[wildcards.study].objective,
     message:
         "Drawing {wildcards.study} {wildcards.figure}"

@@ -1,10 +1,10 @@
 rule metrics:
     input:
-        lambda wildcards: jobs.measured_file(ATLAS, *wildcards),
+        "results/{study}/{experiment}/{run}/features.safetensors",
     output:
-        "results/{study}/{experiment}/{unit}/metrics.parquet",
+        "results/{study}/{experiment}/{run}/metrics.parquet",
     log:
-        "results/logs/{study}/{experiment}/{unit}/metrics.log",
+        "results/logs/{study}/{experiment}/{run}/metrics.log",
     cache: True
     conda:
         "../../envs/environment.yaml"
@@ -16,10 +16,10 @@ rule metrics:
         spec=spec_of("metrics"),
         code=code_of("metrics"),
     message:
-        "Measuring {wildcards.study} {wildcards.experiment} {wildcards.unit}"
+        "Measuring {wildcards.study} {wildcards.experiment} {wildcards.run}"
     shell:
         "collapse metrics --spec {params.spec:q} --expect {params.code}"
-        " --input {input:q} --out {output:q} > {log:q} 2>&1"
+        " --features {input:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule table:

@@ -1,6 +1,8 @@
 rule predictions:
     input:
-        data=lambda wildcards: jobs.data_read(ATLAS, wildcards.study, wildcards.experiment),
+        data=lambda wildcards: jobs.data_read(
+            ATLAS, wildcards.study, wildcards.experiment
+        ),
     output:
         "results/{study}/{experiment}/predictions.parquet",
     log:

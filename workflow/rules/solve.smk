@@ -1,8 +1,9 @@
 rule solve:
     output:
-        "results/{study}/{experiment}/{unit}/states.safetensors",
+        states="results/{study}/{experiment}/{group}/states.safetensors",
+        metrics="results/{study}/{experiment}/{group}/metrics.parquet",
     log:
-        "results/logs/{study}/{experiment}/{unit}/solve.log",
+        "results/logs/{study}/{experiment}/{group}/solve.log",
     cache: True
     retries: 2
     conda:
@@ -15,7 +16,7 @@ rule solve:
         spec=spec_of("solve"),
         code=code_of("solve"),
     message:
-        "Solving {wildcards.study} {wildcards.experiment} {wildcards.unit}"
+        "Solving {wildcards.study} {wildcards.experiment} {wildcards.group}"
     shell:
         "collapse solve --spec {params.spec:q} --expect {params.code}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --states {output.states:q} --metrics {output.metrics:q} > {log:q} 2>&1"

@@ -1,11 +1,13 @@
 rule train:
     input:
-        data=lambda wildcards: jobs.data_read(ATLAS, wildcards.study, wildcards.experiment),
+        data=lambda wildcards: jobs.data_read(
+            ATLAS, wildcards.study, wildcards.experiment
+        ),
     output:
-        model="results/{study}/{experiment}/{unit}/model.safetensors",
-        history="results/{study}/{experiment}/{unit}/history.parquet",
+        model="results/{study}/{experiment}/{run}/model.safetensors",
+        history="results/{study}/{experiment}/{run}/history.parquet",
     log:
-        "results/logs/{study}/{experiment}/{unit}/train.log",
+        "results/logs/{study}/{experiment}/{run}/train.log",
     cache: True
     retries: 2
     conda:
@@ -19,7 +21,7 @@ rule train:
         spec=spec_of("train"),
         code=code_of("train"),
     message:
-        "Training {wildcards.study} {wildcards.experiment} {wildcards.unit}"
+        "Training {wildcards.study} {wildcards.experiment} {wildcards.run}"
     shell:
         "collapse train --spec {params.spec:q} --expect {params.code}"
         " --data {input.data:q} --model {output.model:q} --history {output.history:q}"

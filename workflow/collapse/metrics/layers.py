@@ -11,6 +11,8 @@ from collapse.metrics.measure import measure
 
 Reading = tuple[str, str, float]
 """Layer, metric, value."""
+Row = tuple[int, str, str, float]
+"""Step, layer, metric, value."""
 
 
 def head_readings(
@@ -67,3 +69,8 @@ def gram_readings(features: Tensor, labels: Tensor, classes: int) -> Iterator[Re
 
 def _spectrum(layer: str, values: Tensor) -> Iterator[Reading]:
     return ((layer, f"singular_value[{i}]", value) for i, value in enumerate(values.tolist()))
+
+
+def at_step(step: int, readings: Iterator[Reading]) -> list[Row]:
+    """Return readings as rows of a step."""
+    return [(step, *reading) for reading in readings]

@@ -45,7 +45,7 @@ def _experiments(atlas: config.Atlas) -> None:
                 f"{path} = {', '.join(map(format_value, values))}"
                 for path, values in experiment.grid.items()
             )
-            runs = sum(1 for _ in atlas.runs(study, name))
+            runs = len(atlas.runs(study, name))
             print(f"{study} {name}  ({kind}, {runs} runs at {atlas.scale} scale)  {varied}")
 
 

@@ -1,4 +1,4 @@
-"""Solve a shape group of problems over free features as one batch.
+"""Solve a shape group of problems over free features as one batch, and measure the states.
 
 The states at the recorded steps (or at the end of each stage of a sweep) are written as
 tensors with a leading run axis B and a record axis S: ``H`` (B, S, d_1, C), ``W1`` to ``WM``,
@@ -9,15 +9,17 @@ none), ``scaled_decay`` (B, S) of a sweep and, where the solver reduced the samp
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from collapse import grid
-from collapse.artifacts import write_tensors
+from collapse.artifacts import write_table, write_tensors
+from collapse.metrics.layers import Row, at_step, gram_readings, head_readings
 from collapse.problems import solver
 from collapse.provenance import record
 from collapse.schedule import log_spaced
@@ -27,7 +29,8 @@ from collapse.training.device import acquire_device, device_class
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
-    parser.add_argument("--out", required=True, metavar="FILE", help="states to write")
+    parser.add_argument("--states", required=True, metavar="FILE", help="safetensors to write")
+    parser.add_argument("--metrics", required=True, metavar="FILE", help="parquet to write")
 
 
 def expand(spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -46,7 +49,7 @@ def expand(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Solve the group and write its states."""
+    """Solve the group; write its states and their metrics."""
     runs = expand(args.spec)
     configs = [each["config"] for each in runs]
     device = acquire_device()
@@ -65,15 +68,53 @@ def run(args: argparse.Namespace) -> None:
     for each, step in zip(runs, diverged, strict=True):
         if step >= 0:
             print(f"{grid.identifier(each['keys'])}: diverged at step {step}")
-    write_tensors(
-        args.out,
-        _tensors(trajectory) | ({} if path is None else {"scaled_decay": path[2].T.copy()}),
-        record("solve", args.spec, device=device_class(device)),
-        {
-            "runs": [each["keys"] for each in runs],
-            "status": ["completed" if step < 0 else "diverged" for step in diverged],
-        },
-    )
+    provenance = record("solve", args.spec, device=device_class(device))
+    scaled_decays = None if path is None else path[2].T.copy()
+    arrays = _arrays(trajectory)
+    if scaled_decays is not None:
+        arrays["scaled_decay"] = scaled_decays
+    attributes = {
+        "runs": [each["keys"] for each in runs],
+        "status": ["completed" if step < 0 else "diverged" for step in diverged],
+    }
+    write_tensors(args.states, arrays, provenance, attributes)
+    readings = _readings(trajectory, configs[0]["problem"]["class_sizes"], scaled_decays)
+    frames = [
+        pd.DataFrame(rows, columns=["step", "layer", "metric", "value"]).assign(**each["keys"])
+        for each, rows in zip(runs, readings, strict=True)
+    ]
+    write_table(args.metrics, pd.concat(frames, ignore_index=True), provenance)
+
+
+def _readings(
+    trajectory: solver.Trajectory, class_sizes: list[int], scaled_decays: np.ndarray | None
+) -> Iterator[list[Row]]:
+    """Yield the rows of each problem, up to where it diverged."""
+    labels = torch.repeat_interleave(torch.tensor(class_sizes))
+    states = [
+        trajectory.state(index).map(lambda tensor: tensor.cpu())
+        for index in range(len(trajectory.steps))
+    ]
+    scalars = {"objective": trajectory.objective, "gradient_norm": trajectory.gradient_norm}
+    if scaled_decays is not None:
+        scalars["scaled_decay"] = scaled_decays
+    for problem, valid in enumerate(trajectory.valid.tolist()):
+        kept = [index for index, good in enumerate(valid) if good]
+        rows: list[Row] = []
+        for index in kept:
+            step, state = trajectory.steps[index], states[index]
+            bias = None if state.bias is None else state.bias[problem]
+            features = state.features[problem].T.contiguous()
+            weights = [weight[problem] for weight in state.weights]
+            rows += at_step(step, head_readings(features, labels, weights, bias))
+            if index == kept[-1]:
+                rows += at_step(step, gram_readings(features, labels, len(class_sizes)))
+            rows += [
+                (step, "all", name, float(values[problem, index]))
+                for name, values in scalars.items()
+            ]
+        diverged = int(trajectory.diverged_step[problem])
+        yield rows + ([(diverged, "all", "diverged", 1.0)] if diverged >= 0 else [])
 
 
 def _minimise(problem, start, runs, path, on_progress) -> solver.Trajectory:
@@ -126,7 +167,7 @@ def _decay_path(configs: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, 
     return np.stack(weights, 1), np.stack(features, 1), np.stack(targets, 1)
 
 
-def _tensors(trajectory: solver.Trajectory) -> dict[str, np.ndarray]:
+def _arrays(trajectory: solver.Trajectory) -> dict[str, np.ndarray]:
     parameters = trajectory.parameters
     tensors = {f"W{m}": weight for m, weight in enumerate(parameters.weights, 1)}
     tensors |= {

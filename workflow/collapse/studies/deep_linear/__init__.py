@@ -47,7 +47,7 @@ STUDY = Study(
             ),
         ),
         "geometry": Figure(
-            reads=("direct_optimisation", "frames", "network_mlp"),
+            reads=("direct_optimisation", "frames", "network_mlp", "network_conv"),
             caption=(
                 "Gram matrices of the class means (centred where there is a bias), measured at "
                 "the end of training above the orthogonal frame or simplex ETF of theory, and the "

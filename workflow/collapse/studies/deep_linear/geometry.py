@@ -61,28 +61,30 @@ def vectors(gram: np.ndarray) -> np.ndarray:
 
 def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    sources = {
-        "free features": experiments["direct_optimisation"],
-        describe(experiments["network_mlp"].config): experiments["network_mlp"],
-    }
+    free, mlp, conv = (
+        experiments[name] for name in ("direct_optimisation", "network_mlp", "network_conv")
+    )
+    columns = [
+        ("free features", free, False),
+        ("free features", free, True),
+        (describe(mlp.config), mlp, False),
+        (describe(conv.config), conv, True),
+    ]
     figure = plt.figure(figsize=(TWO_COLUMNS, 5.2), layout="none")
-    drawn = _draw_grams(figure, sources) + _draw_frames(figure, experiments["frames"])
+    drawn = _draw_grams(figure, columns) + _draw_frames(figure, experiments["frames"])
     return figure, pd.concat(drawn, ignore_index=True)
 
 
-def _draw_grams(figure: Figure, sources: Mapping[str, Experiment]) -> list[pd.DataFrame]:
-    panels = [(name, each, bias) for name, each in sources.items() for bias in (False, True)]
+def _draw_grams(
+    figure: Figure, columns: Sequence[tuple[str, Experiment, bool]]
+) -> list[pd.DataFrame]:
     axes = figure.subplots(
-        2, len(panels), squeeze=False,
-        gridspec_kw={"left": 0.05, "right": 0.9, "bottom": 0.5, "top": 0.88, "hspace": 0.1},
+        2, len(columns), squeeze=False,
+        gridspec_kw={"left": 0.05, "right": 0.9, "bottom": 0.5, "top": 0.86, "hspace": 0.1},
     )  # fmt: skip
     drawn = []
-    for column, (_, experiment, bias) in enumerate(panels):
-        drawn += _draw_column(axes[:, column], experiment, bias, panels[column][0])
-    for index, name in enumerate(sources):
-        axes[0, 2 * index].annotate(
-            name, (0, 1.36), xycoords="axes fraction", fontsize=7, fontweight="bold"
-        )
+    for panels, (name, experiment, bias) in zip(axes.T, columns, strict=True):
+        drawn += _draw_column(panels, name, experiment, bias)
     axes[0, 0].set_ylabel("measured")
     axes[1, 0].set_ylabel("theory")
     shades = ScalarMappable(Normalize(-1, 1), "RdBu_r")
@@ -93,7 +95,7 @@ def _draw_grams(figure: Figure, sources: Mapping[str, Experiment]) -> list[pd.Da
 
 
 def _draw_column(
-    axes: Sequence[Axes], experiment: Experiment, bias: bool, name: str
+    axes: Sequence[Axes], name: str, experiment: Experiment, bias: bool
 ) -> list[pd.DataFrame]:
     """Draw a measured Gram matrix above the frame of theory; return both."""
     measured = class_gram(experiment, bias)
@@ -107,7 +109,8 @@ def _draw_column(
     grams = {"measured": measured / target.max(), "theory": target / target.max()}
     for panel, gram in zip(axes, grams.values(), strict=True):
         panel.imshow(gram, cmap="RdBu_r", vmin=-1, vmax=1)
-    axes[0].set_title(f"{FRAME[bias]}\n$K={len(measured)}$", loc="left", fontsize=7)
+    text = f"{name.replace(' on ', chr(10))}\n{FRAME[bias]}, $K={len(measured)}$"
+    axes[0].set_title(text, loc="left", fontsize=6.5)
     axes[1].set_xlabel("simplex ETF" if bias else "orthogonal frame", fontsize=7)
     return [_long(gram, name, bias, series) for series, gram in grams.items()]
 
