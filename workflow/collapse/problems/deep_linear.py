@@ -372,17 +372,13 @@ def build(configs: Sequence[Mapping], device: torch.device | str = "cpu") -> Dee
     """
     shape = configs[0]["problem"]
     depth, widths = shape["depth"], shape["widths"]
-    decays = [
-        torch.tensor(config["weight_decay"], dtype=torch.float64).expand(depth)
-        for config in configs
-    ]
+    like = {"dtype": torch.float64, "device": device}
+    decays = [torch.tensor(config["weight_decay"], **like).expand(depth) for config in configs]
     return DeepLinear(
         targets=class_targets(shape["class_sizes"], device),
         widths=tuple(widths) if isinstance(widths, Sequence) else (widths,) * depth,
         weight_decay=torch.stack(decays),
-        feature_decay=torch.tensor(
-            [config["feature_decay"] for config in configs], dtype=torch.float64
-        ),
+        feature_decay=torch.tensor([config["feature_decay"] for config in configs], **like),
         loss=shape["loss"],
         bias=shape["bias"],
     )
