@@ -1,6 +1,7 @@
 """The command ``collapse``: one subcommand per stage, imported only when it is called."""
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -83,7 +84,11 @@ def _add_stage_arguments(parser: argparse.ArgumentParser) -> None:
 def _dispatch(name: str, arguments: list[str]) -> None:
     if name not in COMMANDS | STAGES:
         raise InputError(f"no command '{name}' (there are: {', '.join(COMMANDS | STAGES)})")
+    # The millions of objects that torch makes on import live for ever: do not search them.
+    gc.disable()
     stage = import_module(f"collapse.stages.{name}")
+    gc.freeze()
+    gc.enable()
     parser = _Parser(
         prog=f"collapse {name}",
         description=stage.__doc__,

@@ -131,7 +131,12 @@ def floor(axes: Axes, value: float, label: str | None = None) -> None:
 
 
 def decades(axes: Axes, count: int = 5) -> None:
-    """Put at most `count` labelled decades on a logarithmic ordinate."""
+    """Make the ordinate logarithmic: at most `count` decades labelled, more marks within one."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(numticks=count))
+    low, high = axes.get_ylim()
+    if high / low < 30:
+        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    else:
+        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(numticks=count))
     axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())

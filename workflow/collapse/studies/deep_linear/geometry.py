@@ -16,7 +16,7 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from collapse.plotting import THEORY, TWO_COLUMNS, category_colours
 from collapse.studies import Experiment
 from collapse.studies.deep_linear.curves import FRAME
-from collapse.studies.deep_linear.networks import describe
+from collapse.studies.deep_linear.networks import data_name, model_name
 
 _DEPTH = 3
 
@@ -67,8 +67,8 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     columns = [
         ("free features", free, False),
         ("free features", free, True),
-        (describe(mlp.config), mlp, False),
-        (describe(conv.config), conv, True),
+        (f"{model_name(mlp.config)}\n{data_name(mlp.config)}", mlp, False),
+        (f"{model_name(conv.config)}\n{data_name(conv.config)}", conv, True),
     ]
     figure = plt.figure(figsize=(TWO_COLUMNS, 5.2), layout="none")
     drawn = _draw_grams(figure, columns) + _draw_frames(figure, experiments["frames"])
@@ -109,8 +109,8 @@ def _draw_column(
     grams = {"measured": measured / target.max(), "theory": target / target.max()}
     for panel, gram in zip(axes, grams.values(), strict=True):
         panel.imshow(gram, cmap="RdBu_r", vmin=-1, vmax=1)
-    text = f"{name.replace(' on ', chr(10))}\n{FRAME[bias]}, $K={len(measured)}$"
-    axes[0].set_title(text, loc="left", fontsize=6.5)
+    text = f"{name}\n{FRAME[bias]}, $K={len(measured)}$"
+    axes[0].set_title(text, loc="left", fontsize=7)
     axes[1].set_xlabel("simplex ETF" if bias else "orthogonal frame", fontsize=7)
     return [_long(gram, name, bias, series) for series, gram in grams.items()]
 

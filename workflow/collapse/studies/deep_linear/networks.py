@@ -37,22 +37,29 @@ _NAMES = {
 }
 
 
+def model_name(config: dict[str, Any]) -> str:
+    """Return the architecture actually used, in a few words."""
+    model = config["model"]
+    if model["kind"] == "resnet18":
+        return "ResNet18"
+    if model["kind"] == "cnn":
+        return "CNN " + "-".join(map(str, model["channels"]))
+    hidden = model["hidden"]
+    equal = len(set(hidden)) == 1
+    return f"MLP {len(hidden)}x{hidden[0]}" if equal else "MLP " + "-".join(map(str, hidden))
+
+
+def data_name(config: dict[str, Any]) -> str:
+    """Return the name of the data actually used."""
+    name = config["data"]["name"]
+    return _NAMES.get(name, name)
+
+
 def describe(config: dict[str, Any]) -> str:
-    """Return the architecture and the data actually used, in a few words."""
-    model, data = config["model"], config["data"]
-    if model["kind"] == "mlp":
-        widths = "-".join(map(str, model["hidden"]))
-        equal = len(set(model["hidden"])) == 1
-        name = f"MLP {len(model['hidden'])}x{model['hidden'][0]}" if equal else f"MLP {widths}"
-    elif model["kind"] == "cnn":
-        name = "CNN " + "-".join(map(str, model["channels"]))
-    else:
-        name = "ResNet18"
-    size = data["samples_per_class"]
-    return (
-        f"{name} on {_NAMES.get(data['name'], data['name'])}, "
-        f"{f'{size} images a class' if size else 'all images'}, {config['loss'].upper()}"
-    )
+    """Return the architecture, the data and the loss actually used, in a line."""
+    size = config["data"]["samples_per_class"]
+    images = f"{size} images a class" if size else "all images"
+    return f"{model_name(config)} on {data_name(config)}, {images}, {config['loss'].upper()}"
 
 
 def draw_network(experiment: Experiment) -> tuple[Figure, pd.DataFrame]:
