@@ -1,0 +1,52 @@
+"""What the repository promises about itself."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+
+
+def test_the_conda_environment_has_the_locked_versions():
+    lock = (ROOT / "envs/requirements.txt").read_text()
+    locked = set(re.findall(r"^([a-z0-9_.-]+==[^\s;\\]+)", lock, re.MULTILINE))
+    conda = yaml.safe_load((ROOT / "envs/environment.yaml").read_text())["dependencies"]
+    names = {"pytorch": "torch"}
+    pairs = [entry.split("=") for entry in conda if not entry.startswith("python=")]
+    wanted = {f"{names.get(name, name)}=={version}" for name, version in pairs}
+    assert wanted and wanted <= locked
+
+
+def test_the_notebook_is_committed_without_outputs():
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = nbformat.read(path, 4).cells
+        assert all(not cell.get("outputs") for cell in cells), path
+        nbformat.validate(nbformat.read(path, 4))
+
+
+def test_every_public_module_says_what_it_is():
+    for path in (ROOT / "workflow/collapse").rglob("*.py"):
+        assert path.read_text().lstrip().startswith('"""'), path
+
+
+@pytest.mark.parametrize("module", ["figure", "claims", "table", "predictions", "list", "data"])
+def test_stages_that_need_no_torch_do_not_import_it(module):
+    program = (
+        f"import sys, collapse.stages.{module}, collapse.studies.deep_linear.claims, "
+        "collapse.studies.deep_linear.geometry; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "command", [["--help"], ["predict", "deep_linear", "--help"], ["measure", "--help"]]
+)
+def test_help_is_printed(command):
+    done = subprocess.run([BIN / "collapse", *command], capture_output=True, text=True)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) > 8
