@@ -135,7 +135,8 @@ def decades(axes: Axes, count: int = 5) -> None:
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     if high / low < 30:
-        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+        marks = (1, 2, 5) if high / low > 4 else (1, 1.5, 2, 3, 4, 5, 6, 8)
+        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=marks))
         axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
     else:
         axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(numticks=count))
