@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,11 +40,10 @@ class Checkout:
 
     def planned(self, *arguments):
         """Return the rules that a run would execute, with their number of jobs."""
-        done = self.snakemake("--dry-run", "--quiet", *arguments)
+        done = self.snakemake("--dry-run", *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
-        rows = [line.split() for line in done.stdout.splitlines()]
-        jobs = {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
-        return {rule: count for rule, count in jobs.items() if rule not in ("all", "total")}
+        counted = re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)
+        return {rule: int(count) for rule, count in counted if rule not in ("all", "total")}
 
 
 @pytest.fixture(scope="session")
