@@ -1,6 +1,8 @@
 """The workflow as its users meet it: what it makes, what it reruns, and how it refuses."""
 
 import json
+from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,8 @@ from matplotlib.image import imread
 from collapse import jobs, studies
 from collapse.artifacts import read_table, stored_digest
 from collapse.config import load
+from collapse.plotting import paper_style
+from collapse.studies.deep_linear import claims
 from conftest import Checkout
 
 FIGURES = studies.load("deep_linear").figures
@@ -183,6 +187,36 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
     assert np.isfinite(fine["value"]).all() and fine["step"].max() == 40
     predictions = read_table(checkout.folder / targets[1])
     assert predictions[predictions["metric"] == "loss"]["value"].nunique() == 2
+
+
+@pytest.mark.parametrize("share", ["half", "all"])
+def test_figures_and_claims_say_which_runs_diverged(finished, share):
+    atlas = load("config", {"scale": "smoke"})
+    names = tuple(atlas.studies["deep_linear"])
+    paths = [path for name in names for path in jobs.results_of(atlas, "deep_linear", name)]
+    described = jobs.described(atlas, "deep_linear", names)
+    experiments = studies.read_experiments(
+        [str(finished.folder / path) for path in paths], described, "deep_linear"
+    )
+    experiments = {name: diverge(each, share) for name, each in experiments.items()}
+    with paper_style():
+        for name in FIGURES:
+            figure, _ = import_module(f"collapse.studies.deep_linear.{name}").draw(experiments)
+            figure.canvas.draw()
+    rows = pd.DataFrame(claims.decide(experiments))
+    assert set(rows["verdict"]) == {"inconclusive"}
+    assert rows["measured"].str.contains("diverged").sum() > 10
+
+
+def diverge(experiment, share):
+    """Return the experiment as if every other run, or every run, had diverged at step 3."""
+    runs = experiment.metrics[experiment.keys].drop_duplicates()
+    gone = runs if share == "all" else runs.iloc[::2]
+    rows = gone.assign(step=3, layer="all", metric="diverged", value=1.0)
+    metrics = pd.concat([experiment.metrics, rows], ignore_index=True)
+    if share == "all":
+        metrics = metrics[metrics["metric"] == "diverged"]
+    return replace(experiment, metrics=metrics)
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,14 @@ class Experiment:
         rows = self.predictions[self.predictions["metric"] == metric]
         return rows.drop(columns="metric")
 
+    def completed(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of runs that did not diverge."""
+        gone = self.values("diverged").set_index(self.keys).index
+        return rows[~rows.set_index(self.keys).index.isin(gone)]
+
     def last(self, metric: str, layer: str | None = None) -> pd.DataFrame:
-        """Return one metric at the last recorded step of every run."""
-        rows = self.values(metric, layer)
+        """Return one metric at the last recorded step of every run that did not diverge."""
+        rows = self.completed(self.values(metric, layer))
         return rows[rows["step"] == rows.groupby(self.keys)["step"].transform("max")]
 
 

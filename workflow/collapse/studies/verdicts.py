@@ -66,7 +66,7 @@ class Claim:
         Parameters
         ----------
         values
-            The statistic of every run; NaN for one that diverged.
+            The statistic of every run that did not diverge.
         seeds
             Number of seeds per arm behind them.
         obstacles
@@ -81,11 +81,7 @@ class Claim:
             reasons.append(f"{seeds} of {self.seeds} seeds")
         if not len(values):
             return self.row("; ".join(["no run", *reasons]), seeds, INCONCLUSIVE)
-        diverged = int(np.isnan(values).sum())
-        values = np.where(np.isnan(values), np.inf, values)
         measured = f"median {np.median(values):.3g}, worst {values.max():.3g}"
-        if diverged:
-            measured += f", {diverged} diverged"
         if reasons:
             return self.row(f"{measured} ({'; '.join(reasons)})", seeds, INCONCLUSIVE)
         if values.max() <= self.tolerance:
@@ -94,6 +90,11 @@ class Claim:
             return self.row(f"{measured} ({'; '.join(excuses)})", seeds, INCONCLUSIVE)
         outside = np.median(values) > self.tolerance
         return self.row(measured, seeds, NOT_REPLICATED if outside else INCONCLUSIVE)
+
+
+def lost(diverged: int) -> list[str]:
+    """Return, in words, that runs diverged: a claim that misses a run says so."""
+    return [f"{diverged} diverged"] if diverged else []
 
 
 def missing(wanted: Iterable, found: Iterable, name: str) -> list[str]:

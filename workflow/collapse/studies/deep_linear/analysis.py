@@ -13,7 +13,9 @@ def loss_gap(experiment: Experiment) -> pd.DataFrame:
     """Return the relative distance of the loss to its closed-form optimum, per run and step."""
     keys = experiment.keys
     optimum = experiment.predicted("loss")
-    rows = experiment.values("objective").merge(optimum, on=keys, suffixes=("", "_optimum"))
+    rows = experiment.completed(experiment.values("objective")).merge(
+        optimum, on=keys, suffixes=("", "_optimum")
+    )
     gap = (rows["value"] - rows["value_optimum"]).abs() / rows["value_optimum"]
     return rows.assign(value=gap)[[*keys, "step", "value"]]
 
@@ -22,7 +24,7 @@ def fractions(experiment: Experiment) -> pd.DataFrame:
     """Return the top logit singular value over sqrt(n) per run and stage, with its scaled decay."""
     keys = [*experiment.keys, "step"]
     size = max(experiment.config["problem"]["class_sizes"])
-    rows = experiment.values("singular_value[0]", "Z").merge(
+    rows = experiment.completed(experiment.values("singular_value[0]", "Z")).merge(
         experiment.values("scaled_decay")[[*keys, "value"]], on=keys, suffixes=("", "_decay")
     )
     return rows.assign(value=rows["value"] / np.sqrt(size)).rename(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from collapse.studies import Experiment
 from collapse.studies.deep_linear.analysis import NC2, excess_losses, fractions, loss_gap
-from collapse.studies.verdicts import INCONCLUSIVE, NOT_REPLICATED, REPLICATED, Claim, missing
+from collapse.studies.verdicts import INCONCLUSIVE, NOT_REPLICATED, REPLICATED, Claim, lost, missing
 from collapse.theory.deep_linear import logit_fraction, minimiser, threshold
 
 PAPER = "Dang et al. 2023"
@@ -36,6 +36,10 @@ def _at(rows: pd.DataFrame, depth: int, bias: bool) -> pd.DataFrame:
     return rows[(rows["depth"] == depth) & (rows["bias"] == bias)]
 
 
+def _diverged(experiment: Experiment) -> list[str]:
+    return lost(len(experiment.values("diverged")))
+
+
 def _too_short(experiment: Experiment) -> list[str]:
     steps = experiment.config["optimiser"]["steps"]
     return [] if steps >= CONVERGED_STEPS else [f"{steps} of {CONVERGED_STEPS} steps"]
@@ -51,8 +55,7 @@ def _direct(experiment: Experiment) -> Iterator[Row]:
                 for metric in metrics.values()
             ]
             worst = pd.concat([rows["value"] for rows in last], axis=1).max(axis=1, skipna=False)
-            diverged = _at(experiment.values("diverged"), depth, bias)
-            worst[list(diverged["seed"])] = np.nan
+            diverged = len(_at(experiment.values("diverged"), depth, bias))
             yield Claim(
                 f"direct_{'etf' if bias else 'of'}_M{depth}",
                 PAPER,
@@ -64,7 +67,9 @@ def _direct(experiment: Experiment) -> Iterator[Row]:
             ).decide(
                 worst,
                 experiment.config["seeds"],
-                missing([depth], worst.index.size * [depth], "M") + _too_short(experiment),
+                missing([depth], experiment.metrics["depth"], "M")
+                + lost(diverged)
+                + _too_short(experiment),
             )
 
 
@@ -81,7 +86,11 @@ def _reached_loss(experiment: Experiment) -> Row:
         "|L - L*| / L* at the last step is 0",
         1e-10,
         5,
-    ).decide(gaps["value"], experiment.config["seeds"], absent + _too_short(experiment))
+    ).decide(
+        gaps["value"],
+        experiment.config["seeds"],
+        absent + _diverged(experiment) + _too_short(experiment),
+    )
 
 
 def _second_solver(experiment: Experiment) -> Row:
@@ -103,7 +112,7 @@ def _second_solver(experiment: Experiment) -> Row:
     ).decide(
         best.abs(),
         experiment.config["seeds"],
-        missing((1, 3), rows["depth"].unique(), "M"),
+        missing((1, 3), rows["depth"].unique(), "M") + _diverged(experiment),
     )
 
 
@@ -117,7 +126,7 @@ def _transitions(experiment: Experiment) -> Iterator[Row]:
         up = rows[(rows["depth"] == depth) & (rows["direction"] == "up")]
         tau = float(threshold(depth))
         gap = _bracket_gap(up, tau)
-        absent = missing([depth], up["depth"].unique(), "M")
+        absent = missing([depth], up["depth"].unique(), "M") + _diverged(experiment)
         coarse = [] if len(up["scaled_decay"].unique()) >= 20 else ["too few decays"]
         seeds = experiment.config["seeds"]
         yield Claim(
@@ -180,6 +189,9 @@ def _networks(name: str, experiment: Experiment, bias: bool) -> Iterator[Row]:
     for label, tolerance in (("NC1", 0.1), ("NC2", 0.5), ("NC3", 0.5)):
         ratios = _fall(experiment, label, bias)
         depths = ratios.index.get_level_values("depth")
+        absent = missing(DEPTHS, depths, "M")
+        if bias not in set(experiment.metrics["bias"]):
+            absent = [f"no head {head} at this scale" if bias else f"no {head} head at this scale"]
         yield Claim(
             f"{name}_{'etf' if bias else 'of'}_{label}",
             PAPER,
@@ -189,27 +201,27 @@ def _networks(name: str, experiment: Experiment, bias: bool) -> Iterator[Row]:
             tolerance,
             2,
         ).decide(
-            ratios, experiment.config["seeds"], missing(DEPTHS, depths, "M") + unfinished, shorter
+            ratios,
+            experiment.config["seeds"],
+            absent + _diverged(experiment) + unfinished,
+            shorter,
         )
 
 
 def _fall(experiment: Experiment, label: str, bias: bool) -> pd.Series:
-    """Return per run a metric's last value over its first; NaN for a run that diverged."""
+    """Return a metric's last value over its first, per run that did not diverge."""
     metric = {"NC1": "NC1", "NC2": NC2[bias], "NC3": "NC3_product"}[label]
-    rows = experiment.values(metric, "H1")
+    rows = experiment.completed(experiment.values(metric, "H1"))
     rows = rows[rows["bias"] == bias].sort_values("step")
-    keys = ["depth", *(key for key in experiment.keys if key != "depth")]
-    by_run = rows.groupby(keys)["value"]
-    fall = by_run.last() / by_run.first()
-    gone = experiment.values("diverged").set_index(keys).index
-    return fall.where(~fall.index.isin(gone))
+    by_run = rows.groupby(["depth", *(key for key in experiment.keys if key != "depth")])["value"]
+    return by_run.last() / by_run.first()
 
 
 def _cross_entropy(experiment: Experiment) -> Iterator[Row]:
     losses = excess_losses(experiment)
     for depth in (1, 2, 3):
         rows = losses[losses["depth"] == depth]
-        absent = missing((4, 6, 10), rows["classes"].unique(), "K")
+        absent = missing((4, 6, 10), rows["classes"].unique(), "K") + _diverged(experiment)
         claim = Claim(
             f"ce_etf_M{depth}",
             f"{PAPER} (abstract)",

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
 from collapse.studies import Experiment
 from collapse.studies.deep_linear.analysis import fractions
+from collapse.studies.deep_linear.curves import diverged_note
 from collapse.theory.deep_linear import (
     largest_root,
     logit_fraction,
@@ -25,17 +26,17 @@ _MARKERS = {"up": "^", "down": "v"}
 
 def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    measured = over_seeds(
-        fractions(experiments["collapse_threshold"]), ["depth", "direction", "scaled_decay"]
-    )
-    depths = sorted(measured["depth"].unique())
+    experiment = experiments["collapse_threshold"]
+    measured = over_seeds(fractions(experiment), ["depth", "direction", "scaled_decay"])
+    depths = sorted(experiment.metrics["depth"].unique())
+    end = 1.03 * max(experiment.config["sweep"]["scaled_decay"])
     figure, axes = plt.subplots(
         1, len(depths), figsize=(TWO_COLUMNS, 1.9), sharey=True, squeeze=False
     )
     drawn = [measured.assign(series="measured")]
     for panel, depth in zip(axes[0], depths, strict=True):
         rows = measured[measured["depth"] == depth]
-        decays = np.linspace(1e-3, rows["scaled_decay"].max(), 800)
+        decays = np.linspace(1e-3, end, 800)
         drawn.append(_draw_theory(panel, depth, decays))
         for direction, points in rows.groupby("direction", sort=False):
             panel.errorbar(
@@ -48,8 +49,9 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
         panel.set_title(f"$M={depth}$", loc="left")
         panel.set_xlabel(r"scaled decay $\beta/n$")
         panel.set_ylim(-0.04, 1.04)
-        panel.set_xlim(0, rows["scaled_decay"].max() * 1.03)
+        panel.set_xlim(0, end)
     axes[0, 0].set_ylabel(r"$\sigma_1(Z)/\sqrt{n}$")
+    diverged_note(axes[0, -1], experiment)
     handles, labels = axes[0, -1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=4, borderaxespad=0.2)
     return figure, pd.concat(drawn, ignore_index=True)

@@ -10,14 +10,17 @@ from matplotlib.figure import Figure
 from collapse.plotting import THEORY, TWO_COLUMNS, category_colours
 from collapse.studies import Experiment
 from collapse.studies.deep_linear.analysis import excess_losses
+from collapse.studies.deep_linear.curves import diverged_note
 
 _COLOUR = category_colours(["reached"])["reached"]
 
 
 def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    losses = excess_losses(experiments["cross_entropy_depth"])
-    depths, classes = (sorted(losses[key].unique()) for key in ("depth", "classes"))
+    experiment = experiments["cross_entropy_depth"]
+    losses = excess_losses(experiment)
+    depths = sorted(experiment.metrics["depth"].unique())
+    classes = sorted(losses["classes"].unique())
     figure, axes = plt.subplots(
         1, len(depths), figsize=(TWO_COLUMNS, 2.0), sharey=True, squeeze=False
     )
@@ -25,6 +28,8 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
         panel.axhline(0, label="simplex ETF", **(THEORY | {"linestyle": "-", "linewidth": 0.8}))
         for place, count in enumerate(classes):
             rows = losses[(losses["depth"] == depth) & (losses["classes"] == count)]
+            if rows.empty:
+                continue
             spread = np.linspace(-0.25, 0.25, len(rows)) if len(rows) > 1 else [0.0]
             panel.plot(
                 place + np.asarray(spread), 100 * rows["reached"].sort_values(), "o",
@@ -39,6 +44,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
         panel.set_xlabel("classes $K$")
         panel.set_title(f"$M={depth}$", loc="left")
     axes[0, 0].set_ylabel("loss relative to\nbest ETF (%)")
+    diverged_note(axes[0, -1], experiment)
     handles, labels = axes[0, -1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=3, borderaxespad=0.2)
     return figure, losses

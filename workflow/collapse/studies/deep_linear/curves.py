@@ -21,7 +21,7 @@ Panel = tuple[str, str, float | None]
 
 def curves(experiment: Experiment, metric: str, bias: bool, layer: str) -> pd.DataFrame:
     """Return median and range over seeds of a metric by depth and step (after step 0)."""
-    rows = experiment.values(metric, layer)
+    rows = experiment.completed(experiment.values(metric, layer))
     rows = rows[(rows["bias"] == bias) & (rows["step"] > 0)]
     return over_seeds(rows, ["depth", "step"])
 

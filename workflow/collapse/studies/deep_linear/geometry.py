@@ -27,7 +27,8 @@ def class_gram(experiment: Experiment, bias: bool) -> np.ndarray | None:
     The run is seed 0 at depth 3, or at the smallest depth where there is no 3; None where the
     experiment has no head of this kind.
     """
-    rows = experiment.metrics[experiment.metrics["metric"].str.startswith("class_gram[")]
+    rows = experiment.completed(experiment.metrics)
+    rows = rows[rows["metric"].str.startswith("class_gram[")]
     rows = rows[(rows["bias"] == bias) & (rows["seed"] == 0)]
     if rows.empty:
         return None
@@ -72,7 +73,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     ]
     figure = plt.figure(figsize=(TWO_COLUMNS, 5.2), layout="none")
     drawn = _draw_grams(figure, columns) + _draw_frames(figure, experiments["frames"])
-    return figure, pd.concat(drawn, ignore_index=True)
+    return figure, pd.concat([_long(np.zeros((0, 0)), "", False, ""), *drawn], ignore_index=True)
 
 
 def _draw_grams(
@@ -103,7 +104,7 @@ def _draw_column(
         panel.set(xticks=[], yticks=[])
         panel.spines[:].set_visible(False)
     if measured is None:
-        axes[0].text(0.5, 0.5, "not at\nthis scale", ha="center", va="center", color="0.4")
+        axes[0].text(0.5, 0.5, "no such\nrun", ha="center", va="center", color="0.4")
         return []
     target = frame_gram(len(measured), bias)
     grams = {"measured": measured / target.max(), "theory": target / target.max()}
@@ -120,7 +121,12 @@ def _draw_frames(figure: Figure, experiment: Experiment) -> list[pd.DataFrame]:
     colours = list(category_colours(range(3)).values())
     for index, bias in enumerate((False, True)):
         axes = figure.add_axes((0.04 + 0.46 * index, -0.03, 0.42, 0.43), projection="3d")
-        measured, target = vectors(class_gram(experiment, bias)), vectors(frame_gram(3, bias))
+        axes.set_axis_off()
+        gram = class_gram(experiment, bias)
+        if gram is None or len(gram) != 3:
+            axes.text2D(0.5, 0.5, "no run with $K=3$", transform=axes.transAxes, ha="center")
+            continue
+        measured, target = vectors(gram), vectors(frame_gram(3, bias))
         for k in range(3):
             axes.plot(*np.c_[np.zeros(3), measured[k]], color=colours[k], linewidth=2.5)
             axes.plot(*np.c_[np.zeros(3), 1.15 * target[k]], **THEORY)
@@ -128,7 +134,6 @@ def _draw_frames(figure: Figure, experiment: Experiment) -> list[pd.DataFrame]:
         # What the vectors span, for depth: the plane of the ETF, the faces between orthogonal axes.
         faces = [target] if bias else [[0 * t, t, t + u, u] for t, u in combinations(target, 2)]
         axes.add_collection3d(Poly3DCollection(faces, facecolor="0.5", alpha=0.12))
-        axes.set_axis_off()
         axes.view_init(elev=12, azim=-12 if bias else 30)
         low, high = (-0.75, 1.0) if bias else (0, 1.15)
         axes.set(xlim=(low, high), ylim=(low, high), zlim=(low, high))
