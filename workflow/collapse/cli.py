@@ -27,6 +27,7 @@ STAGES = {
     "table": "join the metrics of an experiment's runs into one tidy table",
     "figure": "draw a figure",
     "claims": "decide the claims of the studies",
+    "notebook": "execute the notebook of a study",
 }
 
 

@@ -152,3 +152,8 @@ def claims(atlas: Atlas) -> Spec:
             for study in atlas.studies
         },
     }
+
+
+def notebook(_: Atlas, study: str) -> Spec:
+    """Return what a notebook is told: its study; the rest it reads from the results."""
+    return {"study": study}

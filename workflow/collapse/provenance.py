@@ -110,6 +110,8 @@ def stage_modules(stage: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
         roots.append(f"{_PACKAGE}.theory.{study}")
     elif stage == "figure":
         roots.append(f"{_PACKAGE}.studies.{study}.{spec['figure']}")
+    elif stage == "notebook":
+        roots += [f"{_PACKAGE}.{part}.{study}" for part in ("studies", "theory")]
     elif stage == "claims":
         roots.extend(f"{_PACKAGE}.studies.{name}.claims" for name in spec["studies"])
     return tuple(roots)

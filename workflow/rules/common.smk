@@ -6,7 +6,7 @@ from collapse import config as atlas_config
 from collapse import jobs, studies
 from collapse.artifacts import canonical_json
 from collapse.errors import InputError
-from collapse.provenance import code_digest, stage_digest
+from collapse.provenance import stage_digest
 
 # Jobs find `collapse` and `jupyter` beside this Python, activated or not; idle threads of two
 # torch processes on one machine must sleep, not spin.

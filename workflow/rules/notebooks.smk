@@ -18,10 +18,11 @@ rule notebook:
     conda:
         "../../envs/environment.yaml"
     params:
-        code=code_digest("collapse.artifacts", "collapse.plotting"),
+        spec=spec_of("notebook"),
+        code=code_of("notebook"),
     message:
         "Executing the notebook of {wildcards.study}"
     shell:
-        "( jupyter nbconvert --to notebook --execute --output-dir results/notebooks"
-        " --ExecutePreprocessor.record_timing=False {input.notebook:q}"
-        " && jupyter nbconvert --to html {output.notebook:q} ) > {log:q} 2>&1"
+        "collapse notebook --spec {params.spec:q} --expect {params.code}"
+        " {input.notebook:q} --notebook {output.notebook:q} --html {output.html:q}"
+        " > {log:q} 2>&1"

@@ -1,0 +1,34 @@
+"""Execute a study's notebook and write it with its outputs, as notebook and as a web page."""
+
+import argparse
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+
+from collapse.artifacts import replacing
+from collapse.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the stage's arguments."""
+    parser.add_argument("source", metavar="FILE", help="notebook to execute, in its folder")
+    parser.add_argument("--notebook", required=True, metavar="FILE", help="ipynb to write")
+    parser.add_argument("--html", required=True, metavar="FILE", help="web page to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Execute the notebook; a cell that fails ends it with the cell's error."""
+    notebook = nbformat.read(args.source, as_version=4)
+    resources = {"metadata": {"path": str(Path(args.source).parent)}}
+    try:
+        NotebookClient(notebook, resources=resources, record_timing=False).execute()
+    except CellExecutionError as error:
+        raise InputError(f"{args.source}: {error.ename}: {error.evalue}") from error
+    with replacing(args.notebook) as temporary:
+        nbformat.write(notebook, temporary)
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    with replacing(args.html) as temporary:
+        temporary.write_text(page, encoding="utf-8")
