@@ -1,12 +1,16 @@
-# `make` replicates every study at the default scale; `make test` runs the tests.
+# `make` replicates every study at the default scale; `make test` runs the tests; `make bench`
+# times the engine against the textbook ways, anew each time.
 PYTHON ?= python3
 BIN := .venv/bin
 SCALE ?= laptop
 
-.PHONY: all test lint format lock
+.PHONY: all bench test lint format lock
 
 all: .venv/installed
 	$(BIN)/snakemake --cores all --config scale=$(SCALE)
+
+bench: .venv/installed
+	$(BIN)/snakemake --cores all --forcerun benchmark -- benchmarks
 
 .venv/installed: envs/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

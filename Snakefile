@@ -8,11 +8,12 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/solve.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/features.smk"
-include: "workflow/rules/measure.smk"
+include: "workflow/rules/table.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/notebooks.smk"
+include: "workflow/rules/benchmarks.smk"
 
 
 rule all:

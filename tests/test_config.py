@@ -87,6 +87,37 @@ def test_new_experiments_may_be_added():
 
 
 @pytest.mark.parametrize(
+    ("changes", "folders"),
+    [
+        ({}, ["depth=3+bias=false+seed=0"]),
+        ({"seeds": 3}, ["depth=3+bias=false+seeds=0-2"]),
+        (
+            {"seeds": 2, "grid": {"weight_decay": [1e-3, 1e-2], "head.depth": [1, 2]}},
+            ["depth=1+seeds=0-1", "depth=2+seeds=0-1"],
+        ),
+        ({"grid": {"feature_decay": [1e-3, 1e-2]}}, ["seed=0"]),
+        ({"seeds": 2, "grid": {"feature_decay": [1e-3, 1e-2]}}, ["seeds=0-1"]),
+        (
+            {"seeds": 2, "model": {"kind": "cnn", "channels": [4]}},
+            ["depth=3+bias=false+seed=0", "depth=3+bias=false+seed=1"],
+        ),
+    ],
+)
+def test_mlps_of_one_shape_share_a_job_and_other_networks_do_not(changes, folders):
+    atlas = load(study(network_mlp=changes), scale="smoke")
+    groups = atlas.groups("deep_linear", "network_mlp")
+    assert list(groups) == folders
+    told = [each for group in groups.values() for each in grid.expand(group)]
+    runs = atlas.runs("deep_linear", "network_mlp")
+    by_id = {run.id: run for run in runs}
+    assert len(told) == len(runs) and {each["id"] for each in told} == set(by_id)
+    for each in told:
+        run = by_id[each["id"]]
+        assert (each["keys"], each["seed"]) == (run.keys, run.seed)
+        assert each["config"] == config.plain(run.config)
+
+
+@pytest.mark.parametrize(
     ("user", "words"),
     [
         (study(network_mlp={"traning": {}}), ["network_mlp.traning", "did you mean 'training'"]),

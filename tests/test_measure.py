@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -58,6 +60,36 @@ def test_large_files_are_read_in_blocks(dump, monkeypatch):
     measure_file(dump(features=FEATURES, labels=LABELS))
     assert max(sizes) == 10
     assert sum(sizes) < 2 * 64 + 10  # two reads
+
+
+PEAK = """
+import re, sys
+from collapse.cli import main
+for path in sys.argv[1:]:
+    main(["measure", path])
+    status = open("/proc/self/status").read()
+    print(re.search(r"VmHWM:\\s+(\\d+)", status)[1], file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    # A process of its own: the peak of this one is already past.
+    block = torch.randn(8000, 1024)
+    paths = []
+    for repeats in (1, 9):
+        paths.append(tmp_path / f"{repeats}.safetensors")
+        tensors = {"features": block.repeat(repeats, 1), "labels": torch.arange(8000) % 100}
+        tensors["labels"] = tensors["labels"].repeat(repeats)
+        save_file(tensors | {"weight": block[:100].clone()}, paths[-1])
+    del tensors
+    found = subprocess.run(
+        [sys.executable, "-c", PEAK, *paths], capture_output=True, text=True, check=True
+    )
+    small, large = (int(kilobytes) / 1e3 for kilobytes in found.stderr.split())
+    megabytes = (paths[1].stat().st_size - paths[0].stat().st_size) / 1e6
+    assert megabytes > 250
+    assert large - small < 50
 
 
 def test_prints_json(dump, capsys):

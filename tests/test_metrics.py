@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from collapse.metrics import (
     regression_statistics,
     rows,
 )
+from collapse.metrics.layers import head_readings
 
 CLASS_KEYS = ["NC1", "NC1_ratio", "CDNV", "NC2_ETF", "NC2_OF", "equinorm", "equiangularity"]
 HEAD_KEYS = ["NC3", "NC3_product", "NC4"]
@@ -342,6 +344,16 @@ def test_blocks_do_not_matter(monkeypatch, per_block, dtype):
     assert stream.largest <= per_block
 
 
+def test_blocks_shrink_where_classes_outnumber_columns(monkeypatch):
+    features, labels = collapsed([4] * 50, 3, 0.3)
+    weight, _ = random_head(50, 3)
+    expected = measure(features, labels, weight=weight)
+    monkeypatch.setitem(rows.ELEMENTS_PER_BLOCK, "cpu", 1000)
+    stream = Stream(features)
+    assert_same(measure(stream, labels, weight=weight), expected, rel=1e-5)
+    assert stream.largest * 50 <= 1000
+
+
 def test_arrays_and_strided_tensors():
     features, labels = collapsed([30, 20], 8, 0.3)
     expected = measure(features, labels)
@@ -365,9 +377,14 @@ def test_reduced_precision_of_the_caller_is_neither_used_nor_lost():
     assert found == expected
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@needs_gpu
+@pytest.mark.parametrize("small", [0, 10**9])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_cuda_agrees(monkeypatch, dtype):
+def test_cuda_agrees(monkeypatch, dtype, small):
+    monkeypatch.setattr(rows, "SMALL", small)
     features, labels = collapsed([600, 300, 90, 9], 48, 1e-5, dtype=dtype)
     weight, bias = random_head(4, 48)
     targets = (features[:, :2] + torch.sin(features[:, 3:5])).float()
@@ -380,6 +397,67 @@ def test_cuda_agrees(monkeypatch, dtype):
     fit = {"targets": targets, "weight": weight[:2], "bias": bias[:2]}
     assert_same(measure(features.cuda(), **fit), measure(features, **fit), rel=1e-8)
     assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
+def layered(counts, bias, dtype=torch.float32, seed=0):
+    """Features, labels and a head of three layers, widths 12, 9, 7 and K."""
+    features, labels = collapsed(counts, 12, 0.1, seed, dtype)
+    generator = torch.Generator().manual_seed(seed + 1)
+    widths = [12, 9, 7, len(counts)]
+    weights = [
+        torch.randn(after, before, generator=generator).to(dtype)
+        for before, after in pairwise(widths)
+    ]
+    offsets = torch.randn(len(counts), generator=generator).to(dtype) if bias else None
+    return features, labels, weights, offsets
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("counts", [[40, 20, 10], [1, 1, 1]])
+def test_head_readings_agree_with_the_definitions(counts, bias):
+    features, labels, weights, offsets = layered(counts, bias, torch.float64)
+    found = {(layer, name): value for layer, name, value in head_readings(*layered(counts, bias))}
+    w1, w2, w3 = (weight.numpy() for weight in weights)
+    inputs, classes = features.numpy(), len(counts)
+    target = unit(np.eye(classes) - bias / classes)
+    for layer, product, weight in (("H1", w3 @ w2 @ w1, w1), ("H2", w3 @ w2, w2), ("H3", w3, w3)):
+        expected = class_reference(inputs, labels, product, offsets)
+        for key, value in expected.items():
+            assert found[layer, key] == pytest.approx(value, rel=1e-4, abs=1e-6), (layer, key)
+        spread = np.linalg.norm(unit(product @ product.T) - target)
+        assert found[layer, "NC2_W"] == pytest.approx(spread, rel=1e-5)
+        inputs = inputs @ weight.T
+    spectra = {"W1": w1, "Z": features.numpy() @ (w3 @ w2 @ w1).T}
+    for layer, matrix in spectra.items():
+        values = [found[layer, f"singular_value[{i}]"] for i in range(classes)]
+        expected = np.linalg.svd(matrix, compute_uv=False)[:classes]
+        assert values == pytest.approx(expected, rel=1e-5)
+    logits = inputs + (offsets.numpy() if bias else 0)
+    assert found["all", "error"] == np.mean(logits.argmax(1) != labels.numpy())
+
+
+def test_singular_values_of_the_logits_are_not_squared():
+    # Squared, as in a Gram matrix, the smallest would drown in the rounding of the largest.
+    features = torch.eye(4, dtype=torch.float64)[:, :3].repeat(5, 1)
+    strengths = torch.tensor([1.0, 1e-6, 1e-11], dtype=torch.float64)
+    weight = rotation(3) * strengths @ rotation(3).T
+    readings = head_readings(features[:15], torch.arange(15) % 3, [weight], None)
+    found = [value for layer, _, value in readings if layer == "Z"]
+    expected = np.linalg.svd(features[:15].numpy() @ weight.numpy().T, compute_uv=False)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@needs_gpu
+@pytest.mark.parametrize("bias", [False, True])
+def test_head_readings_on_a_gpu(monkeypatch, bias):
+    features, labels, weights, offsets = layered([40, 20, 10], bias)
+    expected = list(head_readings(features, labels, weights, offsets))
+    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
+    head = [weight.cuda() for weight in weights], offsets.cuda() if bias else None
+    found = list(head_readings(features.cuda(), labels.cuda(), *head))
+    assert [reading[:2] for reading in found] == [reading[:2] for reading in expected]
+    for (*key, value), (*_, other) in zip(found, expected, strict=True):
+        assert value == pytest.approx(other, rel=1e-5, abs=1e-9), key
 
 
 def test_metric_functions_take_the_statistics():

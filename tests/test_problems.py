@@ -1,4 +1,8 @@
 import math
+import shutil
+import subprocess
+import sys
+import threading
 from functools import partial
 
 import numpy as np
@@ -9,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from collapse.errors import InputError
-from collapse.problems import solver
-from collapse.problems.deep_linear import DeepLinear, class_targets
+from collapse.problems import chunks, solver
+from collapse.problems.deep_linear import DeepLinear, build, class_targets
 from collapse.problems.parameters import Parameters, flat_copy
 from collapse.problems.solver import gradient_descent, lbfgs, sweep
 from collapse.schedule import log_spaced
@@ -55,8 +59,8 @@ def assert_same(found, expected, tolerance):
 
 @st.composite
 def problems(draw):
-    depth = draw(st.integers(1, 4))
-    widths = tuple(draw(st.lists(st.integers(1, 6), min_size=depth, max_size=depth)))
+    depth = draw(st.integers(1, 5))
+    widths = tuple(draw(st.lists(st.sampled_from([1, 4, 6]), min_size=depth, max_size=depth)))
     classes, samples, batch = (
         draw(st.integers(low, high)) for low, high in ((1, 5), (1, 9), (1, 3))
     )
@@ -97,6 +101,27 @@ def test_gradient_descent_equals_torch_sgd(loss, bias, depth):
             alone.objective(point).backward()
             optimiser.step()
         assert_same(one(trajectory.state(1), index), point.map(torch.Tensor.detach), 1e-12)
+
+
+def test_paper_settings_equal_plain_autograd():
+    """K = 4 classes of 100, d = 64, M = 3, 2,000 steps; the solver works on a reduced problem."""
+    problem = DeepLinear(class_targets([100] * 4), (64,) * 3, **equal_decays(1, 3, 5e-4))
+    start = problem.initial([0], 0.1)
+    trajectory = gradient_descent(problem, start, f64([0.1]), 0.9, 2000, [2000])
+    assert trajectory.basis is not None
+    point = start.map(lambda tensor: tensor[0].clone().requires_grad_())
+    optimiser = torch.optim.SGD(point.tensors(), lr=0.1, momentum=0.9)
+    for _ in range(2000):
+        optimiser.zero_grad()
+        output = point.features
+        for weight in point.weights:
+            output = weight @ output
+        penalty = sum(tensor.square().sum() for tensor in point.tensors())
+        ((output - problem.targets).square().sum() / 800 + 2.5e-4 * penalty).backward()
+        optimiser.step()
+    found = one(trajectory.state(0), 0).map(lambda tensor: tensor[0])
+    for left, right in zip(found.tensors(), point.tensors(), strict=True):
+        assert (left - right).abs().max() < 1e-13 * right.abs().max()
 
 
 @pytest.mark.parametrize("depth, bias", [(1, False), (1, True), (3, False), (3, True)])
@@ -145,7 +170,7 @@ def test_result_does_not_depend_on_the_batch(loss, monkeypatch):
     rates = f64([0.05, 0.1, 0.2, 0.1, 0.1])
     start = problem.initial(range(5), f64([0.1, 0.2, 0.3, 0.4, 0.5]))
     together = gradient_descent(problem, start, rates, 0.9, 700, [3, 700])
-    monkeypatch.setattr(solver, "CHUNK_BYTES", 5000)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 5000)
     assert len(solver._chunks(start)) > 1
     chunked = gradient_descent(problem, start, rates, 0.9, 700, [3, 700])
     assert_same(chunked.parameters, together.parameters, 1e-13)
@@ -153,6 +178,106 @@ def test_result_does_not_depend_on_the_batch(loss, monkeypatch):
     assert_same(alone.initial([2], 0.3), one(start, 2), 0)
     single = gradient_descent(alone, one(start, 2), rates[2:3], 0.9, 700, [3, 700])
     assert_same(single.parameters, one(together.parameters, 2), 1e-13)
+
+
+@pytest.mark.parametrize("route", ["gradient_descent", "sweep"])
+def test_result_does_not_depend_on_the_threads(route, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(DeepLinear, "objective", noting(DeepLinear.objective, seen := set()))
+    problem = small(batch=4, depth=3, width=16, sizes=(20, 20), bias=True)
+    start, rates = problem.initial(range(4), 0.3), f64([0.1, 5.0, 0.2, 0.1])
+    decay = torch.full((2, 4), 5e-3, dtype=torch.float64)
+    paths = [decay.unsqueeze(2).expand(-1, -1, 3), decay]
+
+    def run(threads):
+        if route == "sweep":
+            noise = [1e-3, range(4)]
+            found = sweep(problem, start, *paths, rates, 0.9, 700, *noise, threads=threads)
+        else:
+            record = [0, 1, 700]
+            found = gradient_descent(problem, start, rates, 0.9, 700, record, threads=threads)
+        tensors = (*found.parameters.tensors(), found.gradient_norm, found.diverged_step)
+        return [tensor.numpy().tobytes() for tensor in tensors]
+
+    before = torch.get_num_threads()
+    alone = run(1)
+    assert {name for name, *_ in seen} == {"MainThread"}
+    seen.clear()
+    assert run(2) == alone
+    workers = {state for state in seen if state[0] != "MainThread"}
+    assert len(workers) == 2 and {state[1:] for state in workers} == {(1, 0.0)}
+    assert torch.get_num_threads() == before
+
+
+def noting(method, seen):
+    """Note the thread, its number of PyTorch threads and half of the least normal number."""
+
+    def wrapped(*arguments):
+        half = f64([torch.finfo(torch.float64).tiny]).div(2).item()
+        seen.add((threading.current_thread().name, torch.get_num_threads(), half))
+        return method(*arguments)
+
+    return wrapped
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_result_does_not_depend_on_compiling(monkeypatch):
+    problem = small(depth=3, bias=True)
+    start, rates = problem.initial([0, 1, 2], 0.3), f64([0.05, 0.1, 0.2])
+
+    def run():
+        return gradient_descent(problem, start, rates, 0.9, 700, [3, 700]).parameters
+
+    expected = run()
+    monkeypatch.setattr(solver, "_repays_compiling", lambda *_: True)
+    assert_same(run(), expected, 1e-13)
+
+
+def test_nothing_is_compiled_without_a_compiler(monkeypatch, capsys):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(solver, "_repays_compiling", lambda *_: True)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(torch, "compile", None)
+    diverging_run(10)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and "no C compiler" in lines[0]
+
+
+def group(widths=64, sizes=(100,) * 4, depth=3, seeds=10, loss="mse", kind="sgd", grid=None):
+    problem = {"widths": widths, "class_sizes": list(sizes), "depth": depth}
+    config = {
+        "problem": {**problem, "loss": loss, "bias": True},
+        "weight_decay": 1e-3,
+        "feature_decay": 1e-3,
+        "optimiser": {"kind": kind},
+    }
+    return {"config": config, "seeds": list(range(seeds)), "grid": grid or {}}
+
+
+@pytest.mark.parametrize(
+    "options, cores",
+    [
+        ({}, 1),
+        ({"widths": 512, "sizes": (300,) * 4}, 10),
+        ({"widths": 512, "kind": "lbfgs"}, 1),
+        ({"widths": [512, 512], "depth": 2, "seeds": 3, "grid": {"a": [1, 2], "b": [1, 2]}}, 12),
+        ({"sizes": (5000,) * 4, "loss": "ce"}, 10),
+        ({"sizes": (5000,) * 4}, 1),
+    ],
+)
+def test_cores_follow_from_the_size_of_a_problem(options, cores):
+    asked = group(**options)
+    assert chunks.usable_cores(asked) == cores
+    runs = len(asked["seeds"]) * math.prod(map(len, asked["grid"].values()))
+    if asked["config"]["optimiser"]["kind"] == "sgd":
+        problem = build([asked["config"]] * runs)
+        _, start, _ = problem.reduced(problem.initial(range(runs), 0.1))
+        assert len(solver._chunks(start)) == cores
+
+
+def test_planning_imports_no_torch():
+    code = "import sys, collapse.problems.chunks; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_same_bytes_twice():
@@ -241,7 +366,11 @@ def test_divergence_is_reported_at_the_exact_step():
     alone, point = problem.select(slice(1, 2)), one(start, 1)
     velocity, step = point.map(torch.zeros_like), 0
     while alone.objective(point).isfinite():
-        alone.accumulator(point, velocity, rates[1:2], 0.9, descend=True)()
+        slopes = zip(velocity.tensors(), alone.gradient(point).tensors(), strict=True)
+        moves = iter([0.9 * speed + rates[1] * slope for speed, slope in slopes])
+        velocity = velocity.map(lambda _, moves=moves: next(moves))
+        moves = iter(velocity.tensors())
+        point = point.map(lambda tensor, moves=moves: tensor - next(moves))
         step += 1
     assert trajectory.diverged_step.tolist() == [-1, step, -1]
     assert 1 < step < 1500
@@ -409,7 +538,26 @@ def test_empty_class_and_bad_schedule_are_refused():
 
 def test_flat_copy_shares_its_buffer():
     start = Parameters((torch.ones(2, 3, 4),), torch.ones(2, 4, 5), torch.ones(2, 3))
-    buffer, views = flat_copy(start)
-    buffer.zero_()
-    assert all((tensor == 0).all() for tensor in views.tensors())
+    flat = flat_copy(start)
+    assert flat.rows.shape == (18, 4) and flat.rows.sum() == 2 * (20 + 12 + 3)
+    flat.rows.zero_()
+    assert all((tensor == 0).all() for tensor in flat.parameters.tensors())
     assert all((tensor == 1).all() for tensor in start.tensors())
+
+
+def test_a_column_holds_a_factor_per_row():
+    start = Parameters((torch.ones(2, 3, 4),), torch.ones(2, 4, 5), torch.ones(2, 3))
+    flat = flat_copy(start)
+    flat.rows.mul_(flat.column(torch.tensor([[1.0, 2.0], [3.0, 4.0]])))
+    for tensor, factors in zip(flat.parameters.tensors(), [(1, 3), (2, 4), (0, 0)], strict=True):
+        assert (tensor[0] == factors[0]).all() and (tensor[1] == factors[1]).all()
+
+
+def test_equal_variables_stack_without_a_copy():
+    weights = (torch.full((2, 3, 3), 1.0), torch.full((2, 3, 3), 2.0), torch.ones(2, 4, 3))
+    flat = flat_copy(Parameters(weights, torch.zeros(2, 3, 5)))
+    stack = flat.stacked(1, 3)
+    torch.testing.assert_close(stack, torch.cat(weights[:2]))
+    stack.zero_()
+    assert all((weight == 0).all() for weight in flat.parameters.weights[:2])
+    assert (flat.parameters.weights[2] == 1).all()

@@ -15,15 +15,20 @@ from collapse.artifacts import read_table, read_tensors, write_tensors
 from collapse.cli import main
 from collapse.data.dataset import Dataset
 from collapse.errors import InputError
+from collapse.metrics import measure
 from collapse.models.network import build
 from collapse.schedule import log_spaced
 from collapse.training import device as device_module
-from collapse.training import optimisers, trainer
+from collapse.training import history as history_module
+from collapse.training import optimisers
 from collapse.training.checkpoints import Checkpoints
+from collapse.training.device import precision
+from collapse.training.ensemble import Ensemble
 from collapse.training.extract import extract
 from collapse.training.images import Images, training_set
 from collapse.training.objective import Objective
-from collapse.training.trainer import batches, learning_rate, train
+from collapse.training.order import Order, batch_sizes
+from collapse.training.trainer import Training, learning_rate, train
 
 CPU = torch.device("cpu")
 K = 4
@@ -37,6 +42,8 @@ SETTINGS = {
     "epochs": 6,
     "batch_size": 16,
     "record": 4,
+    "precision": "tf32",
+    "augmentation": [],
 }
 DECAYS = {"weight_decay": 5e-4, "feature_decay": 1e-5, "backbone_decay": 0.0}
 
@@ -45,21 +52,25 @@ def pixels(samples, seed=0):
     return np.random.default_rng(seed).integers(0, 17, (samples, 1, 8, 8), dtype=np.uint8)
 
 
-def digits(samples=50):
-    labels = torch.arange(samples) % K
-    return Images(pixels(samples), (0.5,), (0.3,), 16, CPU), labels
+def digits(samples=50, device=CPU):
+    labels = torch.arange(samples, device=device) % K
+    return Images(pixels(samples), (0.5,), (0.3,), 16, device), labels
 
 
 def network(model=MLP, depth=2, bias=True, seed=0):
     return build({"model": model, "head": {"depth": depth, "bias": bias}}, (1, 8, 8), K, seed)
 
 
+def prepared(networks, seeds, samples=50, decays=DECAYS, **changes):
+    """A training of networks on the toy images, on the networks' device."""
+    images, labels = digits(samples, next(networks[0].parameters()).device)
+    objective = Objective("mse", **decays, samples=samples)
+    return Training(Ensemble(networks), images, labels, objective, SETTINGS | changes, seeds)
+
+
 def fit(samples=50, model=MLP, checkpoints=None, net=None, **changes):
-    images, labels = digits(samples)
-    settings = SETTINGS | changes
-    objective = Objective("mse", **DECAYS, samples=samples)
     net = network(model) if net is None else net
-    return train(net, images, labels, objective, settings, 0, checkpoints)
+    return train(prepared([net], [0], samples, **changes), checkpoints)[0]
 
 
 def assert_same_states(first, second):
@@ -82,6 +93,13 @@ def reference_objective(loss, state, z, h, y, decays, feature_decay, backbone_de
     return data, data + penalty + feature_decay / 2 * np.sum(h**2) + backbone_decay / 2 * backbone
 
 
+def evaluate(objective, net, logits, features, labels):
+    """The objective and its data term of one network on a batch."""
+    bound = objective.bind(Ensemble([net]))
+    data, penalty = bound.terms(logits[None], features[None], labels[None])
+    return (data + penalty + bound.penalty())[0], data[0]
+
+
 @pytest.mark.parametrize("loss", ["mse", "ce"])
 def test_batches_of_an_epoch_add_up_to_the_objective_of_the_set(loss):
     samples, decays = 23, [0.3, 0.7]
@@ -89,49 +107,63 @@ def test_batches_of_an_epoch_add_up_to_the_objective_of_the_set(loss):
     images = torch.randn(samples, 1, 8, 8, dtype=torch.float64)
     labels = torch.arange(samples) % K
     objective = Objective(loss, decays, 0.05, 0.01, samples)
+    order = torch.randperm(samples).split(batch_sizes(samples, 5))
     with torch.no_grad():
         logits, features = net(images)
         values = np.zeros(2)
-        for part in batches(samples, 5, 0, 1):
-            result = objective(net, logits[part], features[part], labels[part])
+        for part in order:
+            result = evaluate(objective, net, logits[part], features[part], labels[part])
             values += len(part) / samples * torch.stack(result).numpy()
     parameters = {name: p.detach().numpy() for name, p in net.named_parameters()}
     data, total = reference_objective(
         loss, parameters, logits.numpy(), features.numpy(), labels.numpy(), decays, 0.05, 0.01
     )
-    np.testing.assert_allclose(values, [total, data], rtol=1e-12)
+    np.testing.assert_allclose(values, [total, data], rtol=1e-6)
 
 
-def test_head_penalty_touches_neither_bias_nor_backbone():
-    net = network()
-    _, features = net(torch.randn(8, 1, 8, 8))
-    logits, labels = torch.zeros(8, K), torch.zeros(8, dtype=torch.int64)
-    total, data = Objective("ce", [2.0, 3.0], 0.0, 0.0, 8)(net, logits, features, labels)
-    (total - data).backward()
-    gradients = {name: p.grad for name, p in net.named_parameters()}
-    weights = net.head.weights
-    torch.testing.assert_close(gradients.pop("head.layers.0.weight"), 2.0 * weights[0])
-    torch.testing.assert_close(gradients.pop("head.layers.1.weight"), 3.0 * weights[1])
-    assert all(grad is None or not grad.any() for grad in gradients.values())
+@pytest.mark.parametrize("members", [1, 3])
+def test_penalty_gradients_are_those_of_autograd(members):
+    nets = [network(PLAIN, seed=seed).double() for seed in range(members)]
+    weight, backbone = [[0.5 + m, 2.0] for m in range(members)], [0.1 + m for m in range(members)]
+    ensemble = Ensemble(nets)
+    bound = Objective("ce", weight, 0.0, backbone, 8).bind(ensemble)
+    for parameter in ensemble.parameters.values():
+        parameter.grad = torch.zeros_like(parameter)
+    bound.add_penalty_gradient()
+    for index, net in enumerate(nets):
+        state = dict(net.named_parameters())
+        heads = [state["head.layers.0.weight"], state["head.layers.1.weight"]]
+        total = sum(w / 2 * h.square().sum() for w, h in zip(weight[index], heads, strict=True))
+        for name, parameter in state.items():
+            if name.startswith("backbone"):
+                total = total + backbone[index] / 2 * parameter.square().sum()
+        assert bound.penalty()[index].item() == pytest.approx(total.item(), rel=1e-6)
+        expected = dict(
+            zip(state, torch.autograd.grad(total, state.values(), allow_unused=True), strict=True)
+        )
+        for name, stacked in ensemble.parameters.items():
+            found = stacked.grad if members == 1 else stacked.grad[index]
+            wanted = torch.zeros_like(found) if expected[name] is None else expected[name]
+            torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0)
+        assert expected["head.layers.1.bias"] is None
 
 
 def test_one_weight_decay_stands_for_all_layers_and_a_wrong_number_is_refused():
-    net, labels = network(), torch.zeros(8, dtype=torch.int64)
-    logits, features = net(torch.randn(8, 1, 8, 8))
+    net = network()
     values = [
-        Objective("mse", decay, 0.0, 0.0, 8)(net, logits, features, labels)[0].item()
+        Objective("mse", decay, 0.0, 0.0, 8).bind(Ensemble([net])).penalty().item()
         for decay in (0.5, [0.5, 0.5])
     ]
     assert values[0] == values[1]
-    with pytest.raises(ValueError):
-        Objective("mse", [0.5], 0.0, 0.0, 8)(net, logits, features, labels)
+    with pytest.raises(InputError, match="weight_decay"):
+        Objective("mse", [0.5, 0.5, 0.5], 0.0, 0.0, 8).bind(Ensemble([net]))
 
 
 @pytest.mark.parametrize("kind", ["adam", "sgd"])
 def test_optimisers_are_those_of_pytorch_without_decay(kind):
     ours, theirs = network(PLAIN).double(), network(PLAIN).double()
     settings = SETTINGS | {"optimiser": kind}
-    optimiser = optimisers.make(settings, ours)
+    optimiser = optimisers.make(settings, dict(ours.named_parameters()))
     if kind == "adam":
         reference = torch.optim.Adam(theirs.parameters(), lr=0.01)
     else:
@@ -139,7 +171,7 @@ def test_optimisers_are_those_of_pytorch_without_decay(kind):
     images = torch.randn(8, 1, 8, 8, dtype=torch.float64)
     for _ in range(4):
         ours(images)[0].square().sum().backward()
-        optimiser.step(0.01)
+        optimiser.step(torch.tensor(0.01, dtype=torch.float64))
         reference.zero_grad()
         theirs(images)[0].square().sum().backward()
         reference.step()
@@ -165,17 +197,59 @@ def test_images_are_normalised_like_the_data_set():
     torch.testing.assert_close(chosen.take(torch.tensor([3, 0])), expected[[3, 0]])
 
 
-@pytest.mark.parametrize("samples, sizes", [(50, [16, 16, 16, 2]), (49, [16, 16, 17])])
-def test_batches_hold_every_sample_once_and_none_alone(samples, sizes):
-    parts = batches(samples, 16, seed=1, epoch=2)
-    assert [len(part) for part in parts] == sizes
-    assert sorted(torch.cat(parts).tolist()) == list(range(samples))
+def test_moved_images_are_shifted_over_black_and_mirrored():
+    images, _ = digits(3)
+    plain = images.take(slice(0, 3))
+    assert torch.equal(images.take_moved(torch.arange(3), None, None), plain)
+    flip = torch.tensor([True, False, True])
+    mirrored = images.take_moved(torch.arange(3), None, flip)
+    assert torch.equal(mirrored, torch.where(flip.view(3, 1, 1, 1), plain.flip(-1), plain))
+    shift = torch.tensor([[0, 0], [2, -3], [-4, 1]])
+    moved = images.take_moved(torch.arange(3), shift, flip)
+    black = -0.5 / 0.3
+    for index, (down, right) in enumerate(shift.tolist()):
+        wide = torch.nn.functional.pad(mirrored[index], [4] * 4, value=black)
+        window = wide[:, 4 + down : 12 + down, 4 + right : 12 + right]
+        if not flip[index]:
+            torch.testing.assert_close(moved[index], window)
+    # What is mirrored is the window.
+    wide = torch.nn.functional.pad(plain[2], [4] * 4, value=black)
+    torch.testing.assert_close(moved[2], wide[:, 0:8, 5:13].flip(-1))
 
 
-def test_the_order_of_samples_follows_from_seed_and_epoch():
-    order = [torch.cat(batches(40, 8, *key)).tolist() for key in [(0, 1), (0, 1), (0, 2), (1, 1)]]
-    assert order[0] == order[1]
-    assert len({tuple(each) for each in order}) == 3
+@pytest.mark.parametrize("samples, sizes", [(50, [16, 16, 16, 2]), (49, [16, 16, 17]), (9, [9])])
+def test_no_sample_is_alone_in_a_batch(samples, sizes):
+    assert batch_sizes(samples, 16) == sizes
+
+
+def drawn(epoch, seeds, augmentation=()):
+    order = Order(digits(40)[0], seeds, augmentation)
+    order.draw(epoch)
+    return order
+
+
+def test_the_order_of_samples_follows_from_seed_and_epoch_alone():
+    orders = [drawn(1, [0, 1]).samples[0], drawn(2, [0]).samples[0], drawn(1, [1]).samples[0]]
+    assert all(sorted(order.tolist()) == list(range(40)) for order in orders)
+    assert torch.equal(drawn(1, [1, 0]).samples[1], orders[0])
+    assert torch.equal(drawn(1, [0], ["crop", "flip"]).samples[0], orders[0])
+    assert not torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
+
+
+def test_augmentation_is_drawn_anew_in_each_epoch_and_keeps_the_samples():
+    first, second = (drawn(epoch, [0], ["crop", "flip"]) for epoch in (1, 2))
+    plain = digits(40)[0].take(slice(0, 40))
+    for order in (first, second):
+        images, index = order.take(torch.arange(40))
+        kept = (images[0] == plain[index[0]]).flatten(1).all(1)
+        # 1 in 162 windows is the image itself.
+        assert not kept.all() and images.shape == (1, 40, 1, 8, 8)
+    assert not torch.equal(first.take(torch.arange(40))[0], second.take(torch.arange(40))[0])
+    flips = drawn(1, [0], ["flip"])
+    images, index = flips.take(torch.arange(40))
+    kept = (images[0] == plain[index[0]]).flatten(1).all(1)
+    mirrored = (images[0].flip(-1) == plain[index[0]]).flatten(1).all(1)
+    assert (kept | mirrored).all() and 8 < kept.sum() < 32
 
 
 def test_single_samples_train_without_batchnorm_and_are_refused_with_it():
@@ -208,7 +282,7 @@ def test_history_of_a_full_batch_is_the_objective_before_the_step():
     objective = Objective("mse", **DECAYS, samples=50)
     with torch.no_grad():
         logits, features = net(images.take(slice(0, 50)))
-        loss, data = objective(net, logits, features, labels)
+        loss, data = evaluate(objective, net, logits, features, labels)
         error = (logits.argmax(1) != labels).float().mean()
     row = fit(net=net, batch_size=50, epochs=1).history.iloc[0]
     expected = [loss.item(), data.item(), error.item()]
@@ -260,8 +334,68 @@ def test_extracted_features_are_those_of_evaluation_mode():
     net.eval()
     with torch.no_grad():
         expected = net.backbone(images.take(slice(0, 50)))
-    assert found.dtype == np.float32 and found.shape == (50, 12)
-    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-6)
+    assert found.dtype == torch.float32 and found.shape == (50, 12)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimiser": "sgd"}, {"augmentation": ["crop"]}])
+@pytest.mark.parametrize("model", [MLP, PLAIN, {"kind": "cnn", "channels": [4, 6]}])
+def test_networks_of_an_ensemble_train_as_they_do_alone(model, changes):
+    seeds, weight = [3, 0, 7], [[1e-3, 2e-3], [0.5, 0.1], [0.0, 0.0]]
+    feature, backbone = [1e-4, 0.0, 3e-3], [0.0, 1e-3, 1e-2]
+
+    def together(chosen):
+        decays = {
+            "weight_decay": [weight[index] for index in chosen],
+            "feature_decay": [feature[index] for index in chosen],
+            "backbone_decay": [backbone[index] for index in chosen],
+        }
+        nets = [network(model, seed=seeds[index]) for index in chosen]
+        picked = [seeds[index] for index in chosen]
+        return train(prepared(nets, picked, decays=decays, epochs=3, **changes))
+
+    results = together([0, 1, 2])
+    # BatchNorm takes this bias out again: its gradient is noise, of which Adam makes steps.
+    noise = ("backbone.layers.6.bias", "backbone.layers.7.running_mean") if model is MLP else ()
+    for index, result in enumerate(results):
+        (alone,) = together([index])
+        columns = ["loss", "data_loss", "error"]
+        np.testing.assert_allclose(result.history[columns], alone.history[columns], rtol=1e-3)
+        assert result.states.keys() == alone.states.keys() == {1, 2, 3}
+        for name, array in alone.states[3].items():
+            if name in noise:
+                continue
+            found = result.states[3][name]
+            assert found.shape == array.shape
+            np.testing.assert_allclose(found, array, rtol=1e-2, atol=1e-3, err_msg=name)
+    losses = [result.history["loss"].iloc[-1] for result in results]
+    assert len(set(losses)) == 3
+
+
+def test_a_divergence_harms_no_other_network():
+    nets = [network(PLAIN, seed=seed) for seed in (0, 1)]
+    decays = DECAYS | {"weight_decay": [[1e-3, 1e-3], [1e30, 1e30]]}
+    changes = {"optimiser": "sgd", "learning_rate": 1e-2}
+    good, bad = train(prepared(nets, [0, 1], decays=decays, **changes))
+    assert (good.status, bad.status) == ("completed", "diverged")
+    assert bad.diverged_epoch == 1 and bad.history.empty and not bad.states
+    assert len(good.history) == 6 and np.isfinite(good.history["loss"]).all()
+    assert all(np.isfinite(array).all() for array in good.states[6].values())
+
+
+@pytest.mark.parametrize("name", ["float32", "tf32", "bf16"])
+def test_precision_shapes_the_training_and_is_put_back(name):
+    products = torch.backends.cuda.matmul
+    before = products.fp32_precision
+    with precision(name):
+        assert products.fp32_precision == ("ieee" if name == "float32" else "tf32")
+    assert products.fp32_precision == before
+    result, exact = fit(precision=name), fit(precision="float32")
+    same = result.history.equals(exact.history)
+    # On a CPU float32 products are always exact; bfloat16 is rounded there too.
+    assert same == (name != "bf16")
+    np.testing.assert_allclose(result.history["loss"], exact.history["loss"], rtol=0.05)
+    assert all(array.dtype != np.float16 for array in result.states[6].values())
 
 
 class Interrupted(Exception):
@@ -279,6 +413,7 @@ def interrupted(monkeypatch, folder, identity, last, **changes):
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(Checkpoints, "save", limited)
+        patch.setattr(history_module, "SHARE", np.inf)
         with Checkpoints(folder, identity) as checkpoints:
             fit(checkpoints=checkpoints, **changes)
 
@@ -289,9 +424,9 @@ def test_a_broken_off_training_continues_to_the_same_bytes(monkeypatch, tmp_path
     whole = fit(**changes)
     interrupted(monkeypatch, tmp_path / "c", {"code": "a"}, 5, **changes)
     trained = []
-    epoch = trainer._Run.epoch
+    epoch = Training.epoch
     monkeypatch.setattr(
-        trainer._Run, "epoch", lambda self, *rest: trained.append(1) or epoch(self, *rest)
+        Training, "epoch", lambda self, number: trained.append(1) or epoch(self, number)
     )
     with Checkpoints(tmp_path / "c", {"code": "a"}) as checkpoints:
         rest = fit(checkpoints=checkpoints, **changes)
@@ -302,13 +437,29 @@ def test_a_broken_off_training_continues_to_the_same_bytes(monkeypatch, tmp_path
     assert not (tmp_path / "c").exists()
 
 
-def test_checkpoints_are_saved_by_time_too(monkeypatch, tmp_path):
-    monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_CHECKPOINTS", -1.0)
-    epochs = []
-    monkeypatch.setattr(Checkpoints, "save", lambda self, epoch, parts: epochs.append(epoch))
+def test_checkpoints_take_their_share_of_the_time(monkeypatch, tmp_path):
+    now, epochs = [0.0], []
+
+    def clock():
+        return now[0]
+
+    def save(self, epoch, parts):
+        epochs.append(epoch)
+        now[0] += 1.0
+
+    epoch = Training.epoch
+
+    def timed(self, number):
+        now[0] += 20.0
+        return epoch(self, number)
+
+    monkeypatch.setattr(history_module.time, "monotonic", clock)
+    monkeypatch.setattr(Checkpoints, "save", save)
+    monkeypatch.setattr(Training, "epoch", timed)
     with Checkpoints(tmp_path, {}) as checkpoints:
-        fit(checkpoints=checkpoints)
-    assert epochs == [1, 2, 3, 4, 5, 6]
+        fit(checkpoints=checkpoints, epochs=9)
+    # One second each of 50: every third epoch of 20 seconds.
+    assert epochs == [1, 4, 7]
 
 
 def test_a_stale_checkpoint_is_ignored_with_a_line(monkeypatch, tmp_path, capsys):
@@ -364,7 +515,7 @@ def write_data(path, samples=48):
     write_tensors(path, tensors, {}, attributes)
 
 
-def spec_of(**training):
+def spec_of(seeds=(1,), **training):
     config = {
         "data": {"name": "toy", "samples_per_class": 10},
         "model": MLP,
@@ -372,10 +523,17 @@ def spec_of(**training):
         "loss": "mse",
         **DECAYS,
         "training": SETTINGS | training,
+        "features": "last",
     }
-    keys = {"depth": 3, "seed": 1}
-    names = {"study": "toy", "experiment": "e", "run": "depth=3+seed=1"}
-    return {**names, "keys": keys, "seed": 1, "config": config}
+    return {
+        "study": "toy",
+        "experiment": "e",
+        "point": {"head.depth": 3},
+        "order": ["head.depth"],
+        "grid": {},
+        "seeds": list(seeds),
+        "config": config,
+    }
 
 
 def command(folder, data, spec):
@@ -444,56 +602,81 @@ def test_a_killed_training_ends_in_the_same_bytes(data, tmp_path, capsys):
     assert not list(killed.glob(".*"))
 
 
-def test_the_stages_write_states_history_and_features(data, tmp_path):
-    spec = spec_of()
+def measured(folder, data, spec):
+    return [
+        *("features", "--spec", json.dumps(spec), "--data", str(data)),
+        *("--model", str(folder / "model.safetensors")),
+        *("--features", str(folder / "features.safetensors")),
+        *("--metrics", str(folder / "metrics.parquet")),
+    ]
+
+
+@pytest.mark.parametrize("kept", ["last", "all"])
+def test_the_stages_write_states_history_features_and_metrics(data, tmp_path, kept):
+    spec = spec_of(seeds=(1, 4))
+    spec["config"]["features"] = kept
     assert main(command(tmp_path, data, spec)) == 0
     states, attributes = read_tensors(tmp_path / "model.safetensors")
-    assert attributes["status"] == "completed" and attributes["diverged_epoch"] is None
-    assert attributes["epochs"] == [epoch for epoch in log_spaced(6, 4) if epoch]
-    assert len(read_table(tmp_path / "history.parquet")) == 6
-    arguments = ["features", "--spec", json.dumps(spec), "--data", str(data)]
-    arguments += ["--model", str(tmp_path / "model.safetensors")]
-    assert main([*arguments, "--out", str(tmp_path / "features.safetensors")]) == 0
+    recorded = [epoch for epoch in log_spaced(6, 4) if epoch]
+    assert [each["id"] for each in attributes["runs"]] == ["depth=3+seed=1", "depth=3+seed=4"]
+    for each in attributes["runs"]:
+        assert each["status"] == "completed" and each["diverged_epoch"] is None
+        assert each["epochs"] == recorded
+    history = read_table(tmp_path / "history.parquet")
+    assert list(history)[:3] == ["depth", "seed", "epoch"] and len(history) == 12
+    assert history["seed"].unique().tolist() == [1, 4]
+    assert main(measured(tmp_path, data, spec)) == 0
     features, found = read_tensors(tmp_path / "features.safetensors")
     assert found == attributes | {"layers": ["H1"]}
     assert features["labels"].tolist() == [index % K for index in range(40)]
     names = {"H1": (40, 12), "W1": (12, 12), "W2": (12, 12), "W3": (K, 12), "bias": (K,)}
-    for epoch in attributes["epochs"]:
-        for name, shape in names.items():
-            array = features[f"{epoch:06d}/{name}"]
-            assert array.shape == shape and array.dtype == np.float32
-        weight = states[f"{epoch:06d}/head.layers.2.weight"]
-        np.testing.assert_array_equal(features[f"{epoch:06d}/W3"], weight)
-    assert len(features) == 1 + len(names) * len(attributes["epochs"])
+    written = recorded if kept == "all" else recorded[-1:]
+    metrics = read_table(tmp_path / "metrics.parquet")
+    for run in ("depth=3+seed=1", "depth=3+seed=4"):
+        for epoch in written:
+            for name, shape in names.items():
+                array = features[f"{run}/{epoch:06d}/{name}"]
+                assert array.shape == shape and array.dtype == np.float32
+            weight = states[f"{run}/{epoch:06d}/head.layers.2.weight"]
+            np.testing.assert_array_equal(features[f"{run}/{epoch:06d}/W3"], weight)
+            labels = torch.from_numpy(features["labels"])
+            own = metrics[(metrics["seed"] == int(run[-1])) & (metrics["step"] == epoch)]
+            value = own[(own["layer"] == "H1") & (own["metric"] == "NC1")]["value"].item()
+            direct = measure(torch.from_numpy(features[f"{run}/{epoch:06d}/H1"]), labels)
+            assert value == pytest.approx(direct["NC1"], rel=1e-5)
+    assert len(features) == 1 + 2 * len(names) * len(written)
+    assert sorted(metrics["step"].unique()) == recorded
 
 
 def test_a_diverged_run_succeeds_and_its_files_say_so(data, tmp_path, capsys):
     spec = spec_of(optimiser="sgd", learning_rate=1e6, epochs=40)
     spec["config"]["model"] = PLAIN
     assert main(command(tmp_path, data, spec)) == 0
-    assert "diverged in epoch 1" in capsys.readouterr().err
-    _, attributes = read_tensors(tmp_path / "model.safetensors")
-    assert attributes["status"] == "diverged" and attributes["epochs"] == []
-    assert attributes["diverged_epoch"] == 1 and attributes["diverged_step"] >= 2
+    assert "depth=3+seed=1: diverged in epoch 1" in capsys.readouterr().err
+    (told,) = read_tensors(tmp_path / "model.safetensors")[1]["runs"]
+    assert told["status"] == "diverged" and told["epochs"] == []
+    assert told["diverged_epoch"] == 1 and told["diverged_step"] >= 2
     assert read_table(tmp_path / "history.parquet").empty
-    arguments = ["features", "--spec", json.dumps(spec), "--data", str(data)]
-    arguments += ["--model", str(tmp_path / "model.safetensors")]
-    assert main([*arguments, "--out", str(tmp_path / "features.safetensors")]) == 0
+    assert main(measured(tmp_path, data, spec)) == 0
     assert list(read_tensors(tmp_path / "features.safetensors")[0]) == ["labels"]
+    metrics = read_table(tmp_path / "metrics.parquet")
+    assert metrics[["step", "metric"]].values.tolist() == [[1, "diverged"]]
 
 
 def test_features_refuse_a_model_that_does_not_fit(data, tmp_path, capsys):
     assert main(command(tmp_path, data, spec_of(epochs=1))) == 0
     spec = spec_of()
     spec["config"]["head"] = {"depth": 2, "bias": False}
-    model, out = tmp_path / "model.safetensors", tmp_path / "features.safetensors"
-    arguments = ["features", "--spec", json.dumps(spec), "--out", str(out), "--data", str(data)]
-    assert main([*arguments, "--model", str(model)]) == 2
-    assert main([*arguments, "--model", str(data)]) == 2
+    assert main(measured(tmp_path, data, spec)) == 2
+    assert main(measured(tmp_path, data, spec_of(seeds=(1, 2)))) == 2
+    (tmp_path / "model.safetensors").write_bytes(data.read_bytes())
+    assert main(measured(tmp_path, data, spec)) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert f"{model}: 000001/head.layers" in lines[-2]
-    assert f"{data}: not a trained network" in lines[-1]
-    assert not out.exists()
+    model = tmp_path / "model.safetensors"
+    assert f"{model}: depth=3+seed=1/000001/head.layers" in lines[-3]
+    assert f"{model}: holds no run 'depth=3+seed=2'" in lines[-2]
+    assert f"{model}: not a trained network" in lines[-1]
+    assert not (tmp_path / "features.safetensors").exists()
 
 
 def test_log_lines_are_few_and_name_what_matters(capsys, monkeypatch):
@@ -517,11 +700,13 @@ def test_two_jobs_never_share_a_gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(device_module.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setattr(torch.cuda, "get_device_properties", Properties)
     monkeypatch.setattr(device_module, "_held", [])
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     first, second = device_module.acquire_device(), device_module.acquire_device()
-    assert {first.index, second.index} == {0, 1}
+    assert [first.index, second.index] == chosen == [0, 1]
     monkeypatch.setattr(
         device_module.time, "sleep", lambda seconds: os.close(device_module._held.pop())
     )
@@ -532,20 +717,71 @@ def test_two_jobs_never_share_a_gpu(monkeypatch, tmp_path):
         os.close(descriptor)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_training_on_a_gpu_is_deterministic_and_continues(monkeypatch, tmp_path):
-    device = torch.device("cuda")
-    images, labels = Images(pixels(50), (0.5,), (0.3,), 16, device), digits()[1].to(device)
-    objective = Objective("mse", **DECAYS, samples=50)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+CNN = {"kind": "cnn", "channels": [8, 16]}
+
+
+def on_gpu(model, seeds):
+    return [network(model, seed=seed).to("cuda") for seed in seeds]
+
+
+@needs_gpu
+@pytest.mark.parametrize("model, seeds", [(CNN, [0]), (MLP, [0, 1, 2])])
+def test_training_on_a_gpu_is_deterministic_and_continues(tmp_path, monkeypatch, model, seeds):
+    monkeypatch.setattr(history_module, "SHARE", np.inf)
 
     def once(checkpoints=None):
-        net = network({"kind": "cnn", "channels": [8, 16]}).to(device)
-        return train(net, images, labels, objective, SETTINGS, 0, checkpoints)
+        return train(prepared(on_gpu(model, seeds), seeds), checkpoints)
+
+    def assert_same(results):
+        for left, right in zip(first, results, strict=True):
+            assert_same_states(left.states, right.states)
 
     first = once()
-    assert_same_states(first.states, once().states)
+    assert_same(once())
     with Checkpoints(tmp_path, {}) as checkpoints:
         once(checkpoints)
         (tmp_path / "resume.safetensors").unlink()
-        assert_same_states(first.states, once(checkpoints).states)
-        assert_same_states(first.states, once(checkpoints).states)
+        assert_same(once(checkpoints))
+        assert_same(once(checkpoints))
+
+
+@needs_gpu
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+@pytest.mark.parametrize("model, seeds", [(CNN, [0]), (MLP, [0, 1, 2])])
+def test_a_captured_step_is_the_step(monkeypatch, model, seeds, optimiser):
+    def once():
+        changes = {"precision": "float32", "optimiser": optimiser, "augmentation": ["crop"]}
+        return train(prepared(on_gpu(model, seeds), seeds, **changes))
+
+    captured = once()
+    monkeypatch.setattr("collapse.training.trainer.captured", lambda step, state: step)
+    for left, right in zip(captured, once(), strict=True):
+        assert_same_states(left.states, right.states)
+        assert left.history.equals(right.history)
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", ["float32", "tf32", "bf16"])
+def test_a_gpu_trains_as_a_cpu_does(monkeypatch, name):
+    # One order of samples for both: each device has a generator of its own.
+    monkeypatch.setattr(
+        Order, "draw", lambda self, epoch: self.samples.copy_(torch.arange(50).expand(2, -1))
+    )
+    cpu = train(prepared([network(seed=seed) for seed in (0, 1)], [0, 1], precision="float32"))
+    gpu = train(prepared(on_gpu(MLP, (0, 1)), [0, 1], precision=name))
+    tolerance = {"float32": 1e-3, "tf32": 1e-2, "bf16": 5e-2}[name]
+    for left, right in zip(cpu, gpu, strict=True):
+        np.testing.assert_allclose(left.history["loss"], right.history["loss"], rtol=tolerance)
+
+
+@needs_gpu
+@pytest.mark.parametrize("model, seeds", [(CNN, [0]), (MLP, [0, 1])])
+def test_a_compiled_step_trains_as_the_plain_one(monkeypatch, model, seeds):
+    changes = {"precision": "float32", "epochs": 3}
+    plain = train(prepared(on_gpu(model, seeds), seeds, **changes))
+    monkeypatch.setattr("collapse.training.trainer.COMPILE_FROM", 0)
+    training = prepared(on_gpu(model, seeds), seeds, **changes)
+    assert training.compiled
+    for left, right in zip(plain, train(training), strict=True):
+        np.testing.assert_allclose(left.history["loss"], right.history["loss"], rtol=1e-3)

@@ -171,12 +171,18 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
         "direct_optimisation": {
             "grid": {"problem.bias": [True], "optimiser.learning_rate": [0.1, 1e6]}
         },
+        "network_mlp": {
+            "grid": {"head.depth": [1], "weight_decay": [0.0, 1e-2, 1e9]},
+            "training": {"optimiser": "sgd", "augmentation": ["flip"], "precision": "float32"},
+            "seeds": 2,
+        },
     }
     (checkout.folder / "my.yaml").write_text(yaml.safe_dump({"deep_linear": blocks}))
     targets = [
         "results/deep_linear/mine/metrics.parquet",
         "results/deep_linear/mine/predictions.parquet",
         "results/figures/deep_linear/direct_optimisation.png",
+        "results/deep_linear/network_mlp/metrics.parquet",
     ]
     done = checkout.snakemake(*targets, "--configfile", "my.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -187,6 +193,14 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
     assert np.isfinite(fine["value"]).all() and fine["step"].max() == 40
     predictions = read_table(checkout.folder / targets[1])
     assert predictions[predictions["metric"] == "loss"]["value"].nunique() == 2
+    networks = read_table(checkout.folder / targets[3])
+    assert set(networks[networks["metric"] == "diverged"]["weight_decay"]) == {1e9}
+    trained = networks[(networks["metric"] == "NC1") & (networks["step"] == 6)]
+    assert len(trained) == 4 and trained["value"].nunique() == 4
+    # One job, one folder for the six networks.
+    assert [path.name for path in (checkout.folder / targets[3]).parent.glob("*=*")] == [
+        "depth=1+seeds=0-1"
+    ]
 
 
 @pytest.mark.parametrize("share", ["half", "all"])
@@ -239,17 +253,18 @@ def test_snakemake_refuses_in_one_line(checkout, arguments, words):
 
 
 def test_a_damaged_input_fails_the_job_with_one_line(finished, tmp_path):
-    run = next((finished.folder / "results/deep_linear/network_mlp").glob("*/features.safetensors"))
-    features = tmp_path / "features.safetensors"
-    features.write_bytes(run.read_bytes()[:-100])
-    out = tmp_path / "metrics.parquet"
+    run = next((finished.folder / "results/deep_linear/network_mlp").glob("*/model.safetensors"))
+    model, out = tmp_path / "model.safetensors", tmp_path / "metrics.parquet"
+    model.write_bytes(run.read_bytes()[:-100])
     atlas = load("config", {"scale": "smoke"})
-    spec = json.dumps(jobs.metrics(atlas, "deep_linear", "network_mlp", run.parent.name))
+    spec = json.dumps(jobs.features(atlas, "deep_linear", "network_mlp", run.parent.name))
+    data = finished.folder / "results/data/digits.safetensors"
     done = finished.run(
-        "collapse", "metrics", "--spec", spec, "--features", str(features), "--out", str(out)
+        *("collapse", "features", "--spec", spec, "--data", str(data), "--model", str(model)),
+        *("--features", str(tmp_path / "features.safetensors"), "--metrics", str(out)),
     )
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert str(features) in done.stderr and not out.exists()
+    assert str(model) in done.stderr and not out.exists()
 
 
 @pytest.mark.parametrize(

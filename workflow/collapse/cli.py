@@ -20,14 +20,16 @@ COMMANDS = {
 STAGES = {
     "data": "fetch, verify and store a data set",
     "solve": "optimise a shape group of problems over free features",
-    "train": "train a network",
-    "features": "compute a trained network's features",
-    "metrics": "compute the metrics of a run or a shape group",
+    "train": "train a network, or several of one shape",
+    "features": "compute a trained network's features and their metrics",
     "predictions": "compute the closed forms of an experiment",
     "table": "join the metrics of an experiment's runs into one tidy table",
     "figure": "draw a figure",
     "claims": "decide the claims of the studies",
     "notebook": "execute the notebook of a study",
+    "benchmark": "time the engine against the textbook ways",
+    "benchmark_precision": "train at several precisions and compare the metrics",
+    "benchmark_figure": "draw a figure of the benchmark",
 }
 
 

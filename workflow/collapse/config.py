@@ -160,7 +160,17 @@ class Training(Section):
     schedule: Schedule | None = Field(None, description="Learning-rate steps; null is constant.")
     epochs: Count = Field(description="Passes over the training set.")
     batch_size: Count = Field(description="Samples in a batch.")
-    record: Count = Field(40, description="Log-spaced epochs whose network is kept.")
+    record: Count = Field(40, description="Log-spaced epochs whose network is kept and measured.")
+    precision: Literal["float32", "tf32", "bf16"] = Field(
+        "tf32",
+        description="Products on a GPU: `tf32` rounds their factors to 10 bits of mantissa, `bf16` "
+        "runs the network in mixed precision. Features that a metric reads are always float32.",
+    )
+    augmentation: list[Literal["crop", "flip"]] = Field(
+        default_factory=list,
+        description="What is done to training images anew in each epoch: `crop` moves them by up "
+        "to 4 pixels over a black border, `flip` mirrors half of them left to right.",
+    )
 
 
 class Experiment(Section):
@@ -176,7 +186,7 @@ class ProblemExperiment(Experiment):
     """An optimisation over free features; float64, one batch per shape."""
 
     # Values that may differ inside one batch: they change no tensor's shape.
-    batched: ClassVar[frozenset[str]] = frozenset(
+    batched: ClassVar[frozenset[str] | None] = frozenset(
         {
             "weight_decay",
             "feature_decay",
@@ -207,9 +217,7 @@ class ProblemExperiment(Experiment):
 
 
 class NetworkExperiment(Experiment):
-    """A real network trained on real data; one run per job."""
-
-    batched: ClassVar[frozenset[str]] = frozenset()
+    """A real network trained on real data; MLPs of one shape train as one ensemble."""
 
     data: Data = Field(description="Training data.")
     model: Annotated[MLP | ResNet18 | CNN, Field(discriminator="kind")] = Field(
@@ -230,6 +238,16 @@ class NetworkExperiment(Experiment):
         0.0, description="lambda in 1/2 lambda ||theta||^2 of all backbone parameters."
     )
     training: Training = Field(description="Optimisation.")
+    features: Literal["last", "all"] = Field(
+        "last", description="Recorded epochs whose full features are written; all are measured."
+    )
+
+    @property
+    def batched(self) -> frozenset[str] | None:
+        """Values that may differ inside one job; None if each run is a job of its own."""
+        if self.model.kind != "mlp":
+            return None
+        return frozenset({"weight_decay", "feature_decay", "backbone_decay"})
 
     @model_validator(mode="after")
     def _consistent(self) -> "NetworkExperiment":
@@ -320,26 +338,58 @@ class Atlas:
 
     @cache  # noqa: B019
     def groups(self, study: str, name: str) -> dict[str, dict[str, Any]]:
-        """Return the shape groups of a problem experiment: what one solver call is told.
+        """Return what one job solves or trains, by the name of its folder.
 
-        Each value holds the group's config, the grid of what varies inside the batch and the
-        number of seeds.
+        Runs whose tensors have one shape share a job: problems over free features, and MLPs.
+        A folder of problems is named by what they have in common, ``depth=3``; one of networks
+        says which seeds it holds, ``depth=3+seeds=0-2``, and one of a single network is the run's.
+
+        Each value holds the group's config, the grid of what varies inside and the seeds.
         """
         experiment = self.experiment(study, name)
-        outer = {k: v for k, v in experiment.grid.items() if k not in experiment.batched}
-        inner = {k: v for k, v in experiment.grid.items() if k in experiment.batched}
-        return {
-            grid.identifier({path.rsplit(".", 1)[-1]: value for path, value in point.items()}): {
-                "study": study,
-                "experiment": name,
-                "point": point,
-                "config": plain(resolve(experiment, point)),
-                "grid": inner,
-                "order": list(experiment.grid),
-                "seeds": experiment.seeds,
-            }
-            for point in grid.points(outer)
-        }
+        members: dict[str, list[Run]] = {}
+        for run in self.runs(study, name):
+            outer = _outer(run)
+            members.setdefault(run.id if outer is None else _named(outer), []).append(run)
+        return dict(_group(experiment, runs) for runs in members.values())
+
+
+def _outer(run: Run) -> dict[str, Any] | None:
+    """Return the part of a run's point that its whole job shares; None if it runs alone."""
+    batched = run.config.batched
+    if batched is None:
+        return None
+    return {path: value for path, value in run.point.items() if path not in batched}
+
+
+def _named(point: Mapping[str, Any]) -> str:
+    return grid.identifier({path.rsplit(".", 1)[-1]: value for path, value in point.items()})
+
+
+def _group(
+    experiment: ProblemExperiment | NetworkExperiment, runs: list[Run]
+) -> tuple[str, dict[str, Any]]:
+    """Return the folder and the description of the job of these runs."""
+    first, outer = runs[0], _outer(runs[0])
+    point = first.point if outer is None else outer
+    seeds = sorted({run.seed for run in runs})
+    if isinstance(experiment, ProblemExperiment):
+        folder = _named(point)
+    elif len(runs) == 1:
+        folder = first.id
+    else:
+        folder = f"{_named(point)}+" if point else ""
+        folder += f"seeds={seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"seed={seeds[0]}"
+    inner = {path: values for path, values in experiment.grid.items() if path not in point}
+    return folder, {
+        "study": first.study,
+        "experiment": first.experiment,
+        "point": point,
+        "config": plain(resolve(experiment, point)),
+        "grid": inner,
+        "order": list(experiment.grid),
+        "seeds": seeds,
+    }
 
 
 def plain(section: Section) -> dict[str, Any]:

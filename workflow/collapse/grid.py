@@ -1,7 +1,7 @@
 """Grids: from lists of values at dotted config paths to runs with readable ids."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -48,6 +48,18 @@ def identifier(keys: Mapping[str, Any]) -> str:
     return "+".join(f"{key}={format_value(value)}" for key, value in keys.items()) or "all"
 
 
-def seeded_points(grid: Mapping[str, list], seeds: int) -> Iterable[tuple[dict[str, Any], int]]:
-    """Yield every point of a grid with every seed, the seed running fastest."""
-    return ((point, seed) for point in points(grid) for seed in range(seeds))
+def expand(group: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the runs of a job: id, keys in the grid's order, seed and resolved config of each.
+
+    Parameters
+    ----------
+    group
+        What `collapse.config.Atlas.groups` says of the job. The seed runs fastest.
+    """
+    runs = []
+    for inner, seed in itertools.product(points(group["grid"]), group["seeds"]):
+        point = {path: (group["point"] | inner)[path] for path in group["order"]}
+        keys = {**short_keys(point), "seed": seed}
+        config = assign(group["config"], inner)
+        runs.append({"id": identifier(keys), "keys": keys, "seed": seed, "config": config})
+    return runs

@@ -7,17 +7,15 @@ leaves the job alone. All paths are relative to the workflow's results.
 from typing import Any
 
 from collapse import studies
-from collapse.config import Atlas, NetworkExperiment, ProblemExperiment, Run, plain
+from collapse.config import Atlas, NetworkExperiment, plain
 from collapse.errors import InputError
 
 Spec = dict[str, Any]
 
 
 def units(atlas: Atlas, study: str, experiment: str) -> list[str]:
-    """Return the folders of an experiment: shape groups of problems, or network runs."""
-    if isinstance(atlas.experiment(study, experiment), ProblemExperiment):
-        return list(atlas.groups(study, experiment))
-    return [run.id for run in atlas.runs(study, experiment)]
+    """Return the folders of an experiment, one per job that solves or trains."""
+    return list(atlas.groups(study, experiment))
 
 
 def results_of(atlas: Atlas, study: str, experiment: str) -> list[str]:
@@ -35,47 +33,30 @@ def data(atlas: Atlas, dataset: str) -> Spec:
     return {"name": dataset, **atlas.datasets[dataset].model_dump(mode="json")}
 
 
+def _group(atlas: Atlas, study: str, experiment: str, folder: str) -> Spec:
+    groups = atlas.groups(study, experiment)
+    if folder not in groups:
+        raise InputError(f"{study}.{experiment} has no folder '{folder}'")
+    return groups[folder]
+
+
 def solve(atlas: Atlas, study: str, experiment: str, group: str) -> Spec:
     """Return what the solver is told of one shape group."""
-    groups = atlas.groups(study, experiment)
-    if group not in groups:
-        raise InputError(f"{study}.{experiment} has no shape group '{group}'")
-    return groups[group]
-
-
-def _run(atlas: Atlas, study: str, experiment: str, run: str) -> Run:
-    runs = {candidate.id: candidate for candidate in atlas.runs(study, experiment)}
-    if run not in runs:
-        raise InputError(f"{study}.{experiment} has no run '{run}'")
-    return runs[run]
-
-
-def _network(run: Run, sections: tuple[str, ...] = ()) -> Spec:
-    config = plain(run.config)
-    return {
-        "study": run.study,
-        "experiment": run.experiment,
-        "run": run.id,
-        "keys": run.keys,
-        "seed": run.seed,
-        "config": {name: config[name] for name in sections or config},
-    }
+    return _group(atlas, study, experiment, group)
 
 
 def train(atlas: Atlas, study: str, experiment: str, run: str) -> Spec:
-    """Return what the trainer is told of one run."""
-    return _network(_run(atlas, study, experiment, run))
+    """Return what the trainer is told: all but what is done with the features later."""
+    group = _group(atlas, study, experiment, run)
+    config = {key: value for key, value in group["config"].items() if key != "features"}
+    return group | {"config": config}
 
 
 def features(atlas: Atlas, study: str, experiment: str, run: str) -> Spec:
-    """Return what the feature dump is told of one run: its data and its architecture."""
-    return _network(_run(atlas, study, experiment, run), ("data", "model", "head"))
-
-
-def metrics(atlas: Atlas, study: str, experiment: str, run: str) -> Spec:
-    """Return what the metrics of a run depend on beside its features: nothing but its name."""
-    run = _run(atlas, study, experiment, run)
-    return {"study": study, "experiment": experiment, "keys": run.keys, "seed": run.seed}
+    """Return what the features' job is told: data, architecture and which epochs to write."""
+    group = _group(atlas, study, experiment, run)
+    sections = ("data", "model", "head", "features")
+    return group | {"config": {name: group["config"][name] for name in sections}}
 
 
 def data_read(atlas: Atlas, study: str, experiment: str) -> list[str]:

@@ -168,5 +168,5 @@ def record(
         "packages": {name: version(name) for name in _LIBRARIES},
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "device": device,
-        "seed": spec.get("seed"),
+        "seed": spec.get("seeds"),
     }

@@ -56,8 +56,8 @@ except InputError as error:
 wildcard_constraints:
     study="|".join(ATLAS.studies),
     experiment="[A-Za-z0-9_]+",
-    run=r"(?:[^/]+\+)?seed=\d+",
-    group=r"(?:(?!seed=)[^/])+",
+    run=r"(?:[^/]+\+)?seed(?:=\d+|s=\d+-\d+)",
+    group=r"(?:(?!seeds?=)[^/])+",
     figure="[A-Za-z0-9_]+",
     dataset="[A-Za-z0-9_]+",
 

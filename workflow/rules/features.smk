@@ -5,7 +5,8 @@ rule features:
         ),
         model="results/{study}/{experiment}/{run}/model.safetensors",
     output:
-        "results/{study}/{experiment}/{run}/features.safetensors",
+        features="results/{study}/{experiment}/{run}/features.safetensors",
+        metrics="results/{study}/{experiment}/{run}/metrics.parquet",
     log:
         "results/logs/{study}/{experiment}/{run}/features.log",
     cache: True
@@ -20,7 +21,8 @@ rule features:
         spec=spec_of("features"),
         code=code_of("features"),
     message:
-        "Computing features of {wildcards.study} {wildcards.experiment} {wildcards.run}"
+        "Measuring {wildcards.study} {wildcards.experiment} {wildcards.run}"
     shell:
         "collapse features --spec {params.spec:q} --expect {params.code}"
-        " --data {input.data:q} --model {input.model:q} --out {output:q} > {log:q} 2>&1"
+        " --data {input.data:q} --model {input.model:q}"
+        " --features {output.features:q} --metrics {output.metrics:q} > {log:q} 2>&1"

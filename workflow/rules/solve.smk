@@ -1,3 +1,6 @@
+from collapse.problems.chunks import usable_cores
+
+
 rule solve:
     output:
         states="results/{study}/{experiment}/{group}/states.safetensors",
@@ -8,7 +11,7 @@ rule solve:
     retries: 2
     conda:
         "../../envs/environment.yaml"
-    threads: 1
+    threads: lambda wildcards: usable_cores(checked("solve", wildcards))
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
@@ -18,5 +21,5 @@ rule solve:
     message:
         "Solving {wildcards.study} {wildcards.experiment} {wildcards.group}"
     shell:
-        "collapse solve --spec {params.spec:q} --expect {params.code}"
+        "collapse solve --spec {params.spec:q} --expect {params.code} --threads {threads}"
         " --states {output.states:q} --metrics {output.metrics:q} > {log:q} 2>&1"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from collapse.errors import InputError
-from collapse.metrics.rows import Rows, device_of
+from collapse.metrics.rows import Rows, device_of, reduced_device
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LARGEST = 1e140  # squares of larger numbers leave float64
@@ -24,7 +24,7 @@ def check_classification(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     least: int = 2,
-) -> tuple[Tensor, int, Tensor | None, Tensor | None]:
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """Check labelled features and their classifier.
 
     Parameters
@@ -46,10 +46,10 @@ def check_classification(
     -------
     labels : Tensor
         N, int64, on the features' device.
-    classes : int
-        K.
+    counts : Tensor
+        K, samples of each class. This and the head are on `reduced_device`.
     weight, bias : Tensor or None
-        float64, on the features' device.
+        float64.
 
     Raises
     ------
@@ -57,16 +57,16 @@ def check_classification(
         The first thing that is wrong.
     """
     _check_features(features)
-    device = device_of(features)
-    labels = _check_labels(labels, features.shape[0]).to(device)
-    weight, bias = _check_head(weight, bias, features.shape[1], device)
+    labels = _check_labels(labels, features.shape[0])
+    _check_head(weight, bias, features.shape[1])
     rows = None if weight is None else weight.shape[0]
     if classes is not None and rows not in (None, classes):
         raise InputError(f"weight: {rows} rows, allowed is one for each of the {classes} classes")
-    _check_label_range(labels, classes if classes is not None else rows)
-    classes = classes or rows or int(labels.max()) + 1
-    _check_class_sizes(labels, classes, least)
-    return labels, classes, weight, bias
+    classes = _check_label_range(labels, classes if classes is not None else rows)
+    counts = _check_class_sizes(labels, classes, least)
+    device = reduced_device(features, classes)
+    weight, bias = _widened(weight, device), _widened(bias, device)
+    return labels.to(device_of(features)), counts.to(device), weight, bias
 
 
 def check_regression(
@@ -103,13 +103,13 @@ def check_regression(
     _check_floats("targets", targets, "N x n")
     _check_row_count("targets", targets, features.shape[0])
     check_finite("targets", targets)
-    weight, bias = _check_head(weight, bias, features.shape[1], device)
+    _check_head(weight, bias, features.shape[1])
     if weight is not None and weight.shape[0] != targets.shape[1]:
         raise InputError(
             f"weight: {weight.shape[0]} rows, allowed is one for each of the "
             f"{targets.shape[1]} columns of targets"
         )
-    return targets.to(device, torch.float64), weight, bias
+    return _widened(targets, device), _widened(weight, device), _widened(bias, device)
 
 
 def check_finite(name: str, values: Tensor, first_row: int = 0) -> None:
@@ -129,15 +129,15 @@ def check_finite(name: str, values: Tensor, first_row: int = 0) -> None:
     InputError
         Names the first bad row and how many of its values are bad.
     """
-    largest = min(LARGEST, torch.finfo(values.dtype).max)
-    bad = ~(values.abs() <= largest).reshape(len(values), -1)
-    rows = bad.any(dim=1).nonzero()
-    if len(rows):
-        row = int(rows[0])
-        raise InputError(
-            f"{name}: {int(bad[row].sum())} of {bad.shape[1]} values in row {first_row + row} are "
-            f"NaN, infinite or beyond {LARGEST:g}, allowed are finite values"
-        )
+    good = values.abs() <= min(LARGEST, torch.finfo(values.dtype).max)
+    if good.all():
+        return
+    bad = ~good.reshape(len(values), -1)
+    row = int(bad.any(dim=1).nonzero()[0])
+    raise InputError(
+        f"{name}: {int(bad[row].sum())} of {bad.shape[1]} values in row {first_row + row} are "
+        f"NaN, infinite or beyond {LARGEST:g}, allowed are finite values"
+    )
 
 
 def _check_features(features: Rows) -> None:
@@ -176,38 +176,38 @@ def _check_labels(labels: Tensor, samples: int) -> Tensor:
     return labels.to(torch.int64)
 
 
-def _check_label_range(labels: Tensor, classes: int | None) -> None:
+def _check_label_range(labels: Tensor, classes: int | None) -> int:
+    lowest, highest = torch.stack(torch.aminmax(labels)).tolist()
+    if lowest >= 0 and (classes is None or highest < classes):
+        return highest + 1 if classes is None else classes
     bad = labels < 0
     if classes is not None:
         bad |= labels >= classes
-    if bad.any():
-        row = int(bad.nonzero()[0])
-        top = "K-1" if classes is None else classes - 1
-        raise InputError(f"labels: row {row} is {int(labels[row])}, allowed are 0 to {top}")
+    row = int(bad.nonzero()[0])
+    top = "K-1" if classes is None else classes - 1
+    raise InputError(f"labels: row {row} is {int(labels[row])}, allowed are 0 to {top}")
 
 
-def _check_class_sizes(labels: Tensor, classes: int, least: int) -> None:
+def _check_class_sizes(labels: Tensor, classes: int, least: int) -> Tensor:
     # One absurd label would ask for terabytes of counts, and is too many classes already:
     # among the first N + 1 classes one has none of the N samples.
     counted = min(classes, len(labels) + 1)
-    counts = torch.bincount(labels[labels < counted], minlength=counted)
-    short = (counts < least).nonzero()
-    if len(short):
-        label = int(short[0])
-        found = "1 sample" if counts[label] else "no sample"
-        raise InputError(
-            f"labels: class {label} has {found}, allowed are at least {least} samples of every "
-            f"class 0 to {classes - 1}"
-        )
+    counts = torch.bincount(labels.clamp_max(counted), minlength=counted)[:counted].cpu()
+    if (counts >= least).all():
+        return counts
+    label = int((counts < least).nonzero()[0])
+    found = "1 sample" if counts[label] else "no sample"
+    raise InputError(
+        f"labels: class {label} has {found}, allowed are at least {least} samples of every "
+        f"class 0 to {classes - 1}"
+    )
 
 
-def _check_head(
-    weight: Tensor | None, bias: Tensor | None, dim: int, device: torch.device
-) -> tuple[Tensor | None, Tensor | None]:
+def _check_head(weight: Tensor | None, bias: Tensor | None, dim: int) -> None:
     if weight is None:
         if bias is not None:
             raise InputError("bias: found without weight, allowed is a bias beside its weight")
-        return None, None
+        return
     _check_floats("weight", weight, "K x d")
     if weight.shape[1] != dim:
         raise InputError(
@@ -217,16 +217,19 @@ def _check_head(
     if weight.shape[0] == 0:
         raise InputError("weight: no rows, allowed is at least one")
     check_finite("weight", weight)
-    if bias is not None:
-        _check_floats("bias", bias, "K")
-        if bias.shape[0] != weight.shape[0]:
-            raise InputError(
-                f"bias: {bias.shape[0]} values, allowed is one for each of the "
-                f"{weight.shape[0]} rows of weight"
-            )
-        check_finite("bias", bias)
-        bias = bias.to(device, torch.float64)
-    return weight.to(device, torch.float64), bias
+    if bias is None:
+        return
+    _check_floats("bias", bias, "K")
+    if bias.shape[0] != weight.shape[0]:
+        raise InputError(
+            f"bias: {bias.shape[0]} values, allowed is one for each of the "
+            f"{weight.shape[0]} rows of weight"
+        )
+    check_finite("bias", bias)
+
+
+def _widened(values: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if values is None else values.to(device, torch.float64)
 
 
 def _shape(tensor: Rows | Tensor) -> str:

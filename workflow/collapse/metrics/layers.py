@@ -8,6 +8,7 @@ from torch import Tensor
 from collapse.metrics.collapse import class_means
 from collapse.metrics.frames import etf_gram, gram_distance, orthogonal_gram
 from collapse.metrics.measure import measure
+from collapse.metrics.rows import full_precision, wide_blocks
 
 Reading = tuple[str, str, float]
 """Layer, metric, value."""
@@ -30,7 +31,7 @@ def head_readings(
     Parameters
     ----------
     features
-        N x d_1.
+        N x d_1, on any device.
     labels
         N, 0 to K-1.
     weights
@@ -38,7 +39,9 @@ def head_readings(
     bias
         K, of the last layer, or None.
     """
-    weights = [weight.double() for weight in weights]
+    device = features.device
+    # Factorisations of matrices as small as these take a GPU longer than a CPU.
+    weights = [weight.cpu().double() for weight in weights]
     products = [weights[-1]]
     for weight in reversed(weights[:-1]):
         products.insert(0, products[0] @ weight)
@@ -50,12 +53,16 @@ def head_readings(
         readings = measure(inputs, labels, weight=product.to(inputs.dtype), bias=bias, least=1)
         readings["NC2_W"] = gram_distance(product @ product.T, frame)
         yield from ((f"H{m}", name, value) for name, value in readings.items() if value is not None)
-        inputs = inputs @ weight.T.to(inputs.dtype)
+        if m < len(weights):
+            inputs = _mapped(inputs, weight)
     yield from _spectrum("W1", torch.linalg.svdvals(weights[0])[:classes])
-    logits = features.double() @ products[0].T
-    yield from _spectrum("Z", torch.linalg.svdvals(logits))
-    chosen = (logits if bias is None else logits + bias.double()).argmax(1)
-    yield "all", "error", (chosen != labels).double().mean().item()
+    product = products[0].to(device)
+    logits = torch.cat([block @ product.T for _, block in wide_blocks(features)])
+    # The K x K factor of the logits has their singular values.
+    triangle = torch.linalg.qr(logits, mode="r").R
+    yield from _spectrum("Z", torch.linalg.svdvals(triangle.cpu()))
+    chosen = (logits if bias is None else logits + bias.to(device)).argmax(1)
+    yield "all", "error", (chosen != labels.to(device)).double().mean().item()
 
 
 def gram_readings(features: Tensor, labels: Tensor, classes: int) -> Iterator[Reading]:
@@ -65,6 +72,11 @@ def gram_readings(features: Tensor, labels: Tensor, classes: int) -> Iterator[Re
     for k in range(classes):
         for other in range(k, classes):
             yield "H1", f"class_gram[{k},{other}]", gram[k][other]
+
+
+def _mapped(inputs: Tensor, weight: Tensor) -> Tensor:
+    with full_precision(inputs.device):
+        return inputs @ weight.T.to(inputs)
 
 
 def _spectrum(layer: str, values: Tensor) -> Iterator[Reading]:

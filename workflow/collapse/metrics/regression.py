@@ -81,7 +81,7 @@ def regression_statistics(
         if weight is not None:
             bases["NRC2"] = _row_space(weight)
         residuals = {}
-        for suffix, origin in (("", torch.zeros_like(mean)), ("_centred", mean)):
+        for suffix, origin in (("", None), ("_centred", mean)):
             values = _residuals(features, origin, length, list(bases.values()))
             residuals |= {name + suffix: value for name, value in zip(bases, values, strict=True)}
         return RegressionStatistics(
@@ -270,9 +270,9 @@ def mse(statistics: RegressionStatistics) -> float | None:
 
 def _mean(features: Rows) -> tuple[Tensor, Tensor]:
     """Return the mean feature (d) and the root mean square length of the features."""
-    origin = torch.zeros(features.shape[1], dtype=torch.float64, device=device_of(features))
-    total, squares = torch.zeros_like(origin), origin.new_zeros(())
-    for _, block in wide_blocks(features, origin):
+    total = torch.zeros(features.shape[1], dtype=torch.float64, device=device_of(features))
+    squares = total.new_zeros(())
+    for _, block in wide_blocks(features):
         total += block.sum(dim=0)
         squares += block.square().sum()
     if not squares < LARGEST:
@@ -313,9 +313,11 @@ def _target_covariance(targets: Tensor) -> Tensor:
     return gram(centred.T) / len(targets)
 
 
-def _residuals(features: Rows, origin: Tensor, length: Tensor, bases: list[Tensor]) -> list[Tensor]:
+def _residuals(
+    features: Rows, origin: Tensor | None, length: Tensor, bases: list[Tensor]
+) -> list[Tensor]:
     """Mean squared residual of unit-norm h - origin outside each basis; NaN if all are zero."""
-    sums = origin.new_zeros(len(bases))
+    sums = length.new_zeros(len(bases))
     any_present = False
     for _, block in wide_blocks(features, origin):
         lengths = torch.linalg.vector_norm(block, dim=1, keepdim=True)
@@ -331,7 +333,7 @@ def _squared_error(features: Rows, targets: Tensor, weight: Tensor, bias: Tensor
     """Mean over samples of norm(W h + b - y)^2."""
     aims = targets if bias is None else targets - bias
     total = targets.new_zeros(())
-    for window, block in wide_blocks(features, torch.zeros_like(weight[0])):
+    for window, block in wide_blocks(features):
         total += (block @ weight.T - aims[window]).square().sum()
     return total / len(targets)
 

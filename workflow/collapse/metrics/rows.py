@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 ELEMENTS_PER_BLOCK = {"cpu": 2**20, "cuda": 2**25}  # a core's cache; enough to fill a GPU
+SMALL = 2**18  # numbers; a GPU spends longer on launches and waits than a CPU on such a matrix
 
 
 class Rows(Protocol):
@@ -49,13 +50,34 @@ def device_of(features: Rows) -> torch.device:
     return features[0:1].device
 
 
-def rows_per_block(features: Rows) -> int:
+def reduced_device(features: Rows, rows: int) -> torch.device:
+    """Device for work on a matrix to which the features were reduced.
+
+    Parameters
+    ----------
+    features : Rows
+        N x d.
+    rows : int
+        Rows of the matrix, which has d columns.
+
+    Returns
+    -------
+    torch.device
+        The CPU for a small matrix, else the features' device.
+    """
+    small = rows * features.shape[1] <= SMALL
+    return torch.device("cpu") if small else device_of(features)
+
+
+def rows_per_block(features: Rows, columns: int = 0) -> int:
     """Count the rows that are worth reading at once on the features' device.
 
     Parameters
     ----------
     features : Rows
         N x d.
+    columns : int, optional
+        Numbers that are computed for each row, where they may be more than d.
 
     Returns
     -------
@@ -63,16 +85,19 @@ def rows_per_block(features: Rows) -> int:
         At least 1, at most N.
     """
     samples, dim = features.shape
-    return min(samples, max(1, ELEMENTS_PER_BLOCK[device_of(features).type] // dim))
+    width = max(dim, columns)
+    return min(samples, max(1, ELEMENTS_PER_BLOCK[device_of(features).type] // width))
 
 
-def row_blocks(features: Rows) -> Iterator[tuple[slice, Tensor]]:
+def row_blocks(features: Rows, columns: int = 0) -> Iterator[tuple[slice, Tensor]]:
     """Read the features once, block by block.
 
     Parameters
     ----------
     features : Rows
         N x d.
+    columns : int, optional
+        Numbers that are computed for each row, where they may be more than d.
 
     Yields
     ------
@@ -81,21 +106,25 @@ def row_blocks(features: Rows) -> Iterator[tuple[slice, Tensor]]:
     Tensor
         b x d, as stored; not to be written to.
     """
-    samples, rows = features.shape[0], rows_per_block(features)
+    samples, rows = features.shape[0], rows_per_block(features, columns)
     for start in range(0, samples, rows):
         window = slice(start, min(start + rows, samples))
         yield window, features[window]
 
 
-def wide_blocks(features: Rows, origin: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def wide_blocks(
+    features: Rows, origin: Tensor | None = None, columns: int = 0
+) -> Iterator[tuple[slice, Tensor]]:
     """Read the features once in float64, block by block, relative to an origin.
 
     Parameters
     ----------
     features : Rows
         N x d.
-    origin : Tensor
-        d, float64, subtracted from every row.
+    origin : Tensor, optional
+        d, float64, subtracted from every row; default 0.
+    columns : int, optional
+        Numbers that are computed for each row, where they may be more than d.
 
     Yields
     ------
@@ -104,12 +133,11 @@ def wide_blocks(features: Rows, origin: Tensor) -> Iterator[tuple[slice, Tensor]
     Tensor
         b x d, float64. A scratch buffer: the next block overwrites it, and the caller may too.
     """
-    shape = rows_per_block(features), features.shape[1]
-    buffer = torch.empty(shape, dtype=torch.float64, device=origin.device)
-    shifted = bool(origin.any())
-    for window, block in row_blocks(features):
+    shape = rows_per_block(features, columns), features.shape[1]
+    buffer = torch.empty(shape, dtype=torch.float64, device=device_of(features))
+    for window, block in row_blocks(features, columns):
         wide = buffer[: len(block)].copy_(block)
-        yield window, wide.sub_(origin) if shifted else wide
+        yield window, wide if origin is None else wide.sub_(origin)
 
 
 @contextmanager

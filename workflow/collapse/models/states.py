@@ -13,6 +13,7 @@ def get_arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
     return {name: tensor.detach().cpu().clone().numpy() for name, tensor in tensors.items()}
 
 
+@torch.no_grad()
 def set_arrays(tensors: Mapping[str, torch.Tensor], arrays: Mapping[str, np.ndarray]) -> None:
     """Copy arrays into the tensors of the same names, which keep their layout and device.
 

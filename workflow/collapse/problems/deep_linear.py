@@ -15,12 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from collapse.errors import InputError
-from collapse.problems.parameters import Parameters
+from collapse.problems.parameters import Flat, Parameters, add_decay, flat_copy
 
 LOSSES = ("mse", "ce")
 
@@ -189,32 +190,33 @@ class DeepLinear:
 
     def gradient(self, parameters: Parameters) -> Parameters:
         """Return the objective's gradient in every variable, shapes as `parameters`."""
-        gradient = parameters.map(torch.zeros_like)
-        self.accumulator(parameters, gradient, torch.ones_like(self.feature_decay), 0.0)()
-        return gradient
+        gradient = flat_copy(parameters.map(torch.zeros_like))
+        ones = torch.ones_like(self.feature_decay)
+        self.accumulator(flat_copy(parameters), gradient, ones, 0.0)()
+        return gradient.parameters
 
     def accumulator(
         self,
-        parameters: Parameters,
-        velocity: Parameters,
+        position: Flat,
+        velocity: Flat,
         scale: Tensor,
         momentum: float,
-        descend: bool = False,
+        update: Callable[[Tensor, Tensor, Tensor], None] = add_decay,
     ) -> Callable[[], None]:
         """Return a function that does velocity = momentum * velocity + scale * gradient, in place.
 
         Parameters
         ----------
-        parameters : Parameters
+        position : Flat
             Where the gradient is taken; read at every call.
-        velocity : Parameters
-            Updated at every call; contiguous tensors.
+        velocity : Flat
+            Updated at every call.
         scale : Tensor
             One factor per problem, (B,).
         momentum : float
             Factor of the old velocity.
-        descend : bool
-            Whether each call also does parameters = parameters - velocity.
+        update : callable
+            Ends each call: `add_decay`, or what moves the position too; the same arguments.
 
         Returns
         -------
@@ -226,54 +228,54 @@ class DeepLinear:
         -----
         With R = dL/dZ (K x C), products P_m = W_M ... W_{m+1} (K x d_{m+1}) and
         S_m = R H_1^T W_1^T ... W_{m-1}^T (K x d_m), the gradients are P_m^T S_m in W_m, P_0^T R in
-        H_1 and R 1 in b: all matrices in between have K rows and no product of two d x d matrices
-        occurs. The scale goes into R, the momentum into the matrix products that end in `velocity`.
+        H_1, S_M in W_M and R 1 in b: all matrices in between have K rows and no product of two
+        d x d matrices occurs. The scale goes into R, the momentum into the matrix products that end
+        in `velocity`. A small batch costs a GPU as much as the number of calls: neighbouring
+        variables of one shape get their gradients in one call, all variables their penalties.
         """
-        weights, features = parameters.weights, parameters.features
-        empty = partial(torch.empty, dtype=features.dtype, device=features.device)
-        rows = (self.batch, len(self.targets))
+        *hidden, last = position.parameters.weights
+        variables, speeds = [position.parameters.features, *hidden], velocity.parameters
+        count = len(variables)
+        shapes = [variable.shape for variable in variables]
+        firsts = [m for m in range(count) if m == 0 or shapes[m] != shapes[m - 1]]
+        runs = [*pairwise([*firsts, count])]
+        lefts, rights = (
+            [self._rows(end - first, shapes[first][axis]) for first, end in runs] for axis in (1, 2)
+        )
         tape: list[Callable] = []
+        # P_{M-1} is W_M itself; within a stack it has to be a copy.
+        if firsts[-1] == count - 1:
+            lefts[-1] = last
+        else:
+            tape.append(partial(lefts[-1][-self.batch :].copy_, last))
+        outer = [product for stack in lefts for product in stack.split(self.batch)]
+        inner = [product for stack in rights for product in stack.split(self.batch)]
+        add = partial(torch.Tensor.baddbmm_, beta=momentum)
 
-        def finish(value: Tensor, speed: Tensor, decay: Tensor) -> None:
-            # Everything that a variable needs in a row, while it is in the cache.
-            tape.append(partial(speed.addcmul_, value, (scale * decay).view(-1, 1, 1)))
-            if descend:
-                tape.append(partial(value.sub_, speed))
+        for m in range(count - 1, 0, -1):
+            tape.append(partial(torch.bmm, outer[m], variables[m], out=outer[m - 1]))
+        tape += self._residual_calls(outer[0], position.parameters, inner[0], scale / self.samples)
+        if speeds.bias is not None:
+            ones = self.ones.view(1, -1, 1).expand(self.batch, -1, -1)
+            tape.append(partial(add, speeds.bias.unsqueeze(2), inner[0], ones))
+        for m, variable in enumerate(variables[:-1]):
+            tape.append(partial(torch.bmm, inner[m], variable.mT, out=inner[m + 1]))
+        tape.append(partial(add, speeds.weights[-1], inner[-1], variables[-1].mT))
+        for (first, end), left, right in zip(runs, lefts, rights, strict=True):
+            tape.append(partial(add, velocity.stacked(first, end), left.mT, right))
+        decays = torch.cat([self.feature_decay.unsqueeze(1), self.weight_decay], 1)
+        decay = position.column(scale.unsqueeze(1) * decays)
+        tape.append(partial(update, position.rows, velocity.rows, decay))
 
-        products = [weights[-1]]
-        for weight in reversed(weights[:-1]):
-            products.insert(0, empty(*rows, weight.shape[2]))
-            tape.append(partial(torch.bmm, products[1], weight, out=products[0]))
-
-        residual = empty(*rows, features.shape[2])
-        tape += self._residual_calls(products[0], parameters, residual, scale / self.samples)
-        if velocity.bias is not None:
-            tape.append(partial(_add_row_sums, velocity.bias, residual, self.ones, momentum))
-            if descend:
-                tape.append(partial(parameters.bias.sub_, velocity.bias))
-
-        inner = empty(*rows, features.shape[1])
-        tape.append(partial(torch.bmm, residual, features.mT, out=inner))
-        step = velocity.features.baddbmm_
-        tape.append(partial(step, products[0].mT, residual, beta=momentum))
-        finish(features, velocity.features, self.feature_decay)
-
-        *decays, last_decay = self.weight_decay.unbind(1)
-        layers = zip(weights, velocity.weights, decays, products[1:], strict=False)
-        for weight, speed, decay, product in layers:
-            tape.append(partial(speed.baddbmm_, product.mT, inner, beta=momentum))
-            inner, before = empty(*rows, weight.shape[1]), inner
-            tape.append(partial(torch.bmm, before, weight.mT, out=inner))
-            finish(weight, speed, decay)
-        last = velocity.weights[-1]
-        tape.append(partial(torch.add, inner, last, alpha=momentum, out=last))
-        finish(weights[-1], last, last_decay)
-
-        def accumulate() -> None:
+        def accumulate_gradient() -> None:
             for call in tape:
                 call()
 
-        return accumulate
+        return accumulate_gradient
+
+    def _rows(self, variables: int, columns: int) -> Tensor:
+        """Return room for one K x columns matrix per variable and problem."""
+        return self.targets.new_empty(variables * self.batch, len(self.targets), columns)
 
     def _residual_calls(
         self, product: Tensor, parameters: Parameters, residual: Tensor, scale: Tensor
@@ -348,11 +350,6 @@ class DeepLinear:
 def _pad(values: Tensor, columns: int) -> Tensor:
     """Append zero columns: targets and ones have no part along the basis vectors V."""
     return torch.nn.functional.pad(values, (0, columns))
-
-
-def _add_row_sums(total: Tensor, rows: Tensor, ones: Tensor, momentum: float) -> None:
-    """Do total = momentum * total + rows @ ones, in place."""
-    torch.add(rows @ ones, total, alpha=momentum, out=total)
 
 
 def _are_distributions(targets: Tensor) -> bool:

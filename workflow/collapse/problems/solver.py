@@ -7,8 +7,10 @@ together; the result of one does not depend on the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from heapq import merge
 from itertools import chain, groupby, pairwise
 from typing import Protocol
@@ -18,15 +20,18 @@ import scipy.optimize
 import torch
 from torch import Tensor
 
+from collapse.capture import can_compile, captured
 from collapse.errors import InputError
-from collapse.problems.parameters import Parameters, flat_copy
+from collapse.problems.chunks import chunks
+from collapse.problems.parameters import Flat, Parameters, add_decay, flat_copy
 
 # A run is checked for divergence at every record and at least this often.
 CHECK_EVERY = 500
-# On a CPU, problems advance in chunks of which one variable and its velocity fit in a core's cache.
-CHUNK_BYTES = 1_500_000
-# Steps that run before a CUDA graph is captured, so that libraries have set themselves up.
-WARM_UP = 3
+# Steps in one CUDA graph: the GPU waits between two graphs.
+GRAPH_STEPS = 10
+# Compiled, `_descend_pass` reads position and velocity once instead of twice. torch.compile takes
+# some 20 s, in which a GPU reads this many bytes at 3 TB/s.
+COMPILE_BYTES = 60e12
 # A perturbation must not repeat the numbers that a start drew from the same seed.
 PERTURBATION_STREAM = 0x9E3779B9
 
@@ -46,11 +51,11 @@ class Problem(Protocol):
 
     def accumulator(
         self,
-        parameters: Parameters,
-        velocity: Parameters,
+        position: Flat,
+        velocity: Flat,
         scale: Tensor,
         momentum: float,
-        descend: bool = False,
+        update: Callable[[Tensor, Tensor, Tensor], None] = ...,
     ) -> Callable[[], None]:
         """Return the in-place velocity = momentum * velocity + scale * gradient."""
 
@@ -113,6 +118,7 @@ def gradient_descent(
     steps: int,
     record: Sequence[int],
     on_progress: Callable[[int], None] | None = None,
+    threads: int = 1,
 ) -> Trajectory:
     """Run full-batch gradient descent with momentum at a constant learning rate.
 
@@ -139,6 +145,8 @@ def gradient_descent(
         Which states to keep, increasing, from 0 (the start) to `steps`.
     on_progress : callable, optional
         Called with the step at each recorded step.
+    threads : int
+        CPU cores to use at most, one per chunk of problems. The result does not depend on it.
 
     Returns
     -------
@@ -148,14 +156,15 @@ def gradient_descent(
     Raises
     ------
     InputError
-        If `record` is not increasing within 0..steps, or the learning rates do not fit.
+        If `record` is not increasing within 0..steps, the learning rates do not fit or there is
+        no thread.
     """
     if list(record) != sorted({*record}) or not all(0 <= step <= steps for step in record):
         raise InputError(f"record: {list(record)}; need increasing steps from 0 to {steps}")
     problem, start, basis = problem.reduced(start)
     states = _Recorder(problem, start, record)
-    with _flushed_denormals():
-        _descend(problem, start, learning_rate, momentum, steps, states, on_progress)
+    update = _update_pass(start, steps)
+    _descend(problem, start, learning_rate, momentum, steps, states, update, threads, on_progress)
     return states.trajectory(basis)
 
 
@@ -170,6 +179,7 @@ def sweep(
     perturbation: float,
     seeds: Sequence[int],
     on_progress: Callable[[int], None] | None = None,
+    threads: int = 1,
 ) -> Trajectory:
     """Follow a branch of solutions along a path of penalties.
 
@@ -195,6 +205,8 @@ def sweep(
         One per problem, of a generator of its own that serves all stages.
     on_progress : callable, optional
         Called with the step, counted through all stages, at each stage's end.
+    threads : int
+        As in `gradient_descent`.
 
     Returns
     -------
@@ -205,13 +217,13 @@ def sweep(
     problem, state, basis = problem.reduced(start)
     ends = [steps * (stage + 1) for stage in range(len(weight_decay))]
     states = _Recorder(problem, state, ends)
+    update = _update_pass(state, steps * len(ends))
     generators = [torch.Generator().manual_seed(seed ^ PERTURBATION_STREAM) for seed in seeds]
     for stage, end in enumerate(ends):
         here = problem.with_decay(weight_decay[stage], feature_decay[stage])
         state = state.map(lambda tensor: tensor + perturbation * _noise(tensor, generators))
         stage_states = _Recorder(here, state, [steps])
-        with _flushed_denormals():
-            _descend(here, state, learning_rate, momentum, steps, stage_states, None)
+        _descend(here, state, learning_rate, momentum, steps, stage_states, update, threads)
         state = stage_states.parameters.map(lambda tensor: tensor[:, 0])
         states.adopt(stage, stage_states, end - steps)
         if on_progress is not None:
@@ -245,7 +257,7 @@ def lbfgs(problem: Problem, start: Parameters, tolerance: float, max_iterations:
     problem, start, basis = problem.reduced(start)
     states = _Recorder(problem, start, [0])
     taken = 0
-    with _flushed_denormals():
+    with _core_settings():
         for index in range(problem.batch):
             one = slice(index, index + 1)
             chosen = problem.select(one)
@@ -302,39 +314,67 @@ class _Recorder:
         )
 
 
-class _Descent:
-    """A chunk of problems under gradient descent, its state in two flat buffers."""
+def _descend_pass(position: Tensor, velocity: Tensor, decay: Tensor) -> None:
+    """End a step: give the velocity its decay and move the position."""
+    add_decay(position, velocity, decay)
+    position.sub_(velocity)
 
-    def __init__(self, problem: Problem, start: Parameters, learning_rate: Tensor, momentum: float):
+
+def _update_pass(start: Parameters, steps: int) -> Callable[[Tensor, Tensor, Tensor], None]:
+    """Return `_descend_pass`, compiled where that repays itself.
+
+    The choice depends on the problem's size and the number of steps alone: a compiler may round
+    otherwise, and the same run must give the same bytes.
+    """
+    if _repays_compiling(start, steps) and can_compile():
+        return torch.compile(_descend_pass, dynamic=False)
+    return _descend_pass
+
+
+def _repays_compiling(start: Parameters, steps: int) -> bool:
+    saved = 2 * sum(tensor.nbytes for tensor in start.tensors())
+    return start.features.is_cuda and saved * steps > COMPILE_BYTES
+
+
+class _Descent:
+    """A chunk of problems under gradient descent."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        start: Parameters,
+        learning_rate: Tensor,
+        momentum: float,
+        update: Callable[[Tensor, Tensor, Tensor], None],
+    ):
         self.problem = problem
-        self.position, self.parameters = flat_copy(start)
-        self.velocity, speeds = flat_copy(start.map(torch.zeros_like))
+        self.position = flat_copy(start)
+        self.velocity = flat_copy(start.map(torch.zeros_like))
         # The velocity is kept as learning_rate * (SGD's velocity), which saves a factor per pass.
         self.eager_step = problem.accumulator(
-            self.parameters, speeds, learning_rate, momentum, descend=True
+            self.position, self.velocity, learning_rate, momentum, update
         )
-        self.step = self._captured() if self.position.is_cuda else self.eager_step
-
-    def _captured(self) -> Callable[[], None]:
-        """Return the step as a CUDA graph's replay; the state is as before.
-
-        The graph works on the buffers that `eager_step` holds, which must live as long as it.
-        """
-        saved = self._state()
-        for _ in range(WARM_UP):
-            self.eager_step()
-        self._restore(saved)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.eager_step()
-        return graph.replay
+        # How many steps each call takes, most first.
+        self.calls: dict[int, Callable[[], None]] = {1: self.eager_step}
+        if start.features.is_cuda:
+            # The graphs work on buffers of `eager_step`, which must live as long as they.
+            state = (self.position.rows, self.velocity.rows)
+            self.calls = {
+                count: captured(self.eager_step, state, count) for count in (GRAPH_STEPS, 1)
+            }
 
     def _state(self) -> tuple[Tensor, Tensor]:
-        return self.position.clone(), self.velocity.clone()
+        return self.position.rows.clone(), self.velocity.rows.clone()
 
     def _restore(self, saved: tuple[Tensor, Tensor]) -> None:
-        self.position.copy_(saved[0])
-        self.velocity.copy_(saved[1])
+        self.position.rows.copy_(saved[0])
+        self.velocity.rows.copy_(saved[1])
+
+    def _run(self, steps: int) -> None:
+        for count, call in self.calls.items():
+            for _ in range(steps // count):
+                call()
+            steps %= count
 
     def advance(self, step: int, until: int, diverged: Tensor) -> None:
         """Go from `step` to `until` and note in `diverged` where an objective stops being finite.
@@ -343,17 +383,16 @@ class _Descent:
         interval step by step only when a problem was lost in it.
         """
         saved = self._state()
-        for _ in range(step, until):
-            self.step()
+        self._run(until - step)
         if not bool((self._lost() & (diverged < 0)).any()):
             return
         self._restore(saved)
         for now in range(step + 1, until + 1):
-            self.step()
+            self._run(1)
             diverged[self._lost() & (diverged < 0)] = now
 
     def _lost(self) -> Tensor:
-        return ~self.problem.objective(self.parameters).isfinite()
+        return ~self.problem.objective(self.position.parameters).isfinite()
 
 
 def _descend(
@@ -363,13 +402,17 @@ def _descend(
     momentum: float,
     steps: int,
     states: _Recorder,
-    on_progress: Callable[[int], None] | None,
+    update: Callable[[Tensor, Tensor, Tensor], None],
+    threads: int,
+    on_progress: Callable[[int], None] | None = None,
 ) -> None:
     """Run gradient descent on a (reduced) problem and fill `states`."""
     if (learning_rate.shape, learning_rate.dtype) != ((problem.batch,), start.features.dtype):
         found = f"{learning_rate.dtype} {tuple(learning_rate.shape)}"
         raise InputError(f"learning_rate: {found}; need {start.features.dtype} ({problem.batch},)")
-    chunks = [
+    if threads < 1:
+        raise InputError(f"threads: {threads}; need at least 1")
+    descents = [
         (
             index,
             _Descent(
@@ -377,6 +420,7 @@ def _descend(
                 start.map(lambda tensor, index=index: tensor[index]),
                 learning_rate[index],
                 momentum,
+                update,
             ),
         )
         for index in _chunks(start)
@@ -384,24 +428,40 @@ def _descend(
     states.diverged[~problem.objective(start).isfinite()] = 0
     record = {step: number for number, step in enumerate(states.steps)}
     stops = merge(states.steps, range(0, steps, CHECK_EVERY), [steps])
-    for step, until in pairwise(chain([0], (stop for stop, _ in groupby(stops)))):
-        if bool((states.diverged >= 0).all()):
-            return
-        for index, descent in chunks:
-            descent.advance(step, until, states.diverged[index])
-            if until in record:
-                states.write(record[until], index, descent.problem, descent.parameters)
-        if until in record and on_progress is not None:
-            on_progress(until)
+
+    def advance(step: int, until: int, chunk: tuple[slice, _Descent]) -> None:
+        index, descent = chunk
+        descent.advance(step, until, states.diverged[index])
+        if until in record:
+            states.write(record[until], index, descent.problem, descent.position.parameters)
+
+    with _mapping(min(threads, len(descents))) as each:
+        for step, until in pairwise(chain([0], (stop for stop, _ in groupby(stops)))):
+            if bool((states.diverged >= 0).all()):
+                return
+            list(each(partial(advance, step, until), descents))
+            if until in record and on_progress is not None:
+                on_progress(until)
 
 
 def _chunks(start: Parameters) -> list[slice]:
-    """Cut the batch into equal chunks that suit a CPU core's cache; a GPU takes it whole."""
+    """Cut the batch into chunks for a CPU core; a GPU takes it whole."""
     batch = len(start.features)
-    each = 2 * max(tensor[0].nbytes for tensor in start.tensors())
-    count = 1 if start.features.is_cuda else -(-batch * each // CHUNK_BYTES)
-    size = -(-batch // min(count, batch))
-    return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
+    if start.features.is_cuda:
+        return [slice(0, batch)]
+    return chunks(batch, 2 * sum(tensor[0].nbytes for tensor in start.tensors()))
+
+
+@contextmanager
+def _mapping(threads: int) -> Iterator[Callable]:
+    """Give a `map` that spreads its calls over threads, each at home on one core."""
+    with _core_settings():
+        if threads == 1:
+            yield map
+            return
+        # Threads take over the number of PyTorch's threads, but not the mode of the processor.
+        with ThreadPoolExecutor(threads, "solver", torch.set_flush_denormal, (True,)) as pool:
+            yield pool.map
 
 
 def _noise(tensor: Tensor, generators: list[torch.Generator]) -> Tensor:
@@ -417,14 +477,14 @@ def _minimise(
     problem: Problem, start: Parameters, tolerance: float, max_iterations: int
 ) -> tuple[Parameters, int]:
     """Minimise one problem; return its end and the number of iterations."""
-    buffer, parameters = flat_copy(start)
-    gradient, views = flat_copy(start.map(torch.zeros_like))
-    accumulate = problem.accumulator(parameters, views, buffer.new_ones(1), 0.0)
+    position, gradient = flat_copy(start), flat_copy(start.map(torch.zeros_like))
+    buffer, slopes = position.rows.view(-1), gradient.rows.view(-1)
+    accumulate = problem.accumulator(position, gradient, buffer.new_ones(1), 0.0)
 
     def value_and_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:
         buffer.copy_(torch.from_numpy(point))
         accumulate()
-        return problem.objective(parameters).item(), gradient.cpu().numpy().copy()
+        return problem.objective(position.parameters).item(), slopes.cpu().numpy().copy()
 
     point, taken = buffer.cpu().numpy().copy(), 0
     value, slope = value_and_gradient(point)
@@ -447,16 +507,23 @@ def _minimise(
             break
         point, value, slope = result.x, result.fun, result.jac
     buffer.copy_(torch.from_numpy(point))
-    return parameters, taken
+    return position.parameters, taken
 
 
 @contextmanager
-def _flushed_denormals() -> Iterator[None]:
-    """Treat denormal numbers as 0: variables that decay to 0 would slow a CPU down 100-fold."""
+def _core_settings() -> Iterator[None]:
+    """Use one thread, and treat denormal numbers as 0, on a CPU.
+
+    How a sum is split over threads changes its last bits. Variables that decay to 0 would slow a
+    CPU down 100-fold.
+    """
+    threads = torch.get_num_threads()
     tiny = torch.finfo(torch.float64).tiny
-    before = torch.tensor(tiny, dtype=torch.float64).div(2).item() == 0
+    flushed = torch.tensor(tiny, dtype=torch.float64).div(2).item() == 0
+    torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(before)
+        torch.set_flush_denormal(flushed)
+        torch.set_num_threads(threads)

@@ -1,66 +1,105 @@
-"""Compute the features of a trained network on its whole training set, at every recorded epoch.
+"""Compute and measure the features of trained networks on their whole training set.
 
-The file holds ``{epoch:06d}/H1`` (N x d), the head's ``{epoch:06d}/W1`` to ``WM`` and, if it has
-one, ``{epoch:06d}/bias``, all float32, and ``labels`` once. Its attributes are the model's and
-``layers``, the names of the feature layers.
+Every recorded epoch is measured; the full features of the last one (of all, if the config says
+so) are written. The file holds ``{run}/{epoch:06d}/H1`` (N x d), the head's
+``{run}/{epoch:06d}/W1`` to ``WM`` and, if it has one, ``{run}/{epoch:06d}/bias``, all float32, and
+``labels`` once. Its attributes are the model's and ``layers``, the names of the feature layers.
 """
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import torch
 
-from collapse.artifacts import read_tensors, write_tensors
+from collapse import grid
+from collapse.artifacts import read_tensors, write_table, write_tensors
 from collapse.data.dataset import load
 from collapse.errors import InputError
+from collapse.metrics.layers import Row, at_step, gram_readings, head_readings
 from collapse.models.network import Network, build
 from collapse.models.states import set_arrays
 from collapse.provenance import record
 from collapse.training.device import acquire_device, device_class
 from collapse.training.extract import extract
-from collapse.training.images import Images, training_set
+from collapse.training.images import training_set
+
+Tensors = dict[str, torch.Tensor]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the stage's options."""
     parser.add_argument("--data", required=True, metavar="FILE", help="data set it was trained on")
     parser.add_argument("--model", required=True, metavar="FILE", help="trained states to read")
-    parser.add_argument("--out", required=True, metavar="FILE", help="safetensors to write")
+    parser.add_argument("--features", required=True, metavar="FILE", help="safetensors to write")
+    parser.add_argument("--metrics", required=True, metavar="FILE", help="parquet to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the features of the network that ``args.spec`` describes to ``args.out``."""
-    spec = args.spec
-    config, dataset = spec["config"], load(args.data)
+    """Write the features and metrics of the networks that ``args.spec`` describes."""
+    config, dataset = args.spec["config"], load(args.data)
     states, attributes = read_tensors(args.model)
-    if "epochs" not in attributes:
-        raise InputError(f"{args.model}: not a trained network, it has no attribute epochs")
+    if "runs" not in attributes:
+        raise InputError(f"{args.model}: not a trained network, it has no attribute runs")
     device = acquire_device()
     images, labels = training_set(dataset, config["data"], device)
-    network = build(config, dataset.images.shape[1:], len(dataset.classes), spec["seed"])
-    network.to(device)
-    tensors = {"labels": labels.cpu().numpy()}
-    for epoch in attributes["epochs"]:
-        prefix = f"{epoch:06d}/"
-        state = {
-            name.removeprefix(prefix): array
-            for name, array in states.items()
-            if name.startswith(prefix)
-        }
-        try:
-            set_arrays(network.state_dict(), state)
-        except InputError as error:
-            raise InputError(f"{args.model}: {prefix}{error}") from None
-        layers = _layers(network, images)
-        tensors |= {prefix + name: array for name, array in layers.items()}
-    provenance = record("features", spec, [args.data, args.model], device_class(device))
-    write_tensors(args.out, tensors, provenance, attributes | {"layers": ["H1"]})
+    network = build(config, dataset.images.shape[1:], len(dataset.classes), seed=0).to(device)
+    tensors = {"labels": labels}
+    frames = []
+    for each in grid.expand(args.spec):
+        told = _told(args.model, attributes["runs"], each["id"])
+        rows: list[Row] = []
+        for epoch in told["epochs"]:
+            prefix = f"{each['id']}/{epoch:06d}/"
+            _load(args.model, network, states, prefix)
+            layers = _layers(network, extract(network, images))
+            rows += _readings(epoch, layers, labels, last=epoch == told["epochs"][-1])
+            if config["features"] == "all" or epoch == told["epochs"][-1]:
+                tensors |= {prefix + name: tensor for name, tensor in layers.items()}
+        if told["status"] == "diverged":
+            rows.append((told["diverged_epoch"], "all", "diverged", 1.0))
+        frame = pd.DataFrame(rows, columns=["step", "layer", "metric", "value"])
+        frames.append(frame.assign(**each["keys"]))
+    provenance = record("features", args.spec, [args.data, args.model], device_class(device))
+    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+    write_tensors(args.features, arrays, provenance, attributes | {"layers": ["H1"]})
+    write_table(args.metrics, pd.concat(frames, ignore_index=True), provenance)
 
 
-def _layers(network: Network, images: Images) -> dict[str, np.ndarray]:
+def _told(path: str, runs: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    for each in runs:
+        if each["id"] == name:
+            return each
+    raise InputError(f"{path}: holds no run '{name}'")
+
+
+def _load(path: str, network: Network, states: Mapping[str, np.ndarray], prefix: str) -> None:
+    state = {
+        name.removeprefix(prefix): array
+        for name, array in states.items()
+        if name.startswith(prefix)
+    }
+    try:
+        set_arrays(network.state_dict(), state)
+    except InputError as error:
+        raise InputError(f"{path}: {prefix}{error}") from None
+
+
+def _layers(network: Network, features: torch.Tensor) -> Tensors:
     head = network.head
-    layers = {"H1": extract(network, images)}
+    layers = {"H1": features}
     for number, weight in enumerate(head.weights, start=1):
-        layers[f"W{number}"] = weight.detach().cpu().clone().numpy()
+        layers[f"W{number}"] = weight.detach().clone()
     if head.bias is not None:
-        layers["bias"] = head.bias.detach().cpu().clone().numpy()
+        layers["bias"] = head.bias.detach().clone()
     return layers
+
+
+def _readings(epoch: int, layers: Tensors, labels: torch.Tensor, last: bool) -> list[Row]:
+    weights = [layers[f"W{m}"] for m in range(1, 1 + sum(name[0] == "W" for name in layers))]
+    rows = at_step(epoch, head_readings(layers["H1"], labels, weights, layers.get("bias")))
+    if last:
+        rows += at_step(epoch, gram_readings(layers["H1"], labels, len(weights[-1])))
+    return rows

@@ -31,26 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
     parser.add_argument("--states", required=True, metavar="FILE", help="safetensors to write")
     parser.add_argument("--metrics", required=True, metavar="FILE", help="parquet to write")
-
-
-def expand(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the group's runs: keys in the grid's order, seed and resolved config of each."""
-    runs = []
-    for inner, seed in grid.seeded_points(spec["grid"], spec["seeds"]):
-        point = {path: (spec["point"] | inner)[path] for path in spec["order"]}
-        runs.append(
-            {
-                "keys": {**grid.short_keys(point), "seed": seed},
-                "seed": seed,
-                "config": grid.assign(spec["config"], inner),
-            }
-        )
-    return runs
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU cores to use")
 
 
 def run(args: argparse.Namespace) -> None:
     """Solve the group; write its states and their metrics."""
-    runs = expand(args.spec)
+    runs = grid.expand(args.spec)
     configs = [each["config"] for each in runs]
     device = acquire_device()
     # The number of threads changes the last bits: the same bytes on every machine need one.
@@ -63,11 +49,11 @@ def run(args: argparse.Namespace) -> None:
     )
     start = problem.initial([each["seed"] for each in runs], scales)
     path = _decay_path(configs)
-    trajectory = _minimise(problem, start, runs, path, _progress(len(runs)))
+    trajectory = _minimise(problem, start, runs, path, _progress(len(runs)), args.threads)
     diverged = trajectory.diverged_step.tolist()
     for each, step in zip(runs, diverged, strict=True):
         if step >= 0:
-            print(f"{grid.identifier(each['keys'])}: diverged at step {step}")
+            print(f"{each['id']}: diverged at step {step}")
     provenance = record("solve", args.spec, device=device_class(device))
     scaled_decays = None if path is None else path[2].T.copy()
     arrays = _arrays(trajectory)
@@ -117,7 +103,7 @@ def _readings(
         yield rows + ([(diverged, "all", "diverged", 1.0)] if diverged >= 0 else [])
 
 
-def _minimise(problem, start, runs, path, on_progress) -> solver.Trajectory:
+def _minimise(problem, start, runs, path, on_progress, threads) -> solver.Trajectory:
     optimiser = runs[0]["config"]["optimiser"]
     if optimiser["kind"] == "lbfgs":
         return solver.lbfgs(problem, start, optimiser["tolerance"], optimiser["steps"])
@@ -130,7 +116,7 @@ def _minimise(problem, start, runs, path, on_progress) -> solver.Trajectory:
     if path is None:
         schedule = log_spaced(steps, optimiser["record"])
         return solver.gradient_descent(
-            problem, start, rates, momentum, steps, schedule, on_progress
+            problem, start, rates, momentum, steps, schedule, on_progress, threads
         )
     return solver.sweep(
         problem,
@@ -143,6 +129,7 @@ def _minimise(problem, start, runs, path, on_progress) -> solver.Trajectory:
         runs[0]["config"]["sweep"]["perturbation"],
         [each["seed"] for each in runs],
         on_progress,
+        threads,
     )
 
 

@@ -1,23 +1,31 @@
-"""Train a network; its state at log-spaced epochs and its history are written.
+"""Train networks of one shape side by side; their states and histories are written.
 
-The model file holds the tensors ``{epoch:06d}/{name}``. A killed training continues from the
-folder ``checkpoints`` beside it. A training that diverges succeeds, and says so in the
-attributes ``status``, ``diverged_epoch`` and ``diverged_step``.
+The model file holds the states at log-spaced epochs as tensors ``{run}/{epoch:06d}/{name}``, its
+attribute ``runs`` each run's ``id``, ``keys``, recorded ``epochs`` and ``status``: a training that
+diverges succeeds, and says so there with ``diverged_epoch`` and ``diverged_step``. A killed
+training continues from the folder ``checkpoints`` beside the file.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+import torch
+
+from collapse import grid
 from collapse.artifacts import write_table, write_tensors
-from collapse.data.dataset import load
+from collapse.data.dataset import Dataset, load
 from collapse.models.network import build
 from collapse.provenance import record
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.device import acquire_device, device_class
+from collapse.training.ensemble import Ensemble
 from collapse.training.images import training_set
 from collapse.training.objective import Objective
-from collapse.training.trainer import TrainingResult, train
+from collapse.training.trainer import Training, TrainingResult, train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,50 +36,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train the network that ``args.spec`` asks for and write its states and its history."""
-    spec = args.spec
-    config, dataset = spec["config"], load(args.data)
+    """Train the networks that ``args.spec`` asks for and write their states and histories."""
+    runs = grid.expand(args.spec)
     device = acquire_device()
-    images, labels = training_set(dataset, config["data"], device)
-    provenance = record("train", spec, [args.data], device_class(device))
-    network = build(config, dataset.images.shape[1:], len(dataset.classes), spec["seed"])
+    training = _prepare(runs, load(args.data), device)
+    route = device_class(device) + (", compiled" if training.compiled else "")
+    provenance = record("train", args.spec, [args.data], route)
+    with Checkpoints(Path(args.model).parent / "checkpoints", provenance) as checkpoints:
+        results = train(training, checkpoints)
+        _write(args, runs, results, provenance)
+        checkpoints.remove()
+    for each, result in zip(runs, results, strict=True):
+        if result.diverged_epoch is not None:
+            print(
+                f"{each['id']}: diverged in epoch {result.diverged_epoch}, "
+                f"at step {result.diverged_step}",
+                file=sys.stderr,
+            )
+
+
+def _prepare(runs: Sequence[dict], dataset: Dataset, device: torch.device) -> Training:
+    configs, seeds = [each["config"] for each in runs], [each["seed"] for each in runs]
+    first = configs[0]
+    images, labels = training_set(dataset, first["data"], device)
+    shape, classes = dataset.images.shape[1:], len(dataset.classes)
+    networks = [build(first, shape, classes, seed).to(device) for seed in seeds]
+    depth = first["head"]["depth"]
     objective = Objective(
-        loss=config["loss"],
-        weight_decay=config["weight_decay"],
-        feature_decay=config["feature_decay"],
-        backbone_decay=config["backbone_decay"],
+        loss=first["loss"],
+        weight_decay=[
+            torch.tensor(config["weight_decay"]).expand(depth).tolist() for config in configs
+        ],
+        feature_decay=[config["feature_decay"] for config in configs],
+        backbone_decay=[config["backbone_decay"] for config in configs],
         samples=len(images),
     )
-    with Checkpoints(Path(args.model).parent / "checkpoints", provenance) as checkpoints:
-        result = train(
-            network.to(device),
-            images,
-            labels,
-            objective,
-            config["training"],
-            spec["seed"],
-            checkpoints,
-        )
-        _write(args, result, provenance)
-        checkpoints.remove()
-    if result.diverged_epoch is not None:
-        print(
-            f"diverged in epoch {result.diverged_epoch}, at step {result.diverged_step}",
-            file=sys.stderr,
-        )
+    return Training(Ensemble(networks), images, labels, objective, first["training"], seeds)
 
 
-def _write(args: argparse.Namespace, result: TrainingResult, provenance: dict) -> None:
-    attributes = {
-        "status": result.status,
-        "diverged_epoch": result.diverged_epoch,
-        "diverged_step": result.diverged_step,
-        "epochs": sorted(result.states),
-    }
-    tensors = {
-        f"{epoch:06d}/{name}": array
-        for epoch, state in result.states.items()
-        for name, array in state.items()
-    }
-    write_tensors(args.model, tensors, provenance, attributes)
-    write_table(args.history, result.history, provenance, attributes)
+def _write(
+    args: argparse.Namespace,
+    runs: Sequence[dict],
+    results: Sequence[TrainingResult],
+    provenance: dict[str, Any],
+) -> None:
+    tensors, frames, told = {}, [], []
+    for each, result in zip(runs, results, strict=True):
+        told.append(
+            {
+                "id": each["id"],
+                "keys": each["keys"],
+                "epochs": sorted(result.states),
+                "status": result.status,
+                "diverged_epoch": result.diverged_epoch,
+                "diverged_step": result.diverged_step,
+            }
+        )
+        frames.append(result.history.assign(**each["keys"]))
+        tensors |= {
+            f"{each['id']}/{epoch:06d}/{name}": array
+            for epoch, state in result.states.items()
+            for name, array in state.items()
+        }
+    history = pd.concat(frames, ignore_index=True)
+    columns = [*runs[0]["keys"], *results[0].history.columns]
+    write_tensors(args.model, tensors, provenance, {"runs": told})
+    write_table(args.history, history[columns], provenance, {"runs": told})

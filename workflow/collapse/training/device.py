@@ -34,6 +34,8 @@ def acquire_device() -> torch.device:
             descriptor = try_lock(Path(tempfile.gettempdir()) / name)
             if descriptor is not None:
                 _held.append(descriptor)
+                # Streams and graphs are made on the current device.
+                torch.cuda.set_device(index)
                 return torch.device("cuda", index)
         if not waiting:
             print("every GPU is in use by another job; waiting for one", file=sys.stderr)
@@ -47,17 +49,31 @@ def device_class(device: torch.device) -> str:
 
 
 @contextmanager
-def precision(tf32: bool) -> Iterator[None]:
-    """Allow or forbid TF32 on a GPU inside the block, with deterministic convolutions."""
+def precision(name: str) -> Iterator[None]:
+    """Compute float32 products on a GPU in a given precision inside the block.
+
+    Convolutions are deterministic in it.
+
+    Parameters
+    ----------
+    name
+        ``float32``; ``tf32``, products with 10 bits of mantissa; ``bf16``, for the mixed precision
+        of `mixed`, whose remaining float32 products are as with ``tf32``.
+    """
     products = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
     saved = [backend.fp32_precision for backend in products]
     deterministic = torch.backends.cudnn.deterministic
     try:
         for backend in products:
-            backend.fp32_precision = "tf32" if tf32 else "ieee"
+            backend.fp32_precision = "ieee" if name == "float32" else "tf32"
         torch.backends.cudnn.deterministic = True
         yield
     finally:
         for backend, before in zip(products, saved, strict=True):
             backend.fp32_precision = before
         torch.backends.cudnn.deterministic = deterministic
+
+
+def mixed(name: str, device: torch.device) -> torch.autocast:
+    """Return the context in which a network computes in bfloat16, if `name` is ``bf16``."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16")

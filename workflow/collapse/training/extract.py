@@ -1,6 +1,5 @@
 """The features of a trained network."""
 
-import numpy as np
 import torch
 
 from collapse.models.network import Network
@@ -9,8 +8,8 @@ from collapse.training.images import Images
 
 
 @torch.inference_mode()
-def extract(network: Network, images: Images, batch: int = 1024) -> np.ndarray:
-    """Return the features H_1 of all images, N x d, float32, in the images' order.
+def extract(network: Network, images: Images, batch: int = 1024) -> torch.Tensor:
+    """Return the features H_1 of all images, N x d, float32, on their device and in their order.
 
     The network is in evaluation mode (BatchNorm by its running statistics), and TF32 is off: its
     rounding differs from sample to sample and would be a floor under NC1.
@@ -25,9 +24,9 @@ def extract(network: Network, images: Images, batch: int = 1024) -> np.ndarray:
         Images in one forward pass.
     """
     network.eval()
-    with precision(tf32=False):
+    with precision("float32"):
         parts = [
-            network.backbone(images.take(slice(start, start + batch))).float().cpu()
+            network.backbone(images.take(slice(start, start + batch)))
             for start in range(0, len(images), batch)
         ]
-    return torch.cat(parts).numpy()
+    return torch.cat(parts)

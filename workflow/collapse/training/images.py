@@ -1,16 +1,17 @@
-"""Images that stay on a device as bytes and are normalised batch by batch."""
+"""Images that stay on a device as bytes, and are cut out and normalised batch by batch."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from collapse.data.dataset import Dataset, subset
 
 
 class Images:
-    """Images of a data set on a device, uint8.
+    """Images of a data set on a device, uint8, channels last.
 
     Parameters
     ----------
@@ -32,26 +33,65 @@ class Images:
         maximum: int,
         device: torch.device,
     ) -> None:
-        self.pixels = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+        last = np.ascontiguousarray(np.moveaxis(pixels, 1, -1))
+        self.pixels = torch.from_numpy(last).to(device)
         deviation = np.asarray(std, np.float64)
         scale, shift = 1 / (maximum * deviation), -np.asarray(mean, np.float64) / deviation
         self._scale, self._shift = (
-            torch.tensor(value, dtype=torch.float32, device=device).view(1, -1, 1, 1)
-            for value in (scale, shift)
+            torch.tensor(value, dtype=torch.float32, device=device) for value in (scale, shift)
+        )
+        self._rows, self._columns = (
+            torch.arange(length, device=device) for length in self.pixels.shape[1:3]
         )
 
     def __len__(self) -> int:
         """Return N."""
         return len(self.pixels)
 
-    def take(self, index: torch.Tensor | slice) -> torch.Tensor:
-        """Return ``(pixels / maximum - mean) / std`` of the chosen images, float32."""
-        return self.pixels[index].float().mul_(self._scale).add_(self._shift)
+    def take(self, index: Tensor | slice) -> Tensor:
+        """Return ``(pixels / maximum - mean) / std`` of chosen images, ... x C x H x W, float32."""
+        return self._normalised(self.pixels[index])
+
+    def take_moved(self, index: Tensor, shift: Tensor | None, flip: Tensor | None) -> Tensor:
+        """Return chosen images, moved over a black ground and mirrored, as `take` does.
+
+        Parameters
+        ----------
+        index
+            Images to take, any shape.
+        shift
+            Pixels by which each window lies below and to the right of the image's own, index's
+            shape x 2; None for none.
+        flip
+            Whether each is mirrored left to right, index's shape; None for none.
+        """
+        rows, columns = (
+            line.expand(*index.shape, -1).clone() for line in (self._rows, self._columns)
+        )
+        if flip is not None:
+            columns = torch.where(flip.unsqueeze(-1), columns.flip(-1), columns)
+        if shift is None:
+            return self._normalised(self._window(index, rows, columns))
+        rows, columns = rows + shift[..., :1], columns + shift[..., 1:]
+        height, width = self.pixels.shape[1:3]
+        window = self._window(index, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
+        inside = _within(rows, height).unsqueeze(-1) & _within(columns, width).unsqueeze(-2)
+        return self._normalised(window * inside.unsqueeze(-1))
+
+    def _window(self, index: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        return self.pixels[index[..., None, None], rows.unsqueeze(-1), columns.unsqueeze(-2)]
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return pixels.float().mul_(self._scale).add_(self._shift).movedim(-1, -3)
+
+
+def _within(places: Tensor, length: int) -> Tensor:
+    return (places >= 0) & (places < length)
 
 
 def training_set(
     dataset: Dataset, choice: Mapping[str, Any], device: torch.device
-) -> tuple[Images, torch.Tensor]:
+) -> tuple[Images, Tensor]:
     """Return the images and labels that an experiment trains on.
 
     Parameters

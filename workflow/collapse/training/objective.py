@@ -1,30 +1,39 @@
-"""The objective of a network: a data term and explicit quadratic penalties."""
+"""The objective of networks: a data term and explicit quadratic penalties."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
-from collapse.models.network import Network
+from collapse.errors import InputError
+from collapse.training.ensemble import Ensemble
+
+Decays = float | Sequence[float]
 
 
-def data_term(loss: str, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the loss of a batch: ``mse`` ||Z - Y||^2 / (2B), or ``ce``, mean cross-entropy.
+def data_term(loss: str, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of a batch of each network, (E,).
+
+    ``mse`` is ||Z - Y||^2 / (2B), summed over classes against one-hot targets Y; ``ce`` is the
+    mean cross-entropy.
 
     Parameters
     ----------
     loss
-        ``mse``, summed over classes against one-hot targets Y, or ``ce``.
+        ``mse`` or ``ce``.
     logits
-        Z, B x K.
+        Z, E x B x K.
     labels
-        B integers from 0 to K - 1.
+        E x B integers from 0 to K - 1.
     """
     if loss == "mse":
-        targets = functional.one_hot(labels, logits.shape[1])
-        return (logits - targets).square().sum() / (2 * len(labels))
-    return functional.cross_entropy(logits, labels)
+        targets = functional.one_hot(labels, logits.shape[-1])
+        return (logits - targets).square().sum((1, 2)) / (2 * labels.shape[1])
+    return functional.cross_entropy(logits.mT, labels, reduction="none").mean(1)
 
 
 @dataclass(frozen=True)
@@ -41,39 +50,107 @@ class Objective:
     loss
         ``mse`` or ``ce``.
     weight_decay
-        lambda_W1 to lambda_WM, or one number for all.
+        lambda_W1 to lambda_WM, or one number for all layers; of several networks also one such
+        list each, E x M or E x 1.
     feature_decay
-        lambda_H, of the plain sum over all N samples.
+        lambda_H, of the plain sum over all N samples; one number, or one for each network.
     backbone_decay
-        lambda of the backbone.
+        lambda of the backbone; one number, or one for each network.
     samples
         N.
     """
 
     loss: str
-    weight_decay: float | Sequence[float]
-    feature_decay: float
-    backbone_decay: float
+    weight_decay: Decays | Sequence[Decays]
+    feature_decay: Decays
+    backbone_decay: Decays
     samples: int
 
-    def __call__(
-        self,
-        network: Network,
-        logits: torch.Tensor,
-        features: torch.Tensor,
-        labels: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the objective and its data term on a batch, two scalars."""
-        data = data_term(self.loss, logits, labels)
-        scale = self.feature_decay * self.samples / (2 * len(labels))
-        total = data + scale * features.square().sum()
-        weights = network.head.weights
-        decays = self.weight_decay
-        if not isinstance(decays, Sequence):
-            decays = [decays] * len(weights)
-        for decay, weight in zip(decays, weights, strict=True):
-            total = total + decay / 2 * weight.square().sum()
-        if self.backbone_decay:
-            squares = [parameter.square().sum() for parameter in network.backbone.parameters()]
-            total = total + self.backbone_decay / 2 * torch.stack(squares).sum()
-        return total, data
+    def bind(self, ensemble: Ensemble) -> Penalised:
+        """Return the objective of these networks.
+
+        Raises
+        ------
+        InputError
+            If the decays fit neither the networks' number nor that of the head's layers.
+        """
+        return Penalised(self, ensemble)
+
+
+class Penalised:
+    """An objective of given networks; its decays lie on their device.
+
+    Parameters
+    ----------
+    objective
+        The objective.
+    ensemble
+        The networks.
+    """
+
+    def __init__(self, objective: Objective, ensemble: Ensemble) -> None:
+        self._loss, self._samples, self._ensemble = objective.loss, objective.samples, ensemble
+        like = next(iter(ensemble.parameters.values())).detach()
+        head = [name for name in ensemble.parameters if _is_head_weight(name)]
+        backbone = [name for name in ensemble.parameters if name.startswith("backbone.")]
+        size = len(ensemble)
+        layers = _spread("weight_decay", objective.weight_decay, (size, len(head)), like)
+        network = _spread("backbone_decay", objective.backbone_decay, (size,), like)
+        self._feature_decay = _spread("feature_decay", objective.feature_decay, (size,), like)
+        decays = dict(zip(head, layers.unbind(1), strict=True)) | dict.fromkeys(backbone, network)
+        decays = {name: decay for name, decay in decays.items() if decay.any()}
+        self._names = list(decays)
+        self._decays = torch.stack(list(decays.values())) if decays else None
+        # Floats let one call update all parameters of a single network.
+        self._factors = [
+            decay.item()
+            if size == 1
+            else decay.view(size, *[1] * (ensemble.parameters[name].ndim - 1))
+            for name, decay in decays.items()
+        ]
+
+    def terms(self, logits: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the data term and the penalty of the features on a batch, (E,) each.
+
+        Parameters
+        ----------
+        logits, features, labels
+            E x B x K, E x B x d and E x B.
+        """
+        batch = labels.shape[1]
+        data = data_term(self._loss, logits, labels)
+        scale = self._feature_decay * self._samples / (2 * batch)
+        return data, scale * features.square().sum((1, 2))
+
+    def penalty(self) -> Tensor:
+        """Return the penalties of the parameters, (E,), without a gradient."""
+        if self._decays is None:
+            return torch.zeros_like(self._feature_decay)
+        return (self._ensemble.squared_norms(self._names) * self._decays).sum(0) / 2
+
+    @torch.no_grad()
+    def add_penalty_gradient(self) -> None:
+        """Add decay times parameter, the gradient of `penalty`, to the parameters' gradients.
+
+        Equal to what autograd makes of the squares, in two kernels instead of some hundred.
+        """
+        if self._decays is None:
+            return
+        values = [self._ensemble.parameters[name] for name in self._names]
+        products = torch._foreach_mul([value.detach() for value in values], self._factors)
+        torch._foreach_add_([value.grad for value in values], products)
+
+
+def _is_head_weight(name: str) -> bool:
+    return name.startswith("head.layers.") and name.endswith(".weight")
+
+
+def _spread(name: str, decay: object, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Return decays in the given shape, in the networks' format and on their device."""
+    given = torch.as_tensor(decay, dtype=like.dtype)
+    try:
+        return given.expand(shape).contiguous().to(like.device)
+    except RuntimeError:
+        raise InputError(
+            f"{name}: {tuple(given.shape)} numbers found, allowed is one, or {shape}"
+        ) from None

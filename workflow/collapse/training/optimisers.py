@@ -1,14 +1,15 @@
 """Optimisers whose whole state is a dictionary of tensors, for checkpoints without pickles.
 
 They are PyTorch's own fused updates, called as functions: constructing ``torch.optim.Adam``
-loads PyTorch's compiler, two seconds that every short training would pay.
+loads PyTorch's compiler, two seconds that every short training would pay. The learning rate is a
+tensor on the parameters' device, so that a captured step can be told another one.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
@@ -22,7 +23,7 @@ class Adam:
         What is updated, by name.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         self._parameters = list(parameters.values())
         self._first = [torch.zeros_like(each) for each in self._parameters]
         self._second = [torch.zeros_like(each) for each in self._parameters]
@@ -38,7 +39,7 @@ class Adam:
         }
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
+    def step(self, learning_rate: Tensor) -> None:
         """Update the parameters by their gradients, and drop these."""
         adam(
             self._parameters,
@@ -70,7 +71,7 @@ class SGD:
         m, from 0 to below 1.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], momentum: float) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], momentum: float) -> None:
         self._parameters = list(parameters.values())
         self._momentum = momentum
         self._buffers = [torch.zeros_like(each) if momentum else None for each in self._parameters]
@@ -78,7 +79,7 @@ class SGD:
         self.state = {f"{name}/momentum": buffer for name, buffer in named if momentum}
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
+    def step(self, learning_rate: Tensor) -> None:
         """Update the parameters by their gradients, and drop these."""
         sgd(
             self._parameters,
@@ -95,14 +96,13 @@ class SGD:
         _drop_gradients(self._parameters)
 
 
-def _drop_gradients(parameters: list[nn.Parameter]) -> None:
+def _drop_gradients(parameters: list[Tensor]) -> None:
     for parameter in parameters:
         parameter.grad = None
 
 
-def make(settings: Mapping[str, Any], network: nn.Module) -> Adam | SGD:
-    """Return the optimiser that the config's section ``training`` names."""
-    parameters = dict(network.named_parameters())
+def make(settings: Mapping[str, Any], parameters: Mapping[str, Tensor]) -> Adam | SGD:
+    """Return the optimiser of named parameters that the config's section ``training`` names."""
     if settings["optimiser"] == "adam":
         return Adam(parameters)
     return SGD(parameters, settings["momentum"])

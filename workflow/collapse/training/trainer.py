@@ -1,7 +1,6 @@
-"""Training of a network on images that fit on the device."""
+"""Training of networks on images that fit on the device."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -9,26 +8,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor
 
+from collapse.capture import can_compile, captured
 from collapse.errors import InputError
-from collapse.models.network import Network
-from collapse.models.states import get_arrays, set_arrays
 from collapse.schedule import log_spaced
 from collapse.training import optimisers
 from collapse.training.checkpoints import Arrays, Checkpoints
-from collapse.training.device import precision
+from collapse.training.device import mixed, precision
+from collapse.training.ensemble import Ensemble
+from collapse.training.history import History
 from collapse.training.images import Images
 from collapse.training.objective import Objective
+from collapse.training.order import Order, batch_sizes
 from collapse.training.progress import Progress
 
-_HISTORY = ("epoch", "loss", "data_loss", "error", "learning_rate")
-_SECONDS_BETWEEN_CHECKPOINTS = 30.0
+# Steps from which compiling repays its 15 to 25 seconds: 130 epochs of 50,000 images by 128.
+COMPILE_FROM = 50_000
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training leaves behind.
+    """What the training of one network leaves behind.
 
     Attributes
     ----------
@@ -54,10 +55,6 @@ class TrainingResult:
         return "completed" if self.diverged_epoch is None else "diverged"
 
 
-class _Diverged(Exception):
-    """The objective is not finite; holds the step within the epoch, from 1."""
-
-
 def learning_rate(settings: Mapping[str, Any], epoch: int) -> float:
     """Return the learning rate in an epoch (from 1): step decay, or constant."""
     schedule = settings["schedule"]
@@ -65,166 +62,160 @@ def learning_rate(settings: Mapping[str, Any], epoch: int) -> float:
     return settings["learning_rate"] * (schedule["factor"] ** steps if steps else 1.0)
 
 
-def batches(
-    samples: int, size: int, seed: int, epoch: int, device: torch.device | str = "cpu"
-) -> list[torch.Tensor]:
-    """Split the samples into batches, in an order that follows from seed and epoch alone.
+class Training:
+    """Networks, their data and their optimiser, advanced epoch by epoch.
 
-    A last batch may be smaller. One sample alone has no batch statistics, so it joins the batch
-    before it.
-    """
-    order = np.random.default_rng([seed, epoch]).permutation(samples)
-    parts = list(torch.from_numpy(order).to(device).split(size))
-    if size > 1 and len(parts) > 1 and len(parts[-1]) == 1:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
-
-
-def train(
-    network: Network,
-    images: Images,
-    labels: torch.Tensor,
-    objective: Objective,
-    settings: Mapping[str, Any],
-    seed: int,
-    checkpoints: Checkpoints | None = None,
-) -> TrainingResult:
-    """Train a network in place and keep its state at log-spaced epochs.
+    Everything that a step needs lies on the device, and a step is the same sequence of kernels
+    each time: on a GPU it is captured once, as one CUDA graph, and replayed. On a CPU the same
+    step runs as it is.
 
     Parameters
     ----------
-    network
-        The network, on the device of the images and labels.
+    ensemble
+        The E networks, on the device of the images and labels.
     images, labels
         The N training images and their labels from 0 to K - 1.
     objective
         What is minimised.
     settings
         The config's section ``training``.
-    seed
-        Seed of the order of samples.
-    checkpoints
-        An open folder of checkpoints to continue from and to write to. The result has the same
-        bytes whether or not the training was interrupted, on the same class of device.
+    seeds
+        Seeds of the order of samples, one per network.
+    compiled
+        Whether forward and backward pass are compiled; None decides by the number of steps.
 
     Raises
     ------
     InputError
-        If the network has BatchNorm and batches hold one sample.
+        If the networks have BatchNorm and batches hold one sample, or the decays do not fit.
     """
-    size, epochs = settings["batch_size"], settings["epochs"]
-    _check_batches(network, len(images), size)
-    # Before the first epoch BatchNorm has seen no data: epoch 0 has no features to speak of.
-    recorded = frozenset(log_spaced(epochs, settings["record"])) - {0}
-    run = _Run(network, optimisers.make(settings, network), recorded, checkpoints)
-    divergence: dict[str, int] = {}
-    with closing(Progress(epochs, run.done)) as progress:
-        for epoch in range(run.done + 1, epochs + 1):
-            parts = batches(len(images), size, seed, epoch, labels.device)
-            rate = learning_rate(settings, epoch)
-            try:
-                means = run.epoch(objective, images, labels, parts, rate)
-            except _Diverged as error:
-                step = (epoch - 1) * len(parts) + error.args[0]
-                divergence = {"diverged_epoch": epoch, "diverged_step": step}
-                break
-            run.keep(epoch, (epoch, *means, rate))
-            progress.update(epoch, loss=means[0], error=means[2])
-    return TrainingResult(run.states, pd.DataFrame(run.columns()), **divergence)
-
-
-class _Run:
-    """A training in progress: all that changes from epoch to epoch, and its checkpoints."""
 
     def __init__(
         self,
-        network: Network,
-        optimiser: optimisers.Adam | optimisers.SGD,
-        recorded: frozenset[int],
-        checkpoints: Checkpoints | None,
+        ensemble: Ensemble,
+        images: Images,
+        labels: Tensor,
+        objective: Objective,
+        settings: Mapping[str, Any],
+        seeds: Sequence[int],
+        compiled: bool | None = None,
     ) -> None:
-        self.network, self.optimiser = network, optimiser
-        self.recorded, self.checkpoints = recorded, checkpoints
-        self.done = 0
-        self.states: dict[int, Arrays] = {}
-        self.history: dict[str, list] = {name: [] for name in _HISTORY}
-        self._saved = time.monotonic()
-        snapshot = checkpoints.restore(recorded) if checkpoints else None
-        if snapshot:
-            set_arrays(network.state_dict(), snapshot.parts["network"])
-            set_arrays(optimiser.state, snapshot.parts["optimiser"])
-            self.history = {name: snapshot.parts["history"][name].tolist() for name in _HISTORY}
-            self.done, self.states = snapshot.epoch, snapshot.states
+        _check_batches(ensemble, len(images), settings["batch_size"])
+        self.ensemble, self.settings = ensemble, settings
+        self.optimiser = optimisers.make(settings, ensemble.parameters)
+        self.sizes = batch_sizes(len(images), settings["batch_size"])
+        self._objective = objective.bind(ensemble)
+        self._labels, device = labels, labels.device
+        self._order = Order(images, seeds, settings["augmentation"])
+        # The step's own clock: where in the epoch it is, by samples and by batches.
+        self._place = torch.zeros(1, dtype=torch.int64, device=device)
+        self._batch = torch.zeros(1, dtype=torch.int64, device=device)
+        self._range = torch.arange(max(self.sizes), device=device)
+        self._log = torch.zeros(len(self.sizes), 3, len(ensemble), device=device)
+        self._rate = torch.zeros((), device=device)
+        if compiled is None:
+            long = len(self.sizes) * settings["epochs"] >= COMPILE_FROM
+            compiled = device.type == "cuda" and long and can_compile()
+        self.compiled = compiled
+        self._forward = torch.compile(self._terms, dynamic=False) if compiled else self._terms
+        self._steps: dict[int, Callable[[], None]] = {}
 
-    def epoch(
-        self,
-        objective: Objective,
-        images: Images,
-        labels: torch.Tensor,
-        parts: list[torch.Tensor],
-        rate: float,
-    ) -> tuple[float, ...]:
-        """Take one pass; return the means of objective, data term and error over the samples."""
-        self.network.train()
-        with precision(tf32=True):
-            rows = [self._step(objective, images, labels, part, rate) for part in parts]
+    def epoch(self, number: int) -> np.ndarray:
+        """Take one pass over the samples.
+
+        Parameters
+        ----------
+        number
+            The epoch, from 1; order and learning rate follow from it.
+
+        Returns
+        -------
+        ndarray
+            Objective, data term and error of every batch and network, (batches, 3, E). A network
+            that diverges has NaN from there on.
+        """
+        self._order.draw(number)
+        self._place.zero_()
+        self._batch.zero_()
+        self._rate.fill_(learning_rate(self.settings, number))
+        with precision(self.settings["precision"]):
+            for size in self.sizes:
+                self._step(size)
         # The one transfer of the epoch: until here a GPU never waits for the host.
-        values = torch.stack(rows).double().cpu().numpy()
-        bad = np.flatnonzero(~np.isfinite(values[:, 0]))
-        if len(bad):
-            raise _Diverged(int(bad[0]) + 1)
-        if not all(torch.isfinite(parameter).all() for parameter in self.network.parameters()):
-            raise _Diverged(len(parts))
-        sizes = np.array([len(part) for part in parts])
-        return tuple((sizes @ values / len(images)).tolist())
+        rows = self._log.double().cpu().numpy()
+        rows[-1, :][:, ~self.ensemble.finite().cpu().numpy()] = np.nan
+        return np.where(np.isfinite(rows[:, :1]), rows, np.nan)
 
-    def _step(
-        self,
-        objective: Objective,
-        images: Images,
-        labels: torch.Tensor,
-        index: torch.Tensor,
-        rate: float,
-    ) -> torch.Tensor:
-        target = labels[index]
-        logits, features = self.network(images.take(index))
-        loss, data = objective(self.network, logits, features, target)
-        loss.backward()
-        self.optimiser.step(rate)
-        wrong = (logits.detach().argmax(1) != target).float().mean()
-        return torch.stack((loss.detach(), data.detach(), wrong))
+    def _step(self, size: int) -> None:
+        if size not in self._steps:
 
-    def keep(self, epoch: int, row: tuple[float, ...]) -> None:
-        """Append to the history; record the state where it is due, and save a checkpoint."""
-        for name, value in zip(_HISTORY, row, strict=True):
-            self.history[name].append(value)
-        due = epoch in self.recorded
-        if due:
-            self.states[epoch] = get_arrays(self.network.state_dict())
-        late = time.monotonic() - self._saved > _SECONDS_BETWEEN_CHECKPOINTS
-        if self.checkpoints is None or not (due or late):
-            return
-        if due:
-            self.checkpoints.record(epoch, self.states[epoch])
-        self.checkpoints.save(epoch, self._parts())
-        self._saved = time.monotonic()
+            def step() -> None:
+                self._advance(size)
 
-    def _parts(self) -> dict[str, Arrays]:
-        return {
-            "network": get_arrays(self.network.state_dict()),
-            "optimiser": get_arrays(self.optimiser.state),
-            "history": self.columns(),
-        }
+            changed = [*self.ensemble.state.values(), *self.optimiser.state.values()]
+            changed += [self._place, self._batch]
+            self._steps[size] = captured(step, changed) if self._place.is_cuda else step
+        self._steps[size]()
 
-    def columns(self) -> Arrays:
-        """Return the history's columns, typed even when they are empty."""
-        kinds = {name: np.int64 if name == "epoch" else np.float64 for name in _HISTORY}
-        return {name: np.array(self.history[name], kind) for name, kind in kinds.items()}
+    def _advance(self, size: int) -> None:
+        """Take the next batch of `size` samples of each network; log and count it."""
+        # A last, smaller batch is not worth a compilation of its own.
+        forward = self._forward if size == self.sizes[0] else self._terms
+        data, features, wrong = forward(self._place + self._range[:size])
+        penalty = self._objective.penalty()
+        (data + features).sum().backward()
+        self._objective.add_penalty_gradient()
+        self.optimiser.step(self._rate)
+        row = torch.stack([data + features + penalty, data, wrong]).detach()
+        self._log.index_copy_(0, self._batch, row.unsqueeze(0))
+        self._place += size
+        self._batch += 1
+
+    def _terms(self, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        images, index = self._order.take(places)
+        labels = self._labels[index]
+        with mixed(self.settings["precision"], labels.device):
+            logits, features = self.ensemble(images)
+        logits, features = logits.float(), features.float()
+        data, penalty = self._objective.terms(logits, features, labels)
+        wrong = (logits.detach().argmax(-1) != labels).float().mean(1)
+        return data, penalty, wrong
 
 
-def _check_batches(network: Network, samples: int, size: int) -> None:
-    normalised = any(isinstance(module, nn.BatchNorm1d) for module in network.modules())
-    if normalised and min(samples, size) == 1:
+def train(training: Training, checkpoints: Checkpoints | None = None) -> list[TrainingResult]:
+    """Train networks for all epochs of their settings and keep their states at log-spaced ones.
+
+    Parameters
+    ----------
+    training
+        The training, before its first epoch.
+    checkpoints
+        An open folder of checkpoints to continue from and to write to. The results have the same
+        bytes whether or not the training was interrupted, on the same class of device.
+
+    Returns
+    -------
+    list of TrainingResult
+        One per network.
+    """
+    settings = training.settings
+    # Before the first epoch BatchNorm has seen no data: epoch 0 has no features to speak of.
+    recorded = frozenset(log_spaced(settings["epochs"], settings["record"])) - {0}
+    history = History(training, recorded, checkpoints)
+    with closing(Progress(settings["epochs"], history.done)) as progress:
+        for epoch in range(history.done + 1, settings["epochs"] + 1):
+            if history.all_diverged:
+                break
+            history.keep(epoch, training.epoch(epoch), learning_rate(settings, epoch))
+            progress.update(epoch, *history.latest)
+    return [
+        TrainingResult(history.states[index], history.frame(index), *history.divergence(index))
+        for index in range(len(training.ensemble))
+    ]
+
+
+def _check_batches(ensemble: Ensemble, samples: int, size: int) -> None:
+    if ensemble.normalised and min(samples, size) == 1:
         raise InputError(
             f"training.batch_size: batches of {min(samples, size)} sample found, "
             "a network with BatchNorm needs at least 2"

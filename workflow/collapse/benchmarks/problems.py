@@ -1,0 +1,142 @@
+"""Problems over free features: the solver against autograd, one problem at a time."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from functools import partial
+
+import torch
+
+from collapse.benchmarks.sizes import Descent, Problems, Sizes
+from collapse.benchmarks.table import Line, Row
+from collapse.benchmarks.textbook.problems import TextbookProblem
+from collapse.benchmarks.timing import device_name, interleaved, seconds, threads
+from collapse.problems.deep_linear import DeepLinear, build
+from collapse.problems.parameters import Parameters
+from collapse.problems.solver import gradient_descent
+
+MOMENTUM = 0.9
+LEARNING_RATE = 0.1
+INIT_SCALE = 0.1
+DECAYS = (2.5e-4, 5e-4, 1e-3, 2e-3)
+
+_GRID = "{} problems (K=4, d=64, N=400, M=6)"
+_UNIT = "us per problem and step"
+_EAGER = "eager autograd, one problem at a time"
+_GRAPH = "one CUDA-graphed problem at a time"
+GRID_CORE = Line(_GRID.format(64), _EAGER, _UNIT, least=15)
+GRID_SAMPLES = Line(f"{_GRID.format(64)}, all samples", _GRAPH, _UNIT, least=150)
+GRID_REDUCED = Line(f"{_GRID.format(64)}, class-reduced", _GRAPH, _UNIT, least=300)
+MANY_SAMPLES = Line(f"{_GRID.format('1,024')}, all samples", _GRAPH, _UNIT)
+MANY_REDUCED = Line(f"{_GRID.format('1,024')}, class-reduced", _GRAPH, _UNIT)
+WIDE = Line("64 problems (K=10, d=512, N=50,000, M=1)", _EAGER, _UNIT, least=100)
+
+
+class AllSamples(DeepLinear):
+    """The same problems, solved on all N columns."""
+
+    def reduced(self, start: Parameters) -> tuple[DeepLinear, Parameters, None]:
+        """Return the problem and the start as they are."""
+        return self, start, None
+
+
+def all_samples(problem: DeepLinear) -> AllSamples:
+    """Return the problems in the form that is not reduced."""
+    return AllSamples(**{each.name: getattr(problem, each.name) for each in fields(problem)})
+
+
+def make(size: Problems, device: torch.device) -> tuple[DeepLinear, Parameters]:
+    """Return a grid over decays and starts, and the starts, drawn on the device."""
+    shape = {
+        "class_sizes": [size.per_class] * size.classes,
+        "depth": size.depth,
+        "widths": size.dim,
+        "loss": "mse",
+        "bias": False,
+    }
+    decays = [DECAYS[index % len(DECAYS)] for index in range(size.batch)]
+    problem = build(
+        [{"problem": shape, "weight_decay": each, "feature_decay": each} for each in decays], device
+    )
+    generator = torch.Generator(device).manual_seed(0)
+    draw = partial(torch.randn, generator=generator, dtype=torch.float64, device=device)
+    outputs = (*[size.dim] * (size.depth - 1), size.classes)
+    weights = tuple(draw(size.batch, rows, size.dim).mul_(INIT_SCALE) for rows in outputs)
+    features = draw(size.batch, size.dim, size.classes * size.per_class).mul_(INIT_SCALE)
+    return problem, Parameters(weights=weights, features=features)
+
+
+def solve(problem: DeepLinear, start: Parameters, steps: int) -> None:
+    """Run the solver and keep the end."""
+    rates = torch.full_like(problem.feature_decay, LEARNING_RATE)
+    gradient_descent(problem, start, rates, MOMENTUM, steps, [steps])
+
+
+def run_seconds(
+    problem: DeepLinear, start: Parameters, size: Descent, device: torch.device
+) -> float:
+    """Return the time per problem and step of a whole run, set-up included."""
+    short, long = size.timed
+    ends = seconds(partial(solve, problem, start, long), device)
+    if short != long:
+        begins = seconds(partial(solve, problem, start, short), device)
+        # Noise must not make a difference of two times negative.
+        ends += (size.steps - long) * max(ends - begins, 0.0) / (long - short)
+    return ends / (size.steps * problem.batch)
+
+
+def textbook(problem: DeepLinear, start: Parameters) -> TextbookProblem:
+    """Return the first problem of a batch the textbook way."""
+    return TextbookProblem(problem, start, 0, LEARNING_RATE, MOMENTUM)
+
+
+def _repeat(step: Callable[[], None], times: int) -> None:
+    for _ in range(times):
+        step()
+
+
+def _compare(
+    size: Descent, device: torch.device, lines: dict[str, Line], graphed: bool, repeats: int
+) -> Iterator[Row]:
+    """Time the routes named in `lines` against a single problem, eager or captured."""
+    problem, start = make(size.problems, device)
+    single = textbook(problem, start)
+    step = single.captured() if graphed else single.step
+    routes = {"reduced": problem, "samples": all_samples(problem)}
+
+    def baseline() -> float:
+        work = partial(_repeat, step, size.baseline_steps)
+        return seconds(work, device) / size.baseline_steps
+
+    ways = {"baseline": baseline} | {
+        route: partial(run_seconds, routes[route], start, size, device) for route in lines
+    }
+    times = interleaved(ways, repeats)
+    note = f"ours: runs of {size.steps:,} steps with their set-up"
+    if size.timed[0] != size.timed[1]:
+        note += ", from runs of {:,} and {:,}".format(*size.timed)
+    note += f"; baseline: {size.baseline_steps:,} steps of one problem, without its set-up"
+    for route, line in lines.items():
+        yield line.timed(device_name(device), times["baseline"], times[route], note)
+
+
+def grid_on_a_core(device: torch.device, sizes: Sizes) -> Iterator[Row]:
+    """Yield the row of the grid on one core of the CPU."""
+    with threads(1):
+        yield from _compare(sizes.grid_core, device, {"reduced": GRID_CORE}, False, sizes.repeats)
+
+
+def grid_on_a_gpu(device: torch.device, sizes: Sizes) -> Iterator[Row]:
+    """Yield the rows of the grid on a GPU, against a problem in a CUDA graph."""
+    lines = {"samples": GRID_SAMPLES, "reduced": GRID_REDUCED}
+    yield from _compare(sizes.grid_gpu, device, lines, True, sizes.repeats)
+
+
+def many_on_a_gpu(device: torch.device, sizes: Sizes) -> Iterator[Row]:
+    """Yield the rows of a larger grid."""
+    lines = {"samples": MANY_SAMPLES, "reduced": MANY_REDUCED}
+    yield from _compare(sizes.many_gpu, device, lines, True, sizes.repeats)
+
+
+def wide(device: torch.device, sizes: Sizes) -> Iterator[Row]:
+    """Yield the row of many samples in a wide feature space."""
+    yield from _compare(sizes.wide_gpu, device, {"reduced": WIDE}, False, sizes.repeats)

@@ -1,0 +1,177 @@
+"""How large each piece of timed work is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from collapse.models import mlp, resnet18
+
+
+def model(module: ModuleType, **keys: Any) -> dict[str, Any]:
+    """Return the section ``model`` of a config.
+
+    Named by its module: the code digest of a stage sees imports, and no names in strings.
+    """
+    return {"kind": module.__name__.rpartition(".")[2], **keys}
+
+
+MLP = model(mlp, hidden=[512] * 6, normalisation="batch")
+RESNET18 = model(resnet18)
+SGD = {"optimiser": "sgd", "learning_rate": 0.05, "momentum": 0.9}
+ADAM = {"optimiser": "adam", "learning_rate": 1e-4, "momentum": 0.0}
+
+
+@dataclass(frozen=True)
+class Problems:
+    """A batch of bias-free MSE problems over free features, under gradient descent.
+
+    Attributes
+    ----------
+    batch
+        Number of problems B.
+    classes, per_class, dim, depth
+        K, n, d and M; N = K n.
+    """
+
+    batch: int
+    classes: int = 4
+    per_class: int = 100
+    dim: int = 64
+    depth: int = 6
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Gradient descent on problems, on both sides.
+
+    Attributes
+    ----------
+    problems
+        What is solved.
+    timed
+        Steps of a short and a long run of ours that are timed; since all steps cost the same, the
+        whole run follows from the two. The same number twice: that run is timed once.
+    baseline_steps
+        Steps that are timed of one problem on the other side, its set-up left out.
+    steps
+        Steps of a whole run. Its cost is stated per step and problem, set-up included.
+    """
+
+    problems: Problems
+    timed: tuple[int, int]
+    baseline_steps: int
+    steps: int = 30_000
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Networks on random images, trained with the MSE loss.
+
+    Attributes
+    ----------
+    model
+        The section ``model`` of a config.
+    optimiser
+        ``optimiser``, ``learning_rate`` and ``momentum`` of a config's section ``training``.
+    members
+        Networks trained side by side.
+    images, shape, classes
+        N, (C, H, W) and K.
+    batch
+        Images in a batch.
+    epochs, record
+        Length of a whole training, and how many of its states are measured.
+    decay
+        lambda of all parameters but the head's bias.
+    """
+
+    model: Mapping[str, Any]
+    optimiser: Mapping[str, Any]
+    members: int = 1
+    images: int = 50_000
+    shape: tuple[int, int, int] = (3, 32, 32)
+    classes: int = 10
+    batch: int = 128
+    epochs: int = 200
+    record: int = 40
+    decay: float = 5e-4
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features near collapse, and how often their metrics are computed in one timing."""
+
+    samples: int = 50_000
+    dim: int = 512
+    classes: int = 10
+    calls: int = 3
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Series of one size each, all others as in the base.
+
+    Attributes
+    ----------
+    problems
+        The base of the problems.
+    batch, samples, dim
+        Values of B, N and d of the problems.
+    features
+        The base of the features.
+    metric_samples, metric_dim, metric_classes
+        Values of N, d and K of the metrics; K is at most d, the simplex ETF's dimension.
+    product
+        Side of the square matrices whose product is timed.
+    least_seconds
+        Length of a timing at least.
+    """
+
+    problems: Problems
+    batch: tuple[int, ...]
+    samples: tuple[int, ...]
+    dim: tuple[int, ...]
+    features: Features
+    metric_samples: tuple[int, ...]
+    metric_dim: tuple[int, ...]
+    metric_classes: tuple[int, ...]
+    product: int
+    least_seconds: float = 0.1
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """All that is timed."""
+
+    repeats: int = 5
+    grid_core: Descent = Descent(Problems(64), (40, 240), 40)
+    grid_gpu: Descent = Descent(Problems(64), (30_000, 30_000), 2_000)
+    many_gpu: Descent = Descent(Problems(1_024), (500, 2_500), 2_000)
+    wide_gpu: Descent = Descent(Problems(64, 10, 5_000, 512, 1), (100, 2_100), 400)
+    resnet: Networks = field(default_factory=lambda: Networks(RESNET18, SGD))
+    mlp: Networks = field(default_factory=lambda: Networks(MLP, ADAM, members=32))
+    features_cpu: Features = Features()
+    features_gpu: Features = Features(calls=20)
+    scaling_cpu: Scaling = Scaling(
+        problems=Problems(8),
+        batch=(1, 2, 4, 8, 16, 32, 64),
+        samples=(40, 100, 400, 1_600, 6_400),
+        dim=(16, 32, 64, 128, 256),
+        features=Features(calls=1),
+        metric_samples=(5_000, 10_000, 20_000, 50_000, 100_000),
+        metric_dim=(64, 128, 256, 512, 1_024),
+        metric_classes=(2, 10, 30, 100, 300),
+        product=1_024,
+    )
+    scaling_gpu: Scaling = Scaling(
+        problems=Problems(64),
+        batch=(1, 4, 16, 64, 256, 1_024),
+        samples=(40, 100, 400, 1_600, 6_400, 25_600),
+        dim=(16, 32, 64, 128, 256, 512),
+        features=Features(calls=10),
+        metric_samples=(5_000, 20_000, 50_000, 200_000, 500_000),
+        metric_dim=(64, 128, 256, 512, 1_024, 2_048),
+        metric_classes=(2, 10, 30, 100, 300, 500),
+        product=4_096,
+    )

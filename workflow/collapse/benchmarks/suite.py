@@ -1,0 +1,64 @@
+"""All rows of the benchmark's table."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+
+from collapse.benchmarks import metrics, networks, problems
+from collapse.benchmarks.sizes import Sizes
+from collapse.benchmarks.table import COLUMNS, Line, Row
+
+NO_GPU = "needs a CUDA GPU"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Rows that are measured together.
+
+    Attributes
+    ----------
+    kind
+        ``cpu`` or ``cuda``: the device it is about.
+    lines
+        The rows, in order.
+    measure
+        Yields them.
+    """
+
+    kind: str
+    lines: tuple[Line, ...]
+    measure: Callable[[torch.device, Sizes], Iterator[Row]]
+
+
+BENCHMARKS = (
+    Benchmark("cpu", (problems.GRID_CORE,), problems.grid_on_a_core),
+    Benchmark("cuda", (problems.GRID_SAMPLES, problems.GRID_REDUCED), problems.grid_on_a_gpu),
+    Benchmark("cuda", (problems.MANY_SAMPLES, problems.MANY_REDUCED), problems.many_on_a_gpu),
+    Benchmark("cuda", (problems.WIDE,), problems.wide),
+    Benchmark("cuda", (*networks.RESNET.values(), networks.RESNET_SHARE), networks.resnet),
+    Benchmark("cuda", (networks.MLPS, networks.MLP_SHARE), networks.mlps),
+    Benchmark("cuda", (metrics.ON_GPU, metrics.ON_GPU_WHOLE, metrics.ERROR_GPU), metrics.on_gpu),
+    Benchmark("cpu", (metrics.ON_CPU, metrics.ON_CPU_WHOLE, metrics.ERROR_CPU), metrics.on_cpu),
+)
+
+
+def run(sizes: Sizes, device: torch.device) -> pd.DataFrame:
+    """Measure all that can be on this device and the CPU; the rest stands there with the reason."""
+    rows = [row for benchmark in BENCHMARKS for row in _rows(benchmark, sizes, device)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _rows(benchmark: Benchmark, sizes: Sizes, device: torch.device) -> list[Row]:
+    label = "GPU" if benchmark.kind == "cuda" else "CPU"
+    print(f"timing: {benchmark.lines[0].work} ({label})", file=sys.stderr, flush=True)
+    if benchmark.kind == "cpu":
+        device = torch.device("cpu")
+    elif device.type == "cpu":
+        return [line.left_out(label, NO_GPU) for line in benchmark.lines]
+    try:
+        return list(benchmark.measure(device, sizes))
+    except torch.OutOfMemoryError:
+        return [line.left_out(label, "not enough memory on the GPU") for line in benchmark.lines]

@@ -1,0 +1,1 @@
+"""The textbook ways: what the engine is timed against, and checked against."""

@@ -1,0 +1,151 @@
+"""Training of a network by a `DataLoader` loop with autograd and `torch.optim`."""
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import Compose, Normalize, ToTensor
+
+from collapse.models.network import Network
+
+MOST_WORKERS = 8
+
+
+class ArrayImages(Dataset):
+    """Images in memory and their labels, as torchvision's data sets hold them.
+
+    Parameters
+    ----------
+    pixels
+        N x H x W x C, uint8.
+    labels
+        N integers.
+    transform
+        Applied to every image on its way out.
+    """
+
+    def __init__(self, pixels: np.ndarray, labels: np.ndarray, transform: Compose) -> None:
+        self.pixels, self.labels, self.transform = pixels, labels.tolist(), transform
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return one image as a float tensor, and its label."""
+        return self.transform(self.pixels[index]), self.labels[index]
+
+
+def loader(
+    pixels: np.ndarray,
+    labels: np.ndarray,
+    mean: Sequence[float],
+    std: Sequence[float],
+    batch_size: int,
+    workers: int,
+    order: Sequence[int] | None = None,
+) -> DataLoader:
+    """Return the loader of a training set.
+
+    Parameters
+    ----------
+    pixels
+        N x C x H x W, uint8.
+    labels
+        N integers.
+    mean, std
+        Per channel, for pixels from 0 to 1.
+    batch_size
+        Images in a batch.
+    workers
+        Processes that prepare batches; 0 prepares them in this one.
+    order
+        The order of the samples; shuffled anew in every epoch without it.
+    """
+    transform = Compose([ToTensor(), Normalize(mean, std)])
+    images = np.ascontiguousarray(np.moveaxis(pixels, 1, -1))
+    return DataLoader(
+        ArrayImages(images, labels, transform),
+        batch_size=batch_size,
+        shuffle=order is None,
+        sampler=order,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+    )
+
+
+def usable_workers() -> int:
+    """Return how many loader processes this machine feeds well."""
+    return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+
+
+class TextbookTraining:
+    """A copy of a network, its data loader and its optimiser, for the MSE loss.
+
+    The images stay in PyTorch's default memory format. The optimiser's weight decay is the
+    gradient of the penalties; no bias of the head decays.
+
+    Parameters
+    ----------
+    network
+        Left as it is.
+    batches
+        What to iterate in an epoch.
+    settings
+        ``optimiser``, ``learning_rate`` and ``momentum`` of a config's section ``training``.
+    decay
+        lambda of lambda/2 ||theta||^2.
+    device
+        Where to train.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        batches: DataLoader,
+        settings: Mapping[str, Any],
+        decay: float,
+        device: torch.device,
+    ) -> None:
+        parts = copy.deepcopy([network.backbone.layers, network.head])
+        self.model = nn.Sequential(*parts).to(device, memory_format=torch.contiguous_format)
+        self.batches, self.device = batches, device
+        biases = {id(bias) for bias in [parts[1].bias] if bias is not None}
+        groups = [
+            {
+                "params": [each for each in self.model.parameters() if id(each) not in biases],
+                "weight_decay": decay,
+            },
+            {"params": [each for each in self.model.parameters() if id(each) in biases]},
+        ]
+        rate = settings["learning_rate"]
+        if settings["optimiser"] == "adam":
+            self.optimiser = torch.optim.Adam(groups, lr=rate)
+        else:
+            self.optimiser = torch.optim.SGD(groups, lr=rate, momentum=settings["momentum"])
+
+    def epoch(self) -> float:
+        """Take one pass over the samples; return the mean of the data term."""
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        samples = 0
+        for images, labels in self.batches:
+            images = images.to(self.device, non_blocking=True)
+            labels = labels.to(self.device, non_blocking=True)
+            self.optimiser.zero_grad()
+            logits = self.model(images)
+            targets = functional.one_hot(labels, logits.shape[1])
+            loss = (logits - targets).square().sum() / (2 * len(labels))
+            loss.backward()
+            self.optimiser.step()
+            # Summed on the device: the loop never waits for it before the epoch's end.
+            total += loss.detach() * len(labels)
+            samples += len(labels)
+        return total.item() / samples

@@ -1,0 +1,83 @@
+"""A problem over free features as a module, autograd and `torch.optim.SGD`."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from collapse.problems.deep_linear import DeepLinear
+from collapse.problems.parameters import Parameters
+from collapse.capture import captured
+
+
+class TextbookProblem:
+    """One bias-free MSE problem of a batch, by itself.
+
+    Parameters
+    ----------
+    problem : DeepLinear
+        The batch.
+    start : Parameters
+        Its start, with all N sample columns.
+    index : int
+        Which problem of the batch.
+    learning_rate, momentum : float
+        Of plain gradient descent with heavy-ball momentum.
+    """
+
+    def __init__(
+        self,
+        problem: DeepLinear,
+        start: Parameters,
+        index: int,
+        learning_rate: float,
+        momentum: float,
+    ) -> None:
+        self.targets = problem.targets
+        self.features = start.features[index].clone().requires_grad_()
+        self.weights = [weight[index].clone().requires_grad_() for weight in start.weights]
+        decays = [problem.feature_decay[index], *problem.weight_decay[index]]
+        groups: dict[float, list[Tensor]] = {}
+        for decay, tensor in zip(decays, self.parameters, strict=True):
+            groups.setdefault(decay.item(), []).append(tensor)
+        # The optimiser's decay is the gradient of the penalties, without their forward pass.
+        self.optimiser = torch.optim.SGD(
+            [{"params": tensors, "weight_decay": decay} for decay, tensors in groups.items()],
+            lr=learning_rate,
+            momentum=momentum,
+        )
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """H_1, then W_1 to W_M."""
+        return [self.features, *self.weights]
+
+    def step(self) -> None:
+        """Take one step of gradient descent."""
+        self.optimiser.zero_grad()
+        output = self.features
+        for weight in self.weights:
+            output = weight @ output
+        loss = (output - self.targets).square().sum() / (2 * self.targets.shape[1])
+        loss.backward()
+        self.optimiser.step()
+
+    def descend(self, steps: int) -> None:
+        """Take several steps."""
+        for _ in range(steps):
+            self.step()
+
+    def captured(self) -> Callable[[], None]:
+        """Return the step as the replay of a CUDA graph, from the same start."""
+        start = [tensor.detach().clone() for tensor in self.parameters]
+        # The optimiser makes its momentum buffers in its first step.
+        self.step()
+        buffers = [
+            state["momentum_buffer"].zero_()
+            for state in self.optimiser.state.values()
+            if state.get("momentum_buffer") is not None
+        ]
+        with torch.no_grad():
+            for tensor, before in zip(self.parameters, start, strict=True):
+                tensor.copy_(before)
+        return captured(self.step, [*self.parameters, *buffers])

@@ -1,0 +1,57 @@
+"""Work on a GPU that is captured once and replayed, and whether it can be compiled."""
+
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+# Calls before the capture, so that libraries have set themselves up.
+WARM_UP = 3
+
+
+def captured(step: Callable[[], None], state: Sequence[Tensor], count: int = 1) -> Callable:
+    """Return a function that replays `count` calls of `step` as one CUDA graph.
+
+    Parameters
+    ----------
+    step
+        Works in place on memory that outlives the function, and never waits for the device.
+    state
+        All tensors that `step` changes, on one GPU; they are as before when this returns.
+    count
+        Calls in the graph.
+    """
+    with torch.cuda.device_of(state[0]), torch.no_grad():
+        saved = [tensor.clone() for tensor in state]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP):
+                with torch.enable_grad():
+                    step()
+                # Each time: several steps in a row might lead beyond the end of the data.
+                torch._foreach_copy_(list(state), saved)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph), torch.enable_grad():
+            for _ in range(count):
+                step()
+    return graph.replay
+
+
+def can_compile() -> bool:
+    """Return whether `torch.compile` finds the C compiler and Python's headers that it needs.
+
+    Where it does not, a line on standard error says so.
+    """
+    compilers = (os.environ.get("CC"), "gcc", "clang")
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    found = any(name and shutil.which(name) for name in compilers) and header.is_file()
+    if not found:
+        print("no C compiler with Python's headers: nothing is compiled", file=sys.stderr)
+    return found

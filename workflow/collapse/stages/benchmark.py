@@ -1,0 +1,33 @@
+"""Time the engine against the textbook ways; print the table.
+
+Writes one row per piece of work: times of the baseline and of ours (medians), their ratio, its
+spread over the repeats, the goal and whether it is met; and how the cost grows with size. What
+this machine cannot measure stands there with the reason.
+"""
+
+import argparse
+
+from collapse.artifacts import write_csv
+from collapse.benchmarks import scaling, suite, table
+from collapse.benchmarks.sizes import Sizes
+from collapse.training.device import acquire_device
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the stage's options."""
+    parser.add_argument("--out", required=True, metavar="FILE", help="csv of the ratios to write")
+    parser.add_argument("--scaling", required=True, metavar="FILE", help="csv of growth to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Time everything and write both tables."""
+    measure(args.out, args.scaling, Sizes())
+
+
+def measure(out: str, growth: str, sizes: Sizes) -> None:
+    """Write both tables at the given sizes and print the first."""
+    device = acquire_device()
+    found = suite.run(sizes, device)
+    write_csv(out, found)
+    print(table.as_text(found), flush=True)
+    write_csv(growth, scaling.run(sizes, device))

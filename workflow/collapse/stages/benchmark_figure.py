@@ -1,0 +1,41 @@
+"""Draw a figure of the benchmark as pdf, png and the csv of exactly what is drawn.
+
+The spec is {"figure": NAME}, where a name is "speed", "scaling" or "precision".
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from collapse.artifacts import replacing, write_csv, write_sidecar
+from collapse.benchmarks.figures import FIGURES
+from collapse.errors import InputError
+from collapse.plotting import paper_style, save
+from collapse.provenance import record
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the stage's options."""
+    parser.add_argument("table", metavar="FILE", help="csv of what was measured")
+    for suffix in ("pdf", "png", "csv"):
+        parser.add_argument(f"--{suffix}", required=True, metavar="FILE", help="file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw the figure that ``args.spec`` names."""
+    name = args.spec.get("figure")
+    if name not in FIGURES:
+        raise InputError(f"--spec: no figure {name!r} (there are: {', '.join(FIGURES)})")
+    try:
+        table = pd.read_csv(args.table)
+    except OSError as error:
+        raise InputError(f"{args.table}: {error.strerror}") from None
+    with paper_style():
+        figure, drawn = FIGURES[name](table)
+        provenance = record("benchmark_figure", args.spec, [args.table])
+        for path in (args.pdf, args.png):
+            with replacing(path) as temporary:
+                save(figure, temporary, Path(path).suffix, provenance)
+            write_sidecar(path)
+    write_csv(args.csv, drawn)

@@ -1,0 +1,34 @@
+"""Train at several precisions and seeds and say whether bf16 lies within the seeds' spread.
+
+Finished runs are kept beside the table as ``precision-PRECISION-SEED.parquet``: the command
+called again continues. Without a GPU the study is left out, and the table says so.
+"""
+
+import argparse
+from pathlib import Path
+
+from collapse.artifacts import write_csv
+from collapse.benchmarks import precision
+from collapse.benchmarks.suite import NO_GPU
+from collapse.data.dataset import load
+from collapse.provenance import record
+from collapse.training.device import acquire_device, device_class
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the stage's options."""
+    parser.add_argument("--data", required=True, metavar="FILE", help="Fashion-MNIST")
+    parser.add_argument("--out", required=True, metavar="FILE", help="csv to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the table and print what it says."""
+    dataset = load(args.data)
+    device = acquire_device()
+    if device.type == "cuda":
+        identity = record("benchmark_precision", args.spec, [args.data], device_class(device))
+        table = precision.study(dataset, Path(args.out).parent, identity, device)
+    else:
+        table = precision.left_out(NO_GPU)
+    write_csv(args.out, table)
+    print(precision.summary(table))

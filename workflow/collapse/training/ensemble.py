@@ -1,0 +1,108 @@
+"""Networks of one shape that train side by side, each on batches of its own."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, stack_module_state, vmap
+
+from collapse.models.network import Network
+
+
+class Ensemble:
+    """E networks of one shape whose parameters lie stacked along a first axis.
+
+    On a GPU one batched product serves a layer of all of them; on a CPU, where that is slower,
+    they take turns. A single network is used as it is, without that axis.
+
+    Parameters
+    ----------
+    networks
+        The networks, on one device, in training mode from here on. A single one is trained in
+        place; of several this holds copies.
+
+    Attributes
+    ----------
+    parameters, buffers
+        Tensors by name; (E, ...) of several networks.
+    """
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self._size = len(networks)
+        for network in networks:
+            network.train()
+        self._network = networks[0]
+        self.parameters = dict(self._network.named_parameters())
+        self.buffers = dict(self._network.named_buffers())
+        if self._size > 1:
+            stacked, self.buffers = stack_module_state(list(networks))
+            self.parameters = {name: _laid_out(tensor) for name, tensor in stacked.items()}
+            # Only the structure of this copy is used: no memory for its values.
+            self._network = deepcopy(self._network).to("meta")
+
+    def __len__(self) -> int:
+        """Return E."""
+        return self._size
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Parameters and buffers."""
+        return self.parameters | self.buffers
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the features depend on the batch, through BatchNorm."""
+        return any(isinstance(each, torch.nn.BatchNorm1d) for each in self._network.modules())
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits, E x B x K, and features, E x B x d, of images, E x B x C x H x W."""
+        if self._size == 1:
+            outputs = self._network(images[0])
+            return outputs[0].unsqueeze(0), outputs[1].unsqueeze(0)
+        if images.is_cuda:
+            return vmap(self._member)(self.parameters, self.buffers, images)
+        parameters, buffers = (self._split(part) for part in (self.parameters, self.buffers))
+        members = zip(parameters, buffers, images, strict=True)
+        logits, features = zip(*(self._member(*member) for member in members), strict=True)
+        return torch.stack(logits), torch.stack(features)
+
+    def _member(
+        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return functional_call(self._network, (parameters, buffers), (images,))
+
+    def _split(self, tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        """Return one dictionary per network; the gradient of unbound views is one stack."""
+        views = {name: tensor.unbind(0) for name, tensor in tensors.items()}
+        return [{name: view[index] for name, view in views.items()} for index in range(len(self))]
+
+    def squared_norms(self, names: Sequence[str]) -> Tensor:
+        """Return the squared Frobenius norms of named parameters, one row each, (len(names), E)."""
+        chosen = [self.parameters[name].detach() for name in names]
+        if self._size == 1:
+            return torch.stack(torch._foreach_norm(chosen)).square().unsqueeze(1)
+        return torch.stack([each.square().flatten(1).sum(1) for each in chosen])
+
+    def finite(self) -> Tensor:
+        """Return which networks have no NaN or infinity in their parameters, (E,) bool."""
+        flat = [each.detach().reshape(self._size, -1) for each in self.parameters.values()]
+        return torch.stack([each.isfinite().all(1) for each in flat]).all(0)
+
+    def member(self, index: int) -> dict[str, Tensor]:
+        """Return the parameters and buffers of one network, without the first axis."""
+        if self._size == 1:
+            return self.state
+        return {name: tensor[index] for name, tensor in self.state.items()}
+
+
+def _laid_out(parameter: Tensor) -> Tensor:
+    """Return stacked parameters, matrices input by output in memory.
+
+    That is how the batched products of a backward pass write a gradient; otherwise each one would
+    be copied into the order of its parameter.
+    """
+    values = parameter.detach()
+    if values.ndim == 3:
+        values = values.mT.contiguous().mT
+    return values.requires_grad_()

@@ -1,0 +1,81 @@
+"""What is random in an epoch: the order of the samples and how images are moved."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from collapse.training.images import Images
+
+# Width of the black border that a moved window may show (He et al. 2016, Sec. 4.2).
+BORDER = 4
+
+
+def batch_sizes(samples: int, size: int) -> list[int]:
+    """Split N samples into batches; return their sizes.
+
+    A last batch may be smaller. One sample alone has no batch statistics, so it joins the batch
+    before it.
+    """
+    sizes = [size] * (samples // size) + ([samples % size] if samples % size else [])
+    if size > 1 and len(sizes) > 1 and sizes[-1] == 1:
+        sizes[-2:] = [size + 1]
+    return sizes
+
+
+class Order:
+    """The order in which each of E networks sees the samples, redrawn for every epoch.
+
+    All that is random in an epoch is drawn on the device, before the epoch, from a generator that
+    follows from the network's seed and the epoch alone: not from the other networks, nor from
+    epochs before.
+
+    Parameters
+    ----------
+    images
+        The N images.
+    seeds
+        One per network.
+    augmentation
+        What is done to the images: ``crop`` moves each by up to 4 pixels in both directions,
+        ``flip`` mirrors half of them.
+    """
+
+    def __init__(self, images: Images, seeds: Sequence[int], augmentation: Sequence[str]) -> None:
+        self._images, self._seeds = images, tuple(seeds)
+        shape, device = (len(seeds), len(images)), images.pixels.device
+        self.samples = torch.empty(shape, dtype=torch.int64, device=device)
+        self._shift = self._flip = None
+        if "crop" in augmentation:
+            self._shift = torch.empty((*shape, 2), dtype=torch.int64, device=device)
+        if "flip" in augmentation:
+            self._flip = torch.empty(shape, dtype=torch.bool, device=device)
+
+    def draw(self, epoch: int) -> None:
+        """Draw an epoch's numbers into the same memory as those of the epoch before."""
+        samples, device = self.samples.shape[1], self.samples.device
+        for row, seed in enumerate(self._seeds):
+            generator = torch.Generator(device).manual_seed(_mixed(seed, epoch))
+            like = {"generator": generator, "device": device}
+            self.samples[row] = torch.randperm(samples, **like)
+            if self._shift is not None:
+                self._shift[row] = torch.randint(-BORDER, BORDER + 1, (samples, 2), **like)
+            if self._flip is not None:
+                self._flip[row] = torch.rand(samples, **like) < 0.5
+
+    def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images, E x B x C x H x W, and samples, E x B, at B places of the order."""
+        index = self.samples.index_select(1, places)
+        if self._shift is None and self._flip is None:
+            return self._images.take(index), index
+        moves = (
+            None if drawn is None else drawn.index_select(1, places)
+            for drawn in (self._shift, self._flip)
+        )
+        return self._images.take_moved(index, *moves), index
+
+
+def _mixed(seed: int, epoch: int) -> int:
+    """Return a seed for one epoch: neighbouring seeds and epochs share no stream."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
