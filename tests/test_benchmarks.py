@@ -56,8 +56,9 @@ TINY = Sizes(
 )
 
 
+@pytest.mark.parametrize("penalties_in_loss", [True, False])
 @pytest.mark.parametrize("route", ["reduced", "samples"])
-def test_textbook_gradient_descent_takes_the_solvers_steps(route):
+def test_textbook_gradient_descent_takes_the_solvers_steps(route, penalties_in_loss):
     problem, start = problems.make(GRID, CPU)
     if route == "samples":
         problem = problems.all_samples(problem)
@@ -66,7 +67,7 @@ def test_textbook_gradient_descent_takes_the_solvers_steps(route):
     assert (found.basis is None) == (route == "samples")
     ends = found.state(0)
     for index in range(GRID.batch):
-        textbook = TextbookProblem(problem, start, index, 0.1, 0.9)
+        textbook = TextbookProblem(problem, start, index, 0.1, 0.9, penalties_in_loss)
         textbook.descend(60)
         tensors = (ends.features, *ends.weights)
         for ours, theirs in zip(tensors, textbook.parameters, strict=True):
@@ -209,7 +210,7 @@ def test_too_little_memory_leaves_rows_out_with_the_reason(monkeypatch):
     one = replace(suite.BENCHMARKS[1], measure=fail)
     monkeypatch.setattr(suite, "BENCHMARKS", (one,))
     found = suite.run(TINY, torch.device("cuda"))
-    assert list(found["note"]) == 2 * ["left out: not enough memory on the GPU"]
+    assert list(found["note"]) == 3 * ["left out: not enough memory on the GPU"]
 
 
 def test_growth_is_measured_by_every_size_beside_its_bounds(measured):

@@ -121,7 +121,8 @@ class Work:
 def readings(network: Network, images: Images, labels: torch.Tensor) -> list[Reading]:
     """Return the metrics of a network's layers on the images that it was trained on."""
     weights = [weight.detach() for weight in network.head.weights]
-    bias = network.head.bias.detach()
+    bias = network.head.bias
+    bias = None if bias is None else bias.detach()
     return list(head_readings(extract(network, images), labels, weights, bias))
 
 

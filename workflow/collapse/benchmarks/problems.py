@@ -23,12 +23,15 @@ _GRID = "{} problems (K=4, d=64, N=400, M=6)"
 _UNIT = "us per problem and step"
 _EAGER = "eager autograd, one problem at a time"
 _GRAPH = "one CUDA-graphed problem at a time"
+_LEAN = f"{_GRAPH}, decay in the optimiser"
 GRID_CORE = Line(_GRID.format(64), _EAGER, _UNIT, least=15)
 GRID_SAMPLES = Line(f"{_GRID.format(64)}, all samples", _GRAPH, _UNIT, least=150)
 GRID_REDUCED = Line(f"{_GRID.format(64)}, class-reduced", _GRAPH, _UNIT, least=300)
 MANY_SAMPLES = Line(f"{_GRID.format('1,024')}, all samples", _GRAPH, _UNIT)
 MANY_REDUCED = Line(f"{_GRID.format('1,024')}, class-reduced", _GRAPH, _UNIT)
-WIDE = Line("64 problems (K=10, d=512, N=50,000, M=1)", _EAGER, _UNIT, least=100)
+MANY_LEAN = Line(f"{_GRID.format('1,024')}, class-reduced", _LEAN, _UNIT)
+GRID_LEAN = Line(f"{_GRID.format(64)}, class-reduced", _LEAN, _UNIT)
+WIDE = Line("16 problems (K=10, d=512, N=50,000, M=1)", _EAGER, _UNIT, least=100)
 
 
 class AllSamples(DeepLinear):
@@ -84,9 +87,11 @@ def run_seconds(
     return ends / (size.steps * problem.batch)
 
 
-def textbook(problem: DeepLinear, start: Parameters) -> TextbookProblem:
+def textbook(
+    problem: DeepLinear, start: Parameters, penalties_in_loss: bool = True
+) -> TextbookProblem:
     """Return the first problem of a batch the textbook way."""
-    return TextbookProblem(problem, start, 0, LEARNING_RATE, MOMENTUM)
+    return TextbookProblem(problem, start, 0, LEARNING_RATE, MOMENTUM, penalties_in_loss)
 
 
 def _repeat(step: Callable[[], None], times: int) -> None:
@@ -94,22 +99,37 @@ def _repeat(step: Callable[[], None], times: int) -> None:
         step()
 
 
-def _compare(
-    size: Descent, device: torch.device, lines: dict[str, Line], graphed: bool, repeats: int
-) -> Iterator[Row]:
-    """Time the routes named in `lines` against a single problem, eager or captured."""
-    problem, start = make(size.problems, device)
-    single = textbook(problem, start)
+def _baseline(
+    problem: DeepLinear,
+    start: Parameters,
+    size: Descent,
+    device: torch.device,
+    graphed: bool,
+    penalties_in_loss: bool = True,
+) -> Callable[[], float]:
+    """Return what times a step of a single problem, eager or captured."""
+    single = textbook(problem, start, penalties_in_loss)
     step = single.captured() if graphed else single.step
+    work = partial(_repeat, step, size.baseline_steps)
+    return lambda: seconds(work, device) / size.baseline_steps
+
+
+def _compare(
+    size: Descent,
+    device: torch.device,
+    lines: dict[str, Line],
+    graphed: bool,
+    repeats: int,
+    lean: Line | None = None,
+) -> Iterator[Row]:
+    """Time the routes named in `lines` against a single problem, `reduced` also a lean one."""
+    problem, start = make(size.problems, device)
     routes = {"reduced": problem, "samples": all_samples(problem)}
-
-    def baseline() -> float:
-        work = partial(_repeat, step, size.baseline_steps)
-        return seconds(work, device) / size.baseline_steps
-
-    ways = {"baseline": baseline} | {
+    ways = {"baseline": _baseline(problem, start, size, device, graphed)} | {
         route: partial(run_seconds, routes[route], start, size, device) for route in lines
     }
+    if lean is not None:
+        ways["lean"] = _baseline(problem, start, size, device, graphed, penalties_in_loss=False)
     times = interleaved(ways, repeats)
     note = f"ours: runs of {size.steps:,} steps with their set-up"
     if size.timed[0] != size.timed[1]:
@@ -117,6 +137,8 @@ def _compare(
     note += f"; baseline: {size.baseline_steps:,} steps of one problem, without its set-up"
     for route, line in lines.items():
         yield line.timed(device_name(device), times["baseline"], times[route], note)
+    if lean is not None:
+        yield lean.timed(device_name(device), times["lean"], times["reduced"], note)
 
 
 def grid_on_a_core(device: torch.device, sizes: Sizes) -> Iterator[Row]:
@@ -128,13 +150,13 @@ def grid_on_a_core(device: torch.device, sizes: Sizes) -> Iterator[Row]:
 def grid_on_a_gpu(device: torch.device, sizes: Sizes) -> Iterator[Row]:
     """Yield the rows of the grid on a GPU, against a problem in a CUDA graph."""
     lines = {"samples": GRID_SAMPLES, "reduced": GRID_REDUCED}
-    yield from _compare(sizes.grid_gpu, device, lines, True, sizes.repeats)
+    yield from _compare(sizes.grid_gpu, device, lines, True, sizes.repeats, GRID_LEAN)
 
 
 def many_on_a_gpu(device: torch.device, sizes: Sizes) -> Iterator[Row]:
     """Yield the rows of a larger grid."""
     lines = {"samples": MANY_SAMPLES, "reduced": MANY_REDUCED}
-    yield from _compare(sizes.many_gpu, device, lines, True, sizes.repeats)
+    yield from _compare(sizes.many_gpu, device, lines, True, sizes.repeats, MANY_LEAN)
 
 
 def wide(device: torch.device, sizes: Sizes) -> Iterator[Row]:

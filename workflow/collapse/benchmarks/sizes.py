@@ -146,9 +146,9 @@ class Sizes:
 
     repeats: int = 5
     grid_core: Descent = Descent(Problems(64), (40, 240), 40)
-    grid_gpu: Descent = Descent(Problems(64), (30_000, 30_000), 2_000)
-    many_gpu: Descent = Descent(Problems(1_024), (500, 2_500), 2_000)
-    wide_gpu: Descent = Descent(Problems(64, 10, 5_000, 512, 1), (100, 2_100), 400)
+    grid_gpu: Descent = Descent(Problems(64), (2_000, 10_000), 2_000)
+    many_gpu: Descent = Descent(Problems(1_024), (500, 1_500), 2_000)
+    wide_gpu: Descent = Descent(Problems(16, 10, 5_000, 512, 1), (100, 2_100), 400)
     resnet: Networks = field(default_factory=lambda: Networks(RESNET18, SGD))
     mlp: Networks = field(default_factory=lambda: Networks(MLP, ADAM, members=32))
     features_cpu: Features = Features()

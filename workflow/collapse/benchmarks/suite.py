@@ -35,8 +35,16 @@ class Benchmark:
 
 BENCHMARKS = (
     Benchmark("cpu", (problems.GRID_CORE,), problems.grid_on_a_core),
-    Benchmark("cuda", (problems.GRID_SAMPLES, problems.GRID_REDUCED), problems.grid_on_a_gpu),
-    Benchmark("cuda", (problems.MANY_SAMPLES, problems.MANY_REDUCED), problems.many_on_a_gpu),
+    Benchmark(
+        "cuda",
+        (problems.GRID_SAMPLES, problems.GRID_REDUCED, problems.GRID_LEAN),
+        problems.grid_on_a_gpu,
+    ),
+    Benchmark(
+        "cuda",
+        (problems.MANY_SAMPLES, problems.MANY_REDUCED, problems.MANY_LEAN),
+        problems.many_on_a_gpu,
+    ),
     Benchmark("cuda", (problems.WIDE,), problems.wide),
     Benchmark("cuda", (*networks.RESNET.values(), networks.RESNET_SHARE), networks.resnet),
     Benchmark("cuda", (networks.MLPS, networks.MLP_SHARE), networks.mlps),

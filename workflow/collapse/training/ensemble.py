@@ -82,12 +82,12 @@ class Ensemble:
         chosen = [self.parameters[name].detach() for name in names]
         if self._size == 1:
             return torch.stack(torch._foreach_norm(chosen)).square().unsqueeze(1)
-        return torch.stack([each.square().flatten(1).sum(1) for each in chosen])
+        norms = [torch.linalg.vector_norm(each, dim=tuple(range(1, each.ndim))) for each in chosen]
+        return torch.stack(norms).square()
 
     def finite(self) -> Tensor:
         """Return which networks have no NaN or infinity in their parameters, (E,) bool."""
-        flat = [each.detach().reshape(self._size, -1) for each in self.parameters.values()]
-        return torch.stack([each.isfinite().all(1) for each in flat]).all(0)
+        return self.squared_norms(list(self.parameters)).isfinite().all(0)
 
     def member(self, index: int) -> dict[str, Tensor]:
         """Return the parameters and buffers of one network, without the first axis."""

@@ -6,9 +6,11 @@ from collapse.models.network import Network
 from collapse.training.device import precision
 from collapse.training.images import Images
 
+BATCH = {"cpu": 1024, "cuda": 4096}
+
 
 @torch.inference_mode()
-def extract(network: Network, images: Images, batch: int = 1024) -> torch.Tensor:
+def extract(network: Network, images: Images, batch: int | None = None) -> torch.Tensor:
     """Return the features H_1 of all images, N x d, float32, on their device and in their order.
 
     The network is in evaluation mode (BatchNorm by its running statistics), and TF32 is off: its
@@ -21,8 +23,9 @@ def extract(network: Network, images: Images, batch: int = 1024) -> torch.Tensor
     images
         N images.
     batch
-        Images in one forward pass.
+        Images in one forward pass; default what keeps the device busy.
     """
+    batch = batch or BATCH[images.pixels.device.type]
     network.eval()
     with precision("float32"):
         parts = [

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from collapse.capture import captured
 from collapse.problems.deep_linear import DeepLinear
 from collapse.problems.parameters import Parameters
-from collapse.capture import captured
 
 
 class TextbookProblem:
@@ -23,6 +23,9 @@ class TextbookProblem:
         Which problem of the batch.
     learning_rate, momentum : float
         Of plain gradient descent with heavy-ball momentum.
+    penalties_in_loss : bool
+        Whether autograd differentiates the penalties, as in the code released with Dang et al.
+        (2023); else the optimiser's decay is their gradient, without their forward pass.
     """
 
     def __init__(
@@ -32,20 +35,20 @@ class TextbookProblem:
         index: int,
         learning_rate: float,
         momentum: float,
+        penalties_in_loss: bool = True,
     ) -> None:
         self.targets = problem.targets
         self.features = start.features[index].clone().requires_grad_()
         self.weights = [weight[index].clone().requires_grad_() for weight in start.weights]
-        decays = [problem.feature_decay[index], *problem.weight_decay[index]]
-        groups: dict[float, list[Tensor]] = {}
-        for decay, tensor in zip(decays, self.parameters, strict=True):
-            groups.setdefault(decay.item(), []).append(tensor)
-        # The optimiser's decay is the gradient of the penalties, without their forward pass.
-        self.optimiser = torch.optim.SGD(
-            [{"params": tensors, "weight_decay": decay} for decay, tensors in groups.items()],
-            lr=learning_rate,
-            momentum=momentum,
-        )
+        self.decays = [problem.feature_decay[index], *problem.weight_decay[index]]
+        groups: list[dict] = [{"params": self.parameters}]
+        if not penalties_in_loss:
+            groups = [
+                {"params": [tensor], "weight_decay": decay.item()}
+                for decay, tensor in zip(self.decays, self.parameters, strict=True)
+            ]
+        self.penalties_in_loss = penalties_in_loss
+        self.optimiser = torch.optim.SGD(groups, lr=learning_rate, momentum=momentum)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -59,6 +62,9 @@ class TextbookProblem:
         for weight in self.weights:
             output = weight @ output
         loss = (output - self.targets).square().sum() / (2 * self.targets.shape[1])
+        if self.penalties_in_loss:
+            for decay, tensor in zip(self.decays, self.parameters, strict=True):
+                loss = loss + decay / 2 * tensor.square().sum()
         loss.backward()
         self.optimiser.step()
 
