@@ -1,5 +1,6 @@
 """The benchmark: that both sides compute the same, and what its tables and figures hold."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -85,6 +86,16 @@ def test_the_captured_textbook_problem_takes_the_same_steps():
         replay()
     for one, other in zip(eager.parameters, graphed.parameters, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_graph_outlives_all_other_references_to_its_memory():
+    problem, start = problems.make(GRID, torch.device("cuda"))
+    replay = TextbookProblem(problem, start, 0, 0.1, 0.9).captured()
+    gc.collect()
+    others = [torch.ones_like(tensor[0]) for tensor in (start.features, *start.weights) * 8]
+    replay()
+    assert all((tensor == 1).all() for tensor in others)
 
 
 @pytest.mark.parametrize("way", [by_classes, partial(by_batches, batch=7)])

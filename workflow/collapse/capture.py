@@ -5,6 +5,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ def captured(step: Callable[[], None], state: Sequence[Tensor], count: int = 1) 
     Parameters
     ----------
     step
-        Works in place on memory that outlives the function, and never waits for the device.
+        Works in place on memory that it holds, and never waits for the device.
     state
         All tensors that `step` changes, on one GPU; they are as before when this returns.
     count
@@ -41,7 +42,12 @@ def captured(step: Callable[[], None], state: Sequence[Tensor], count: int = 1) 
         with torch.cuda.graph(graph), torch.enable_grad():
             for _ in range(count):
                 step()
-    return graph.replay
+    return partial(_replay, graph, step)
+
+
+def _replay(graph: torch.cuda.CUDAGraph, step: Callable[[], None]) -> None:
+    """Replay a graph; the step comes along because the graph's memory lives as long as it."""
+    graph.replay()
 
 
 def can_compile() -> bool:

@@ -351,17 +351,12 @@ class _Descent:
         self.position = flat_copy(start)
         self.velocity = flat_copy(start.map(torch.zeros_like))
         # The velocity is kept as learning_rate * (SGD's velocity), which saves a factor per pass.
-        self.eager_step = problem.accumulator(
-            self.position, self.velocity, learning_rate, momentum, update
-        )
+        step = problem.accumulator(self.position, self.velocity, learning_rate, momentum, update)
         # How many steps each call takes, most first.
-        self.calls: dict[int, Callable[[], None]] = {1: self.eager_step}
+        self.calls: dict[int, Callable[[], None]] = {1: step}
         if start.features.is_cuda:
-            # The graphs work on buffers of `eager_step`, which must live as long as they.
             state = (self.position.rows, self.velocity.rows)
-            self.calls = {
-                count: captured(self.eager_step, state, count) for count in (GRAPH_STEPS, 1)
-            }
+            self.calls = {count: captured(step, state, count) for count in (GRAPH_STEPS, 1)}
 
     def _state(self) -> tuple[Tensor, Tensor]:
         return self.position.rows.clone(), self.velocity.rows.clone()
