@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 ELEMENTS_PER_BLOCK = {"cpu": 2**20, "cuda": 2**25}  # a core's cache; enough to fill a GPU
-SMALL = 2**18  # numbers; a GPU spends longer on launches and waits than a CPU on such a matrix
+SMALL = 2**16  # numbers; a GPU spends longer on launches and waits than a CPU on such a matrix
 
 
 class Rows(Protocol):
