@@ -17,7 +17,7 @@ y (1 - y)^((M-1)/(M+1)) = (b/(M nu))^(M/(M+1)) neither overflows nor cancels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,7 +130,7 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     -----
     Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
     """
-    problem = _problem(hyperparameters)
+    problem = read_problem(hyperparameters)
     with np.errstate(over="ignore", invalid="ignore"):
         if problem.loss == "mse":
             prediction = _predict_squared_error(problem)
@@ -148,7 +148,9 @@ def predict(**hyperparameters: object) -> dict[str, object]:
 
 
 @dataclass(frozen=True)
-class _Problem:
+class Problem:
+    """The hyperparameters of `KEYS`, read: one decay per layer, and the smallest width."""
+
     class_sizes: NDArray[np.float64]
     weight_decay: list[float]
     feature_decay: float
@@ -158,18 +160,28 @@ class _Problem:
 
     @property
     def depth(self) -> int:
+        """The number of layers M."""
         return len(self.weight_decay)
 
     @property
     def total(self) -> float:
+        """The number of samples N."""
         return float(self.class_sizes.sum())
 
     @property
     def balanced(self) -> bool:
+        """Whether all classes have the same size."""
         return bool(np.all(self.class_sizes == self.class_sizes[0]))
 
 
-def _problem(hyperparameters: dict[str, object]) -> _Problem:
+def read_problem(hyperparameters: Mapping[str, object]) -> Problem:
+    """Check the hyperparameters of `KEYS`.
+
+    Raises
+    ------
+    InputError
+        One is unknown, missing, out of range or at odds with another.
+    """
     values = parse(KEYS, hyperparameters)
     decay, depth, widths = values["weight_decay"], values["depth"], values["widths"]
     if isinstance(decay, float):
@@ -183,7 +195,7 @@ def _problem(hyperparameters: dict[str, object]) -> _Problem:
     classes = len(values["class_sizes"])
     if values["loss"] == "ce" and len(set(values["class_sizes"])) > 1:
         raise InputError("class_sizes: found unequal sizes, allowed with loss=ce: equal sizes")
-    return _Problem(
+    return Problem(
         class_sizes=np.array(values["class_sizes"], dtype=np.float64),
         weight_decay=decay,
         feature_decay=values["feature_decay"],
@@ -460,7 +472,7 @@ def _direction_across(
     return float(origin + offset), components / np.sum(members * components)
 
 
-def _predict_squared_error(problem: _Problem) -> dict[str, object]:
+def _predict_squared_error(problem: Problem) -> dict[str, object]:
     depth, total, classes = problem.depth, problem.total, len(problem.class_sizes)
     directions = _directions(problem.class_sizes, problem.bias)
     strengths, counts = directions.strengths, directions.counts
@@ -503,7 +515,7 @@ def _predict_squared_error(problem: _Problem) -> dict[str, object]:
 
 
 def _layer_singular_values(
-    problem: _Problem, strengths: NDArray[np.float64], fraction: NDArray[np.float64]
+    problem: Problem, strengths: NDArray[np.float64], fraction: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return s with weight_decay_1 s^2 = (product of all decays times logit^2)^(1/(M+1))."""
     order = problem.depth + 1
@@ -694,7 +706,7 @@ def _cross_polytope(
     )
 
 
-def _predict_cross_entropy(problem: _Problem) -> dict[str, object]:
+def _predict_cross_entropy(problem: Problem) -> dict[str, object]:
     """Return the global minimum for M = 1, where the problem is convex in the logits."""
     classes, size = len(problem.class_sizes), float(problem.class_sizes[0])
     level = _root([size, problem.weight_decay[0], problem.feature_decay], 2)
@@ -706,7 +718,7 @@ def _predict_cross_entropy(problem: _Problem) -> dict[str, object]:
     return {"loss": float(loss), "alpha": alpha}
 
 
-def _predict_cross_entropy_families(problem: _Problem) -> dict[str, object]:
+def _predict_cross_entropy_families(problem: Problem) -> dict[str, object]:
     classes, size = len(problem.class_sizes), float(problem.class_sizes[0])
     arguments = (size, classes, problem.weight_decay, problem.feature_decay)
     etf = cross_polytope = (None, None)

@@ -1,0 +1,121 @@
+"""Closed forms of the imbalanced study: general orthogonal frames and minority collapse.
+
+Source: Dang, Tran, Osher, Tran-The, Ho, Nguyen, "Neural Collapse in Deep Linear Networks: From
+Balanced to Imbalanced Data", ICML 2023, arXiv 2301.00437, the imbalanced case. The problem is that
+of `collapse.theory.deep_linear`; here stands what is said class by class. Without a bias each
+class is a direction of its own, with features and weights along one axis of an orthogonal frame
+whose lengths follow from the class's size (the general orthogonal frame, GOF). A class below the
+critical size collapses to zero. With an unpenalised last-layer bias, an extension of the paper,
+the directions mix the classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from collapse.theory import deep_linear
+from collapse.theory.deep_linear import (
+    KEYS,
+    OBJECTIVE,
+    decay_at,
+    metastable_threshold,
+    read_problem,
+    scaled_decay,
+    threshold,
+)
+
+__all__ = ["KEYS", "OBJECTIVE", "metastable_threshold", "predict", "threshold"]
+
+
+def predict(**hyperparameters: object) -> dict[str, object]:
+    """Return what the closed form says of the global minimum, class by class.
+
+    Parameters
+    ----------
+    **hyperparameters
+        As described in `KEYS`; the decays are in the units of `OBJECTIVE`.
+
+    Returns
+    -------
+    dict
+        The keys of `collapse.theory.deep_linear.predict` and, with loss=mse, in class order:
+
+        ``gof_singular_values``
+            s_k, the singular value of W_1 in the direction of class k; zero if it is collapsed.
+        ``critical_decay``
+            The decay, equal for all layers and the features, from which on class k is collapsed.
+        ``weight_norm_ratio``, ``feature_norm_ratio``
+            Norms of row k of P and of the class-mean feature, over those of the largest class.
+        ``critical_class_size``
+            The real number n_crit below which a class is collapsed at these decays.
+        ``collapsed_directions``
+            Directions without signal, of K without a bias and of K - 1 with one.
+
+        With a bias the directions are not classes: all but the last are None. None is also what
+        the minimum leaves open (see `deep_linear.predict`), and ratios to a collapsed class.
+
+    Raises
+    ------
+    InputError
+        A hyperparameter is unknown, missing, out of range or at odds with another, or the
+        result leaves the range of double precision.
+
+    Notes
+    -----
+    Dang et al. 2023 (arXiv 2301.00437); with a bias, and critical values, derived. Checked
+    numerically.
+    """
+    prediction = deep_linear.predict(**hyperparameters)
+    problem = read_problem(hyperparameters)
+    if problem.loss != "mse":
+        return prediction
+    by_class = dict.fromkeys(
+        ("gof_singular_values", "critical_decay", "weight_norm_ratio", "feature_norm_ratio")
+    )
+    critical_size = None
+    if not problem.bias:
+        by_class |= _by_class(problem, prediction)
+        decays = problem.weight_decay, problem.feature_decay
+        critical_size = float(scaled_decay(1, problem.total, *decays) / threshold(problem.depth))
+    return (
+        prediction
+        | by_class
+        | {
+            "critical_class_size": critical_size,
+            "collapsed_directions": _collapsed_directions(problem, prediction),
+        }
+    )
+
+
+def _by_class(
+    problem: deep_linear.Problem, prediction: dict[str, object]
+) -> dict[str, list[float] | None]:
+    sizes, depth = problem.class_sizes, problem.depth
+    critical = decay_at(threshold(depth), sizes, problem.total, depth)
+    found = {"critical_decay": critical.tolist()}
+    if prediction["collapsed_classes"] is None:
+        return found
+    # The spectra list the classes from the largest on.
+    rank = np.empty(len(sizes), np.int64)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    rows = np.sqrt(prediction["product_eigenvalues"])[rank]
+    features = np.sqrt(prediction["feature_norms_squared"])
+    return found | {
+        "gof_singular_values": np.array(prediction["layer_singular_values"])[rank].tolist(),
+        "weight_norm_ratio": _over_largest(rows, sizes),
+        "feature_norm_ratio": _over_largest(features, sizes),
+    }
+
+
+def _over_largest(lengths: np.ndarray, sizes: np.ndarray) -> list[float] | None:
+    largest = lengths[np.argmax(sizes)]
+    return (lengths / largest).tolist() if largest else None
+
+
+def _collapsed_directions(
+    problem: deep_linear.Problem, prediction: dict[str, object]
+) -> int | None:
+    spectrum = prediction["product_eigenvalues"]
+    if spectrum is None:
+        return None
+    return len(problem.class_sizes) - int(problem.bias) - int(np.count_nonzero(spectrum))
