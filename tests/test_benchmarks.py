@@ -57,6 +57,21 @@ TINY = Sizes(
 )
 
 
+@pytest.mark.parametrize("dim", [16, 512])
+def test_timed_problems_converge_at_every_width(dim):
+    problem, start = problems.make(Problems(4, per_class=10, dim=dim), CPU)
+    rates = torch.full_like(problem.feature_decay, problems.LEARNING_RATE)
+    found = gradient_descent(problem, start, rates, problems.MOMENTUM, 150, [0, 150])
+    assert (found.objective[:, 1] < found.objective[:, 0]).all()
+
+
+def test_a_divergence_is_no_timing(monkeypatch):
+    monkeypatch.setattr(problems, "LEARNING_RATE", 1e9)
+    problem, start = problems.make(GRID, CPU)
+    with pytest.raises(ArithmeticError, match="diverged"):
+        problems.solve(problem, start, 50)
+
+
 @pytest.mark.parametrize("penalties_in_loss", [True, False])
 @pytest.mark.parametrize("route", ["reduced", "samples"])
 def test_textbook_gradient_descent_takes_the_solvers_steps(route, penalties_in_loss):

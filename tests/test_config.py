@@ -124,6 +124,15 @@ def test_mlps_of_one_shape_share_a_job_and_other_networks_do_not(changes, folder
         (study(network_mlp={"training": {"epoch": 3}}), ["training.epoch", "'epochs'"]),
         (study(network_mlp={"weight_decay": -1}), ["network_mlp.weight_decay", "-1"]),
         (study(network_mlp={"weight_decay": "x"}), ["network_mlp.weight_decay", "'x'"]),
+        (
+            study(network_mlp={"data": {"class_sizes": [3, 2]}}),
+            ["network_mlp.data", "class_sizes and samples_per_class found"],
+        ),
+        (
+            study(network_mlp={"data": {"class_sizes": [3, 2.5], "samples_per_class": None}}),
+            ["network_mlp.data.class_sizes", "2.5"],
+        ),
+        (study(network_mlp={"data": {"imbalance_ratio": 0.5}}), ["data.imbalance_ratio", "0.5"]),
         (study(network_mlp={"weight_decay": float("nan")}), ["network_mlp.weight_decay"]),
         (study(network_mlp={"feature_decay": True}), ["network_mlp.feature_decay", "boolean"]),
         (study(network_mlp={"grid": {"head.depth": []}}), ["grid.head.depth", "at least one"]),

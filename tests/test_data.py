@@ -10,11 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from collapse.artifacts import read_tensors, write_tensors
 from collapse.cli import main
 from collapse.data import sources
-from collapse.data.dataset import load, subset
+from collapse.data.dataset import load, long_tail, subset
 from collapse.data.fetch import channel_statistics, fetch
 from collapse.data.registry import DATA_SETS, DebianPackage
 from collapse.errors import InputError
@@ -489,6 +491,21 @@ def test_subset_takes_the_first_of_each_class():
     assert subset(labels).tolist() == list(range(9))
     assert subset(labels, 2).tolist() == [0, 1, 2, 3, 4, 5]
     assert subset(labels, class_sizes=[3, 1, 2]).tolist() == [0, 1, 2, 4, 5, 7]
+    assert subset(labels, imbalance_ratio=3).tolist() == [0, 1, 2, 4, 7]
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.integers(1, 5000), st.floats(1, 500), st.integers(2, 20))
+def test_a_long_tail_falls_by_a_constant_factor(largest, ratio, classes):
+    sizes = long_tail(largest, ratio, classes)
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] == largest
+    exact = largest * np.logspace(0, -np.log10(ratio), classes)
+    np.testing.assert_array_less(np.abs(sizes - exact + 0.5), 0.5 + 1e-6)
+
+
+def test_a_long_tail_of_whole_powers():
+    assert long_tail(5000, 100, 3) == [5000, 500, 50]
+    assert long_tail(64, 8, 4) == [64, 32, 16, 8]
 
 
 @pytest.mark.parametrize(
@@ -502,6 +519,8 @@ def test_subset_takes_the_first_of_each_class():
         ({"class_sizes": [1, 0, 1]}, "class_sizes: 0 images of class 'b'"),
         ({"class_sizes": [1, 1]}, "class_sizes: 2 sizes found, 3 are needed"),
         ({"samples_per_class": 1, "class_sizes": [1, 1, 1]}, "only one is allowed"),
+        ({"imbalance_ratio": 2.0, "class_sizes": [1, 1, 1]}, "imbalance_ratio and class_sizes"),
+        ({"samples_per_class": 2, "imbalance_ratio": 9.0}, "imbalance_ratio: 0 images of class"),
     ],
 )
 def test_subset_errors(arguments, message):

@@ -57,6 +57,23 @@ class Data(Section):
     samples_per_class: Count | None = Field(
         None, description="First images of each class to train on; null takes all."
     )
+    class_sizes: list[Count] | None = Field(
+        None,
+        min_length=2,
+        description="First images of each class instead, in label order; null for equal sizes.",
+    )
+    imbalance_ratio: Annotated[Real, Field(ge=1)] | None = Field(
+        None,
+        description="Long tail: sizes fall by a constant factor from class to class, from "
+        "samples_per_class (null: the size of the smallest class) to one this many times smaller.",
+    )
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> "Data":
+        if self.class_sizes and (self.samples_per_class or self.imbalance_ratio):
+            other = "samples_per_class" if self.samples_per_class else "imbalance_ratio"
+            raise ValueError(f"class_sizes and {other} found, only one is allowed")
+        return self
 
 
 class Problem(Section):

@@ -83,6 +83,7 @@ def subset(
     labels: np.ndarray,
     samples_per_class: int | None = None,
     class_sizes: Sequence[int] | None = None,
+    imbalance_ratio: float | None = None,
     classes: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Choose the first images of each class, in data-set order.
@@ -98,6 +99,10 @@ def subset(
         Images of every class.
     class_sizes
         Images of each class instead, in label order. With neither, all images are chosen.
+    imbalance_ratio
+        Makes the sizes a long tail (Cao et al. 2019, arXiv 1906.07413): they fall by a constant
+        factor from class to class, from `samples_per_class`, or else what the smallest class
+        holds, to a fraction 1/imbalance_ratio of it, rounded down.
     classes
         Class names, for the error; without them K is the largest label plus one.
 
@@ -109,16 +114,20 @@ def subset(
     Raises
     ------
     InputError
-        If both sizes are given, `class_sizes` has not K entries, a size is not positive, or a
-        class holds fewer images than wanted.
+        If `class_sizes` is given beside another size or has not K entries, a size is not
+        positive, or a class holds fewer images than wanted.
     """
-    if samples_per_class is not None and class_sizes is not None:
-        raise InputError("data: samples_per_class and class_sizes found, only one is allowed")
-    if samples_per_class is None and class_sizes is None:
+    if class_sizes is not None and (samples_per_class, imbalance_ratio) != (None, None):
+        other = "imbalance_ratio" if samples_per_class is None else "samples_per_class"
+        raise InputError(f"data: {other} and class_sizes found, only one is allowed")
+    if (samples_per_class, class_sizes, imbalance_ratio) == (None, None, None):
         return np.arange(len(labels))
     names = classes or [str(label) for label in range(int(labels.max()) + 1)]
-    key = "samples_per_class" if class_sizes is None else "class_sizes"
-    sizes = [samples_per_class] * len(names) if class_sizes is None else class_sizes
+    key, sizes = "class_sizes", class_sizes
+    if class_sizes is None:
+        key = "imbalance_ratio" if imbalance_ratio else "samples_per_class"
+        largest = samples_per_class or int(np.bincount(labels, minlength=len(names)).min())
+        sizes = long_tail(largest, imbalance_ratio or 1.0, len(names))
     if len(sizes) != len(names):
         raise InputError(f"data.class_sizes: {len(sizes)} sizes found, {len(names)} are needed")
     chosen = []
@@ -131,3 +140,20 @@ def subset(
             )
         chosen.append(members[:size])
     return np.sort(np.concatenate(chosen))
+
+
+def long_tail(largest: int, ratio: float, classes: int) -> list[int]:
+    """Return the sizes ``largest * ratio^(-k/(K-1))`` of classes k = 0 to K - 1, rounded down.
+
+    Parameters
+    ----------
+    largest
+        Size of the first class.
+    ratio
+        Imbalance ratio tau >= 1: the first size over the last.
+    classes
+        Number of classes K, at least 2.
+    """
+    powers = np.arange(classes) / (classes - 1)
+    # Whole numbers must not fall below themselves by rounding.
+    return np.floor(largest * ratio**-powers * (1 + 1e-12)).astype(int).tolist()

@@ -58,8 +58,8 @@ def _hyperparameters(config: dict[str, Any], labels: np.ndarray | None) -> dict[
         problem = config["problem"]
         names = ("class_sizes", "depth", "widths", "loss", "bias")
         return shared | {name: problem[name] for name in names}
-    chosen = labels[subset(labels, config["data"]["samples_per_class"])]
-    sizes = np.bincount(chosen).tolist()
+    choice = {key: value for key, value in config["data"].items() if key != "name"}
+    sizes = np.bincount(labels[subset(labels, **choice)]).tolist()
     head = config["head"]
     return shared | {"class_sizes": sizes, "loss": config["loss"], **head}
 
