@@ -21,7 +21,7 @@ from collapse.metrics import (
     regression_statistics,
     rows,
 )
-from collapse.metrics.layers import head_readings
+from collapse.metrics.layers import accuracy_readings, head_readings
 
 CLASS_KEYS = ["NC1", "NC1_ratio", "CDNV", "NC2_ETF", "NC2_OF", "equinorm", "equiangularity"]
 HEAD_KEYS = ["NC3", "NC3_product", "NC4"]
@@ -769,3 +769,18 @@ def test_bad_rows_are_named_by_their_place_in_the_whole(monkeypatch):
     monkeypatch.setitem(rows.ELEMENTS_PER_BLOCK, "cpu", 8)
     with pytest.raises(InputError, match="in row 7 "):
         measure(Stream(spoiled(FEATURES, (7, 2), math.nan)), LABELS)
+
+
+def test_accuracy_is_given_for_all_and_by_class():
+    logits = torch.eye(4)[torch.tensor([0, 0, 1, 2, 2, 2])]
+    labels = torch.tensor([0, 1, 1, 2, 2, 0])
+    found = {name: value for _, name, value in accuracy_readings(logits, labels)}
+    # The fourth class has no held-out sample.
+    assert found == pytest.approx(
+        {
+            "test_accuracy": 4 / 6,
+            "test_accuracy[0]": 1 / 2,
+            "test_accuracy[1]": 1 / 2,
+            "test_accuracy[2]": 1.0,
+        }
+    )

@@ -645,6 +645,9 @@ def test_the_stages_write_states_history_features_and_metrics(data, tmp_path, ke
             direct = measure(torch.from_numpy(features[f"{run}/{epoch:06d}/H1"]), labels)
             assert value == pytest.approx(direct["NC1"], rel=1e-5)
     assert len(features) == 1 + 2 * len(names) * len(written)
+    held_out = metrics[metrics["metric"].str.startswith("test_accuracy")]
+    assert (held_out["step"] == 6).all() and len(held_out) == 2 * (1 + K)
+    assert held_out["value"].between(0, 1).all()
     assert sorted(metrics["step"].unique()) == recorded
 
 

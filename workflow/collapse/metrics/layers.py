@@ -74,6 +74,27 @@ def gram_readings(features: Tensor, labels: Tensor, classes: int) -> Iterator[Re
             yield "H1", f"class_gram[{k},{other}]", gram[k][other]
 
 
+def accuracy_readings(logits: Tensor, labels: Tensor) -> Iterator[Reading]:
+    """Yield ``test_accuracy`` of held-out samples, and ``test_accuracy[k]`` of class k, on ``all``.
+
+    The fraction of samples whose largest logit is their label's; a class without samples has none.
+
+    Parameters
+    ----------
+    logits
+        N x K.
+    labels
+        N, 0 to K-1, on their device.
+    """
+    right = (logits.argmax(1) == labels).double()
+    yield "all", "test_accuracy", right.mean().item()
+    counts = torch.bincount(labels, minlength=logits.shape[1])
+    sums = torch.zeros_like(counts, dtype=right.dtype).scatter_add_(0, labels, right)
+    for label, (total, count) in enumerate(zip(sums.tolist(), counts.tolist(), strict=True)):
+        if count:
+            yield "all", f"test_accuracy[{label}]", total / count
+
+
 def _mapped(inputs: Tensor, weight: Tensor) -> Tensor:
     with full_precision(inputs.device):
         return inputs @ weight.T.to(inputs)

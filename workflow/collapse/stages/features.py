@@ -1,9 +1,10 @@
 """Compute and measure the features of trained networks on their whole training set.
 
-Every recorded epoch is measured; the full features of the last one (of all, if the config says
-so) are written. The file holds ``{run}/{epoch:06d}/H1`` (N x d), the head's
-``{run}/{epoch:06d}/W1`` to ``WM`` and, if it has one, ``{run}/{epoch:06d}/bias``, all float32, and
-``labels`` once. Its attributes are the model's and ``layers``, the names of the feature layers.
+Every recorded epoch is measured, the last one also on the test set; the full features of the last
+one (of all, if the config says so) are written. The file holds ``{run}/{epoch:06d}/H1`` (N x d),
+the head's ``{run}/{epoch:06d}/W1`` to ``WM`` and, if it has one, ``{run}/{epoch:06d}/bias``, all
+float32, and ``labels`` once. Its attributes are the model's and ``layers``, the names of the
+feature layers.
 """
 
 import argparse
@@ -18,13 +19,19 @@ from collapse import grid
 from collapse.artifacts import read_tensors, write_table, write_tensors
 from collapse.data.dataset import load
 from collapse.errors import InputError
-from collapse.metrics.layers import Row, at_step, gram_readings, head_readings
+from collapse.metrics.layers import (
+    Row,
+    accuracy_readings,
+    at_step,
+    gram_readings,
+    head_readings,
+)
 from collapse.models.network import Network, build
 from collapse.models.states import set_arrays
 from collapse.provenance import record
 from collapse.training.device import acquire_device, device_class
 from collapse.training.extract import extract
-from collapse.training.images import training_set
+from collapse.training.images import Images, held_out, training_set
 
 Tensors = dict[str, torch.Tensor]
 
@@ -45,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"{args.model}: not a trained network, it has no attribute runs")
     device = acquire_device()
     images, labels = training_set(dataset, config["data"], device)
+    test = held_out(dataset, device)
     network = build(config, dataset.images.shape[1:], len(dataset.classes), seed=0).to(device)
     tensors = {"labels": labels}
     frames = []
@@ -55,8 +63,11 @@ def run(args: argparse.Namespace) -> None:
             prefix = f"{each['id']}/{epoch:06d}/"
             _load(args.model, network, states, prefix)
             layers = _layers(network, extract(network, images))
-            rows += _readings(epoch, layers, labels, last=epoch == told["epochs"][-1])
-            if config["features"] == "all" or epoch == told["epochs"][-1]:
+            last = epoch == told["epochs"][-1]
+            rows += _readings(epoch, layers, labels, last)
+            if last:
+                rows += at_step(epoch, accuracy_readings(_logits(network, test[0]), test[1]))
+            if last or config["features"] == "all":
                 tensors |= {prefix + name: tensor for name, tensor in layers.items()}
         if told["status"] == "diverged":
             rows.append((told["diverged_epoch"], "all", "diverged", 1.0))
@@ -95,6 +106,11 @@ def _layers(network: Network, features: torch.Tensor) -> Tensors:
     if head.bias is not None:
         layers["bias"] = head.bias.detach().clone()
     return layers
+
+
+@torch.inference_mode()
+def _logits(network: Network, images: Images) -> torch.Tensor:
+    return network.head(extract(network, images))
 
 
 def _readings(epoch: int, layers: Tensors, labels: torch.Tensor, last: bool) -> list[Row]:

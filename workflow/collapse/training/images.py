@@ -85,6 +85,12 @@ class Images:
         return pixels.float().mul_(self._scale).add_(self._shift).movedim(-1, -3)
 
 
+def held_out(dataset: Dataset, device: torch.device) -> tuple[Images, Tensor]:
+    """Return the test images and labels of a data set, on a device."""
+    images = Images(dataset.test_images, dataset.mean, dataset.std, dataset.maximum, device)
+    return images, torch.from_numpy(dataset.test_labels).to(device)
+
+
 def _within(places: Tensor, length: int) -> Tensor:
     return (places >= 0) & (places < length)
 
