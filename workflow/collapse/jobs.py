@@ -36,7 +36,9 @@ def data(atlas: Atlas, dataset: str) -> Spec:
 def _group(atlas: Atlas, study: str, experiment: str, folder: str) -> Spec:
     groups = atlas.groups(study, experiment)
     if folder not in groups:
-        raise InputError(f"{study}.{experiment} has no folder '{folder}'")
+        raise InputError(
+            f"{study}.{experiment} has no folder '{folder}' (there are: {', '.join(groups)})"
+        )
     return groups[folder]
 
 

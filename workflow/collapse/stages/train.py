@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -65,7 +66,7 @@ def _prepare(runs: Sequence[dict], dataset: Dataset, device: torch.device) -> Tr
     objective = Objective(
         loss=first["loss"],
         weight_decay=[
-            torch.tensor(config["weight_decay"]).expand(depth).tolist() for config in configs
+            np.broadcast_to(config["weight_decay"], depth).tolist() for config in configs
         ],
         feature_decay=[config["feature_decay"] for config in configs],
         backbone_decay=[config["backbone_decay"] for config in configs],
