@@ -132,16 +132,15 @@ def test_features_near_collapse_have_the_nc1_that_was_asked_for(nc1):
 
 
 @pytest.mark.parametrize(
-    ("size", "optimiser", "tolerance"),
+    ("size", "optimiser"),
     [
-        (TINY.resnet, SGD, 1e-3),
-        (replace(TINY.mlp, members=1), SGD, 1e-3),
-        # Adam's first steps are signs: where a gradient is rounding, so is its sign.
-        (replace(TINY.mlp, members=1), ADAM, 5e-2),
+        (TINY.resnet, SGD),
+        (replace(TINY.mlp, members=1), SGD),
+        (replace(TINY.mlp, members=1), ADAM),
     ],
     ids=["resnet18", "mlp", "adam"],
 )
-def test_the_textbook_loop_takes_the_trainers_steps(size, optimiser, tolerance):
+def test_the_textbook_loop_takes_the_trainers_steps(size, optimiser):
     # BatchNorm over few samples magnifies rounding: gentle steps, no batch of two.
     optimiser = optimiser | {"learning_rate": 1e-3}
     work = networks.Work(replace(size, batch=6, optimiser=optimiser, decay=0.1), CPU)
@@ -161,7 +160,9 @@ def test_the_textbook_loop_takes_the_trainers_steps(size, optimiser, tolerance):
         torch.cat([(ours[name] - other[name]).flatten() for name in training.ensemble.parameters])
         for other in (start, theirs)
     )
-    assert moved.norm() > 1e-3 and apart.norm() < tolerance * moved.norm()
+    # The last BatchNorm annuls a shift before it: its gradient is rounding, of any sign to Adam.
+    close = apart.abs() < 1e-3 * moved.abs().max()
+    assert moved.norm() > 1e-3 and close.float().mean() > 0.95
 
 
 def test_the_loader_yields_what_the_trainer_sees():

@@ -1,6 +1,6 @@
 """The benchmark's figures: ratios, growth of cost, and what precision does to the metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -83,7 +83,7 @@ def scaling(table: pd.DataFrame) -> Drawn:
         dotted = THEORY | {"linestyle": (0, (1, 1.5))}
         panel.plot(rows["size"], rows["copy_bound"], **dotted, label="bound: memory")
         panel.set_xscale("log")
-        panel.set_xticks(rows["size"], [_short(size) for size in rows["size"]], fontsize=6)
+        panel.set_xticks(rows["size"], _apart(rows["size"]), fontsize=6)
         panel.minorticks_off()
         panel.set_xlabel(AXES[axis])
     for row, label in zip(axes, ("problem-steps per s", "NC1 to NC4 (s)"), strict=True):
@@ -97,8 +97,15 @@ def scaling(table: pd.DataFrame) -> Drawn:
     return figure, table
 
 
-def _short(size: int) -> str:
-    return f"{round(size / 1000, 1):g}k" if size >= 1000 else f"{size:g}"
+def _apart(sizes: Iterable[int]) -> list[str]:
+    """Return the labels of increasing sizes, empty where they would touch on a log axis."""
+    labels, last = [], 0.0
+    for size in sizes:
+        shown = size >= 1.8 * last
+        short = f"{round(size / 1000, 1):g}k" if size >= 1000 else f"{size:g}"
+        labels.append(short if shown else "")
+        last = size if shown else last
+    return labels
 
 
 def precision(table: pd.DataFrame) -> Drawn:

@@ -24,11 +24,11 @@ from collapse.training.objective import Objective
 from collapse.training.trainer import Training, train
 
 MODEL = RESNET18
-EPOCHS = 48
-# The penalties of the deep-linear study's MLP, with its N * feature_decay: the released SGD has
-# none on the features, and collapses little in so few steps.
-WEIGHT_DECAY = 5e-4
-FEATURE_DECAY = 6.4e-6
+EPOCHS = 120
+# Ten times the penalties of the deep-linear study's MLP, which sets the pace of NC2 and NC3: the
+# released SGD has none on the features, and collapses little in so few steps.
+WEIGHT_DECAY = 5e-3
+FEATURE_DECAY = 6.4e-5
 SETTINGS = {
     "optimiser": "adam",
     "learning_rate": 1e-3,
