@@ -1,15 +1,19 @@
 import gzip
 import hashlib
 import io
+import lzma
 import struct
 import tarfile
 import tempfile
 import urllib.error
 import urllib.request
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
+import rdata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +24,7 @@ from collapse.data.dataset import load, long_tail, subset
 from collapse.data.fetch import channel_statistics, fetch
 from collapse.data.registry import DATA_SETS, DebianPackage
 from collapse.errors import InputError
+from collapse.training.images import held_out, training_set
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
@@ -47,6 +52,19 @@ def cifar_files():
     for array in records.values():
         array[:, 0] %= 10
     return {name: array.tobytes() for name, array in records.items()}
+
+
+def shuttle_frame(values=None):
+    if values is None:
+        values = np.random.default_rng(2).integers(-30_000, 30_000, (30, 9))
+    frame = pd.DataFrame(values.astype(float), columns=[f"V{i}" for i in range(1, 10)])
+    names = [name.replace(" ", ".") for name in DATA_SETS["shuttle"].classes]
+    return frame.assign(Class=pd.Categorical.from_codes(np.arange(len(frame)) % 7, names))
+
+
+def rda(path, compression=None, **objects):
+    rdata.write_rda(path, objects, compression=compression)
+    return path.read_bytes()
 
 
 def tar_gz(files):
@@ -105,6 +123,15 @@ def cifar(monkeypatch):
     published = replace(DATA_SETS["cifar10"].archive, md5=md5(archive))
     register(monkeypatch, "cifar10", files, train_count=20, test_count=4, archive=published)
     return files, archive
+
+
+@pytest.fixture
+def shuttle(tmp_path, monkeypatch):
+    """A table of 20 + 10 samples, as R writes it."""
+    frame = shuttle_frame()
+    content = rda(tmp_path / "fabricated.rda", Shuttle=frame)
+    register(monkeypatch, "shuttle", {"Shuttle.rda": content}, train_count=20, test_count=10)
+    return frame
 
 
 class BrokenOff(io.BytesIO):
@@ -415,6 +442,61 @@ def test_cifar_pickles_are_never_read(tmp_path):
         from_directory("cifar10", tmp_path)
 
 
+def check_shuttle(tensors, frame):
+    arrays = tensors.arrays
+    table = frame.drop(columns="Class").to_numpy()
+    assert arrays["train_images"].dtype == arrays["test_images"].dtype == np.int16
+    assert (arrays["train_images"] == table[:20, :, None, None]).all()
+    assert (arrays["test_images"] == table[20:, :, None, None]).all()
+    labels = [*arrays["train_labels"], *arrays["test_labels"]]
+    assert labels == frame["Class"].cat.codes.tolist()
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "bzip2", "xz"])
+def test_shuttle_file(shuttle, tmp_path, compression):
+    rda(tmp_path / "Shuttle.rda", compression, Shuttle=shuttle)
+    check_shuttle(from_directory("shuttle", tmp_path), shuttle)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda c: c.replace(b"High", b"high"), "Shuttle.rda: sha256 is"),
+        (lambda c: c[:-500], r"not R's data frame of numbers and a factor \(ValueError"),
+        (lambda c: c[:30], r"not R's data frame of numbers and a factor \("),
+        (lambda c: b"<html>", r"not R's data frame of numbers and a factor \("),
+        (lambda c: b"", r"not R's data frame of numbers and a factor \("),
+        (lambda c: lzma.compress(c)[:-20], "Shuttle.rda: truncated or damaged xz file"),
+        (lambda c: lzma.compress(c)[:99] + bytes(99), "Shuttle.rda: truncated or damaged xz"),
+    ],
+)
+def test_shuttle_damage(shuttle, tmp_path, damage, reason):
+    path = tmp_path / "Shuttle.rda"
+    path.write_bytes(damage(rda(path, Shuttle=shuttle)))
+    with pytest.raises(InputError, match=reason) as error:
+        from_directory("shuttle", tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("objects", "reason"),
+    [
+        ({"Shuttle": shuttle_frame(np.zeros((29, 9)))}, "holds 29 x 9 values, not 30 x 9"),
+        ({"Shuttle": shuttle_frame().drop(columns="V9")}, "holds 30 x 8 values, not 30 x 9"),
+        ({"Shuttle": shuttle_frame().drop(columns="Class")}, "not R's data frame"),
+        ({"Shuttle": np.zeros(3)}, "not R's data frame"),
+        ({"Shuttle": shuttle_frame(), "other": np.zeros(3)}, "not R's data frame"),
+        ({"Shuttle": shuttle_frame(np.full((30, 9), 0.5))}, "not whole numbers of 16 bits"),
+        ({"Shuttle": shuttle_frame(np.full((30, 9), 2**15))}, "not whole numbers of 16 bits"),
+        ({"Shuttle": shuttle_frame(np.full((30, 9), np.nan))}, "not whole numbers of 16 bits"),
+    ],
+)
+def test_another_table_than_shuttle(shuttle, tmp_path, objects, reason):
+    rda(tmp_path / "Shuttle.rda", **objects)
+    with pytest.raises(InputError, match=f"directory: Shuttle.rda: .*{reason}"):
+        from_directory("shuttle", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "tried", "message"),
     [
@@ -486,6 +568,16 @@ def test_channel_statistics():
     np.testing.assert_allclose(std, (images / 255).std((0, 2, 3)), rtol=1e-12)
 
 
+def test_statistics_of_a_table_are_exact():
+    values = [-(2**15), 2**15 - 1, 2**15 - 1, 1]
+    images = np.array([values * 1000, [3] * 4000], np.int16).T[:, :, None, None]
+    mean, std = channel_statistics(images, 1)
+    exact = Fraction(sum(values), 4)
+    variance = Fraction(sum(value**2 for value in values), 4) - exact**2
+    assert mean == [float(exact), 3]
+    np.testing.assert_allclose(std, [float(variance) ** 0.5, 0], rtol=1e-15)
+
+
 def test_subset_takes_the_first_of_each_class():
     labels = np.array([2, 0, 1, 1, 0, 2, 2, 0, 1])
     assert subset(labels).tolist() == list(range(9))
@@ -511,16 +603,16 @@ def test_a_long_tail_of_whole_powers():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"samples_per_class": 4}, "samples_per_class: 4 images of class 'a' wanted, allowed are"),
+        ({"samples_per_class": 4}, "samples_per_class: 4 samples of class 'a' wanted, allowed are"),
         (
             {"class_sizes": [1, 4, 1]},
-            "class_sizes: 4 images of class 'b' wanted, allowed are 1 to 3",
+            "class_sizes: 4 samples of class 'b' wanted, allowed are 1 to 3",
         ),
-        ({"class_sizes": [1, 0, 1]}, "class_sizes: 0 images of class 'b'"),
+        ({"class_sizes": [1, 0, 1]}, "class_sizes: 0 samples of class 'b'"),
         ({"class_sizes": [1, 1]}, "class_sizes: 2 sizes found, 3 are needed"),
         ({"samples_per_class": 1, "class_sizes": [1, 1, 1]}, "only one is allowed"),
         ({"imbalance_ratio": 2.0, "class_sizes": [1, 1, 1]}, "imbalance_ratio and class_sizes"),
-        ({"samples_per_class": 2, "imbalance_ratio": 9.0}, "imbalance_ratio: 0 images of class"),
+        ({"samples_per_class": 2, "imbalance_ratio": 9.0}, "imbalance_ratio: 0 samples of class"),
     ],
 )
 def test_subset_errors(arguments, message):
@@ -562,5 +654,40 @@ def test_real_fashion_mnist_subset(fashion_mnist):
     labels, classes = fashion_mnist.arrays["train_labels"], fashion_mnist.attributes["classes"]
     chosen = subset(labels, class_sizes=[100, 200, 300, 400, 500] * 2, classes=classes)
     assert np.bincount(labels[chosen]).tolist() == [100, 200, 300, 400, 500] * 2
-    with pytest.raises(InputError, match="6001 images of class 'T-shirt/top'"):
+    with pytest.raises(InputError, match="6001 samples of class 'T-shirt/top'"):
         subset(labels, 6001, classes=classes)
+
+
+@pytest.fixture(scope="module")
+def real_shuttle(tmp_path_factory):
+    """The real data set, through the sources that the workflow uses when nothing is set up."""
+    out = tmp_path_factory.mktemp("data") / "shuttle.safetensors"
+    spec = '{"name": "shuttle", "sources": ["directory", "debian"], "directory": null}'
+    assert main(["data", "--spec", spec, "--out", str(out)]) == 0
+    return load(out)
+
+
+def test_real_shuttle_is_split_as_published(real_shuttle):
+    assert real_shuttle.images.shape == (43_500, 9, 1, 1)
+    assert real_shuttle.test_images.shape == (14_500, 9, 1, 1)
+    assert real_shuttle.images.dtype == real_shuttle.test_images.dtype == np.int16
+    assert np.bincount(real_shuttle.labels).tolist() == [34108, 37, 132, 6748, 2458, 6, 11]
+    assert np.bincount(real_shuttle.test_labels).tolist() == [11478, 13, 39, 2155, 809, 4, 2]
+    assert real_shuttle.images[0].ravel().tolist() == [50, 21, 77, 0, 28, 0, 27, 48, 22]
+    assert real_shuttle.test_images[0].ravel().tolist() == [55, 0, 81, 0, -6, 11, 25, 88, 64]
+    assert real_shuttle.classes[real_shuttle.labels[0]] == "Fpv Close"
+    assert real_shuttle.classes[real_shuttle.test_labels[0]] == "High"
+
+
+def test_each_feature_of_a_table_is_standardised(real_shuttle):
+    inputs = real_shuttle.normalise(real_shuttle.images).double()
+    assert inputs.mean((0, 2, 3)).abs().max() < 1e-5
+    assert (inputs.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-5
+    images, _ = training_set(real_shuttle, {"name": "shuttle"}, "cpu")
+    assert (images.take(slice(None)) - inputs).abs().max() < 1e-4
+    assert len(held_out(real_shuttle, "cpu")[0]) == 14_500
+
+
+def test_real_shuttle_holds_no_more_than_it_holds(real_shuttle):
+    with pytest.raises(InputError, match="7 samples of class 'Bpv Close' wanted, allowed are 1 to"):
+        subset(real_shuttle.labels, 7, classes=real_shuttle.classes)

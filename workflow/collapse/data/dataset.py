@@ -21,7 +21,8 @@ class Dataset:
     Attributes
     ----------
     images, test_images
-        N x C x H x W, uint8.
+        N x C x H x W, uint8; N x F x 1 x 1, int16, for a table of F features, which are the
+        channels of one pixel.
     labels, test_labels
         N, int64, from 0 to K - 1.
     mean, std
@@ -47,7 +48,7 @@ class Dataset:
         Parameters
         ----------
         images
-            N x C x H x W, uint8, of this data set.
+            N x C x H x W, of this data set.
         """
         import torch
 
@@ -135,7 +136,7 @@ def subset(
         members = np.flatnonzero(labels == label)
         if not 1 <= size <= len(members):
             raise InputError(
-                f"data.{key}: {size} images of class {name!r} wanted, allowed are 1 to "
+                f"data.{key}: {size} samples of class {name!r} wanted, allowed are 1 to "
                 f"{len(members)}, which it holds"
             )
         chosen.append(members[:size])

@@ -21,8 +21,9 @@ class Tensors:
     Attributes
     ----------
     arrays
-        ``train_images`` and ``test_images`` (N x C x H x W, uint8), ``train_labels`` and
-        ``test_labels`` (N, int64), in the order of the official files.
+        ``train_images`` and ``test_images`` (N x C x H x W, uint8; N x F x 1 x 1, int16, for a
+        table of F features), ``train_labels`` and ``test_labels`` (N, int64), in the order of
+        the official files.
     attributes
         ``name``, ``classes``, ``maximum`` (the pixel value that stands for 1), ``mean`` and
         ``std`` of the training pixels per channel in units of `maximum` (ddof 0), ``source``,
@@ -124,16 +125,14 @@ def channel_statistics(images: np.ndarray, maximum: int) -> tuple[list[float], l
     Parameters
     ----------
     images
-        N x C x H x W, uint8.
+        N x C x H x W, integers of at most 16 bits.
     maximum
         The pixel value that stands for 1.
     """
     mean, std = [], []
     for channel in range(images.shape[1]):
-        counts = np.bincount(images[:, channel].ravel(), minlength=256).tolist()
-        total = sum(counts)
-        first = sum(value * count for value, count in enumerate(counts))
-        second = sum(value * value * count for value, count in enumerate(counts))
+        values = images[:, channel].ravel().astype(np.int64)
+        total, first, second = values.size, int(values.sum()), int(values @ values)
         mean.append(first / (total * maximum))
         std.append(math.sqrt(total * second - first * first) / (total * maximum))
     return mean, std
@@ -145,6 +144,6 @@ def _advice(name: str, entry: Entry) -> str:
         options.append(f"install the Python package {entry.module.partition('.')[0]}")
     if entry.debian:
         options.append(f"install the Debian package {entry.debian.name}")
-    held = entry.archive.name if entry.archive else ", ".join(entry.checksums)
-    options.append(f"point datasets.{name}.directory at a folder with {held}")
+    held = ([entry.archive.name] if entry.archive else []) + [", ".join(entry.checksums)]
+    options.append(f"point datasets.{name}.directory at a folder with {' or '.join(held)}")
     return "what helps: " + ", or ".join(options)

@@ -3,11 +3,14 @@
 Nothing here is unpickled: CIFAR-10 is read from its binary release.
 """
 
+import bz2
 import gzip
 import io
+import lzma
 import math
 import struct
 import tarfile
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 
@@ -16,30 +19,46 @@ import numpy as np
 from collapse.data.registry import Entry, SourceError
 
 Split = tuple[np.ndarray, np.ndarray]
-"""Images N x C x H x W and labels N, both uint8."""
+"""Images N x C x H x W, uint8 or (tables) int16, and labels N."""
+
+_COMPRESSIONS = {
+    b"\x1f\x8b": ("gzip", gzip.decompress),
+    b"BZh": ("bzip2", bz2.decompress),
+    b"\xfd7zXZ\0": ("xz", lzma.decompress),
+}
 
 
-def gunzip(name: str, content: bytes) -> bytes:
-    """Decompress a gzip file.
+def decompress(name: str, content: bytes) -> bytes:
+    """Decompress a gzip, bzip2 or xz file, known by its first bytes; return others as they are.
+
+    R compresses in any of these ways, and its files' names do not tell.
 
     Raises
     ------
     SourceError
-        If it is truncated, damaged or not gzip.
+        If it is truncated or damaged.
     """
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise SourceError(f"{name}: truncated or damaged gzip file ({error})") from None
+    for magic, (kind, function) in _COMPRESSIONS.items():
+        if content.startswith(magic):
+            try:
+                return function(content)
+            except (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error) as error:
+                raise SourceError(f"{name}: truncated or damaged {kind} file ({error})") from None
+    return content
 
 
 def untar(name: str, content: bytes, wanted: Iterable[str]) -> dict[str, bytes]:
     """Read the `wanted` files of a tar.gz, whichever folder they lie in; write nothing to disk.
 
+    Returns
+    -------
+    dict
+        Content by name, decompressed.
+
     Raises
     ------
     SourceError
-        If the archive is truncated or damaged, or a file is not in it.
+        If the archive or a file is truncated or damaged, or a file is not in it.
     """
     wanted = list(wanted)
     found = {}
@@ -48,7 +67,7 @@ def untar(name: str, content: bytes, wanted: Iterable[str]) -> dict[str, bytes]:
             for member in archive:
                 base = member.name.rpartition("/")[2]
                 if member.isfile() and base in wanted:
-                    found[base] = archive.extractfile(member).read()
+                    found[base] = decompress(base, archive.extractfile(member).read())
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise SourceError(f"{name}: truncated or damaged tar.gz file ({error})") from None
     for base in wanted:
@@ -145,10 +164,39 @@ def _parse_digits(entry: Entry, files: Mapping[str, bytes]) -> tuple[Split, Spli
     return (images[~test], labels[~test]), (images[test], labels[test])
 
 
+def _parse_data_frame(entry: Entry, files: Mapping[str, bytes]) -> tuple[Split, Split]:
+    """Read R's data frame: a factor, the labels, and whole numbers; training samples first."""
+    import rdata
+
+    ((name, content),) = files.items()
+    try:
+        # It only warns of content that it takes for something else.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            (frame,) = rdata.read_rda(io.BytesIO(content), default_encoding="ascii").values()
+        factor = frame.select_dtypes("category")
+        labels = factor.squeeze(axis=1).cat.codes.to_numpy()
+        table = frame.drop(columns=factor.columns).to_numpy(np.float64)
+    except Exception as error:  # rdata does not say which errors damage leads to
+        raise SourceError(
+            f"{name}: not R's data frame of numbers and a factor ({error!r})"
+        ) from None
+    expected = (entry.train_count + entry.test_count, math.prod(entry.image_shape))
+    if table.shape != expected:
+        raise SourceError(f"{name}: holds {_times(table.shape)} values, not {_times(expected)}")
+    with np.errstate(invalid="ignore"):
+        rounded = table.astype(np.int16)
+    if (rounded != table).any():
+        raise SourceError(f"{name}: holds values that are not whole numbers of 16 bits")
+    images = rounded.reshape(-1, *entry.image_shape)
+    train, test = slice(entry.train_count), slice(entry.train_count, None)
+    return (images[train], labels[train]), (images[test], labels[test])
+
+
 LAYOUTS: dict[str, Callable[[Entry, Mapping[str, bytes]], tuple[Split, Split]]] = {
     "idx": _parse_idx,
     "cifar_binary": _parse_cifar,
     "digits_csv": _parse_digits,
+    "r_data_frame": _parse_data_frame,
 }
 
 
@@ -158,8 +206,9 @@ def parse(entry: Entry, files: Mapping[str, bytes]) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        ``train_images`` (N x C x H x W, uint8), ``train_labels`` (N, int64), and the same
-        for ``test_``, in the order of the files.
+        ``train_images`` (N x C x H x W, uint8; N x F x 1 x 1, int16, for a table of F
+        features), ``train_labels`` (N, int64), and the same for ``test_``, in the order of the
+        files.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """The data sets that can be had: their files, checksums, sizes and classes.
 
-Checksums are of the decompressed files, since the same file is gzipped in more than one way.
-Those of Fashion-MNIST and of the digits were computed from the files themselves; those of MNIST
-and of CIFAR-10's binary release are the ones in public circulation (for CIFAR-10: in the Ruby
-port of torchvision, beside the archive's own sum).
+Checksums are of the decompressed files, since the same file is compressed in more than one way.
+Those of Fashion-MNIST, the digits and Shuttle were computed from the files themselves; those of
+MNIST and of CIFAR-10's binary release are the ones in public circulation (for CIFAR-10: in the
+Ruby port of torchvision, beside the archive's own sum).
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """A Debian package and the folder that holds the gzipped files once it is installed."""
+    """A Debian package and the folder that holds the files once it is installed."""
 
     name: str
     folder: str
@@ -47,11 +47,11 @@ class Entry:
     checksums
         Name and sha256 of every file, decompressed.
     train_count, test_count
-        Images in the training and in the test set.
+        Samples in the training and in the test set.
     image_shape
-        Channels, height, width.
+        Channels, height, width; F x 1 x 1 for a table of F features.
     maximum
-        The pixel value that stands for 1.
+        The pixel value that stands for 1; 1 for a table.
     classes
         Class names in label order.
     folders
@@ -182,5 +182,26 @@ DATA_SETS: dict[str, Entry] = {
         maximum=16,
         classes=tuple("0123456789"),
         module="sklearn.datasets.data",
+    ),
+    "shuttle": Entry(
+        layout="r_data_frame",
+        checksums={
+            "Shuttle.rda": "f9d3d58df57332c5f7781162081c4a1169daa24afafc3b63fb729fefd81252aa",
+        },
+        # UCI's own split: its test set follows its training set in the file.
+        train_count=43_500,
+        test_count=14_500,
+        image_shape=(9, 1, 1),
+        maximum=1,
+        classes=(
+            "Rad Flow",
+            "Fpv Close",
+            "Fpv Open",
+            "High",
+            "Bypass",
+            "Bpv Close",
+            "Bpv Open",
+        ),
+        debian=DebianPackage("r-cran-mlbench", "/usr/lib/R/site-library/mlbench/data"),
     ),
 }

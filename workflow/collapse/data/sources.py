@@ -1,7 +1,8 @@
 """Where a data set's files come from: each source gives their contents, or says why not.
 
 Every source takes the data set's entry and the configured directory and returns a mapping from
-file name to content. Downloads live in temporary folders that are gone when the source returns.
+file name to decompressed content. Downloads live in temporary folders that are gone when the
+source returns.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from http.client import HTTPException
 from importlib import import_module, resources
 from pathlib import Path
 
-from collapse.data.formats import gunzip, untar
+from collapse.data.formats import decompress, untar
 from collapse.data.registry import Archive, DebianPackage, Entry, SourceError
 
 Files = dict[str, bytes]
@@ -28,7 +29,7 @@ UNPACK_SECONDS = 60
 
 
 def from_directory(entry: Entry, directory: str | None) -> Files:
-    """Read the official files, gzipped or not, from a local directory.
+    """Read the official files, compressed or not, from a local directory.
 
     (Fashion-)MNIST may lie in the directory itself or as torchvision keeps it
     (``FashionMNIST/raw/``), CIFAR-10 as its binary files, their folder or the archive.
@@ -55,8 +56,7 @@ def _read_files(folders: Sequence[Path], names: Mapping[str, str]) -> Files:
         path = _find(folders, name)
         if path is None:
             raise SourceError(f"no {name} or {name}.gz in {', '.join(map(str, folders))}")
-        content = _read(path)
-        files[name] = gunzip(str(path), content) if path.suffix == ".gz" else content
+        files[name] = decompress(str(path), _read(path))
     return files
 
 
@@ -180,7 +180,7 @@ def from_download(entry: Entry, directory: str | None) -> Files:
         for name, md5 in official.resources:
             urls = [mirror + name for mirror in official.mirrors]
             content = _download(download_url, urls, name, md5, work)
-            files[name.removesuffix(".gz")] = gunzip(name, content)
+            files[name.removesuffix(".gz")] = decompress(name, content)
         return files
 
 

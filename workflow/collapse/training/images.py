@@ -1,4 +1,4 @@
-"""Images that stay on a device as bytes, and are cut out and normalised batch by batch."""
+"""Images that stay on a device as stored, and are cut out and normalised batch by batch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +11,12 @@ from collapse.data.dataset import Dataset, subset
 
 
 class Images:
-    """Images of a data set on a device, uint8, channels last.
+    """Images of a data set on a device, integers, channels last.
 
     Parameters
     ----------
     pixels
-        N x C x H x W, uint8.
+        N x C x H x W, uint8 or int16.
     mean, std
         Per channel, in units of `maximum`.
     maximum
