@@ -23,6 +23,10 @@ def study(**experiments):
     return {"deep_linear": experiments}
 
 
+def sizes(class_sizes):
+    return {"samples_per_class": None, "class_sizes": class_sizes}
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_scale_expands_to_runs(scale):
     atlas = load(scale=scale)
@@ -126,19 +130,72 @@ def test_mlps_of_one_shape_share_a_job_and_other_networks_do_not(changes, folder
         (study(network_mlp={"weight_decay": "x"}), ["network_mlp.weight_decay", "'x'"]),
         (
             study(network_mlp={"data": {"class_sizes": [3, 2]}}),
-            ["network_mlp.data", "class_sizes and samples_per_class found"],
+            ["network_mlp.data", "class_sizes and samples_per_class are both", "other to null"],
         ),
         (
             study(network_mlp={"data": {"class_sizes": [3, 2.5], "samples_per_class": None}}),
             ["network_mlp.data.class_sizes", "2.5"],
         ),
         (study(network_mlp={"data": {"imbalance_ratio": 0.5}}), ["data.imbalance_ratio", "0.5"]),
+        (
+            study(network_mlp={"data": {"imbalance_ratio": 20.5}}),
+            ["data.imbalance_ratio: 20.5 found", "samples_per_class, 20"],
+        ),
+        (
+            study(network_mlp={"grid": {"data.imbalance_ratio": [1, 20, 21]}}),
+            ["grid.data.imbalance_ratio: 21 found", "samples_per_class, 20"],
+        ),
+        (study(network_mlp={"data": sizes([])}), ["data.class_sizes", "at least 2", "[]"]),
+        (study(network_mlp={"data": sizes([5])}), ["data.class_sizes", "at least 2", "[5]"]),
+        (study(network_mlp={"data": sizes("many")}), ["data.class_sizes", "list", "'many'"]),
+        (study(network_mlp={"data": sizes([5, 0])}), ["data.class_sizes.1", "1, found 0"]),
+        (study(network_mlp={"data": sizes([5, -2])}), ["data.class_sizes.1", "1, found -2"]),
+        (study(network_mlp={"data": sizes([True, 2])}), ["data.class_sizes.0", "boolean"]),
+        (
+            study(network_mlp={"data": sizes([5, 2])}),
+            ["network_mlp.data.class_sizes", "2 sizes found, digits has 10 classes"],
+        ),
+        (
+            study(
+                network_mlp={"data": sizes(None), "grid": {"data.class_sizes": [[9] * 10, [5, 2]]}}
+            ),
+            ["network_mlp.grid.data.class_sizes", "2 sizes found, digits has 10 classes"],
+        ),
+        (
+            study(
+                network_mlp={"data": {"name": "shuttle"}, "training": {"augmentation": ["crop"]}}
+            ),
+            ["training.augmentation: ['crop'] found", "allowed is []: shuttle is a table"],
+        ),
+        (
+            study(
+                network_mlp={
+                    "data": {"name": "shuttle"},
+                    "grid": {"training.augmentation": [[], ["crop", "flip"]]},
+                }
+            ),
+            ["grid.training.augmentation: ['crop', 'flip'] found", "shuttle is a table"],
+        ),
         (study(network_mlp={"weight_decay": float("nan")}), ["network_mlp.weight_decay"]),
         (study(network_mlp={"feature_decay": True}), ["network_mlp.feature_decay", "boolean"]),
         (study(network_mlp={"grid": {"head.depth": []}}), ["grid.head.depth", "at least one"]),
         (study(network_mlp={"grid": {"head.dept": [1]}}), ["grid.head.dept", "unknown key"]),
         (study(network_mlp={"grid": {"head.depth": [1, 1]}}), ["grid.head.depth", "twice"]),
         (study(network_mlp={"grid": {"problem.depth": [1]}}), ["grid.problem.depth"]),
+        (study(network_mlp={"grid": {"data.name": ["digits", "mnist"]}}), ["grid.data.name"]),
+        (
+            study(network_mlp={"grid": {"training.schedule.step": [5, 9]}}),
+            ["grid.training.schedule.step", "two columns", "'step'"],
+        ),
+        (
+            study(network_mlp={"grid": {"model": [{"kind": "mlp", "hidden": [4]}]}}),
+            ["grid.model", "not sections"],
+        ),
+        (
+            study(network_mlp={"grid": {"weight_decay": [1e-3, [1e-3]]}}),
+            ["grid.weight_decay", "either lists or single values"],
+        ),
+        (study(network_mlp={"grid": {1: [2]}}), ["network_mlp.grid.1", "text, found 1"]),
         (study(network_mlp={"seeds": 0}), ["network_mlp.seeds", "0"]),
         (study(network_mpl={"seeds": 1}), ["network_mpl", "did you mean 'network_mlp'"]),
         (study(network_mlp=3), ["network_mlp", "mapping"]),
@@ -146,15 +203,44 @@ def test_mlps_of_one_shape_share_a_job_and_other_networks_do_not(changes, folder
         (study(network_mlp={"model": {"kind": "vgg"}}), ["model", "vgg", "mlp"]),
         (study(direct_optimisation={"grid": {"problem.depth": [1, -3]}}), ["depth", "-3"]),
         (study(direct_optimisation={"optimiser": {"stepz": 4}}), ["optimiser.stepz", "'steps'"]),
-        (study(direct_optimisation={"weight_decay": [1, 2]}), ["2 entries", "depth"]),
+        (
+            study(network_mlp={"weight_decay": [1, 2]}),
+            ["network_mlp.weight_decay: 2 values found", "one per layer (depth 3)"],
+        ),
+        (
+            study(network_mlp={"weight_decay": [1, 2], "grid": {"head.depth": [2, 4]}}),
+            ["network_mlp.weight_decay: 2 values found", "one per layer (depth 4)"],
+        ),
+        (
+            study(network_mlp={"weight_decay": [1, -2], "grid": {"head.depth": [2]}}),
+            ["network_mlp.weight_decay.1", "found -2"],
+        ),
+        (
+            study(direct_optimisation={"weight_decay": [1, 2]}),
+            ["direct_optimisation.weight_decay: 2 values found", "one per layer (depth 3)"],
+        ),
+        (
+            study(direct_optimisation={"grid": {"weight_decay": [[1, 2, 3]]}}),
+            ["direct_optimisation.grid.weight_decay: 3 values found", "(depth 1)"],
+        ),
+        (
+            study(direct_optimisation={"problem": {"widths": [9, 9]}}),
+            ["direct_optimisation.problem.widths: 2 values found", "(depth 3)"],
+        ),
+        (study(direct_optimisation={"grid": {"weight_decay": [-1]}}), ["grid.weight_decay", "-1"]),
+        (study(collapse_threshold={"weight_decay": 0}), ["collapse_threshold", "sweep", "be 0"]),
+        (study(collapse_threshold={"feature_decay": 0}), ["collapse_threshold", "sweep", "be 0"]),
         (study(direct_optimisation={"problem": {"class_sizes": [5]}}), ["class_sizes"]),
         (
-            study(direct_optimisation={"grid": {"problem.bias": [True], "head.bias": [True]}}),
-            ["grid"],
+            study(direct_optimisation={"grid": {"problem.kind": ["x"], "optimiser.kind": ["x"]}}),
+            ["grid.problem.kind", "two columns", "'kind'"],
         ),
         ({"deep_liner": {}}, ["deep_liner", "did you mean 'deep_linear'"]),
         ({"scale": "huge"}, ["huge", "laptop"]),
         ({"datasets": {"mnist": {"sources": ["ftp"]}}}, ["datasets.mnist.sources", "ftp"]),
+        ({"datasets": {"minst": {"sources": ["package"]}}}, ["datasets.minst", "'mnist'"]),
+        ({"datasets": ["mnist"]}, ["datasets", "mapping"]),
+        ({1: {}}, ["my.yaml: 1: a key should be text"]),
     ],
 )
 def test_bad_config_is_one_line_that_names_the_key(user, words):
@@ -164,6 +250,25 @@ def test_bad_config_is_one_line_that_names_the_key(user, words):
 
 def test_errors_name_the_file_that_sets_the_key():
     assert refusal(study(network_mlp={"seeds": 0})).startswith("my.yaml: ")
+    # The sizes are the study's, what no longer fits them is the user's.
+    network = {"imbalanced": {"network_mlp": {"data": {"samples_per_class": 20}}}}
+    with pytest.raises(InputError, match=r"my.yaml: imbalanced.network_mlp.data: class_sizes and"):
+        load(network, scale="paper")
+
+
+def test_a_class_size_of_the_study_is_taken_back_by_null():
+    network = {"data": {"name": "shuttle", "class_sizes": None, "samples_per_class": 5}}
+    atlas = load({"imbalanced": {"network_mlp": network}}, scale="paper")
+    assert atlas.studies["imbalanced"]["network_mlp"].data.samples_per_class == 5
+
+
+@pytest.mark.parametrize(
+    "path, values", [("loss", ["mse", "ce"]), ("training.learning_rate", [1, 2])]
+)
+def test_what_the_history_also_tells_may_be_varied(path, values):
+    atlas = load(study(network_mlp={"grid": {path: values}}))
+    name = path.rsplit(".", 1)[-1]
+    assert [run.keys[name] for run in atlas.runs("deep_linear", "network_mlp")] == values
 
 
 def test_file_that_is_no_yaml(tmp_path):

@@ -24,6 +24,7 @@ def predicted(capsys, *words):
 
 
 SETTINGS = ["class_sizes=[4,2]", "weight_decay=1e-2", "feature_decay=1e-2"]
+IMBALANCED = ["imbalanced", "--set", "weight_decay=[1e-2,1e-2]", "feature_decay=1e-2"]
 
 
 def test_prints_the_prediction_as_indented_json(capsys):
@@ -60,6 +61,17 @@ def test_set_is_repeatable_and_takes_bare_words(capsys):
         (["deep_linear", "--set", *SETTINGS, "depth=1e999"], "depth: found Infinity, allowed"),
         (["deep_linear", "--set", *SETTINGS, "widths=[1,"], 'widths: found "[1,", allowed'),
         (["deep_linear", "--set", *SETTINGS, "depth=" + "[" * 9999], 'depth: found "[[['),
+        ([*IMBALANCED, "class_sizes=[]"], "class_sizes: found [], allowed: a list of at least 2"),
+        ([*IMBALANCED, "class_sizes=[5]"], "class_sizes: found [5], allowed: a list of at least 2"),
+        ([*IMBALANCED, "class_sizes=[5,0]"], "class_sizes: found [5, 0], allowed"),
+        ([*IMBALANCED, "class_sizes=[5,-2]"], "class_sizes: found [5, -2], allowed"),
+        ([*IMBALANCED, "class_sizes=[5,2.5]"], "class_sizes: found [5, 2.5], allowed"),
+        ([*IMBALANCED, "class_sizes=many"], 'class_sizes: found "many", allowed'),
+        ([*IMBALANCED, "class_sizes=[4,2]", "depth=3"], "depth: found 3, allowed: 2, the length"),
+        ([*IMBALANCED, "class_sizes=[4,2]", "widths=[5]"], "widths: found 1 numbers, allowed"),
+        ([*IMBALANCED, "class_sizes=[4,2]", "loss=ce"], "class_sizes: found unequal sizes"),
+        (["imbalanced", "--set", *SETTINGS[::2], "weight_decay=-1"], "weight_decay: found -1, al"),
+        (["imbalanced", "--set", *SETTINGS[::2], "weight_decay=[]"], "weight_decay: found [], al"),
     ],
 )
 def test_errors_are_one_line(words, message, capsys):

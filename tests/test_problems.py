@@ -1,3 +1,4 @@
+import json
 import math
 import shutil
 import subprocess
@@ -12,12 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
+from collapse.artifacts import read_table, read_tensors
+from collapse.cli import main
 from collapse.errors import InputError
 from collapse.problems import chunks, solver
 from collapse.problems.deep_linear import DeepLinear, build, class_targets
 from collapse.problems.parameters import Parameters, flat_copy
 from collapse.problems.solver import gradient_descent, lbfgs, sweep
 from collapse.schedule import log_spaced
+from collapse.theory.frame import lengths
 
 FEW = settings(max_examples=25, deadline=None)
 
@@ -561,3 +565,92 @@ def test_equal_variables_stack_without_a_copy():
     stack.zero_()
     assert all((weight == 0).all() for weight in flat.parameters.weights[:2])
     assert (flat.parameters.weights[2] == 1).all()
+
+
+# The stage
+
+
+def solved(folder, grid, depth=1, bias=False, sweep=None):
+    """Solve K = 3 classes of 8, 4 and 2 with the stage; return its rows and its states."""
+    shape = {"class_sizes": [8, 4, 2], "widths": 5, "depth": depth, "bias": bias}
+    config = {
+        "problem": {"kind": "deep_linear", "loss": "mse", "init_scale": 0.4, **shape},
+        "optimiser": {
+            "kind": "sgd",
+            "learning_rate": 0.3,
+            "momentum": 0.9,
+            "steps": 3000,
+            "record": 5,
+        },
+        "sweep": sweep,
+        "weight_decay": 1e-2,
+        "feature_decay": 5e-3,
+    }
+    spec = {"study": "imbalanced", "experiment": "e", "point": {}, "config": config}
+    spec |= {"grid": grid, "order": list(grid), "seeds": [1]}
+    states, metrics = folder / "states.safetensors", folder / "metrics.parquet"
+    arguments = ["--spec", json.dumps(spec), "--states", str(states), "--metrics", str(metrics)]
+    assert main(["solve", *arguments]) == 0
+    rows = read_table(metrics)
+    assert not (rows["metric"] == "diverged").any()
+    return rows, read_tensors(states)[0]
+
+
+GOF_KEYS = ["NC2_W_GOF", "NC2_GOF", "NC3_GOF", "duality_GOF"]
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_solved_problems_collapse_to_the_frame_of_their_own_decays(tmp_path, depth):
+    rows, _ = solved(tmp_path, {"weight_decay": [4e-3, 1e-2]}, depth)
+    last = rows[(rows["step"] == 3000) & (rows["layer"] == "H1")]
+    for decay, found in last.groupby("weight_decay"):
+        values = found.set_index("metric")["value"]
+        assert (values[GOF_KEYS] < 1e-10).all() and values["W_div_H"] < 1e-8
+        assert values["NC2_OF"] > 0.1
+        # lambda_W ||W_m row||^2 = lambda_H sum over samples of ||h||^2, class by class.
+        for k, size in enumerate((8, 4, 2)):
+            samples = size * 5e-3 * values[f"feature_norm[{k}]"] ** 2
+            weights = decay * values[f"weight_norm[{k}]"] ** (2 / depth)
+            assert weights == pytest.approx(samples, rel=1e-8)
+            assert values[f"alignment[{k}]"] == pytest.approx(1, abs=1e-10)
+    start = rows[(rows["step"] == 0) & rows["metric"].isin(GOF_KEYS)]
+    assert len(start) == 8 and (start["value"] > 0.1).all()
+    # Inner products are kept of the last state only.
+    grams = rows[rows["metric"].str.contains("_gram|class_size")]
+    assert set(grams["step"]) == {3000} and len(grams) == 2 * (6 + 6 + 3)
+    sizes = grams[grams["metric"].str.startswith("class_size")]
+    assert sizes["value"].tolist() == [8, 4, 2] * 2 and set(sizes["layer"]) == {"all"}
+
+
+def test_each_stage_of_a_sweep_is_compared_with_its_own_frame(tmp_path):
+    path = [0.05, 0.1, 0.2]
+    sweep = {"scaled_decay": path, "direction": "up", "perturbation": 1e-3}
+    rows, states = solved(tmp_path, {"sweep.direction": ["up", "down"]}, 2, sweep=sweep)
+    # b/n of the largest class is M N/n (N lambda_1 lambda_2 lambda_H)^(1/M); all scale together.
+    now = 2 * 14 / 8 * math.sqrt(14 * 1e-2 * 1e-2 * 5e-3)
+    for problem, direction in enumerate(("up", "down")):
+        scaled = path if direction == "up" else path[::-1]
+        assert states["scaled_decay"][problem] == pytest.approx(scaled)
+        own = rows[(rows["direction"] == direction) & (rows["layer"] == "H1")]
+        for stage, step in enumerate(sorted(own["step"].unique())):
+            factor = (scaled[stage] / now) ** (2 / 3)
+            decays = [factor * 1e-2] * 2, factor * 5e-3
+            frame = lengths([8, 4, 2], 14, *decays)
+            w1, w2 = (states[f"W{m}"][problem, stage] for m in (1, 2))
+            spread = (w2 @ w1) @ (w2 @ w1).T
+            target = np.diag(frame.weights**2)
+            expected = spread / np.linalg.norm(spread) - target / np.linalg.norm(target)
+            values = own[own["step"] == step].set_index("metric")["value"]
+            assert values["NC2_W_GOF"] == pytest.approx(np.linalg.norm(expected), abs=1e-12)
+            # The class of 2 collapses beyond 2/8 of tau_2 = 0.5, and does not come back.
+            assert (frame.weights > 0).tolist() == [True, True, scaled[stage] < 0.125]
+            assert ("W_div_H" in values.index) == (frame.weights[2] > 0)
+            reached = direction == "up" or stage == 0
+            assert (values[GOF_KEYS] < 1e-6).all() if reached else values["NC2_GOF"] > 0.1
+
+
+def test_with_a_bias_there_is_no_frame_to_compare_with(tmp_path):
+    rows, _ = solved(tmp_path, {}, bias=True)
+    metrics = set(rows["metric"])
+    assert not metrics & {*GOF_KEYS, "W_div_H"}
+    assert {"NC2_W", "weight_norm[2]", "product_gram[0,1]", "class_size[2]"} <= metrics

@@ -5,16 +5,151 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 
 from collapse.errors import InputError
 from collapse.problems.deep_linear import DeepLinear, class_targets
 from collapse.problems.solver import lbfgs
 from collapse.theory import deep_linear
+from collapse.theory.frame import frame, lengths
 from collapse.theory.imbalanced import predict
 
 BY_CLASS = ("gof_singular_values", "critical_decay", "weight_norm_ratio", "feature_norm_ratio")
+
+
+def reference(size, total, weight_decay, feature_decay):
+    """Norms of a row of P and of the mean feature, and s of W_1, from the logit's own problem.
+
+    A logit of singular value z costs the balanced factors t = (prod lambda)^(1/(M+1)) z^(2/(M+1))
+    each: min (z - sqrt(n))^2/(2N) + (M+1)/2 t, against z = 0.
+    """
+    depth, label = len(weight_decay), math.sqrt(size)
+    root = math.prod(decay ** (1 / (depth + 1)) for decay in (*weight_decay, feature_decay))
+
+    def price(z):
+        return root * z ** (2 / (depth + 1))
+
+    def slope(z):
+        return (z - label) / total + root * z ** ((1 - depth) / (depth + 1))
+
+    least = label * (depth - 1) / (2 * depth)
+    if slope(least or 1e-300) >= 0:
+        return 0.0, 0.0, 0.0
+    z = brentq(slope, least or 1e-300, label, xtol=1e-300, rtol=1e-15)
+    if (z - label) ** 2 / (2 * total) + (depth + 1) / 2 * price(z) > label**2 / (2 * total):
+        return 0.0, 0.0, 0.0
+    factors = [math.sqrt(price(z) / decay) for decay in weight_decay]
+    return math.prod(factors), math.sqrt(price(z) / (feature_decay * size)), factors[0]
+
+
+@st.composite
+def unequal_problems(draw):
+    """Class sizes and decays that differ from layer to layer, no class at its threshold."""
+    sizes = draw(st.lists(st.integers(1, 500), min_size=2, max_size=6))
+    depth, share = draw(st.integers(1, 5)), 10 ** draw(st.floats(-2.5, 0.3))
+    scale = deep_linear.decay_at(share, max(sizes), sum(sizes), depth)
+    shifts = draw(st.lists(st.floats(-0.5, 0.5), min_size=depth + 1, max_size=depth + 1))
+    decays = [float(scale) * 10**shift for shift in shifts]
+    compared = deep_linear.scaled_decay(np.array(sizes), sum(sizes), decays[:-1], decays[-1])
+    assume(np.all(np.abs(compared / deep_linear.threshold(depth) - 1) > 1e-6))
+    return {"class_sizes": sizes, "weight_decay": decays[:-1], "feature_decay": decays[-1]}
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(unequal_problems())
+def test_the_frame_is_that_of_the_logits_own_problem(problem):
+    sizes, decays = problem["class_sizes"], (problem["weight_decay"], problem["feature_decay"])
+    found = frame(**problem)
+    expected = np.array([reference(size, sum(sizes), *decays) for size in sizes]).T
+    for name, values in zip(("weights", "features", "first_layer"), expected, strict=True):
+        assert getattr(found, name) == pytest.approx(values, rel=1e-6, abs=1e-300), name
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(unequal_problems())
+def test_the_frame_is_in_class_order_and_agrees_with_the_spectra(problem):
+    found, predicted = frame(**problem), predict(**problem)
+    features, first = predicted["feature_norms_squared"], predicted["gof_singular_values"]
+    assert found.features**2 == pytest.approx(features, rel=1e-9)
+    assert found.first_layer == pytest.approx(first, rel=1e-12)
+    for lengths_, spectrum in (
+        (found.weights**2, predicted["product_eigenvalues"]),
+        (found.first_layer, predicted["layer_singular_values"]),
+        (
+            found.weights * found.features * np.sqrt(problem["class_sizes"]),
+            predicted["logit_singular_values"],
+        ),
+    ):
+        assert sorted(lengths_, reverse=True) == pytest.approx(spectrum, rel=1e-9)
+    collapsed = np.flatnonzero(found.weights == 0)
+    assert collapsed.tolist() == sorted(predicted["collapsed_classes"])
+    assert not found.features[collapsed].any() and not found.first_layer[collapsed].any()
+    turned = problem | {"class_sizes": problem["class_sizes"][::-1]}
+    assert frame(**turned).weights[::-1] == pytest.approx(found.weights, rel=1e-12)
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(0.1, 500), min_size=1, max_size=6),
+    st.floats(1, 1000),
+    st.floats(-6, -2),
+    st.floats(-6, -2),
+)
+def test_lengths_of_one_layer_for_real_sizes(sizes, total, log_weight, log_feature):
+    sizes, weight, feature = np.array(sizes), 10**log_weight, 10**log_feature
+    found = lengths(sizes, total, [weight], feature)
+    squared = np.sqrt(sizes * feature / weight) - total * feature
+    features = np.sqrt(weight / (sizes * feature)) - total * weight / sizes
+    scale = np.sqrt(sizes * feature / weight)
+    alive = squared > 0
+    assert found.first_layer**2 == pytest.approx(
+        np.where(alive, squared, 0), abs=1e-9 * scale.max()
+    )
+    assert found.weights == pytest.approx(found.first_layer, rel=1e-14)
+    clear = np.abs(squared) > 1e-6 * scale
+    expected = np.where(alive, features, 0)[clear]
+    assert found.features[clear] ** 2 == pytest.approx(expected, rel=1e-8)
+
+
+def test_lengths_have_the_shape_of_the_sizes_and_jump_at_the_critical_one():
+    weight_decay, feature_decay, total = [4e-3, 1e-3, 2e-3], 3e-3, 41.5
+    product = math.prod(weight_decay) * feature_decay
+    # n_crit = M^2 N (N prod lambda)^(1/M) / (M-1)^((M-1)/M)
+    critical = 9 * total * (total * product) ** (1 / 3) / 2 ** (2 / 3)
+    sizes = critical * np.array([[0.5, 1 - 1e-9, 1 + 1e-9], [1.5, 2.25, 30.0]])
+    found = lengths(sizes, total, weight_decay, feature_decay)
+    for values in (found.weights, found.features, found.first_layer):
+        assert values.shape == sizes.shape
+        assert ((values > 0) == [[False, False, True], [True] * 3]).all()
+    expected = [reference(size, total, weight_decay, feature_decay) for size in sizes[1]]
+    assert found.weights[1] == pytest.approx([each[0] for each in expected], rel=1e-9)
+    # A surviving class starts at the fraction (M-1)/M of its label.
+    fraction = found.weights[0, 2] * found.features[0, 2]
+    assert fraction == pytest.approx(2 / 3, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "there"),
+    [
+        ({}, True),
+        ({"bias": True}, False),
+        ({"class_sizes": [4, 4, 4], "loss": "ce"}, False),
+        ({"class_sizes": [4, 4, 4], "bias": True}, False),
+        ({"widths": 3}, True),
+        ({"widths": 2}, False),
+        ({"widths": [3, 9]}, True),
+        ({"widths": [9, 2]}, False),
+        ({"widths": [2, 9]}, False),
+    ],
+)
+def test_the_frame_needs_squared_error_no_bias_and_room_for_all_classes(changes, there):
+    base = {"class_sizes": [9, 5, 2], "weight_decay": [1e-3, 2e-3], "feature_decay": 1e-3}
+    found = frame(**base | changes)
+    assert (found is not None) == there
+    if there:
+        assert found.weights.tolist() == frame(**base).weights.tolist() and found.weights.all()
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)
@@ -109,12 +244,20 @@ def test_descent_reaches_the_frame_class_by_class(sizes, weight_decay, feature_d
     features = state.features[best].numpy()
     means = np.stack([features[:, labels == k].mean(1) for k in range(len(sizes))], axis=1)
     largest = int(np.argmax(sizes))
-    rows, lengths = np.linalg.norm(product, axis=1), np.linalg.norm(means, axis=0)
+    rows, norms = np.linalg.norm(product, axis=1), np.linalg.norm(means, axis=0)
     assert rows / rows[largest] == pytest.approx(found["weight_norm_ratio"], abs=2e-4)
-    assert lengths / lengths[largest] == pytest.approx(found["feature_norm_ratio"], abs=2e-4)
+    assert norms / norms[largest] == pytest.approx(found["feature_norm_ratio"], abs=2e-4)
+    predicted = frame(
+        class_sizes=sizes, weight_decay=weight_decay, feature_decay=feature_decay, widths=widths
+    )
+    if predicted is not None:
+        assert rows == pytest.approx(predicted.weights, rel=1e-3, abs=2e-4)
+        assert norms == pytest.approx(predicted.features, rel=1e-3, abs=2e-4)
+        spectrum = np.linalg.svd(weights[0], compute_uv=False)[: len(sizes)]
+        assert spectrum == pytest.approx(sorted(predicted.first_layer)[::-1], rel=1e-3, abs=1e-3)
     # The direction of class k in W_1 is that of its mean feature.
-    alive = lengths > 1e-3 * lengths.max()
-    along = np.linalg.norm(weights[0] @ (means[:, alive] / lengths[alive]), axis=0)
+    alive = norms > 1e-3 * norms.max()
+    along = np.linalg.norm(weights[0] @ (means[:, alive] / norms[alive]), axis=0)
     expected = np.array(found["gof_singular_values"])
     assert along == pytest.approx(expected[alive], rel=1e-3)
     assert not expected[~alive].any()

@@ -13,11 +13,14 @@ import torch
 import collapse
 from collapse.artifacts import read_table, read_tensors, write_tensors
 from collapse.cli import main
+from collapse.config import NetworkExperiment, Section
 from collapse.data.dataset import Dataset
 from collapse.errors import InputError
+from collapse.grid import assign
 from collapse.metrics import measure
 from collapse.models.network import build
 from collapse.schedule import log_spaced
+from collapse.theory.frame import lengths
 from collapse.training import device as device_module
 from collapse.training import history as history_module
 from collapse.training import optimisers
@@ -263,7 +266,7 @@ def test_learning_rate_falls_in_steps():
     settings = SETTINGS | {"schedule": {"step": 2, "factor": 0.1}}
     rates = [learning_rate(settings, epoch) for epoch in range(1, 7)]
     np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
-    np.testing.assert_array_equal(fit(**settings).history["learning_rate"], rates)
+    np.testing.assert_array_equal(fit(**settings).history["step_size"], rates)
     assert learning_rate(SETTINGS, 1000) == 1e-3
 
 
@@ -272,8 +275,8 @@ def test_states_are_recorded_at_log_spaced_epochs():
     assert sorted(result.states) == [epoch for epoch in log_spaced(30, 5) if epoch]
     assert max(result.states) == 30
     assert result.history["epoch"].tolist() == list(range(1, 31))
-    assert list(result.history) == ["epoch", "loss", "data_loss", "error", "learning_rate"]
-    assert (result.history["loss"] > result.history["data_loss"]).all()
+    assert list(result.history) == ["epoch", "objective", "data_loss", "error", "step_size"]
+    assert (result.history["objective"] > result.history["data_loss"]).all()
 
 
 def test_history_of_a_full_batch_is_the_objective_before_the_step():
@@ -286,7 +289,7 @@ def test_history_of_a_full_batch_is_the_objective_before_the_step():
         error = (logits.argmax(1) != labels).float().mean()
     row = fit(net=net, batch_size=50, epochs=1).history.iloc[0]
     expected = [loss.item(), data.item(), error.item()]
-    np.testing.assert_allclose(row[["loss", "data_loss", "error"]], expected, rtol=1e-5)
+    np.testing.assert_allclose(row[["objective", "data_loss", "error"]], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
@@ -294,7 +297,7 @@ def test_training_learns_random_labels(optimiser):
     rate = {"adam": 1e-2, "sgd": 0.02}[optimiser]
     history = fit(epochs=60, optimiser=optimiser, learning_rate=rate).history
     assert history["error"].iloc[-1] < 0.1 < history["error"].iloc[0]
-    assert history["loss"].iloc[-1] < 0.5 * history["loss"].iloc[0]
+    assert history["objective"].iloc[-1] < 0.5 * history["objective"].iloc[0]
 
 
 def test_training_is_deterministic_and_ignores_the_global_random_state():
@@ -359,7 +362,7 @@ def test_networks_of_an_ensemble_train_as_they_do_alone(model, changes):
     noise = ("backbone.layers.6.bias", "backbone.layers.7.running_mean") if model is MLP else ()
     for index, result in enumerate(results):
         (alone,) = together([index])
-        columns = ["loss", "data_loss", "error"]
+        columns = ["objective", "data_loss", "error"]
         np.testing.assert_allclose(result.history[columns], alone.history[columns], rtol=1e-3)
         assert result.states.keys() == alone.states.keys() == {1, 2, 3}
         for name, array in alone.states[3].items():
@@ -368,7 +371,7 @@ def test_networks_of_an_ensemble_train_as_they_do_alone(model, changes):
             found = result.states[3][name]
             assert found.shape == array.shape
             np.testing.assert_allclose(found, array, rtol=1e-2, atol=1e-3, err_msg=name)
-    losses = [result.history["loss"].iloc[-1] for result in results]
+    losses = [result.history["objective"].iloc[-1] for result in results]
     assert len(set(losses)) == 3
 
 
@@ -379,7 +382,7 @@ def test_a_divergence_harms_no_other_network():
     good, bad = train(prepared(nets, [0, 1], decays=decays, **changes))
     assert (good.status, bad.status) == ("completed", "diverged")
     assert bad.diverged_epoch == 1 and bad.history.empty and not bad.states
-    assert len(good.history) == 6 and np.isfinite(good.history["loss"]).all()
+    assert len(good.history) == 6 and np.isfinite(good.history["objective"]).all()
     assert all(np.isfinite(array).all() for array in good.states[6].values())
 
 
@@ -394,7 +397,7 @@ def test_precision_shapes_the_training_and_is_put_back(name):
     same = result.history.equals(exact.history)
     # On a CPU float32 products are always exact; bfloat16 is rounded there too.
     assert same == (name != "bf16")
-    np.testing.assert_allclose(result.history["loss"], exact.history["loss"], rtol=0.05)
+    np.testing.assert_allclose(result.history["objective"], exact.history["objective"], rtol=0.05)
     assert all(array.dtype != np.float16 for array in result.states[6].values())
 
 
@@ -651,6 +654,62 @@ def test_the_stages_write_states_history_features_and_metrics(data, tmp_path, ke
     assert sorted(metrics["step"].unique()) == recorded
 
 
+def keys_of(section):
+    """All keys of a config section and of those inside."""
+    for name, field in section.model_fields.items():
+        yield name
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, Section):
+                yield from keys_of(kind)
+
+
+def test_no_config_key_is_a_column_of_the_history():
+    keys = set(keys_of(NetworkExperiment))
+    assert {"loss", "learning_rate", "step", "channels"} <= keys
+    assert not keys & set(fit(epochs=1).history)
+
+
+def test_a_grid_over_what_the_history_tells(data, tmp_path):
+    for path, value in (("loss", "ce"), ("training.learning_rate", 0.01)):
+        name = path.rsplit(".", 1)[-1]
+        spec = spec_of() | {"point": {path: value}, "order": [path]}
+        spec["config"] = assign(spec["config"], {path: value})
+        folder = tmp_path / name
+        assert main(command(folder, data, spec)) == 0
+        history = read_table(folder / "history.parquet")
+        assert set(history[name]) == {value} and list(history)[:2] == [name, "seed"]
+        assert (history["objective"] > history["data_loss"]).all()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_networks_are_compared_with_the_frame_of_their_own_sizes_and_decays(data, tmp_path, bias):
+    spec = spec_of() | {"grid": {"weight_decay": [1e-3, 1e-2]}, "order": ["weight_decay"]}
+    spec |= {"point": {}}
+    spec["config"] |= {"head": {"depth": 2, "bias": bias}, "feature_decay": 2e-3}
+    spec["config"]["data"] = {"name": "toy", "class_sizes": [3, 12, 6, 9]}
+    assert main(command(tmp_path, data, spec)) == 0
+    assert main(measured(tmp_path, data, spec)) == 0
+    rows = read_table(tmp_path / "metrics.parquet")
+    features, _ = read_tensors(tmp_path / "features.safetensors")
+    for decay in (1e-3, 1e-2):
+        own = rows[(rows["weight_decay"] == decay) & (rows["step"] == 6)]
+        values = own.set_index("metric")["value"]
+        assert [values[f"class_size[{k}]"] for k in range(K)] == [3, 12, 6, 9]
+        if bias:
+            assert not [name for name in values.index if "GOF" in name or name == "W_div_H"]
+            continue
+        prefix = f"weight_decay={decay:g}+seed=1/000006/"
+        product = (features[f"{prefix}W2"] @ features[f"{prefix}W1"]).astype(np.float64)
+        spread = product @ product.T
+        target = np.diag(lengths([3, 12, 6, 9], 30, [decay] * 2, 2e-3).weights ** 2)
+        distance = np.linalg.norm(spread / np.linalg.norm(spread) - target / np.linalg.norm(target))
+        assert values["NC2_W_GOF"] == pytest.approx(distance, rel=1e-4)
+        assert values["weight_norm[1]"] == pytest.approx(np.linalg.norm(product[1]), rel=1e-5)
+    grams = rows[rows["metric"].str.contains("_gram|class_size")]
+    assert len(grams) == 2 * (10 + 10 + K) and set(grams["step"]) == {6}
+
+
 def test_a_diverged_run_succeeds_and_its_files_say_so(data, tmp_path, capsys):
     spec = spec_of(optimiser="sgd", learning_rate=1e6, epochs=40)
     spec["config"]["model"] = PLAIN
@@ -775,7 +834,9 @@ def test_a_gpu_trains_as_a_cpu_does(monkeypatch, name):
     gpu = train(prepared(on_gpu(MLP, (0, 1)), [0, 1], precision=name))
     tolerance = {"float32": 1e-3, "tf32": 1e-2, "bf16": 5e-2}[name]
     for left, right in zip(cpu, gpu, strict=True):
-        np.testing.assert_allclose(left.history["loss"], right.history["loss"], rtol=tolerance)
+        np.testing.assert_allclose(
+            left.history["objective"], right.history["objective"], rtol=tolerance
+        )
 
 
 @needs_gpu
@@ -787,4 +848,4 @@ def test_a_compiled_step_trains_as_the_plain_one(monkeypatch, model, seeds):
     training = prepared(on_gpu(model, seeds), seeds, **changes)
     assert training.compiled
     for left, right in zip(plain, train(training), strict=True):
-        np.testing.assert_allclose(left.history["loss"], right.history["loss"], rtol=1e-3)
+        np.testing.assert_allclose(left.history["objective"], right.history["objective"], rtol=1e-3)

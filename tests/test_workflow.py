@@ -15,10 +15,10 @@ from collapse import jobs, studies
 from collapse.artifacts import read_table, stored_digest
 from collapse.config import load
 from collapse.plotting import paper_style
-from collapse.studies.deep_linear import claims
 from conftest import Checkout
 
-FIGURES = studies.load("deep_linear").figures
+STUDIES = ("deep_linear", "imbalanced")
+FIGURES = [(study, name) for study in STUDIES for name in studies.load(study).figures]
 
 
 def edit(path, text="\nEDITED = True\n"):
@@ -38,9 +38,9 @@ def replan(finished, path, text="\nEDITED = True\n", *arguments):
         file.write_text(before)
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_declared_figure_is_there_and_shows_something(finished, name):
-    stem = finished.folder / "results/figures/deep_linear" / name
+@pytest.mark.parametrize(("study", "name"), FIGURES)
+def test_every_declared_figure_is_there_and_shows_something(finished, study, name):
+    stem = finished.folder / "results/figures" / study / name
     assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     image = imread(stem.with_suffix(".png"))[..., :3]
     assert image.shape[1] >= 600
@@ -65,17 +65,17 @@ def test_a_figure_draws_the_numbers_of_its_table(finished):
         )
 
 
-def test_tables_hold_a_row_per_run_step_layer_and_metric(finished):
+@pytest.mark.parametrize("study", STUDIES)
+def test_tables_hold_a_row_per_run_step_layer_and_metric(finished, study):
     atlas = load("config", {"scale": "smoke"})
-    for name in atlas.studies["deep_linear"]:
+    for name in atlas.studies[study]:
         metrics, predictions = (
-            read_table(finished.folder / path)
-            for path in jobs.results_of(atlas, "deep_linear", name)
+            read_table(finished.folder / path) for path in jobs.results_of(atlas, study, name)
         )
-        keys = list(atlas.runs("deep_linear", name)[0].keys)
+        keys = list(atlas.runs(study, name)[0].keys)
         assert list(metrics.columns) == [*keys, "step", "layer", "metric", "value"]
         assert not metrics.duplicated([*keys, "step", "layer", "metric"]).any()
-        runs = {tuple(run.keys.values()) for run in atlas.runs("deep_linear", name)}
+        runs = {tuple(run.keys.values()) for run in atlas.runs(study, name)}
         assert set(metrics[keys].itertuples(index=False, name=None)) == runs
         assert list(predictions.columns) == [*keys, "metric", "value"]
 
@@ -85,19 +85,23 @@ def test_claims_are_decided_and_never_replicated_at_smoke_scale(finished):
     assert ",".join(claims.columns) == (
         "study,claim,source,statement,expected,tolerance,measured,seeds,scale,verdict"
     )
-    assert len(claims) > 20 and not claims["claim"].duplicated().any()
+    assert set(claims["study"]) == set(STUDIES)
+    assert len(claims) > 50 and not claims["claim"].duplicated().any()
     assert "replicated" not in set(claims["verdict"])
     listed = finished.run("collapse", "list", "claims")
     assert listed.returncode == 0
     assert all(claim in listed.stdout for claim in claims["claim"])
 
 
-def test_the_notebook_ran_without_an_error(finished):
-    notebook = json.loads((finished.folder / "results/notebooks/deep_linear.ipynb").read_text())
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_notebook_ran_without_an_error(finished, study):
+    stem = finished.folder / "results/notebooks" / study
+    notebook = json.loads(stem.with_suffix(".ipynb").read_text())
     outputs = [out for cell in notebook["cells"] for out in cell.get("outputs", [])]
-    assert sum("image/png" in out.get("data", {}) for out in outputs) == len(FIGURES)
+    pictures = sum("image/png" in out.get("data", {}) for out in outputs)
+    assert pictures == len(studies.load(study).figures)
     assert not any(out["output_type"] == "error" for out in outputs)
-    assert (finished.folder / "results/notebooks/deep_linear.html").stat().st_size > 100_000
+    assert stem.with_suffix(".html").stat().st_size > 100_000
 
 
 def test_the_checkout_stays_clean(finished):
@@ -126,7 +130,7 @@ def test_editing_a_figure_reruns_only_that_figure(finished):
 
 def test_editing_the_trainer_retrains_and_a_comment_does_not(finished):
     planned = replan(finished, "training/trainer.py")
-    assert planned["train"] == 2 and "solve" not in planned
+    assert planned["train"] == 4 and "solve" not in planned
     assert replan(finished, "training/trainer.py", "\n# only a comment\n") == {}
 
 
@@ -203,20 +207,22 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
     ]
 
 
+@pytest.mark.parametrize("study", STUDIES)
 @pytest.mark.parametrize("share", ["half", "all"])
-def test_figures_and_claims_say_which_runs_diverged(finished, share):
+def test_figures_and_claims_say_which_runs_diverged(finished, study, share):
     atlas = load("config", {"scale": "smoke"})
-    names = tuple(atlas.studies["deep_linear"])
-    paths = [path for name in names for path in jobs.results_of(atlas, "deep_linear", name)]
-    described = jobs.described(atlas, "deep_linear", names)
+    names = tuple(atlas.studies[study])
+    paths = [path for name in names for path in jobs.results_of(atlas, study, name)]
+    described = jobs.described(atlas, study, names)
     experiments = studies.read_experiments(
-        [str(finished.folder / path) for path in paths], described, "deep_linear"
+        [str(finished.folder / path) for path in paths], described, study
     )
     experiments = {name: diverge(each, share) for name, each in experiments.items()}
     with paper_style():
-        for name in FIGURES:
-            figure, _ = import_module(f"collapse.studies.deep_linear.{name}").draw(experiments)
+        for name in studies.load(study).figures:
+            figure, _ = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
             figure.canvas.draw()
+    claims = import_module(f"collapse.studies.{study}.claims")
     rows = pd.DataFrame(claims.decide(experiments))
     assert set(rows["verdict"]) == {"inconclusive"}
     assert rows["measured"].str.contains("diverged").sum() > 10

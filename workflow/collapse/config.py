@@ -14,9 +14,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from collapse import grid
+from collapse.data.registry import DATA_SETS
 from collapse.errors import InputError
+
+TABLE_COLUMNS = ("seed", "step", "layer", "metric", "value")
+"""Columns that tables have beside those of the grid."""
 
 
 def _no_bool(value: Any) -> Any:
@@ -69,10 +74,16 @@ class Data(Section):
     )
 
     @model_validator(mode="after")
-    def _one_choice(self) -> "Data":
+    def _consistent(self) -> "Data":
         if self.class_sizes and (self.samples_per_class or self.imbalance_ratio):
             other = "samples_per_class" if self.samples_per_class else "imbalance_ratio"
-            raise ValueError(f"class_sizes and {other} found, only one is allowed")
+            raise ValueError(
+                f"class_sizes and {other} are both set, allowed is one: set the other to null"
+            )
+        ratio, largest = self.imbalance_ratio, self.samples_per_class
+        if ratio and largest and ratio > largest:
+            message = f"{ratio:g} found, allowed is up to samples_per_class, {largest}"
+            raise _fault("imbalance_ratio", message)
         return self
 
 
@@ -93,8 +104,7 @@ class Problem(Section):
 
     @model_validator(mode="after")
     def _widths_match(self) -> "Problem":
-        if isinstance(self.widths, list) and len(self.widths) != self.depth:
-            raise ValueError(f"widths has {len(self.widths)} entries, depth is {self.depth}")
+        _check_layers("widths", self.widths, self.depth)
         return self
 
 
@@ -227,9 +237,12 @@ class ProblemExperiment(Experiment):
 
     @model_validator(mode="after")
     def _consistent(self) -> "ProblemExperiment":
-        _check_decays(self.weight_decay, self.problem.depth)
+        _check_layers("weight_decay", self.weight_decay, self.problem.depth)
         if self.sweep and self.optimiser.kind != "sgd":
             raise ValueError("a sweep follows gradient descent: optimiser.kind must be sgd")
+        decays = self.weight_decay if isinstance(self.weight_decay, list) else [self.weight_decay]
+        if self.sweep and not all([*decays, self.feature_decay]):
+            raise ValueError("a sweep scales the decays: none of them may be 0")
         return self
 
 
@@ -268,13 +281,20 @@ class NetworkExperiment(Experiment):
 
     @model_validator(mode="after")
     def _consistent(self) -> "NetworkExperiment":
-        _check_decays(self.weight_decay, self.head.depth)
+        _check_layers("weight_decay", self.weight_decay, self.head.depth)
         return self
 
 
-def _check_decays(weight_decay: float | list[float], depth: int) -> None:
-    if isinstance(weight_decay, list) and len(weight_decay) != depth:
-        raise ValueError(f"weight_decay has {len(weight_decay)} entries, depth is {depth}")
+def _fault(key: str, message: str) -> PydanticCustomError:
+    """Return the error of a section's validator about one of its keys."""
+    return PydanticCustomError("fault", "{message}", {"key": key, "message": message})
+
+
+def _check_layers(key: str, values: float | list[float], depth: int) -> None:
+    """Refuse, at `key` of the section, a list that has not one value per layer."""
+    if isinstance(values, list) and len(values) != depth:
+        message = f"{len(values)} values found, allowed are one, or one per layer (depth {depth})"
+        raise _fault(key, message)
 
 
 @dataclass(frozen=True)
@@ -484,14 +504,26 @@ def load(folder: str | Path, user: Mapping[str, Any] | None = None, origin: str 
     layers += [(str(path), read_yaml(path)) for path in sorted(folder.glob("studies/*.yaml"))]
     layers += [(str(scale_file), read_yaml(scale_file)), (origin or "--config", user)]
     merged: dict[str, Any] = {}
-    for _, layer in layers:
+    for name, layer in layers:
+        _check_keys(name, layer)
         merged = merge(merged, layer)
     merged.pop("scale")
     return _validate(merged, layers, scale)
 
 
+def _check_keys(origin: str, block: Any, where: tuple[str, ...] = ()) -> None:
+    """Refuse keys that YAML reads as something else than text, such as ``1`` and ``on``."""
+    for key, value in block.items() if isinstance(block, Mapping) else ():
+        if not isinstance(key, str):
+            place = ".".join([*where, str(key)])
+            raise InputError(f"{origin}: {place}: a key should be text, found {key!r}")
+        _check_keys(origin, value, (*where, key))
+
+
 def _validate(merged: dict[str, Any], layers: list[Layer], scale: str) -> Atlas:
     raw_datasets = merged.pop("datasets", {})
+    if not isinstance(raw_datasets, Mapping):
+        _refuse(layers, ("datasets",), "should be a mapping of data sets", None)
     known = {key for _, layer in layers[:-2] for key in layer} - {"scale", "datasets"}
     studies: dict[str, dict] = {}
     for study, experiments in merged.items():
@@ -507,6 +539,9 @@ def _validate(merged: dict[str, Any], layers: list[Layer], scale: str) -> Atlas:
         name: _parse(DataSource, block, layers, ("datasets", name))
         for name, block in raw_datasets.items()
     }
+    for name in datasets:
+        if name not in DATA_SETS:
+            _refuse(layers, ("datasets", name), "no such data set", set(DATA_SETS))
     for study, experiments in studies.items():
         for name, experiment in experiments.items():
             if isinstance(experiment, NetworkExperiment) and experiment.data.name not in datasets:
@@ -532,18 +567,28 @@ def _validate_experiment(block: Any, layers: list[Layer], where: tuple[str, ...]
     for path, values in lists.items():
         if not isinstance(values, list) or not values:
             _refuse(layers, (*where, "grid", path), "should be a list of at least one value", None)
+        if any(isinstance(value, Mapping) for value in values):
+            _refuse(layers, (*where, "grid", path), "should hold values, not sections", None)
+        if len({isinstance(value, list) for value in values if value is not None}) > 1:
+            message = "should hold either lists or single values: they share a column"
+            _refuse(layers, (*where, "grid", path), message, None)
         if len({grid.format_value(value) for value in values}) < len(values):
             _refuse(layers, (*where, "grid", path), "has the same value twice", None)
         _check_path(kind, base, path, layers, where)
-    names = [path.rsplit(".", 1)[-1] for path in lists]
-    for name in names:
-        if names.count(name) > 1 or name == "seed":
-            _refuse(layers, (*where, "grid"), f"two columns would be called '{name}'", None)
+    names = {path: path.rsplit(".", 1)[-1] for path in lists}
+    columns = [*TABLE_COLUMNS, *names.values()]
+    for path, name in names.items():
+        if columns.count(name) > 1:
+            message = f"two columns of a table would be called '{name}'"
+            _refuse(layers, (*where, "grid", path), message, None)
     # The base alone need not be valid (a grid may supply a value); every point must be.
     parsed = [
         (point, _parse(kind, grid.assign(base, point), layers, where, lists))
         for point in grid.points(lists)
     ]
+    for _, each in parsed:
+        if isinstance(each, NetworkExperiment) and each.data.name in DATA_SETS:
+            _check_data(each, layers, where, lists)
     read = {path: [_value_at(each, path) for point, each in parsed] for path in lists}
     typed = {
         path: [v for i, v in enumerate(read[path]) if v not in read[path][:i]] for path in lists
@@ -561,6 +606,8 @@ def _value_at(experiment: Section, path: str) -> Any:
 
 def _check_path(kind, base: dict, path: str, layers: list[Layer], where: tuple[str, ...]) -> None:
     """Refuse a grid path whose parents do not exist or that varies what it must not."""
+    if path == "data.name":
+        _refuse(layers, (*where, "grid", path), "an experiment has one data set", None)
     node: Any = base
     *parents, _ = path.split(".")
     for parent in parents:
@@ -570,6 +617,29 @@ def _check_path(kind, base: dict, path: str, layers: list[Layer], where: tuple[s
         _refuse(layers, (*where, "grid", path), "is not a key of this experiment", allowed)
 
 
+def _check_data(
+    experiment: NetworkExperiment, layers: list[Layer], where: tuple[str, ...], lists: Mapping
+) -> None:
+    """Refuse what is known not to fit the data set before it is fetched."""
+    name, sizes = experiment.data.name, experiment.data.class_sizes
+    entry, moves = DATA_SETS[name], experiment.training.augmentation
+    if sizes and len(sizes) != len(entry.classes):
+        place = _swept(where, ("data", "class_sizes"), lists)
+        message = f"{len(sizes)} sizes found, {name} has {len(entry.classes)} classes"
+        _refuse(layers, place, message, None)
+    if moves and entry.image_shape[1:] == (1, 1):
+        place = _swept(where, ("training", "augmentation"), lists)
+        message = f"{moves} found, allowed is []: {name} is a table, not images"
+        _refuse(layers, place, message, None)
+
+
+def _swept(where: tuple[str, ...], key: tuple[str, ...], lists: Mapping) -> tuple[str, ...]:
+    """Return the place of an experiment's key: in its grid where that supplies the value."""
+    dotted = ".".join(key) + "."
+    path = next((path for path in lists if dotted.startswith(f"{path}.")), None)
+    return (*where, "grid", path) if path else (*where, *key)
+
+
 def _parse(model, block, layers: list[Layer], where: tuple[str, ...], lists: Mapping = _NO_GRID):
     try:
         return model.model_validate(block)
@@ -577,8 +647,7 @@ def _parse(model, block, layers: list[Layer], where: tuple[str, ...], lists: Map
         # Of a union's branches, the one that got furthest is the one that was meant.
         problem = max(error.errors(), key=lambda e: len(_place(e, block)))
     key = _place(problem, block)
-    swept = next((path for path in lists if ".".join(key).startswith(path)), None)
-    place = (*where, "grid", swept) if swept else (*where, *key)
+    place = _swept(where, key, lists)
     if problem["type"] == "extra_forbidden":
         _refuse(layers, place, "unknown key", _fields(model, block, key[:-1]))
     if problem["type"] == "missing":
@@ -599,6 +668,8 @@ def _place(problem: Mapping[str, Any], block: Any) -> tuple[str, ...]:
         elif not (problem["type"] == "missing" and part == problem["loc"][-1]):
             continue
         place.append(str(part))
+    if problem["type"] == "fault":
+        place.append(problem["ctx"]["key"])
     return tuple(place)
 
 

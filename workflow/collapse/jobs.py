@@ -55,9 +55,9 @@ def train(atlas: Atlas, study: str, experiment: str, run: str) -> Spec:
 
 
 def features(atlas: Atlas, study: str, experiment: str, run: str) -> Spec:
-    """Return what the features' job is told: data, architecture and which epochs to write."""
+    """Return what the features' job is told: all but how the network was trained."""
     group = _group(atlas, study, experiment, run)
-    sections = ("data", "model", "head", "features")
+    sections = ("data", "model", "head", "loss", "weight_decay", "feature_decay", "features")
     return group | {"config": {name: group["config"][name] for name in sections}}
 
 

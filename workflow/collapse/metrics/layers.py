@@ -1,12 +1,20 @@
-"""Collapse at every layer of a linear head, and the spectra of its factors."""
+"""Collapse at every layer of a linear head, the spectra of its factors, and its frame by class."""
 
 from collections.abc import Iterator, Sequence
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from collapse.metrics.collapse import class_means
-from collapse.metrics.frames import etf_gram, gram_distance, orthogonal_gram
+from collapse.metrics.frames import (
+    defined,
+    etf_gram,
+    general_orthogonal_gram,
+    gram,
+    gram_distance,
+    orthogonal_gram,
+)
 from collapse.metrics.measure import measure
 from collapse.metrics.rows import full_precision, wide_blocks
 
@@ -65,13 +73,104 @@ def head_readings(
     yield "all", "error", (chosen != labels.to(device)).double().mean().item()
 
 
-def gram_readings(features: Tensor, labels: Tensor, classes: int) -> Iterator[Reading]:
-    """Yield ``class_gram[k,l]`` (k <= l) of layer H1: inner products of the class means."""
-    means = class_means(features, labels, classes, least=1)
-    gram = (means @ means.T).tolist()
-    for k in range(classes):
-        for other in range(k, classes):
-            yield "H1", f"class_gram[{k},{other}]", gram[k][other]
+def frame_readings(
+    features: Tensor,
+    labels: Tensor,
+    weights: Sequence[Tensor],
+    lengths: tuple[ArrayLike, ArrayLike] | None = None,
+    *,
+    grams: bool = False,
+) -> Iterator[Reading]:
+    """Yield what class means and the head's product P = W_M ... W_1 do class by class.
+
+    On layer ``H1``, mu_k the uncentred class means and p_k the rows of P: ``feature_norm[k]`` and
+    ``weight_norm[k]``, their norms; ``logit_norm[k]`` = norm of P mu_k and ``own_logit[k]`` =
+    p_k mu_k; ``alignment[k]``, the cosine of p_k and mu_k. With `lengths` also the distances to
+    that general orthogonal frame, see `gof_readings`.
+
+    Parameters
+    ----------
+    features
+        N x d_1, on any device.
+    labels
+        N, 0 to K-1.
+    weights
+        W_1 to W_M, K rows in the last.
+    lengths
+        Norms of the rows of P and of the class means that theory predicts, K each.
+    grams
+        Whether to yield ``class_gram[k,l]`` and ``product_gram[k,l]`` (k <= l) too, the inner
+        products of the class means, and of the rows of P, and on layer ``all`` ``class_size[k]``.
+    """
+    product = weights[-1].cpu().double()
+    for weight in reversed(weights[:-1]):
+        product = product @ weight.cpu().double()
+    means = class_means(features, labels, len(product), least=1).cpu()
+    by_class = {
+        "feature_norm": torch.linalg.vector_norm(means, dim=1),
+        "weight_norm": torch.linalg.vector_norm(product, dim=1),
+        "logit_norm": torch.linalg.vector_norm(means @ product.T, dim=1),
+        "own_logit": (means * product).sum(1),
+        "alignment": torch.cosine_similarity(means, product, dim=1, eps=0),
+    }
+    for name, values in by_class.items():
+        yield from (
+            ("H1", f"{name}[{k}]", value)
+            for k, value in enumerate(values.tolist())
+            if value == value
+        )
+    if lengths is not None:
+        readings = gof_readings(means, product, *map(torch.as_tensor, lengths))
+        yield from (("H1", name, value) for name, value in readings.items() if value is not None)
+    if grams:
+        sizes = torch.bincount(labels, minlength=len(product)).tolist()
+        yield from (("all", f"class_size[{k}]", float(size)) for k, size in enumerate(sizes))
+        yield from _entries("class_gram", gram(means))
+        yield from _entries("product_gram", gram(product))
+
+
+def gof_readings(
+    means: Tensor, product: Tensor, weight_lengths: Tensor, feature_lengths: Tensor
+) -> dict[str, float | None]:
+    """Return the distances to a general orthogonal frame (GOF).
+
+    With A^ = A/norm(A), p and h the lengths, P the product and Hbar the matrix of class means as
+    columns: ``NC2_W_GOF`` = norm of (P P^T)^ - diag(p^2)^; ``NC2_GOF`` = norm of
+    (Hbar^T Hbar)^ - diag(h^2)^; ``NC3_GOF`` = norm of (P Hbar)^ - diag(p h)^; ``duality_GOF`` =
+    norm of P^ - (diag(p/h) Hbar^T)^; ``W_div_H`` = norm of diag(P P^T)/diag(Hbar^T Hbar) -
+    (p/h)^2, not relative (Dang et al. 2023 and its released code).
+
+    Parameters
+    ----------
+    means, product
+        K x d, float64.
+    weight_lengths, feature_lengths
+        K, zero for a collapsed class.
+
+    Returns
+    -------
+    dict
+        None where a side is zero; W_div_H also where a class of the frame is.
+    """
+    alive = feature_lengths > 0
+    ratio = torch.where(alive, weight_lengths / feature_lengths, 0.0)
+    squares = product.square().sum(1) / means.square().sum(1)
+    return {
+        "NC2_W_GOF": gram_distance(gram(product), general_orthogonal_gram(weight_lengths**2)),
+        "NC2_GOF": gram_distance(gram(means), general_orthogonal_gram(feature_lengths**2)),
+        "NC3_GOF": gram_distance(
+            product @ means.T, general_orthogonal_gram(weight_lengths * feature_lengths)
+        ),
+        "duality_GOF": gram_distance(product, ratio.unsqueeze(1) * means),
+        "W_div_H": defined((squares - ratio**2).norm()) if alive.all() else None,
+    }
+
+
+def _entries(name: str, matrix: Tensor) -> Iterator[Reading]:
+    rows, columns = torch.triu_indices(*matrix.shape).tolist()
+    values = matrix[rows, columns].tolist()
+    places = zip(rows, columns, values, strict=True)
+    return (("H1", f"{name}[{k},{other}]", value) for k, other, value in places)
 
 
 def accuracy_readings(logits: Tensor, labels: Tensor) -> Iterator[Reading]:

@@ -23,12 +23,13 @@ from collapse.metrics.layers import (
     Row,
     accuracy_readings,
     at_step,
-    gram_readings,
+    frame_readings,
     head_readings,
 )
 from collapse.models.network import Network, build
 from collapse.models.states import set_arrays
 from collapse.provenance import record
+from collapse.stages.closed_form import frame_lengths
 from collapse.training.device import acquire_device, device_class
 from collapse.training.extract import extract
 from collapse.training.images import Images, held_out, training_set
@@ -55,16 +56,18 @@ def run(args: argparse.Namespace) -> None:
     test = held_out(dataset, device)
     network = build(config, dataset.images.shape[1:], len(dataset.classes), seed=0).to(device)
     tensors = {"labels": labels}
+    sizes = torch.bincount(labels).tolist()
     frames = []
     for each in grid.expand(args.spec):
         told = _told(args.model, attributes["runs"], each["id"])
         rows: list[Row] = []
+        lengths = frame_lengths(each["config"], sizes)
         for epoch in told["epochs"]:
             prefix = f"{each['id']}/{epoch:06d}/"
             _load(args.model, network, states, prefix)
             layers = _layers(network, extract(network, images))
             last = epoch == told["epochs"][-1]
-            rows += _readings(epoch, layers, labels, last)
+            rows += _readings(epoch, layers, labels, lengths, last)
             if last:
                 rows += at_step(epoch, accuracy_readings(_logits(network, test[0]), test[1]))
             if last or config["features"] == "all":
@@ -113,9 +116,14 @@ def _logits(network: Network, images: Images) -> torch.Tensor:
     return network.head(extract(network, images))
 
 
-def _readings(epoch: int, layers: Tensors, labels: torch.Tensor, last: bool) -> list[Row]:
+def _readings(
+    epoch: int,
+    layers: Tensors,
+    labels: torch.Tensor,
+    lengths: tuple[np.ndarray, np.ndarray] | None,
+    last: bool,
+) -> list[Row]:
     weights = [layers[f"W{m}"] for m in range(1, 1 + sum(name[0] == "W" for name in layers))]
-    rows = at_step(epoch, head_readings(layers["H1"], labels, weights, layers.get("bias")))
-    if last:
-        rows += at_step(epoch, gram_readings(layers["H1"], labels, len(weights[-1])))
-    return rows
+    features, bias = layers["H1"], layers.get("bias")
+    rows = at_step(epoch, head_readings(features, labels, weights, bias))
+    return rows + at_step(epoch, frame_readings(features, labels, weights, lengths, grams=last))

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from collapse.artifacts import write_table
-from collapse.data.dataset import load, subset
+from collapse.data.dataset import Dataset, load, subset
 from collapse.errors import InputError
 from collapse.provenance import record
+from collapse.stages.closed_form import hyperparameters
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,11 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the experiment's predictions."""
     theory = import_module(f"collapse.theory.{args.spec['study']}")
-    labels = load(args.data).labels if args.data else None
+    dataset = load(args.data) if args.data else None
     rows = [
         {**each["keys"], "seed": seed, "metric": metric, "value": value}
         for each in args.spec["runs"]
-        for metric, value in _predict(theory, each["config"], labels)
+        for metric, value in _predict(theory, each["config"], dataset)
         for seed in each["seeds"]
     ]
     columns = [*args.spec["keys"], "metric", "value"]
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _predict(
-    theory: ModuleType, config: dict[str, Any], labels: np.ndarray | None
+    theory: ModuleType, config: dict[str, Any], dataset: Dataset | None
 ) -> Iterator[tuple[str, float]]:
     """Yield what theory says of a run: of a sweep its thresholds only, it has many decays."""
     if config.get("sweep"):
@@ -46,22 +47,19 @@ def _predict(
         yield "threshold", float(theory.threshold(depth))
         yield "metastable_threshold", float(theory.metastable_threshold(depth))
         return
+    sizes = _sizes(config, dataset)
     try:
-        yield from _flat(theory.predict(**_hyperparameters(config, labels)))
+        yield from _flat(theory.predict(**hyperparameters(config, sizes)))
     except InputError as reason:
         print(f"no closed form: {reason}")
 
 
-def _hyperparameters(config: dict[str, Any], labels: np.ndarray | None) -> dict[str, Any]:
-    shared = {key: config[key] for key in ("weight_decay", "feature_decay")}
-    if labels is None:
-        problem = config["problem"]
-        names = ("class_sizes", "depth", "widths", "loss", "bias")
-        return shared | {name: problem[name] for name in names}
+def _sizes(config: dict[str, Any], dataset: Dataset | None) -> list[int]:
+    if dataset is None:
+        return config["problem"]["class_sizes"]
     choice = {key: value for key, value in config["data"].items() if key != "name"}
-    sizes = np.bincount(labels[subset(labels, **choice)]).tolist()
-    head = config["head"]
-    return shared | {"class_sizes": sizes, "loss": config["loss"], **head}
+    chosen = subset(dataset.labels, classes=dataset.classes, **choice)
+    return np.bincount(dataset.labels[chosen]).tolist()
 
 
 def _flat(prediction: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

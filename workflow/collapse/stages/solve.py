@@ -19,12 +19,16 @@ import torch
 
 from collapse import grid
 from collapse.artifacts import write_table, write_tensors
-from collapse.metrics.layers import Row, at_step, gram_readings, head_readings
+from collapse.metrics.layers import Row, at_step, frame_readings, head_readings
 from collapse.problems import solver
 from collapse.provenance import record
 from collapse.schedule import log_spaced
+from collapse.stages.closed_form import frame_lengths
 from collapse.theory.deep_linear import scaled_decay
 from collapse.training.device import acquire_device, device_class
+
+Path = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Weight decays (S, B, M), feature decays (S, B) and scaled decays (S, B) of a sweep."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,16 +59,15 @@ def run(args: argparse.Namespace) -> None:
         if step >= 0:
             print(f"{each['id']}: diverged at step {step}")
     provenance = record("solve", args.spec, device=device_class(device))
-    scaled_decays = None if path is None else path[2].T.copy()
     arrays = _arrays(trajectory)
-    if scaled_decays is not None:
-        arrays["scaled_decay"] = scaled_decays
+    if path is not None:
+        arrays["scaled_decay"] = path[2].T.copy()
     attributes = {
         "runs": [each["keys"] for each in runs],
         "status": ["completed" if step < 0 else "diverged" for step in diverged],
     }
     write_tensors(args.states, arrays, provenance, attributes)
-    readings = _readings(trajectory, configs[0]["problem"]["class_sizes"], scaled_decays)
+    readings = _readings(trajectory, configs, path)
     frames = [
         pd.DataFrame(rows, columns=["step", "layer", "metric", "value"]).assign(**each["keys"])
         for each, rows in zip(runs, readings, strict=True)
@@ -73,17 +76,18 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _readings(
-    trajectory: solver.Trajectory, class_sizes: list[int], scaled_decays: np.ndarray | None
+    trajectory: solver.Trajectory, configs: list[dict[str, Any]], path: Path | None
 ) -> Iterator[list[Row]]:
     """Yield the rows of each problem, up to where it diverged."""
-    labels = torch.repeat_interleave(torch.tensor(class_sizes))
+    sizes = configs[0]["problem"]["class_sizes"]
+    labels = torch.repeat_interleave(torch.tensor(sizes))
     states = [
         trajectory.state(index).map(lambda tensor: tensor.cpu())
         for index in range(len(trajectory.steps))
     ]
     scalars = {"objective": trajectory.objective, "gradient_norm": trajectory.gradient_norm}
-    if scaled_decays is not None:
-        scalars["scaled_decay"] = scaled_decays
+    if path is not None:
+        scalars["scaled_decay"] = path[2].T
     for problem, valid in enumerate(trajectory.valid.tolist()):
         kept = [index for index, good in enumerate(valid) if good]
         rows: list[Row] = []
@@ -92,15 +96,28 @@ def _readings(
             bias = None if state.bias is None else state.bias[problem]
             features = state.features[problem].T.contiguous()
             weights = [weight[problem] for weight in state.weights]
+            lengths = frame_lengths(_config_at(configs[problem], path, index, problem), sizes)
             rows += at_step(step, head_readings(features, labels, weights, bias))
-            if index == kept[-1]:
-                rows += at_step(step, gram_readings(features, labels, len(class_sizes)))
+            rows += at_step(
+                step,
+                frame_readings(features, labels, weights, lengths, grams=index == kept[-1]),
+            )
             rows += [
                 (step, "all", name, float(values[problem, index]))
                 for name, values in scalars.items()
             ]
         diverged = int(trajectory.diverged_step[problem])
         yield rows + ([(diverged, "all", "diverged", 1.0)] if diverged >= 0 else [])
+
+
+def _config_at(
+    config: dict[str, Any], path: Path | None, stage: int, problem: int
+) -> dict[str, Any]:
+    """Return a problem's config under the decays of a stage of its sweep."""
+    if path is None:
+        return config
+    weights, features = path[0][stage, problem].tolist(), float(path[1][stage, problem])
+    return config | {"weight_decay": weights, "feature_decay": features}
 
 
 def _minimise(problem, start, runs, path, on_progress, threads) -> solver.Trajectory:
@@ -133,7 +150,7 @@ def _minimise(problem, start, runs, path, on_progress, threads) -> solver.Trajec
     )
 
 
-def _decay_path(configs: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _decay_path(configs: list[dict[str, Any]]) -> Path | None:
     """Return weight decays (S, B, M), feature decays (S, B) and scaled decays (S, B) of a sweep.
 
     All M + 1 decays are scaled by one factor f; b/n is proportional to f^((M+1)/M).

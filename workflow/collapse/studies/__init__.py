@@ -71,7 +71,10 @@ class Experiment:
 
     def last(self, metric: str, layer: str | None = None) -> pd.DataFrame:
         """Return one metric at the last recorded step of every run that did not diverge."""
-        rows = self.completed(self.values(metric, layer))
+        return self.at_last(self.completed(self.values(metric, layer)))
+
+    def at_last(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of every run's last step among them."""
         return rows[rows["step"] == rows.groupby(self.keys)["step"].transform("max")]
 
 
@@ -110,9 +113,10 @@ def along_axes(experiment: Experiment, axes: tuple[str, ...]) -> Experiment:
     grid, notes = experiment.config["grid"], []
     tables = [experiment.metrics, experiment.predictions]
     for path in axes:
-        section, key = path.split(".")
-        if path not in grid and key in (experiment.config.get(section) or {}):
-            value = experiment.config[section][key]
+        *section, key = path.split(".")
+        holder = experiment.config.get(section[0]) or {} if section else experiment.config
+        if path not in grid and key in holder:
+            value = holder[key]
             value = format_value(value) if isinstance(value, list) else value
             tables = [table.assign(**{key: value}) for table in tables]
     for path, values in grid.items():

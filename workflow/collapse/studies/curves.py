@@ -27,17 +27,17 @@ def curves(experiment: Experiment, metric: str, bias: bool, layer: str) -> pd.Da
 
 
 def grid_of_panels(
-    rows: Sequence[bool], panels: Mapping[bool, Sequence[Panel]], height: float
-) -> tuple[Figure, dict[tuple[bool, int], Axes]]:
-    """Return a figure with one row of panels per head (bias-free, bias)."""
+    rows: Sequence[Any], panels: Mapping[Any, Sequence[Panel]], height: float
+) -> tuple[Figure, dict[tuple[Any, int], Axes]]:
+    """Return a figure with one row of panels per key, such as the head (bias-free, bias)."""
     columns = len(panels[rows[0]])
     figure, axes = plt.subplots(
         len(rows), columns, figsize=(TWO_COLUMNS, height * len(rows) + 0.35), squeeze=False,
         sharex=True,
     )  # fmt: skip
-    named = {(bias, c): axes[r, c] for r, bias in enumerate(rows) for c in range(columns)}
-    for (bias, column), panel in named.items():
-        panel.set_ylabel(panels[bias][column][1])
+    named = {(key, c): axes[r, c] for r, key in enumerate(rows) for c in range(columns)}
+    for (key, column), panel in named.items():
+        panel.set_ylabel(panels[key][column][1])
         panel.set_xscale("log")
     return figure, named
 

@@ -101,3 +101,8 @@ def missing(wanted: Iterable, found: Iterable, name: str) -> list[str]:
     """Return, in words, which of the `wanted` arms of a grid this scale leaves out."""
     absent = sorted(set(wanted) - set(found))
     return [f"no {name} {', '.join(map(str, absent))} at this scale"] if absent else []
+
+
+def short_of(found: int, wanted: int, unit: str) -> list[str]:
+    """Return, in words, that a run is shorter than what a verdict needs, if it is."""
+    return [] if found >= wanted else [f"{found} of {wanted} {unit}"]

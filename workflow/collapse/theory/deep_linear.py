@@ -138,13 +138,24 @@ def predict(**hyperparameters: object) -> dict[str, object]:
             prediction = _predict_cross_entropy(problem)
         else:
             prediction = _predict_cross_entropy_families(problem)
+    check_range(prediction)
+    return prediction
+
+
+def check_range(prediction: Mapping[str, object]) -> None:
+    """Refuse a prediction that holds a number beyond double precision; None is allowed.
+
+    Raises
+    ------
+    InputError
+        A value is infinite or not a number.
+    """
     for name, value in prediction.items():
         if value is not None and not np.all(np.isfinite(value)):
             raise InputError(
                 f"weight_decay, feature_decay: found decays with which {name} leaves the range of"
                 " double precision, allowed: less extreme ones"
             )
-    return prediction
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ from collapse.theory import deep_linear
 from collapse.theory.deep_linear import (
     KEYS,
     OBJECTIVE,
+    check_range,
     decay_at,
     metastable_threshold,
     read_problem,
     scaled_decay,
     threshold,
 )
+from collapse.theory.frame import lengths
 
 __all__ = ["KEYS", "OBJECTIVE", "metastable_threshold", "predict", "threshold"]
 
@@ -74,17 +76,16 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     )
     critical_size = None
     if not problem.bias:
-        by_class |= _by_class(problem, prediction)
+        with np.errstate(all="ignore"):
+            by_class |= _by_class(problem, prediction)
         decays = problem.weight_decay, problem.feature_decay
         critical_size = float(scaled_decay(1, problem.total, *decays) / threshold(problem.depth))
-    return (
-        prediction
-        | by_class
-        | {
-            "critical_class_size": critical_size,
-            "collapsed_directions": _collapsed_directions(problem, prediction),
-        }
-    )
+    found = by_class | {
+        "critical_class_size": critical_size,
+        "collapsed_directions": _collapsed_directions(problem, prediction),
+    }
+    check_range(found)
+    return prediction | found
 
 
 def _by_class(
@@ -95,15 +96,13 @@ def _by_class(
     found = {"critical_decay": critical.tolist()}
     if prediction["collapsed_classes"] is None:
         return found
-    # The spectra list the classes from the largest on.
-    rank = np.empty(len(sizes), np.int64)
-    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-    rows = np.sqrt(prediction["product_eigenvalues"])[rank]
-    features = np.sqrt(prediction["feature_norms_squared"])
+    # A bottleneck lets the largest classes through.
+    alive = np.array(prediction["feature_norms_squared"]) > 0
+    found_lengths = lengths(sizes, problem.total, problem.weight_decay, problem.feature_decay)
     return found | {
-        "gof_singular_values": np.array(prediction["layer_singular_values"])[rank].tolist(),
-        "weight_norm_ratio": _over_largest(rows, sizes),
-        "feature_norm_ratio": _over_largest(features, sizes),
+        "gof_singular_values": (alive * found_lengths.first_layer).tolist(),
+        "weight_norm_ratio": _over_largest(alive * found_lengths.weights, sizes),
+        "feature_norm_ratio": _over_largest(alive * found_lengths.features, sizes),
     }
 
 

@@ -14,7 +14,7 @@ from collapse.training.checkpoints import Arrays, Checkpoints
 if TYPE_CHECKING:
     from collapse.training.trainer import Training
 
-_MEANS = ("loss", "data_loss", "error")
+_MEANS = ("objective", "data_loss", "error")
 # Saving checkpoints may take at most this share of the time.
 SHARE = 0.02
 
@@ -130,7 +130,7 @@ class History:
         means = self._means[rows, :, index]
         columns = dict(zip(_MEANS, means.T, strict=True))
         epochs = np.arange(1, len(means) + 1)
-        return pd.DataFrame({"epoch": epochs, **columns, "learning_rate": self._rates[rows]})
+        return pd.DataFrame({"epoch": epochs, **columns, "step_size": self._rates[rows]})
 
     def divergence(self, index: int) -> tuple[int | None, int | None]:
         """Return epoch and step at which one network diverged, None for both if it did not."""

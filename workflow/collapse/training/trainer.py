@@ -36,9 +36,10 @@ class TrainingResult:
     states
         Parameters and buffers by recorded epoch.
     history
-        One row per finished epoch: ``epoch``; ``loss``, the objective, and ``data_loss``, its
-        data term, as means over the epoch's batches weighted by their size; ``error``, the
-        fraction of samples misclassified on the way; ``learning_rate``.
+        One row per finished epoch: ``epoch``; ``objective``, and ``data_loss``, its data term, as
+        means over the epoch's batches weighted by their size; ``error``, the fraction of samples
+        misclassified on the way; ``step_size``, the learning rate. No column has the name of a
+        config key, which a grid makes a column of its own.
     diverged_epoch, diverged_step
         Epoch, and step counted over the whole training, at which the objective stopped being
         finite (both from 1); None when it never did.

@@ -9,17 +9,6 @@ NC2 = {False: "NC2_OF", True: "NC2_ETF"}
 """Which frame the class means converge to, without and with a last-layer bias."""
 
 
-def loss_gap(experiment: Experiment) -> pd.DataFrame:
-    """Return the relative distance of the loss to its closed-form optimum, per run and step."""
-    keys = experiment.keys
-    optimum = experiment.predicted("loss")
-    rows = experiment.completed(experiment.values("objective")).merge(
-        optimum, on=keys, suffixes=("", "_optimum")
-    )
-    gap = (rows["value"] - rows["value_optimum"]).abs() / rows["value_optimum"]
-    return rows.assign(value=gap)[[*keys, "step", "value"]]
-
-
 def fractions(experiment: Experiment) -> pd.DataFrame:
     """Return the top logit singular value over sqrt(n) per run and stage, with its scaled decay."""
     keys = [*experiment.keys, "step"]

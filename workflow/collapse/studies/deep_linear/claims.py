@@ -6,8 +6,17 @@ import numpy as np
 import pandas as pd
 
 from collapse.studies import Experiment
-from collapse.studies.deep_linear.analysis import NC2, excess_losses, fractions, loss_gap
-from collapse.studies.verdicts import INCONCLUSIVE, NOT_REPLICATED, REPLICATED, Claim, lost, missing
+from collapse.studies.analysis import loss_gap
+from collapse.studies.deep_linear.analysis import NC2, excess_losses, fractions
+from collapse.studies.verdicts import (
+    INCONCLUSIVE,
+    NOT_REPLICATED,
+    REPLICATED,
+    Claim,
+    lost,
+    missing,
+    short_of,
+)
 from collapse.theory.deep_linear import logit_fraction, minimiser, threshold
 
 PAPER = "Dang et al. 2023"
@@ -41,8 +50,7 @@ def _diverged(experiment: Experiment) -> list[str]:
 
 
 def _too_short(experiment: Experiment) -> list[str]:
-    steps = experiment.config["optimiser"]["steps"]
-    return [] if steps >= CONVERGED_STEPS else [f"{steps} of {CONVERGED_STEPS} steps"]
+    return short_of(experiment.config["optimiser"]["steps"], CONVERGED_STEPS, "steps")
 
 
 def _direct(experiment: Experiment) -> Iterator[Row]:
@@ -185,7 +193,7 @@ def _networks(name: str, experiment: Experiment, bias: bool) -> Iterator[Row]:
     head = "with a last-layer bias" if bias else "bias-free"
     errors, epochs = experiment.last("error", "all"), experiment.config["training"]["epochs"]
     unfinished = [] if (errors["value"] <= 0.02).all() else ["training error above 2 %"]
-    shorter = [] if epochs >= PAPER_EPOCHS else [f"{epochs} of {PAPER_EPOCHS} epochs"]
+    shorter = short_of(epochs, PAPER_EPOCHS, "epochs")
     for label, tolerance in (("NC1", 0.1), ("NC2", 0.5), ("NC3", 0.5)):
         ratios = _fall(experiment, label, bias)
         depths = ratios.index.get_level_values("depth")

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
 from collapse.studies import Experiment
+from collapse.studies.curves import diverged_note
 from collapse.studies.deep_linear.analysis import fractions
-from collapse.studies.deep_linear.curves import diverged_note
 from collapse.theory.deep_linear import (
     largest_root,
     logit_fraction,

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import THEORY, TWO_COLUMNS, category_colours
 from collapse.studies import Experiment
+from collapse.studies.curves import diverged_note
 from collapse.studies.deep_linear.analysis import excess_losses
-from collapse.studies.deep_linear.curves import diverged_note
 
 _COLOUR = category_colours(["reached"])["reached"]
 

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import FLOAT64_FLOOR, over_seeds
 from collapse.studies import Experiment
-from collapse.studies.deep_linear.analysis import NC2, loss_gap
-from collapse.studies.deep_linear.curves import (
+from collapse.studies.analysis import loss_gap
+from collapse.studies.curves import (
     FRAME,
     clipped,
     curves,
@@ -18,6 +18,7 @@ from collapse.studies.deep_linear.curves import (
     draw_curves,
     grid_of_panels,
 )
+from collapse.studies.deep_linear.analysis import NC2
 
 _PANELS = {
     bias: (

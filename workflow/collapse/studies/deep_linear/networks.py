@@ -1,15 +1,11 @@
 """Collapse of a real network against the epoch: what the network figures share."""
 
-from typing import Any
-
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from collapse.plotting import FLOAT32_FLOOR
 from collapse.studies import Experiment
-from collapse.studies.deep_linear.analysis import NC2
-from collapse.studies.deep_linear.curves import (
+from collapse.studies.curves import (
     FRAME,
     clipped,
     curves,
@@ -19,6 +15,8 @@ from collapse.studies.deep_linear.curves import (
     draw_curves,
     grid_of_panels,
 )
+from collapse.studies.deep_linear.analysis import NC2
+from collapse.studies.networks import describe, mark_zero_error
 
 _PANELS = {
     bias: (
@@ -29,37 +27,6 @@ _PANELS = {
     )
     for bias in (False, True)
 }
-_NAMES = {
-    "fashion_mnist": "Fashion-MNIST",
-    "mnist": "MNIST",
-    "cifar10": "CIFAR-10",
-    "digits": "digits (8x8)",
-}
-
-
-def model_name(config: dict[str, Any]) -> str:
-    """Return the architecture actually used, in a few words."""
-    model = config["model"]
-    if model["kind"] == "resnet18":
-        return "ResNet18"
-    if model["kind"] == "cnn":
-        return "CNN " + "-".join(map(str, model["channels"]))
-    hidden = model["hidden"]
-    equal = len(set(hidden)) == 1
-    return f"MLP {len(hidden)}x{hidden[0]}" if equal else "MLP " + "-".join(map(str, hidden))
-
-
-def data_name(config: dict[str, Any]) -> str:
-    """Return the name of the data actually used."""
-    name = config["data"]["name"]
-    return _NAMES.get(name, name)
-
-
-def describe(config: dict[str, Any]) -> str:
-    """Return the architecture, the data and the loss actually used, in a line."""
-    size = config["data"]["samples_per_class"]
-    images = f"{size} images a class" if size else "all images"
-    return f"{model_name(config)} on {data_name(config)}, {images}, {config['loss'].upper()}"
 
 
 def draw_network(experiment: Experiment) -> tuple[Figure, pd.DataFrame]:
@@ -78,7 +45,7 @@ def draw_network(experiment: Experiment) -> tuple[Figure, pd.DataFrame]:
         else:
             rows = clipped(rows, limit)
             draw_curves(panel, rows, colours, None)
-            _mark_zero_error(panel, rows, curves(experiment, "error", bias, "all"), colours)
+            mark_zero_error(panel, rows, curves(experiment, "error", bias, "all"), colours)
         drawn.append(rows.assign(head=FRAME[bias], metric=metric))
     for bias in heads:
         axes[bias, 0].set_title(FRAME[bias], loc="left")
@@ -87,15 +54,3 @@ def draw_network(experiment: Experiment) -> tuple[Figure, pd.DataFrame]:
     diverged_note(axes[heads[0], 1], experiment)
     depth_legend(figure, colours, describe(experiment.config), experiment)
     return figure, pd.concat(drawn, ignore_index=True)
-
-
-def _mark_zero_error(axes: Axes, rows: pd.DataFrame, errors: pd.DataFrame, colours: dict) -> None:
-    """Circle each curve at the first recorded epoch whose median training error is zero."""
-    for depth, error in errors.groupby("depth"):
-        zero = error.loc[error["median"] == 0, "step"]
-        if len(zero):
-            at = rows[(rows["depth"] == depth) & (rows["step"] == zero.min())]
-            axes.plot(
-                at["step"], at["median"], "o", markersize=4, markerfacecolor="white",
-                color=colours[depth], zorder=3,
-            )  # fmt: skip

@@ -1,0 +1,47 @@
+"""What a run's config says to theory, for the stages that set a run beside its closed form."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collapse.errors import InputError
+from collapse.theory.frame import frame
+
+
+def hyperparameters(config: Mapping[str, Any], class_sizes: Sequence[int]) -> dict[str, Any]:
+    """Return the hyperparameters of a problem's or a network's closed form.
+
+    Parameters
+    ----------
+    config
+        A run's config: a problem's ``problem``, or a network's ``model``, ``head`` and ``loss``,
+        and the decays.
+    class_sizes
+        Samples of each class.
+    """
+    shared = {key: config[key] for key in ("weight_decay", "feature_decay")}
+    if "problem" in config:
+        names = ("depth", "widths", "loss", "bias")
+        shared |= {name: config["problem"][name] for name in names}
+    else:
+        widths = config["model"].get("hidden") or config["model"].get("channels")
+        shared |= {"loss": config["loss"], **config["head"]}
+        shared |= {"widths": widths[-1]} if widths else {}
+    return shared | {"class_sizes": list(class_sizes)}
+
+
+def frame_lengths(
+    config: Mapping[str, Any], class_sizes: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return the norms of the head's rows and of the class means that theory predicts, K each.
+
+    None where there is no such prediction: with a bias, cross-entropy, a width below K or a decay
+    of zero.
+    """
+    try:
+        found = frame(**hyperparameters(config, class_sizes))
+    except InputError:
+        return None
+    return found and (found.weights, found.features)

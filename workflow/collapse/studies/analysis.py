@@ -1,0 +1,53 @@
+"""Numbers that figures and claims of several studies share: measured beside predicted."""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from collapse.studies import Experiment
+
+
+def loss_gap(experiment: Experiment) -> pd.DataFrame:
+    """Return the relative distance of the loss to its closed-form optimum, per run and step."""
+    keys = experiment.keys
+    optimum = experiment.predicted("loss")
+    rows = experiment.completed(experiment.values("objective")).merge(
+        optimum, on=keys, suffixes=("", "_optimum")
+    )
+    gap = (rows["value"] - rows["value_optimum"]).abs() / rows["value_optimum"]
+    return rows.assign(value=gap)[[*keys, "step", "value"]]
+
+
+def by_class(experiment: Experiment, metric: str) -> pd.DataFrame:
+    """Return a metric that is measured class by class, with each class's size.
+
+    Returns
+    -------
+    DataFrame
+        The run's keys, ``step``, ``class``, ``class_size`` and ``value``, for every run that did
+        not diverge and every recorded step.
+    """
+    rows = _of_classes(experiment.completed(experiment.metrics), metric)
+    sizes = _of_classes(experiment.metrics, "class_size").rename(columns={"value": "class_size"})
+    keys = [*experiment.keys, "class"]
+    columns = [*keys, "step", "class_size", "value"]
+    return rows.merge(sizes[[*keys, "class_size"]], on=keys)[columns]
+
+
+def _of_classes(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    rows = rows[rows["metric"].str.startswith(f"{metric}[")]
+    return rows.assign(**{"class": rows["metric"].str.extract(r"\[(\d+)\]", expand=False)}).astype(
+        {"class": int}
+    )
+
+
+def matrix(rows: pd.DataFrame, name: str) -> np.ndarray | None:
+    """Return the symmetric matrix of a run's rows ``name[k,l]``; None where there are none."""
+    rows = rows[rows["metric"].str.startswith(f"{name}[")]
+    if rows.empty:
+        return None
+    places = np.array([[int(i) for i in re.findall(r"\d+", each)] for each in rows["metric"]])
+    entries = np.zeros((places.max() + 1,) * 2)
+    entries[places[:, 0], places[:, 1]] = entries[places[:, 1], places[:, 0]] = rows["value"]
+    return entries

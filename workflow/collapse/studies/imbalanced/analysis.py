@@ -1,0 +1,167 @@
+"""Numbers that figures and claims of the imbalanced study share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from collapse.studies import Experiment
+from collapse.studies.analysis import by_class
+from collapse.studies.verdicts import lost, missing
+from collapse.theory.deep_linear import logit_fraction, minimiser
+from collapse.theory.frame import Lengths, lengths
+
+PAPER = "Dang et al. 2023"
+DERIVED = "derived from the objective of Dang et al. 2023"
+LENGTHS = {
+    "first_layer": r"singular value of $W_1$",
+    "weight_norm": "norm of row of $P$",
+    "feature_norm": "norm of class mean",
+}
+"""The lengths of the frame, as axis labels."""
+
+
+def runs_lost(experiment: Experiment, depth: int | None = None) -> list[str]:
+    """Return, in words, how many runs diverged, of all or of one depth."""
+    rows = experiment.values("diverged")
+    return lost(len(rows if depth is None else rows[rows["depth"] == depth]))
+
+
+def depths_missing(experiment: Experiment, wanted: Sequence[int]) -> list[str]:
+    """Return, in words, which depths this scale leaves out."""
+    return missing(wanted, experiment.metrics["depth"].unique(), "M")
+
+
+def decays(config: Mapping[str, Any], depth: int) -> tuple[list[float], float]:
+    """Return the decays of W_1 to W_M and of the features."""
+    weight = config["weight_decay"]
+    return list(weight) if isinstance(weight, list) else [weight] * depth, config["feature_decay"]
+
+
+def frame_of(config: Mapping[str, Any], depth: int, sizes: np.ndarray, total: float) -> Lengths:
+    """Return the lengths that theory gives classes of any size among N samples."""
+    return lengths(sizes, total, *decays(config, depth))
+
+
+def of_lengths(predicted: Lengths) -> dict[str, np.ndarray]:
+    """Return predicted lengths by the names of `LENGTHS`."""
+    return {
+        "first_layer": predicted.first_layer,
+        "weight_norm": predicted.weights,
+        "feature_norm": predicted.features,
+    }
+
+
+def measured_lengths(experiment: Experiment) -> pd.DataFrame:
+    """Return the measured lengths of every run at the last step, and what theory says.
+
+    Returns
+    -------
+    DataFrame
+        The run's keys, ``class``, ``class_size``, ``length`` (a key of `LENGTHS`), ``value`` and
+        ``predicted``. The singular values of W_1 are given to the classes by size.
+    """
+    parts = [
+        experiment.at_last(by_class(experiment, name)).assign(length=name)
+        for name in ("weight_norm", "feature_norm")
+    ]
+    parts.append(_first_layer(experiment, parts[0]).assign(length="first_layer"))
+    rows = pd.concat(parts, ignore_index=True)
+    total = sum(experiment.config["problem"]["class_sizes"])
+    predicted = pd.Series(np.nan, rows.index)
+    for (depth, length), chosen in rows.groupby(["depth", "length"]):
+        found = frame_of(experiment.config, depth, chosen["class_size"].to_numpy(), total)
+        predicted[chosen.index] = of_lengths(found)[length]
+    return rows.assign(predicted=predicted)
+
+
+def _first_layer(experiment: Experiment, classes: pd.DataFrame) -> pd.DataFrame:
+    """Return the singular values of W_1, descending, for classes of descending size."""
+    keys = experiment.keys
+    rows = experiment.completed(experiment.metrics)
+    rows = rows[(rows["layer"] == "W1") & rows["metric"].str.startswith("singular_value[")]
+    rows = experiment.at_last(rows).sort_values([*keys, "value"], ascending=False)
+    order = classes.sort_values([*keys, "class_size"], ascending=False)
+    rank = order.groupby(keys).cumcount()
+    values = rows.assign(rank=rows.groupby(keys).cumcount())[[*keys, "rank", "value"]]
+    return order.assign(rank=rank).drop(columns="value").merge(values, on=[*keys, "rank"])
+
+
+def logit_fractions(experiment: Experiment) -> pd.DataFrame:
+    """Return each class's logit norm at each stage of a sweep, with the class's scaled decay.
+
+    Returns
+    -------
+    DataFrame
+        The run's keys, ``step``, ``class``, ``class_size``, ``scaled_decay`` (that of the class),
+        ``value``, and ``predicted``, the global minimum.
+    """
+    keys = [*experiment.keys, "step"]
+    rows = by_class(experiment, "logit_norm").merge(
+        experiment.values("scaled_decay")[[*keys, "value"]], on=keys, suffixes=("", "_decay")
+    )
+    largest = max(experiment.config["problem"]["class_sizes"])
+    own = rows["value_decay"] * largest / rows["class_size"]
+    return rows.assign(
+        scaled_decay=own, predicted=predicted_fraction(own.to_numpy(), rows["depth"].to_numpy())
+    ).drop(columns="value_decay")
+
+
+def predicted_fraction(scaled_decay: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Return a class's logit norm at the global minimum, its label's being 1."""
+    return logit_fraction(minimiser(scaled_decay, depth), depth)
+
+
+def gof_distances(predicted: Lengths, weights: np.ndarray, means: np.ndarray) -> dict[str, float]:
+    """Return the distances of Gram matrices of weights and class means to a frame.
+
+    Parameters
+    ----------
+    predicted
+        The frame.
+    weights, means
+        K x K Gram matrices of the rows of P and of the class means.
+
+    Returns
+    -------
+    dict
+        ``NC2_W_GOF`` and ``NC2_GOF``.
+    """
+    pairs = {
+        "NC2_W_GOF": (weights, predicted.weights**2),
+        "NC2_GOF": (means, predicted.features**2),
+    }
+    return {
+        name: float(np.linalg.norm(gram / np.linalg.norm(gram) - np.diag(squares / _norm(squares))))
+        for name, (gram, squares) in pairs.items()
+    }
+
+
+def released_floor(config: Mapping[str, Any], depth: int, sizes: np.ndarray) -> dict[str, float]:
+    """Return how far the optimum is from the targets of the released code.
+
+    Its data term is 1/K of the one here, so that its decays are 1/K of those of the config in its
+    own units, and its targets are those of the unscaled decays (Dang et al. 2023, released code).
+
+    Returns
+    -------
+    dict
+        ``NC2_W_GOF``, ``NC2_GOF`` and ``NC3_GOF`` between the two frames.
+    """
+    classes, total = len(sizes), float(np.sum(sizes))
+    weight, feature = decays(config, depth)
+    optimum = lengths(sizes, total, weight, feature)
+    target = lengths(sizes, total, [each / classes for each in weight], feature / classes)
+    found = {
+        "NC2_W_GOF": (optimum.weights**2, target.weights**2),
+        "NC2_GOF": (optimum.features**2, target.features**2),
+        "NC3_GOF": (optimum.weights * optimum.features, target.weights * target.features),
+    }
+    return {
+        name: _norm(one / _norm(one) - other / _norm(other)) for name, (one, other) in found.items()
+    }
+
+
+def _norm(values: np.ndarray) -> float:
+    return float(np.linalg.norm(values))

@@ -1,0 +1,77 @@
+"""Figure: Gram matrices beside those of the general orthogonal frame, and K = 3 in space."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from collapse.plotting import TWO_COLUMNS
+from collapse.studies import Experiment
+from collapse.studies.analysis import matrix
+from collapse.studies.geometry import Comparison, draw_frame, draw_grams, long, unit_norm
+from collapse.studies.imbalanced.analysis import frame_of
+from collapse.studies.networks import data_name, model_name
+
+_DEPTH = 3
+_GRAMS = {"class_gram": "class means", "product_gram": "rows of $P$"}
+_SPACE = (
+    ((100, 100, 100), "class_gram"),
+    ((200, 100, 50), "class_gram"),
+    ((200, 100, 50), "product_gram"),
+)
+
+
+def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    free, mlp = experiments["direct_optimisation"], experiments["network_mlp"]
+    name = f"{model_name(mlp.config)}\n{data_name(mlp.config)}"
+    columns = [
+        compared(panel, experiment, gram)
+        for panel, experiment in (("free features", free), (name, mlp))
+        for gram in _GRAMS
+    ]
+    figure = plt.figure(figsize=(TWO_COLUMNS, 5.2), layout="none")
+    drawn = draw_grams(figure, columns)
+    frames = experiments["frames"]
+    for index, (sizes, gram) in enumerate(_SPACE):
+        axes = figure.add_axes((0.01 + 0.33 * index, -0.02, 0.32, 0.4), projection="3d")
+        names = [f"$n={size}$" for size in sizes]
+        chosen = "-".join(map(str, sizes))
+        drawn += draw_frame(axes, compared(chosen, frames, gram, chosen), names, plane=False)
+        text = f"{_GRAMS[gram]}, $n={'/'.join(map(str, sizes))}$"
+        figure.text(0.17 + 0.33 * index, 0.4, text, ha="center", fontsize=7)
+    return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *drawn], ignore_index=True)
+
+
+def compared(
+    panel: str, experiment: Experiment, gram: str, class_sizes: str | None = None
+) -> Comparison:
+    """Return a run's Gram matrix beside that of its frame, both of Frobenius norm 1.
+
+    The run is seed 0 at depth 3, or at the smallest depth where there is no 3, of the given class
+    sizes.
+    """
+    rows = experiment.completed(experiment.metrics)
+    rows = rows[rows["seed"] == 0]
+    if class_sizes is not None:
+        rows = rows[rows["class_sizes"] == class_sizes]
+    depths = set(rows["depth"])
+    depth = _DEPTH if _DEPTH in depths else min(depths, default=1)
+    rows = rows[rows["depth"] == depth]
+    measured = unit_norm(matrix(rows, gram))
+    theory = None if measured is None else unit_norm(_frame(experiment, rows, depth)[gram])
+    return Comparison(panel, _GRAMS[gram], "general orthogonal frame", measured, theory)
+
+
+def _frame(experiment: Experiment, rows: pd.DataFrame, depth: int) -> dict[str, np.ndarray]:
+    """Return the Gram matrices that theory predicts for a run with these rows."""
+    sizes = rows[rows["metric"].str.startswith("class_size[")]
+    order = sizes["metric"].str.extract(r"(\d+)", expand=False).astype(int)
+    sizes = sizes["value"].to_numpy()[np.argsort(order)]
+    lengths = frame_of(experiment.config, depth, sizes, sizes.sum())
+    return {
+        "class_gram": np.diag(lengths.features**2),
+        "product_gram": np.diag(lengths.weights**2),
+    }

@@ -1,0 +1,87 @@
+"""Figure: the lengths of the general orthogonal frame by class size, measured and predicted."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from collapse.plotting import FLOAT64_FLOOR, THEORY, TWO_COLUMNS, decades, floor, over_seeds
+from collapse.studies import Experiment
+from collapse.studies.curves import depth_colours, depth_legend, diverged_note
+from collapse.studies.imbalanced.analysis import (
+    LENGTHS,
+    frame_of,
+    measured_lengths,
+    of_lengths,
+)
+
+_OUTSIDE = 1.5
+"""How far the theory is drawn beyond the smallest and the largest class, as a factor."""
+
+
+def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    experiment = experiments["direct_optimisation"]
+    colours = depth_colours(experiment)
+    measured = measured_lengths(experiment)
+    measured["error"] = (measured["value"] / measured["predicted"] - 1).abs()
+    points = over_seeds(measured, ["length", "depth", "class_size"])
+    errors = measured.groupby(["length", "depth", "class_size"])["error"].max().reset_index()
+    theory = _theory(experiment, list(colours))
+    figure, axes = plt.subplots(2, 3, figsize=(TWO_COLUMNS, 3.5), sharex=True, height_ratios=(3, 2))
+    for (above, below), (length, label) in zip(axes.T, LENGTHS.items(), strict=True):
+        for depth, colour in colours.items():
+            line, own = (_of(table, length, depth) for table in (theory, points))
+            above.plot(line["class_size"], line["median"], **THEORY | {"linewidth": 0.8})
+            above.plot(own["class_size"], own["median"], "o", color=colour)
+            error = _of(errors, length, depth)
+            below.plot(
+                error["class_size"], error["error"].clip(lower=FLOAT64_FLOOR), "o-",
+                color=colour, linewidth=0.8,
+            )  # fmt: skip
+        above.set_ylabel(label)
+        decades(above)
+        _error_axis(below, sorted(set(experiment.config["problem"]["class_sizes"])))
+    axes[1, 0].set_ylabel("relative error")
+    diverged_note(axes[0, 1], experiment)
+    sizes = experiment.config["problem"]["class_sizes"]
+    depth_legend(figure, colours, f"free features, $N={sum(sizes)}$", experiment)
+    return figure, pd.concat(
+        [
+            points.assign(series="measured"),
+            theory.assign(series="theory"),
+            errors.rename(columns={"error": "median"}).assign(series="largest relative error"),
+        ],
+        ignore_index=True,
+    )
+
+
+def _error_axis(axes: Axes, sizes: list[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, map(str, sizes))
+    axes.set_yscale("log")
+    axes.set_ylim(FLOAT64_FLOOR / 10, 1)
+    axes.set_yticks([1e-15, 1e-10, 1e-5, 1])
+    axes.minorticks_off()
+    floor(axes, FLOAT64_FLOOR)
+    axes.set_xlabel("class size $n_k$")
+
+
+def _theory(experiment: Experiment, depths: list[int]) -> pd.DataFrame:
+    sizes = experiment.config["problem"]["class_sizes"]
+    grid = np.geomspace(min(sizes) / _OUTSIDE, max(sizes) * _OUTSIDE, 100)
+    return pd.concat(
+        pd.DataFrame({"length": length, "depth": depth, "class_size": grid, "median": values})
+        for depth in depths
+        for length, values in of_lengths(
+            frame_of(experiment.config, depth, grid, sum(sizes))
+        ).items()
+    )
+
+
+def _of(rows: pd.DataFrame, length: str, depth: int) -> pd.DataFrame:
+    rows = rows[(rows["length"] == length) & (rows["depth"] == depth)]
+    return rows.sort_values("class_size")

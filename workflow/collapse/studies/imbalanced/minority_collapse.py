@@ -1,0 +1,121 @@
+"""Figure: each class's logit norm as all decays grow and shrink."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours
+from collapse.studies import Experiment
+from collapse.studies.curves import diverged_note
+from collapse.studies.imbalanced.analysis import logit_fractions, predicted_fraction
+from collapse.theory.deep_linear import (
+    decay_at,
+    largest_root,
+    logit_fraction,
+    metastable_threshold,
+    threshold,
+)
+
+_MARKERS = {"up": "^", "down": "v"}
+_LOCAL = THEORY | {"linestyle": (0, (1, 1.5)), "linewidth": 0.9}
+
+
+def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    experiment = experiments["minority_collapse"]
+    sizes = experiment.config["problem"]["class_sizes"]
+    rows = logit_fractions(experiment)
+    rows["decay"] = decay_at(rows["scaled_decay"], rows["class_size"], sum(sizes), rows["depth"])
+    depths = sorted(experiment.metrics["depth"].unique())
+    colours = ordered_colours(sorted(set(sizes)))
+    lines = -(-len(depths) // 2)
+    figure, axes = plt.subplots(
+        lines, min(len(depths), 2), figsize=(TWO_COLUMNS, 2.1 * lines), sharey=True, squeeze=False
+    )
+    columns = ["depth", "direction", "seed", "class", "class_size", "decay", "value"]
+    drawn = [rows[columns].assign(series="measured")]
+    for panel, depth in zip(axes.flat, depths, strict=False):
+        drawn += _draw_theory(panel, experiment, int(depth), list(colours))
+        # Every run by itself: one that took another branch must not hide in a median.
+        for (direction, size), own in rows[rows["depth"] == depth].groupby(
+            ["direction", "class_size"]
+        ):
+            panel.plot(
+                own["decay"], own["value"], _MARKERS[direction], color=colours[size],
+                markersize=3, markeredgewidth=0.6,
+                markerfacecolor="none" if direction == "down" else None,
+            )  # fmt: skip
+        panel.set_title(f"$M={depth}$", loc="left")
+        panel.set_ylim(-0.04, 1.1)
+        panel.set_xlim(left=0)
+    for panel in axes[-1]:
+        panel.set_xlabel(r"decay $\lambda$ (geometric mean of all $M+1$)")
+    for panel in axes[:, 0]:
+        panel.set_ylabel(r"class logit norm $\|P\bar h_k\|$")
+    diverged_note(axes[0, -1], experiment)
+    _legend(figure, colours)
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _legend(figure: Figure, colours: Mapping[int, tuple]) -> None:
+    handles = [
+        Line2D([], [], color=colour, marker="o", linestyle="", label=f"$n_k={size:g}$")
+        for size, colour in colours.items()
+    ]
+    handles += [
+        Line2D([], [], color="0.3", marker=marker, linestyle="", label=f"sweep {direction}",
+               markerfacecolor="none" if direction == "down" else None)
+        for direction, marker in _MARKERS.items()
+    ]  # fmt: skip
+    handles += [
+        Line2D([], [], label="global optimum", **THEORY),
+        Line2D([], [], label="local minimum", **_LOCAL),
+    ]
+    figure.legend(
+        handles=handles,
+        loc="outside upper right",
+        ncols=len(handles),
+        borderaxespad=0.2,
+        columnspacing=1.2,
+        handletextpad=0.4,
+    )
+
+
+def _draw_theory(
+    axes: Axes, experiment: Experiment, depth: int, sizes: list[int]
+) -> list[pd.DataFrame]:
+    """Draw the global optimum and the metastable branch of each class size; return both."""
+    total = sum(experiment.config["problem"]["class_sizes"])
+    largest, tau = max(sizes), float(threshold(depth))
+    end = max(experiment.config["sweep"]["scaled_decay"])
+    drawn = []
+    for size in sizes:
+        own = np.linspace(1e-4, end * largest / size, 600)
+        around = np.sort(np.append(own, [tau * (1 - 1e-9), tau * (1 + 1e-9)]))
+        decay = decay_at(around, size, total, depth)
+        optimum = predicted_fraction(around, np.full(around.shape, depth))
+        axes.plot(decay, optimum, **THEORY)
+        drawn.append(_series(depth, size, decay, optimum, "global optimum"))
+        axes.axvline(decay_at(tau, size, total, depth), color="0.8", linewidth=0.6, zorder=0)
+        local_end = float(metastable_threshold(depth))
+        if depth > 1 and tau < local_end:
+            beyond = np.linspace(tau, min(local_end * (1 - 1e-9), own[-1]), 100)
+            decay = decay_at(beyond, size, total, depth)
+            branch = logit_fraction(largest_root(beyond, depth), depth)
+            axes.plot(decay, branch, **_LOCAL)
+            drawn.append(_series(depth, size, decay, branch, "metastable branch"))
+    axes.set_xlim(right=float(decay_at(end, largest, total, depth)) * 1.02)
+    return drawn
+
+
+def _series(
+    depth: int, size: int, decay: np.ndarray, values: np.ndarray, name: str
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"depth": depth, "class_size": size, "decay": decay, "value": values, "series": name}
+    )

@@ -1,0 +1,94 @@
+"""Claims of the imbalanced case about trained networks."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from collapse.studies import Experiment
+from collapse.studies.analysis import by_class
+from collapse.studies.imbalanced.analysis import DERIVED, PAPER, depths_missing, runs_lost
+from collapse.studies.imbalanced.network_mlp import TO_BALANCED
+from collapse.studies.networks import data_name
+from collapse.studies.verdicts import Claim, short_of
+from collapse.theory.frame import lengths
+
+PAPER_EPOCHS = 12_000
+"""Epochs of the released code."""
+ZERO = 0.1
+"""Own mean logit below which a class of a trained network counts as collapsed; its label's is 1."""
+CLEARLY_ALIVE = 0.2
+"""Predicted logit from which a class is expected above `ZERO`; those between do not count."""
+
+Row = dict[str, object]
+
+
+def network_mlp(experiment: Experiment) -> Iterator[Row]:
+    """Yield the claims of the MLP on an imbalanced set of images."""
+    seeds, epochs = experiment.config["seeds"], experiment.config["training"]["epochs"]
+    errors = experiment.last("error", "all")["value"]
+    obstacles = depths_missing(experiment, (1, 3, 6)) + runs_lost(experiment)
+    obstacles += [] if (errors <= 0.02).all() else ["training error above 2 %"]
+    shorter = short_of(epochs, PAPER_EPOCHS, "epochs")
+    for label, metric, tolerance in (
+        ("NC1", "NC1", 0.1),
+        ("NC2_W", "NC2_W_GOF", 0.5),
+        ("NC2_H", "NC2_GOF", 0.5),
+        ("NC3", "NC3_GOF", 0.5),
+        ("duality", "duality_GOF", 0.5),
+    ):
+        rows = experiment.completed(experiment.values(metric, "H1")).sort_values("step")
+        by_run = rows.groupby(experiment.keys)["value"]
+        yield Claim(
+            f"network_mlp_{label}",
+            PAPER,
+            "A trained MLP with a bias-free linear head of M = 1, 3, 6 layers on unequal classes "
+            f"moves towards the general orthogonal frame of its decays: {label} falls.",
+            f"{label} at the last epoch over {label} at the first is at most {tolerance:g}",
+            tolerance,
+            2,
+        ).decide(by_run.last() / by_run.first(), seeds, obstacles, shorter)
+    ratios = [
+        experiment.last(own, "H1").set_index(experiment.keys)["value"]
+        / experiment.last(balanced, "H1").set_index(experiment.keys)["value"]
+        for own, balanced in TO_BALANCED.items()
+    ]
+    yield Claim(
+        "network_mlp_nearer",
+        PAPER,
+        "The trained MLP ends nearer to the general orthogonal frame than to the orthogonal frame "
+        "of equal lengths, in weights, class means and their product.",
+        "largest distance to the general frame over that to the balanced one is below 1",
+        1.0,
+        2,
+    ).decide(pd.concat(ratios, axis=1).max(axis=1, skipna=False), seeds, obstacles, shorter)
+
+
+def network_shuttle(experiment: Experiment) -> Row:
+    """Decide which classes of Shuttle collapse."""
+    found = experiment.at_last(by_class(experiment, "own_logit"))
+    depth = int(experiment.config["head"]["depth"])
+    wrong = []
+    for decay, own in found.groupby("weight_decay"):
+        sizes = own["class_size"].to_numpy()
+        total = own.groupby("class")["class_size"].first().sum()
+        predicted = lengths(sizes, total, [decay] * depth, experiment.config["feature_decay"])
+        logits = predicted.weights * predicted.features
+        counted = (logits == 0) | (logits > CLEARLY_ALIVE)
+        misjudged = ((own["value"] < ZERO) != (logits == 0)) & counted
+        wrong.append(misjudged.groupby(own["seed"]).sum())
+    arms = len(found["weight_decay"].unique())
+    return Claim(
+        "shuttle_collapse",
+        DERIVED,
+        "In an MLP trained on Shuttle exactly the classes below the critical size of the run's own "
+        "decays collapse (those that theory leaves nearly zero are not counted).",
+        f"classes whose own mean logit is on the wrong side of {ZERO:g}: 0",
+        0,
+        2,
+    ).decide(
+        pd.concat(wrong) if wrong else [],
+        experiment.config["seeds"],
+        ([] if data_name(experiment.config) == "Shuttle" else ["other data than Shuttle"])
+        + ([] if arms >= 3 else [f"{arms} of 3 decays"])
+        + runs_lost(experiment),
+    )

@@ -1,0 +1,106 @@
+"""Figure: Shuttle, imbalanced by nature: which classes collapse at which decay."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from collapse.plotting import (
+    FLOAT32_FLOOR,
+    THEORY,
+    TWO_COLUMNS,
+    decades,
+    ordered_colours,
+    over_seeds,
+    seed_band,
+)
+from collapse.studies import Experiment
+from collapse.studies.analysis import by_class
+from collapse.studies.curves import clipped, diverged_note
+from collapse.studies.imbalanced.analysis import predicted_fraction
+from collapse.studies.networks import describe
+from collapse.theory.deep_linear import scaled_decay
+
+_CURVES = (
+    ("NC1", "H1", "NC1", FLOAT32_FLOOR**2),
+    ("NC2_W_GOF", "H1", "NC2_W (GOF)", FLOAT32_FLOOR),
+    ("error", "all", "training error", None),
+)
+
+
+def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    experiment = experiments["network_shuttle"]
+    logits = experiment.at_last(by_class(experiment, "own_logit"))
+    decays = sorted(experiment.metrics["weight_decay"].unique())
+    colours = ordered_colours(decays)
+    figure, axes = plt.subplots(2, max(len(decays), 3), figsize=(TWO_COLUMNS, 3.6), squeeze=False)
+    drawn = []
+    for panel, decay in zip(axes[0], decays, strict=False):
+        own = logits[logits["weight_decay"] == decay]
+        panel.set_title(rf"$\lambda_W={decay:g}$", loc="left")
+        if len(own):
+            drawn += _draw_classes(panel, experiment, own, colours[decay])
+        panel.set_xscale("log")
+        panel.set_xlabel("class size $n_k$")
+        panel.set_ylim(-0.05, 1.1)
+    axes[0, 0].set_ylabel(r"class's own mean logit")
+    for panel, (metric, layer, label, limit) in zip(axes[1], _CURVES, strict=False):
+        rows = experiment.completed(experiment.values(metric, layer))
+        rows = clipped(over_seeds(rows, ["weight_decay", "step"]), limit)
+        for decay, own in rows.groupby("weight_decay"):
+            seed_band(panel, own, "step", color=colours[decay])
+        panel.set_xscale("log")
+        if limit is None:
+            panel.set_ylim(bottom=0)
+        else:
+            decades(panel)
+        panel.set_xlabel("epoch")
+        panel.set_ylabel(label)
+        drawn.append(rows.assign(metric=metric, series="measured"))
+    for panel in axes[1, 3:]:
+        panel.set_axis_off()
+    diverged_note(axes[0, 1], experiment)
+    handles = [
+        Line2D([], [], color=colour, label=rf"$\lambda_W={decay:g}$")
+        for decay, colour in colours.items()
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), borderaxespad=0.2)
+    note = f"\n{experiment.note}" if experiment.note else ""
+    figure.text(0.01, 0.995, describe(experiment.config) + note, va="top", fontsize=7)
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _draw_classes(
+    axes: Axes, experiment: Experiment, own: pd.DataFrame, colour: tuple
+) -> list[pd.DataFrame]:
+    """Draw the classes of one decay and what theory says of any class size; return both."""
+    depth, decay = int(own["depth"].iloc[0]), own["weight_decay"].iloc[0]
+    sizes = own.groupby("class")["class_size"].first()
+    grid = np.geomspace(sizes.min() / 2, sizes.max() * 1.5, 600)
+    weights, feature = [decay] * depth, experiment.config["feature_decay"]
+    own_decay = scaled_decay(grid, sizes.sum(), weights, feature)
+    theory = predicted_fraction(own_decay, np.full(grid.shape, depth))
+    axes.plot(grid, theory, **THEORY)
+    critical = experiment.predicted("critical_class_size")
+    critical = critical.loc[critical["weight_decay"] == decay, "value"]
+    if len(critical) and grid[0] < critical.iloc[0] < grid[-1]:
+        axes.axvline(critical.iloc[0], color="0.8", linewidth=0.8, zorder=0)
+        axes.annotate(
+            r"$n_{\mathrm{crit}}$", (critical.iloc[0], 1.04), fontsize=7, color="0.3", ha="center"
+        )
+    points = over_seeds(own, ["weight_decay", "class", "class_size"])
+    axes.errorbar(
+        points["class_size"], points["median"],
+        yerr=[points["median"] - points["low"], points["high"] - points["median"]],
+        fmt="o", color=colour, elinewidth=0.7,
+    )  # fmt: skip
+    line = pd.DataFrame({"weight_decay": decay, "class_size": grid, "median": theory})
+    return [
+        points.assign(metric="own_logit", series="measured"),
+        line.assign(metric="own_logit", series="theory"),
+    ]
