@@ -1,6 +1,7 @@
 """The replications: per study its figures, its claims and what they read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ class Study:
         Dotted config paths that its figures and claims tell apart.
     claims_read
         Experiments whose tables its claims are decided from.
+    own_axes
+        Further paths that they tell apart in single experiments, by experiment.
     """
 
     paper: str
@@ -101,6 +104,7 @@ class Study:
     figures: dict[str, Figure]
     axes: tuple[str, ...]
     claims_read: tuple[str, ...]
+    own_axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def along_axes(experiment: Experiment, axes: tuple[str, ...]) -> Experiment:
@@ -147,12 +151,13 @@ def read_experiments(
 ) -> dict[str, Experiment]:
     """Read the tables of a study's experiments from ``.../STUDY/EXPERIMENT/TABLE.parquet``."""
     files = {Path(path).parts[-3:]: path for path in paths}
-    axes = load(study).axes
+    told = load(study)
     experiments = {}
     for name, config in described.items():
         tables = [
             read_table(files[study, name, f"{table}.parquet"])
             for table in ("metrics", "predictions")
         ]
+        axes = (*told.axes, *told.own_axes.get(name, ()))
         experiments[name] = along_axes(Experiment(config, *tables), axes)
     return experiments

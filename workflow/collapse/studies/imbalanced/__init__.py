@@ -77,15 +77,13 @@ STUDY = Study(
             ),
         ),
     },
-    axes=(
-        "problem.depth",
-        "problem.bias",
-        "problem.class_sizes",
-        "sweep.direction",
-        "head.depth",
-        "head.bias",
-        "weight_decay",
-    ),
+    axes=("problem.depth", "problem.bias", "sweep.direction", "head.bias"),
+    own_axes={
+        "frames": ("problem.class_sizes",),
+        "critical_size": ("weight_decay",),
+        "network_mlp": ("head.depth",),
+        "network_shuttle": ("weight_decay",),
+    },
     claims_read=(
         "direct_optimisation",
         "minority_collapse",

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
+from collapse.grid import format_value
 from collapse.plotting import TWO_COLUMNS, ordered_colours, over_seeds
 from collapse.studies import Experiment
 from collapse.studies.analysis import by_class
@@ -17,8 +18,8 @@ from collapse.studies.curves import diverged_note
 from collapse.studies.networks import data_name, model_name
 
 _COLUMNS = {
-    "network_mlp": ("depth", "$M={:g}$"),
-    "network_shuttle": ("weight_decay", r"$\lambda_W={:g}$"),
+    "network_mlp": ("depth", "$M={}$"),
+    "network_shuttle": ("weight_decay", r"$\lambda_W={}$"),
 }
 """What tells the runs of an experiment apart, and how it is written."""
 _SPREAD = 1.06
@@ -60,7 +61,7 @@ def _draw(axes: Axes, name: str, experiment: Experiment) -> pd.DataFrame:
     handles = [
         Line2D(
             [], [], color=colour, marker="o", linestyle="",
-            label=label.format(value) + f": {groups.get((value, True), np.nan):.3f}, "
+            label=label.format(format_value(value)) + f": {groups.get((value, True), np.nan):.3f}, "
             f"{groups.get((value, False), np.nan):.3f}",
         )
         for value, colour in colours.items()

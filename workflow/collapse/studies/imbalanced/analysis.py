@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from collapse.grid import format_value
 from collapse.studies import Experiment
 from collapse.studies.analysis import by_class
 from collapse.studies.verdicts import lost, missing
@@ -39,9 +40,32 @@ def decays(config: Mapping[str, Any], depth: int) -> tuple[list[float], float]:
     return list(weight) if isinstance(weight, list) else [weight] * depth, config["feature_decay"]
 
 
+def weight_decays(config: Mapping[str, Any]) -> dict[Any, list[float]]:
+    """Return the weight decays of a network experiment's grid by their name in its tables."""
+    depth = config["head"]["depth"]
+    given = config["grid"].get("weight_decay", [config["weight_decay"]])
+    return {
+        format_value(each) if isinstance(each, list) else each: (
+            each if isinstance(each, list) else [each] * depth
+        )
+        for each in given
+    }
+
+
 def frame_of(config: Mapping[str, Any], depth: int, sizes: np.ndarray, total: float) -> Lengths:
     """Return the lengths that theory gives classes of any size among N samples."""
     return lengths(sizes, total, *decays(config, depth))
+
+
+def released_target(config: Mapping[str, Any], depth: int, sizes: np.ndarray) -> Lengths:
+    """Return the frame that the released code of Dang et al. 2023 compares its MLP with.
+
+    Its data term is 1/K of the one here, so that its decays are 1/K of those of the config in its
+    own units; its target is the frame of these, as if its data term were unscaled.
+    """
+    weight, feature = decays(config, depth)
+    classes = len(sizes)
+    return lengths(sizes, sizes.sum(), [each / classes for each in weight], feature / classes)
 
 
 def of_lengths(predicted: Lengths) -> dict[str, np.ndarray]:
@@ -139,20 +163,15 @@ def gof_distances(predicted: Lengths, weights: np.ndarray, means: np.ndarray) ->
 
 
 def released_floor(config: Mapping[str, Any], depth: int, sizes: np.ndarray) -> dict[str, float]:
-    """Return how far the optimum is from the targets of the released code.
-
-    Its data term is 1/K of the one here, so that its decays are 1/K of those of the config in its
-    own units, and its targets are those of the unscaled decays (Dang et al. 2023, released code).
+    """Return how far the optimum is from the target of the released code.
 
     Returns
     -------
     dict
         ``NC2_W_GOF``, ``NC2_GOF`` and ``NC3_GOF`` between the two frames.
     """
-    classes, total = len(sizes), float(np.sum(sizes))
-    weight, feature = decays(config, depth)
-    optimum = lengths(sizes, total, weight, feature)
-    target = lengths(sizes, total, [each / classes for each in weight], feature / classes)
+    optimum = frame_of(config, depth, sizes, sizes.sum())
+    target = released_target(config, depth, sizes)
     found = {
         "NC2_W_GOF": (optimum.weights**2, target.weights**2),
         "NC2_GOF": (optimum.features**2, target.features**2),

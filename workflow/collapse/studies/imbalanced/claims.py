@@ -17,6 +17,7 @@ from collapse.studies.imbalanced.analysis import (
     logit_fractions,
     measured_lengths,
     released_floor,
+    released_target,
     runs_lost,
 )
 from collapse.studies.imbalanced.network_claims import network_mlp, network_shuttle
@@ -166,6 +167,7 @@ def _critical(experiment: Experiment) -> Iterator[Row]:
         wrong = (own["value"] < ZERO) != (own["class_size"] < own["critical"])
         away = own["class_size"] / own["critical"] - 1
         missed = sorted(set(own.loc[own["gap"] > REACHED, "weight_decay"]))
+        named = ", ".join(map(str, missed))
         near = ((away > 0) & (away < 0.1)).any() and ((away < 0) & (away > -0.1)).any()
         yield Claim(
             f"critical_size_M{depth}",
@@ -180,10 +182,7 @@ def _critical(experiment: Experiment) -> Iterator[Row]:
             experiment.config["seeds"],
             depths_missing(experiment, (depth,))
             + runs_lost(experiment, depth)
-            + (
-                [f"optimum not reached at weight decay {', '.join(map(str, missed))}"]
-                * bool(missed)
-            )
+            + ([f"optimum not reached at weight decay {named}"] if missed else [])
             + ([] if near else ["no class size near the critical one"]),
         )
 
@@ -304,11 +303,8 @@ def _released(experiment: Experiment) -> Row:
     )
     errors, told = [], []
     for depth, run in rows.groupby("depth"):
-        weight, feature = decays(experiment.config, depth)
-        classes = len(sizes)
-        target = lengths(sizes, sizes.sum(), [each / classes for each in weight], feature / classes)
         grams = matrix(run, "product_gram"), matrix(run, "class_gram")
-        measured = gof_distances(target, *grams)
+        measured = gof_distances(released_target(experiment.config, depth, sizes), *grams)
         own = gof_distances(frame_of(experiment.config, depth, sizes, sizes.sum()), *grams)
         floor = released_floor(experiment.config, depth, sizes)
         errors += [abs(measured[name] / floor[name] - 1) for name in measured]

@@ -6,7 +6,13 @@ import pandas as pd
 
 from collapse.studies import Experiment
 from collapse.studies.analysis import by_class
-from collapse.studies.imbalanced.analysis import DERIVED, PAPER, depths_missing, runs_lost
+from collapse.studies.imbalanced.analysis import (
+    DERIVED,
+    PAPER,
+    depths_missing,
+    runs_lost,
+    weight_decays,
+)
 from collapse.studies.imbalanced.network_mlp import TO_BALANCED
 from collapse.studies.networks import data_name
 from collapse.studies.verdicts import Claim, short_of
@@ -66,12 +72,12 @@ def network_mlp(experiment: Experiment) -> Iterator[Row]:
 def network_shuttle(experiment: Experiment) -> Row:
     """Decide which classes of Shuttle collapse."""
     found = experiment.at_last(by_class(experiment, "own_logit"))
-    depth = int(experiment.config["head"]["depth"])
     wrong = []
-    for decay, own in found.groupby("weight_decay"):
-        sizes = own["class_size"].to_numpy()
+    for name, weights in weight_decays(experiment.config).items():
+        own = found[found["weight_decay"] == name]
         total = own.groupby("class")["class_size"].first().sum()
-        predicted = lengths(sizes, total, [decay] * depth, experiment.config["feature_decay"])
+        feature = experiment.config["feature_decay"]
+        predicted = lengths(own["class_size"].to_numpy(), total, weights, feature)
         logits = predicted.weights * predicted.features
         counted = (logits == 0) | (logits > CLEARLY_ALIVE)
         misjudged = ((own["value"] < ZERO) != (logits == 0)) & counted
@@ -86,7 +92,7 @@ def network_shuttle(experiment: Experiment) -> Row:
         0,
         2,
     ).decide(
-        pd.concat(wrong) if wrong else [],
+        pd.concat(wrong),
         experiment.config["seeds"],
         ([] if data_name(experiment.config) == "Shuttle" else ["other data than Shuttle"])
         + ([] if arms >= 3 else [f"{arms} of 3 decays"])

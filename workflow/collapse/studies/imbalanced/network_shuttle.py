@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from collapse.grid import format_value
 from collapse.plotting import (
     FLOAT32_FLOOR,
     THEORY,
@@ -21,7 +22,7 @@ from collapse.plotting import (
 from collapse.studies import Experiment
 from collapse.studies.analysis import by_class
 from collapse.studies.curves import clipped, diverged_note
-from collapse.studies.imbalanced.analysis import predicted_fraction
+from collapse.studies.imbalanced.analysis import predicted_fraction, weight_decays
 from collapse.studies.networks import describe
 from collapse.theory.deep_linear import scaled_decay
 
@@ -36,15 +37,15 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     experiment = experiments["network_shuttle"]
     logits = experiment.at_last(by_class(experiment, "own_logit"))
-    decays = sorted(experiment.metrics["weight_decay"].unique())
-    colours = ordered_colours(decays)
+    decays = weight_decays(experiment.config)
+    colours = ordered_colours(list(decays))
     figure, axes = plt.subplots(2, max(len(decays), 3), figsize=(TWO_COLUMNS, 3.6), squeeze=False)
     drawn = []
     for panel, decay in zip(axes[0], decays, strict=False):
         own = logits[logits["weight_decay"] == decay]
-        panel.set_title(rf"$\lambda_W={decay:g}$", loc="left")
+        panel.set_title(rf"$\lambda_W={format_value(decay)}$", loc="left")
         if len(own):
-            drawn += _draw_classes(panel, experiment, own, colours[decay])
+            drawn += _draw_classes(panel, experiment, own, decays[decay], colours[decay])
         panel.set_xscale("log")
         panel.set_xlabel("class size $n_k$")
         panel.set_ylim(-0.05, 1.1)
@@ -66,7 +67,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
         panel.set_axis_off()
     diverged_note(axes[0, 1], experiment)
     handles = [
-        Line2D([], [], color=colour, label=rf"$\lambda_W={decay:g}$")
+        Line2D([], [], color=colour, label=rf"$\lambda_W={format_value(decay)}$")
         for decay, colour in colours.items()
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), borderaxespad=0.2)
@@ -76,15 +77,18 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
 
 
 def _draw_classes(
-    axes: Axes, experiment: Experiment, own: pd.DataFrame, colour: tuple
+    axes: Axes,
+    experiment: Experiment,
+    own: pd.DataFrame,
+    weights: list[float],
+    colour: tuple,
 ) -> list[pd.DataFrame]:
     """Draw the classes of one decay and what theory says of any class size; return both."""
-    depth, decay = int(own["depth"].iloc[0]), own["weight_decay"].iloc[0]
+    decay = own["weight_decay"].iloc[0]
     sizes = own.groupby("class")["class_size"].first()
     grid = np.geomspace(sizes.min() / 2, sizes.max() * 1.5, 600)
-    weights, feature = [decay] * depth, experiment.config["feature_decay"]
-    own_decay = scaled_decay(grid, sizes.sum(), weights, feature)
-    theory = predicted_fraction(own_decay, np.full(grid.shape, depth))
+    own_decay = scaled_decay(grid, sizes.sum(), weights, experiment.config["feature_decay"])
+    theory = predicted_fraction(own_decay, np.full(grid.shape, len(weights)))
     axes.plot(grid, theory, **THEORY)
     critical = experiment.predicted("critical_class_size")
     critical = critical.loc[critical["weight_decay"] == decay, "value"]
