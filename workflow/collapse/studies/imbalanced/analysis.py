@@ -22,6 +22,29 @@ LENGTHS = {
 }
 """The lengths of the frame, as axis labels."""
 
+TO_BALANCED = {"NC2_W_GOF": "NC2_W", "NC2_GOF": "NC2_OF", "NC3_GOF": "NC3_product"}
+"""Distances to the general orthogonal frame, and the same to the frame of equal lengths."""
+
+
+def frame_panels(floor: float, last: tuple) -> dict[int, tuple[tuple, ...]]:
+    """Return two rows of panels: NC1, the distances to the frame, and one more.
+
+    Parameters
+    ----------
+    floor
+        Rounding of the number format; NC1 is quadratic in it.
+    last
+        Metric, axis label and floor of the panel that ends the second row.
+    """
+    return {
+        0: (
+            ("NC1", "NC1", floor**2),
+            ("NC2_W_GOF", "NC2_W", floor),
+            ("NC2_GOF", "NC2_H", floor),
+        ),
+        1: (("NC3_GOF", "NC3", floor), ("duality_GOF", "duality", floor), last),
+    }
+
 
 def runs_lost(experiment: Experiment, depth: int | None = None) -> list[str]:
     """Return, in words, how many runs diverged, of all or of one depth."""

@@ -17,26 +17,16 @@ from collapse.studies.curves import (
     draw_curves,
     grid_of_panels,
 )
+from collapse.studies.imbalanced.analysis import frame_panels
 
-_PANELS = (
-    (
-        ("NC1", "NC1", FLOAT64_FLOOR**2),
-        ("NC2_W_GOF", "NC2_W (GOF)", FLOAT64_FLOOR),
-        ("NC2_GOF", "NC2_H (GOF)", FLOAT64_FLOOR),
-    ),
-    (
-        ("NC3_GOF", "NC3 (GOF)", FLOAT64_FLOOR),
-        ("duality_GOF", "duality (GOF)", FLOAT64_FLOOR),
-        ("loss_gap", "relative loss gap", FLOAT64_FLOOR),
-    ),
-)
+_PANELS = frame_panels(FLOAT64_FLOOR, ("loss_gap", "relative loss gap", FLOAT64_FLOOR))
 
 
 def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     experiment = experiments["direct_optimisation"]
     colours = depth_colours(experiment)
-    figure, axes = grid_of_panels((0, 1), dict(enumerate(_PANELS)), height=1.5)
+    figure, axes = grid_of_panels((0, 1), _PANELS, height=1.5)
     drawn = []
     for (row, column), panel in axes.items():
         metric, _, limit = _PANELS[row][column]

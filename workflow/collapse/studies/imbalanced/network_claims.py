@@ -9,11 +9,11 @@ from collapse.studies.analysis import by_class
 from collapse.studies.imbalanced.analysis import (
     DERIVED,
     PAPER,
+    TO_BALANCED,
     depths_missing,
     runs_lost,
     weight_decays,
 )
-from collapse.studies.imbalanced.network_mlp import TO_BALANCED
 from collapse.studies.networks import data_name
 from collapse.studies.verdicts import Claim, short_of
 from collapse.theory.frame import lengths

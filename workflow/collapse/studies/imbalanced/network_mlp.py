@@ -19,30 +19,17 @@ from collapse.studies.curves import (
     draw_curves,
     grid_of_panels,
 )
-from collapse.studies.imbalanced.analysis import released_floor
+from collapse.studies.imbalanced.analysis import TO_BALANCED, frame_panels, released_floor
 from collapse.studies.networks import describe, mark_zero_error
 
-_PANELS = (
-    (
-        ("NC1", "NC1", FLOAT32_FLOOR**2),
-        ("NC2_W_GOF", "NC2_W", FLOAT32_FLOOR),
-        ("NC2_GOF", "NC2_H", FLOAT32_FLOOR),
-    ),
-    (
-        ("NC3_GOF", "NC3", FLOAT32_FLOOR),
-        ("duality_GOF", "duality", FLOAT32_FLOOR),
-        ("error", "training error", None),
-    ),
-)
-TO_BALANCED = {"NC2_W_GOF": "NC2_W", "NC2_GOF": "NC2_OF", "NC3_GOF": "NC3_product"}
-"""The same distances to the orthogonal frame of equal lengths."""
+_PANELS = frame_panels(FLOAT32_FLOOR, ("error", "training error", None))
 
 
 def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     experiment = experiments["network_mlp"]
     colours = depth_colours(experiment)
-    figure, axes = grid_of_panels((0, 1), dict(enumerate(_PANELS)), height=1.6)
+    figure, axes = grid_of_panels((0, 1), _PANELS, height=1.6)
     errors = curves(experiment, "error", False, "all")
     floors = _floors(experiment)
     drawn = [floors.assign(series="floor of the released targets")]
