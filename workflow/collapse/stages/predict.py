@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import pkgutil
+import re
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -41,6 +42,10 @@ def _modules() -> list[str]:
 
 def _load(name: str) -> ModuleType:
     return importlib.import_module(f"{collapse.theory.__name__}.{name}")
+
+
+_BARE_POINT = re.compile(r"(?<![\w.\"])\.(?=\d)")
+"""A decimal point without the digit before it that JSON wants, as in ``.5``."""
 
 
 class _Study(argparse.Action):
@@ -111,7 +116,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 def _value(text: str) -> Any:
     """Return the JSON value; what is not JSON, such as a bare word, is a string."""
     try:
-        return json.loads(text, parse_constant=_reject)
+        return json.loads(_BARE_POINT.sub("0.", text), parse_constant=_reject)
     except (ValueError, RecursionError):
         return text
 

@@ -1,0 +1,235 @@
+"""Closed form of neural regression collapse: features free, real targets, one linear layer.
+
+Source: Andriopoulos, Dong, Guo, Zhao, Ross, "The Prevalence of Neural Collapse in Neural
+Multivariate Regression", NeurIPS 2024, arXiv 2409.04180. The formulas are derived from the
+objective and checked numerically.
+
+With targets Y (n x M), W (n x d), H (d x M), d >= n, and Sigma = Q diag(lambda) Q^T the covariance
+of the targets, the problem splits along the columns of Q. In each the deviation sqrt(lambda)
+leaves the residual m = min(sqrt(c), sqrt(lambda)), c = weight_decay feature_decay, and the signal
+r = sqrt(lambda) - m; a direction is collapsed (r = 0) from c = lambda on. At the global minimum
+
+- W W^T = sqrt(feature_decay/weight_decay) Q diag(r) Q^T,
+- H = sqrt(weight_decay/feature_decay) W^T Sigma^(-1/2) (Y - Ybar), the inverse taken where
+  lambda > 0, and the bias is Ybar.
+
+Where c lies between the eigenvalues the paper keeps the first columns of the root of
+Sigma^(1/2) - sqrt(c) I, one for each eigenvalue above c. That is the minimum only if Sigma is
+diagonal with descending entries; Q diag(r) Q^T holds for every Sigma.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from collapse.errors import InputError
+from collapse.theory.deep_linear import check_range
+from collapse.theory.hyperparameters import Hyperparameter, Kind, boolean, list_of, number, parse
+
+OBJECTIVE = (
+    "min 1/(2M) ||W H + bias - Y||_F^2 + feature_decay/(2M) ||H||_F^2"
+    " + weight_decay/2 ||W||_F^2, M samples: feature_decay penalises the mean over samples;"
+    " bias not penalised, no fewer features than targets"
+)
+"""The objective whose units the decays are in."""
+
+
+def _covariance() -> Kind:
+    """Return the kind of a list of lists of numbers; `_symmetric` says what else is wrong."""
+    rows = list_of(list_of(number(-math.inf, math.inf)))
+
+    def parse(value: Any) -> list[list[float]]:
+        return rows.parse(value.tolist() if isinstance(value, np.ndarray) else value)
+
+    return Kind(
+        "a symmetric positive semidefinite matrix, as a list of n lists of n finite numbers", parse
+    )
+
+
+KEYS = {
+    "target_covariance": Hyperparameter(
+        _covariance(),
+        "n x n covariance of the targets, (1/M)(Y - Ybar)(Y - Ybar)^T; without a bias, the second"
+        " moment Y Y^T/M",
+    ),
+    "weight_decay": Hyperparameter(number(0), "penalty of W in units of 1/2 ||W||_F^2"),
+    "feature_decay": Hyperparameter(
+        number(0), "penalty of the features in units of 1/(2M) ||H||_F^2, a mean over samples"
+    ),
+    "bias": Hyperparameter(
+        boolean(),
+        "bias, not penalised; without one no formula changes, but target_covariance, r2 and"
+        " explained_variance_ratio are about zero instead of the mean",
+        default=True,
+    ),
+}
+"""The hyperparameters of `predict`."""
+
+ROUNDING = 1e-9
+"""Relative asymmetry, and share of a negative eigenvalue, that passes for rounding."""
+
+TIE = 1e-12
+"""Relative distance above sqrt(c) within which a deviation counts as equal to it: rounding."""
+
+
+def predict(**hyperparameters: object) -> dict[str, object]:
+    """Return what the closed form says of the global minimum.
+
+    Parameters
+    ----------
+    **hyperparameters
+        As described in `KEYS`; the decays are in the units of `OBJECTIVE`.
+
+    Returns
+    -------
+    dict
+        With c, lambda and r of this module:
+
+        ``gram``
+            W W^T, n x n.
+        ``loss``
+            Objective at the minimum, sum_j m_j (sqrt(lambda_j) - m_j/2).
+        ``mse_sum``
+            (1/M) ||E||_F^2 = sum_j min(c, lambda_j) with E = W H + bias - Y: mean over samples,
+            summed over outputs, without the factor 1/2. E E^T/M = Q diag(min(c, lambda)) Q^T.
+        ``r2``
+            1 - mse_sum / tr Sigma, pooled over outputs; None if the targets do not vary.
+        ``explained_variance_ratio``
+            r_j / sum r, the shares of the features' variance along their principal components;
+            descending, zero-padded to length n; None at rank 0.
+        ``weight_norm_squared``
+            ||W||_F^2 = sqrt(feature_decay/weight_decay) sum r.
+        ``feature_norm_squared_mean``
+            ||H||_F^2/M = sqrt(weight_decay/feature_decay) sum r.
+        ``rank``
+            Number of eigenvalues of Sigma above c, the rank of W and of H.
+        ``gamma``
+            c, the gamma at which NRC3 vanishes if it is below all eigenvalues.
+
+        Without a bias r2 compares with the mean squared target, and the variance of the features
+        is their second moment: both differ from those about the mean unless Ybar = 0.
+
+    Raises
+    ------
+    InputError
+        A hyperparameter is unknown, missing or out of range, the covariance is not one, or the
+        result leaves the range of double precision.
+
+    Notes
+    -----
+    Andriopoulos et al. 2024 (arXiv 2409.04180); for c between the eigenvalues derived. Checked
+    numerically.
+    """
+    values = parse(KEYS, hyperparameters)
+    weight_decay, feature_decay = values["weight_decay"], values["feature_decay"]
+    deviations, axes = _principal_axes(_symmetric(values["target_covariance"]))
+    # One root a decay, here and below: their product and ratio alone may leave double precision.
+    level = math.sqrt(weight_decay) * math.sqrt(feature_decay)
+    residuals = np.where(deviations <= level * (1 + TIE), deviations, level)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        balance = np.sqrt(feature_decay) / np.sqrt(weight_decay)
+        signal = deviations - residuals
+        root = axes * np.sqrt(balance * signal)
+        total = signal.sum()
+        prediction = {
+            "gram": (root @ root.T).tolist(),
+            "loss": float(np.sum(residuals * (deviations - residuals / 2))),
+            "mse_sum": float(np.sum(residuals**2)),
+            "r2": _explained(deviations, residuals),
+            "explained_variance_ratio": (signal / total).tolist() if total else None,
+            "weight_norm_squared": float(balance * total),
+            "feature_norm_squared_mean": float(total / balance),
+            "rank": int(np.count_nonzero(signal)),
+            "gamma": weight_decay * feature_decay,
+        }
+    check_range(prediction)
+    return prediction
+
+
+def gram(
+    target_covariance: ArrayLike, weight_decay: float, feature_decay: float
+) -> NDArray[np.float64]:
+    """Return W W^T at the global minimum, sqrt(feature_decay/weight_decay) Q diag(r) Q^T.
+
+    Parameters
+    ----------
+    target_covariance : array_like
+        Sigma = Q diag(lambda) Q^T, n x n, with the factor 1/M.
+    weight_decay, feature_decay : float
+        Decays, in the units of `OBJECTIVE`.
+
+    Returns
+    -------
+    ndarray
+        n x n, with r_j = sqrt(lambda_j) - sqrt(weight_decay feature_decay), or 0 if negative.
+
+    Raises
+    ------
+    InputError
+        As `predict`.
+
+    Notes
+    -----
+    Andriopoulos et al. 2024 (arXiv 2409.04180); for c between the eigenvalues derived. Checked
+    numerically.
+    """
+    prediction = predict(
+        target_covariance=np.asarray(target_covariance),
+        weight_decay=weight_decay,
+        feature_decay=feature_decay,
+    )
+    return np.array(prediction["gram"])
+
+
+def _symmetric(rows: list[list[float]]) -> NDArray[np.float64]:
+    """Return the matrix of these rows, made exactly symmetric."""
+    for index, row in enumerate(rows):
+        if len(row) != len(rows):
+            raise InputError(
+                f"target_covariance: found {len(row)} numbers in row {index} of {len(rows)} rows,"
+                " allowed: a square matrix"
+            )
+    matrix = np.array(rows)
+    scale = np.sqrt(np.abs(np.diag(matrix)))
+    wrong = np.abs(matrix / 2 - matrix.T / 2) > ROUNDING / 2 * np.outer(scale, scale)
+    for row, column in np.argwhere(wrong)[:1].tolist():
+        raise InputError(
+            f"target_covariance: found {rows[row][column]} at [{row}][{column}] but"
+            f" {rows[column][row]} at [{column}][{row}], allowed: a symmetric matrix"
+        )
+    return matrix / 2 + matrix.T / 2
+
+
+def _principal_axes(
+    covariance: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the standard deviations along the principal axes, descending, and the axes (columns).
+
+    Eigenvalues below n eps of the largest count as zero: of a singular matrix they are rounding.
+    """
+    # Brought near 1 by a power of 4: the eigenvalues of finite entries may overflow.
+    half = int(np.frexp(np.abs(covariance).max())[1]) // 2
+    eigenvalues, axes = np.linalg.eigh(np.ldexp(covariance, -2 * half))
+    eigenvalues, axes = eigenvalues[::-1], axes[:, ::-1]
+    if eigenvalues[-1] < -ROUNDING * np.abs(eigenvalues).max():
+        raise InputError(
+            f"target_covariance: found the smallest eigenvalue"
+            f" {np.ldexp(eigenvalues[-1], 2 * half):g}, allowed: at least 0 (a positive"
+            " semidefinite matrix)"
+        )
+    floor = len(covariance) * np.finfo(np.float64).eps * eigenvalues[0]
+    variances = np.where(eigenvalues > floor, eigenvalues, 0.0)
+    return np.ldexp(np.sqrt(variances), half), axes
+
+
+def _explained(deviations: NDArray[np.float64], residuals: NDArray[np.float64]) -> float | None:
+    """Return 1 - sum residuals^2 / sum deviations^2, None if there are no deviations."""
+    if not deviations[0]:
+        return None
+    # Over the largest, whose square may overflow.
+    whole, left = deviations / deviations[0], residuals / deviations[0]
+    return float(1 - np.sum(left**2) / np.sum(whole**2))
