@@ -19,10 +19,16 @@ Panel = tuple[str, str, float | None]
 """Metric, axis label and floor of a panel."""
 
 
-def curves(experiment: Experiment, metric: str, bias: bool, layer: str) -> pd.DataFrame:
-    """Return median and range over seeds of a metric by depth and step (after step 0)."""
+def curves(
+    experiment: Experiment, metric: str, layer: str, bias: bool | None = None
+) -> pd.DataFrame:
+    """Return median and range over seeds of a metric by depth and step (after step 0).
+
+    Of all runs, or of those with a last-layer bias or without.
+    """
     rows = experiment.completed(experiment.values(metric, layer))
-    rows = rows[(rows["bias"] == bias) & (rows["step"] > 0)]
+    rows = rows[rows["step"] > 0]
+    rows = rows if bias is None else rows[rows["bias"] == bias]
     return over_seeds(rows, ["depth", "step"])
 
 

@@ -45,7 +45,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
             chosen = gaps[(gaps["bias"] == bias) & (gaps["step"] > 0)]
             rows = over_seeds(chosen, ["depth", "step"])
         else:
-            rows = curves(experiment, metric, bias, "H1")
+            rows = curves(experiment, metric, "H1", bias)
         rows = clipped(rows, limit)
         draw_curves(panel, rows, colours, limit)
         drawn.append(rows.assign(head=FRAME[bias], metric=metric))

@@ -37,7 +37,7 @@ def draw_network(experiment: Experiment) -> tuple[Figure, pd.DataFrame]:
     drawn = []
     for (bias, column), panel in axes.items():
         metric, _, limit = _PANELS[bias][column]
-        rows = curves(experiment, metric, bias, "all" if metric == "error" else "H1")
+        rows = curves(experiment, metric, "all" if metric == "error" else "H1", bias)
         if metric == "error":
             draw_curves(panel, rows, colours, None)
             panel.set_yscale("linear")
@@ -45,7 +45,7 @@ def draw_network(experiment: Experiment) -> tuple[Figure, pd.DataFrame]:
         else:
             rows = clipped(rows, limit)
             draw_curves(panel, rows, colours, None)
-            mark_zero_error(panel, rows, curves(experiment, "error", bias, "all"), colours)
+            mark_zero_error(panel, rows, curves(experiment, "error", "all", bias), colours)
         drawn.append(rows.assign(head=FRAME[bias], metric=metric))
     for bias in heads:
         axes[bias, 0].set_title(FRAME[bias], loc="left")

@@ -77,7 +77,7 @@ STUDY = Study(
             ),
         ),
     },
-    axes=("problem.depth", "problem.bias", "sweep.direction", "head.bias"),
+    axes=("problem.depth", "sweep.direction"),
     own_axes={
         "frames": ("problem.class_sizes",),
         "critical_size": ("weight_decay",),

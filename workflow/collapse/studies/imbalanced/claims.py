@@ -55,8 +55,16 @@ def _too_short(experiment: Experiment) -> list[str]:
     return short_of(experiment.config["optimiser"]["steps"], CONVERGED_STEPS, "steps")
 
 
+def _no_frame(experiment: Experiment) -> list[str]:
+    """Return, in words, why the optimum is no general orthogonal frame, if it is none."""
+    problem = experiment.config["problem"]
+    bias = ["last-layer bias"] if problem["bias"] else []
+    return bias + ([] if problem["loss"] == "mse" else [f"loss {problem['loss']}"])
+
+
 def _direct(experiment: Experiment) -> Iterator[Row]:
-    seeds, short = experiment.config["seeds"], _too_short(experiment)
+    seeds = experiment.config["seeds"]
+    short = _too_short(experiment) + _no_frame(experiment)
     last = pd.concat([experiment.last(metric, "H1") for metric in FRAME])
     for depth in DEPTHS:
         worst = last[last["depth"] == depth].groupby("seed")["value"].max()
@@ -103,7 +111,8 @@ def _pairs(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _orders(direct: Experiment, sweeps: Experiment) -> Iterator[Row]:
-    obstacles = depths_missing(direct, DEPTHS) + runs_lost(direct) + _too_short(direct)
+    obstacles = depths_missing(direct, DEPTHS) + runs_lost(direct)
+    obstacles += _too_short(direct) + _no_frame(direct)
     keys = [*direct.keys, "step"]
     for name, metric, longer, statement in (
         ("longer_weights", "weight_norm", True, "Larger classes have longer weights."),

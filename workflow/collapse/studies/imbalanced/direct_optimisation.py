@@ -34,7 +34,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
             gaps = loss_gap(experiment)
             rows = over_seeds(gaps[gaps["step"] > 0], ["depth", "step"])
         else:
-            rows = curves(experiment, metric, False, "H1")
+            rows = curves(experiment, metric, "H1")
         rows = clipped(rows, limit)
         draw_curves(panel, rows, colours, limit)
         drawn.append(rows.assign(metric=metric))

@@ -51,10 +51,11 @@ def compared(
     """Return a run's Gram matrix beside that of its frame, both of Frobenius norm 1.
 
     The run is seed 0 at depth 3, or at the smallest depth where there is no 3, of the given class
-    sizes.
+    sizes; none where a last-layer bias makes the optimum another frame.
     """
     rows = experiment.completed(experiment.metrics)
-    rows = rows[rows["seed"] == 0]
+    biased = any(experiment.config.get(part, {}).get("bias") for part in ("problem", "head"))
+    rows = rows[(rows["seed"] == 0) & (not biased)]
     if class_sizes is not None:
         rows = rows[rows["class_sizes"] == class_sizes]
     depths = set(rows["depth"])

@@ -30,7 +30,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     experiment = experiments["network_mlp"]
     colours = depth_colours(experiment)
     figure, axes = grid_of_panels((0, 1), _PANELS, height=1.6)
-    errors = curves(experiment, "error", False, "all")
+    errors = curves(experiment, "error", "all")
     floors = _floors(experiment)
     drawn = [floors.assign(series="floor of the released targets")]
     for (row, column), panel in axes.items():
@@ -41,9 +41,9 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
             panel.set_ylim(bottom=0)
             drawn.append(errors.assign(metric=metric, series="measured"))
             continue
-        rows = clipped(curves(experiment, metric, False, "H1"), limit)
+        rows = clipped(curves(experiment, metric, "H1"), limit)
         if metric in TO_BALANCED:
-            balanced = curves(experiment, TO_BALANCED[metric], False, "H1")
+            balanced = curves(experiment, TO_BALANCED[metric], "H1")
             _dotted(panel, balanced, colours)
             _mark_floors(panel, floors[floors["metric"] == metric], colours)
             drawn.append(balanced.assign(metric=TO_BALANCED[metric], series="to balanced frame"))

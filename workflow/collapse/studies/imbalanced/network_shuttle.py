@@ -63,7 +63,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
         panel.set_xlabel("epoch")
         panel.set_ylabel(label)
         drawn.append(rows.assign(metric=metric, series="measured"))
-    for panel in axes[1, 3:]:
+    for panel in [*axes[0, len(decays) :], *axes[1, len(_CURVES) :]]:
         panel.set_axis_off()
     diverged_note(axes[0, 1], experiment)
     handles = [
