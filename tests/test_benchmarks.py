@@ -132,15 +132,18 @@ def test_features_near_collapse_have_the_nc1_that_was_asked_for(nc1):
 
 
 @pytest.mark.parametrize(
-    ("size", "optimiser"),
+    ("size", "optimiser", "annulled", "share"),
     [
-        (TINY.resnet, SGD),
-        (replace(TINY.mlp, members=1), SGD),
-        (replace(TINY.mlp, members=1), ADAM),
+        # Rounding turns a ReLU of ResNet18 on or off here and there.
+        (TINY.resnet, SGD, None, 0.95),
+        (replace(TINY.mlp, members=1), SGD, None, 1.0),
+        # The last BatchNorm annuls a shift before it: its gradient is rounding, and to Adam, whose
+        # first steps are signs, of any sign.
+        (replace(TINY.mlp, members=1), ADAM, "backbone.layers.6.bias", 1.0),
     ],
     ids=["resnet18", "mlp", "adam"],
 )
-def test_the_textbook_loop_takes_the_trainers_steps(size, optimiser):
+def test_the_textbook_loop_takes_the_trainers_steps(size, optimiser, annulled, share):
     # BatchNorm over few samples magnifies rounding: gentle steps, no batch of two.
     optimiser = optimiser | {"learning_rate": 1e-3}
     work = networks.Work(replace(size, batch=6, optimiser=optimiser, decay=0.1), CPU)
@@ -156,13 +159,13 @@ def test_the_textbook_loop_takes_the_trainers_steps(size, optimiser):
     ours = training.ensemble.member(0)
     theirs = {parts[key[:2]] + key[2:]: value for key, value in textbook.model.state_dict().items()}
     assert ours.keys() == theirs.keys()
+    names = training.ensemble.parameters.keys() - {annulled}
     moved, apart = (
-        torch.cat([(ours[name] - other[name]).flatten() for name in training.ensemble.parameters])
+        torch.cat([(ours[name] - other[name]).flatten() for name in sorted(names)])
         for other in (start, theirs)
     )
-    # The last BatchNorm annuls a shift before it: its gradient is rounding, of any sign to Adam.
     close = apart.abs() < 1e-3 * moved.abs().max()
-    assert moved.norm() > 1e-3 and close.float().mean() > 0.95
+    assert moved.norm() > 1e-3 and close.float().mean() >= share
 
 
 def test_the_loader_yields_what_the_trainer_sees():
