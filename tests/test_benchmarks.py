@@ -39,7 +39,7 @@ from collapse.training.order import Order
 
 CPU = torch.device("cpu")
 GRID = Problems(batch=3, classes=3, per_class=4, dim=5, depth=3)
-PERCEPTRON = model(mlp, hidden=[8, 6], normalisation="batch")
+PERCEPTRON = model(mlp, hidden=[8, 6], normalisation="batch", ending="signed")
 SMALL = {"images": 12, "classes": 3, "batch": 5, "epochs": 3, "record": 2}
 TINY = Sizes(
     repeats=1,
@@ -402,8 +402,8 @@ def test_bf16_is_compared_with_the_spread_of_the_seeds(tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_the_precision_study_is_left_out_on_a_cpu(toy, tmp_path, capsys):
     arrays = {f"{part}_images": toy.images for part in ("train", "test")}
-    arrays |= {f"{part}_labels": toy.labels for part in ("train", "test")}
-    known = {"mean": [0.5], "std": [0.3], "maximum": 255, "classes": list(toy.classes)}
+    arrays |= {f"{part}_labels": toy.targets for part in ("train", "test")}
+    known = {"mean": [0.5], "std": [0.3], "maximum": 255, "classes": list(toy.outputs)}
     write_tensors(tmp_path / "data.safetensors", arrays, {}, known)
     out = tmp_path / "precision.csv"
     arguments = ["--spec", "{}", "--data", str(tmp_path / "data.safetensors"), "--out", str(out)]

@@ -529,12 +529,12 @@ def test_digits(digits):
     assert data.images.shape == (1442, 1, 8, 8) and data.images.dtype == np.uint8
     assert data.images.max() == data.maximum == 16
     totals = np.bincount(official.target)
-    assert np.bincount(data.test_labels).tolist() == (totals // 5).tolist()
-    assert np.bincount(data.labels).tolist() == (totals - totals // 5).tolist()
+    assert np.bincount(data.test_targets).tolist() == (totals // 5).tolist()
+    assert np.bincount(data.targets).tolist() == (totals - totals // 5).tolist()
     fours = official.images[official.target == 4]
-    assert (data.test_images[data.test_labels == 4][:, 0] == fours[4::5]).all()
+    assert (data.test_images[data.test_targets == 4][:, 0] == fours[4::5]).all()
     kept = np.delete(fours, np.s_[4::5], axis=0)
-    assert (data.images[data.labels == 4][:, 0] == kept).all()
+    assert (data.images[data.targets == 4][:, 0] == kept).all()
 
 
 def test_written_file(digits, tmp_path):
@@ -671,12 +671,12 @@ def test_real_shuttle_is_split_as_published(real_shuttle):
     assert real_shuttle.images.shape == (43_500, 9, 1, 1)
     assert real_shuttle.test_images.shape == (14_500, 9, 1, 1)
     assert real_shuttle.images.dtype == real_shuttle.test_images.dtype == np.int16
-    assert np.bincount(real_shuttle.labels).tolist() == [34108, 37, 132, 6748, 2458, 6, 11]
-    assert np.bincount(real_shuttle.test_labels).tolist() == [11478, 13, 39, 2155, 809, 4, 2]
+    assert np.bincount(real_shuttle.targets).tolist() == [34108, 37, 132, 6748, 2458, 6, 11]
+    assert np.bincount(real_shuttle.test_targets).tolist() == [11478, 13, 39, 2155, 809, 4, 2]
     assert real_shuttle.images[0].ravel().tolist() == [50, 21, 77, 0, 28, 0, 27, 48, 22]
     assert real_shuttle.test_images[0].ravel().tolist() == [55, 0, 81, 0, -6, 11, 25, 88, 64]
-    assert real_shuttle.classes[real_shuttle.labels[0]] == "Fpv Close"
-    assert real_shuttle.classes[real_shuttle.test_labels[0]] == "High"
+    assert real_shuttle.outputs[real_shuttle.targets[0]] == "Fpv Close"
+    assert real_shuttle.outputs[real_shuttle.test_targets[0]] == "High"
 
 
 def test_each_feature_of_a_table_is_standardised(real_shuttle):
@@ -685,9 +685,9 @@ def test_each_feature_of_a_table_is_standardised(real_shuttle):
     assert (inputs.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-5
     images, _ = training_set(real_shuttle, {"name": "shuttle"}, "cpu")
     assert (images.take(slice(None)) - inputs).abs().max() < 1e-4
-    assert len(held_out(real_shuttle, "cpu")[0]) == 14_500
+    assert len(held_out(real_shuttle, {"name": "shuttle"}, "cpu")[0]) == 14_500
 
 
 def test_real_shuttle_holds_no_more_than_it_holds(real_shuttle):
     with pytest.raises(InputError, match="7 samples of class 'Bpv Close' wanted, allowed are 1 to"):
-        subset(real_shuttle.labels, 7, classes=real_shuttle.classes)
+        subset(real_shuttle.targets, 7, classes=real_shuttle.outputs)

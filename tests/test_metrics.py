@@ -827,11 +827,13 @@ def test_dead_features_count_as_no_residual():
     assert dead == pytest.approx(alive / 2, rel=1e-12)
 
 
-@pytest.mark.parametrize("targets", [torch.full((9, 2), 0.1), torch.full((9, 2), 0.1).double()])
-def test_constant_targets(targets):
-    found = measure(torch.randn(9, 3), targets=targets, weight=torch.randn(2, 3))
-    assert (found["r2"], found["NRC3"], found["gamma"]) == (None, None, None)
-    assert found["mse"] > 0
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("noise", [0, 1e-14])
+def test_a_target_without_variance_is_refused(dtype, noise):
+    targets = torch.randn(9, 2, dtype=dtype)
+    targets[:, 1] = 0.1 + noise * torch.arange(9)
+    with pytest.raises(InputError, match="targets: column 1 has zero variance, it is 0.1"):
+        measure(torch.randn(9, 3), targets=targets, weight=torch.randn(2, 3))
 
 
 def test_zero_weight():

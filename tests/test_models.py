@@ -8,15 +8,20 @@ from collapse.models.network import build
 from collapse.models.states import get_arrays, set_arrays
 
 BACKBONES = {
-    "mlp": {"kind": "mlp", "hidden": [24, 12], "normalisation": "batch"},
-    "plain": {"kind": "mlp", "hidden": [24, 12], "normalisation": "none"},
+    "mlp": {"kind": "mlp", "hidden": [24, 12], "normalisation": "batch", "ending": "signed"},
+    "plain": {"kind": "mlp", "hidden": [24, 12], "normalisation": "none", "ending": "signed"},
     "cnn": {"kind": "cnn", "channels": [4, 6, 8, 12, 12]},
 }
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8)]
 
 
 def network(model, shape=(1, 8, 8), depth=1, bias=False, seed=0):
-    return build({"model": model, "head": {"depth": depth, "bias": bias}}, shape, 10, seed)
+    return build(
+        {"model": model, "head": {"depth": depth, "bias": bias, "init": "orthogonal"}},
+        shape,
+        10,
+        seed,
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -48,7 +53,7 @@ def test_resnet18_keeps_small_images_large():
 
 @pytest.mark.parametrize("depth", [1, 3, 6])
 def test_head_layers_are_orthogonal(depth):
-    head = LinearHead(16, 10, depth, bias=False)
+    head = LinearHead(16, 10, depth, bias=False, init="orthogonal")
     shapes = [tuple(weight.shape) for weight in head.weights]
     assert shapes == [(16, 16)] * (depth - 1) + [(10, 16)]
     for weight in head.weights:
@@ -56,12 +61,12 @@ def test_head_layers_are_orthogonal(depth):
 
 
 def test_head_is_linear_and_biased_only_in_the_last_layer():
-    head = LinearHead(6, 4, 3, bias=True)
+    head = LinearHead(6, 4, 3, bias=True, init="uniform")
     assert [name for name, _ in head.named_parameters() if "bias" in name] == ["layers.2.bias"]
     features = torch.randn(5, 6)
     product = head.weights[2] @ head.weights[1] @ head.weights[0]
     torch.testing.assert_close(head(features), features @ product.T + head.bias)
-    assert LinearHead(6, 4, 3, bias=False).bias is None
+    assert LinearHead(6, 4, 3, bias=False, init="uniform").bias is None
 
 
 def test_a_seed_fixes_the_parameters_and_leaves_the_global_state_alone():

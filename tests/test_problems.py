@@ -248,7 +248,7 @@ def test_nothing_is_compiled_without_a_compiler(monkeypatch, capsys):
 
 
 def group(widths=64, sizes=(100,) * 4, depth=3, seeds=10, loss="mse", kind="sgd", grid=None):
-    problem = {"widths": widths, "class_sizes": list(sizes), "depth": depth}
+    problem = {"kind": "deep_linear", "widths": widths, "class_sizes": list(sizes), "depth": depth}
     config = {
         "problem": {**problem, "loss": loss, "bias": True},
         "weight_decay": 1e-3,

@@ -35,7 +35,7 @@ from collapse.training.trainer import Training, learning_rate, train
 
 CPU = torch.device("cpu")
 K = 4
-MLP = {"kind": "mlp", "hidden": [16, 12], "normalisation": "batch"}
+MLP = {"kind": "mlp", "hidden": [16, 12], "normalisation": "batch", "ending": "signed"}
 PLAIN = MLP | {"normalisation": "none"}
 SETTINGS = {
     "optimiser": "adam",
@@ -48,7 +48,12 @@ SETTINGS = {
     "precision": "tf32",
     "augmentation": [],
 }
-DECAYS = {"weight_decay": 5e-4, "feature_decay": 1e-5, "backbone_decay": 0.0}
+DECAYS = {
+    "weight_decay": 5e-4,
+    "feature_decay": 1e-5,
+    "backbone_decay": 0.0,
+    "decayed": "all",
+}
 
 
 def pixels(samples, seed=0):
@@ -61,7 +66,12 @@ def digits(samples=50, device=CPU):
 
 
 def network(model=MLP, depth=2, bias=True, seed=0):
-    return build({"model": model, "head": {"depth": depth, "bias": bias}}, (1, 8, 8), K, seed)
+    return build(
+        {"model": model, "head": {"depth": depth, "bias": bias, "init": "orthogonal"}},
+        (1, 8, 8),
+        K,
+        seed,
+    )
 
 
 def prepared(networks, seeds, samples=50, decays=DECAYS, **changes):
@@ -109,7 +119,7 @@ def test_batches_of_an_epoch_add_up_to_the_objective_of_the_set(loss):
     net = network(PLAIN).double()
     images = torch.randn(samples, 1, 8, 8, dtype=torch.float64)
     labels = torch.arange(samples) % K
-    objective = Objective(loss, decays, 0.05, 0.01, samples)
+    objective = Objective(loss, decays, 0.05, 0.01, "all", samples)
     order = torch.randperm(samples).split(batch_sizes(samples, 5))
     with torch.no_grad():
         logits, features = net(images)
@@ -129,7 +139,7 @@ def test_penalty_gradients_are_those_of_autograd(members):
     nets = [network(PLAIN, seed=seed).double() for seed in range(members)]
     weight, backbone = [[0.5 + m, 2.0] for m in range(members)], [0.1 + m for m in range(members)]
     ensemble = Ensemble(nets)
-    bound = Objective("ce", weight, 0.0, backbone, 8).bind(ensemble)
+    bound = Objective("ce", weight, 0.0, backbone, "all", 8).bind(ensemble)
     for parameter in ensemble.parameters.values():
         parameter.grad = torch.zeros_like(parameter)
     bound.add_penalty_gradient()
@@ -154,12 +164,12 @@ def test_penalty_gradients_are_those_of_autograd(members):
 def test_one_weight_decay_stands_for_all_layers_and_a_wrong_number_is_refused():
     net = network()
     values = [
-        Objective("mse", decay, 0.0, 0.0, 8).bind(Ensemble([net])).penalty().item()
+        Objective("mse", decay, 0.0, 0.0, "all", 8).bind(Ensemble([net])).penalty().item()
         for decay in (0.5, [0.5, 0.5])
     ]
     assert values[0] == values[1]
     with pytest.raises(InputError, match="weight_decay"):
-        Objective("mse", [0.5, 0.5, 0.5], 0.0, 0.0, 8).bind(Ensemble([net]))
+        Objective("mse", [0.5, 0.5, 0.5], 0.0, 0.0, "all", 8).bind(Ensemble([net]))
 
 
 @pytest.mark.parametrize("kind", ["adam", "sgd"])
@@ -317,14 +327,14 @@ def test_divergence_names_epoch_and_step_and_keeps_what_was_recorded():
     result = fit(model=PLAIN, optimiser="sgd", learning_rate=1e6, batch_size=50, record=6)
     assert result.status == "diverged"
     assert result.diverged_epoch == result.diverged_step == 1 + max(result.states)
-    assert result.history["epoch"].tolist() == sorted(result.states) == [1]
+    assert result.history["epoch"].tolist() == [1] and sorted(result.states) == [0, 1]
     assert np.isfinite(result.states[1]["head.layers.0.weight"]).all()
 
 
 def test_divergence_in_the_first_epoch_leaves_an_empty_typed_history():
     result = fit(model=PLAIN, optimiser="sgd", learning_rate=1e6)
     assert result.diverged_epoch == 1 and 1 < result.diverged_step <= 4
-    assert result.states == {} and len(result.history) == 0
+    assert list(result.states) == [0] and len(result.history) == 0
     assert result.history.dtypes.map(str).tolist() == ["int64"] + ["float64"] * 4
 
 
@@ -352,6 +362,7 @@ def test_networks_of_an_ensemble_train_as_they_do_alone(model, changes):
             "weight_decay": [weight[index] for index in chosen],
             "feature_decay": [feature[index] for index in chosen],
             "backbone_decay": [backbone[index] for index in chosen],
+            "decayed": "all",
         }
         nets = [network(model, seed=seeds[index]) for index in chosen]
         picked = [seeds[index] for index in chosen]
@@ -364,7 +375,9 @@ def test_networks_of_an_ensemble_train_as_they_do_alone(model, changes):
         (alone,) = together([index])
         columns = ["objective", "data_loss", "error"]
         np.testing.assert_allclose(result.history[columns], alone.history[columns], rtol=1e-3)
-        assert result.states.keys() == alone.states.keys() == {1, 2, 3}
+        # Without BatchNorm the initial state is recorded too.
+        recorded = {0, 1, 2, 3} if model is PLAIN else {1, 2, 3}
+        assert result.states.keys() == alone.states.keys() == recorded
         for name, array in alone.states[3].items():
             if name in noise:
                 continue
@@ -381,7 +394,7 @@ def test_a_divergence_harms_no_other_network():
     changes = {"optimiser": "sgd", "learning_rate": 1e-2}
     good, bad = train(prepared(nets, [0, 1], decays=decays, **changes))
     assert (good.status, bad.status) == ("completed", "diverged")
-    assert bad.diverged_epoch == 1 and bad.history.empty and not bad.states
+    assert bad.diverged_epoch == 1 and bad.history.empty and list(bad.states) == [0]
     assert len(good.history) == 6 and np.isfinite(good.history["objective"]).all()
     assert all(np.isfinite(array).all() for array in good.states[6].values())
 
@@ -522,7 +535,7 @@ def spec_of(seeds=(1,), **training):
     config = {
         "data": {"name": "toy", "samples_per_class": 10},
         "model": MLP,
-        "head": {"depth": 3, "bias": True},
+        "head": {"depth": 3, "bias": True, "init": "orthogonal"},
         "loss": "mse",
         **DECAYS,
         "training": SETTINGS | training,
@@ -686,7 +699,10 @@ def test_a_grid_over_what_the_history_tells(data, tmp_path):
 def test_networks_are_compared_with_the_frame_of_their_own_sizes_and_decays(data, tmp_path, bias):
     spec = spec_of() | {"grid": {"weight_decay": [1e-3, 1e-2]}, "order": ["weight_decay"]}
     spec |= {"point": {}}
-    spec["config"] |= {"head": {"depth": 2, "bias": bias}, "feature_decay": 2e-3}
+    spec["config"] |= {
+        "head": {"depth": 2, "bias": bias, "init": "orthogonal"},
+        "feature_decay": 2e-3,
+    }
     spec["config"]["data"] = {"name": "toy", "class_sizes": [3, 12, 6, 9]}
     assert main(command(tmp_path, data, spec)) == 0
     assert main(measured(tmp_path, data, spec)) == 0
@@ -716,19 +732,18 @@ def test_a_diverged_run_succeeds_and_its_files_say_so(data, tmp_path, capsys):
     assert main(command(tmp_path, data, spec)) == 0
     assert "depth=3+seed=1: diverged in epoch 1" in capsys.readouterr().err
     (told,) = read_tensors(tmp_path / "model.safetensors")[1]["runs"]
-    assert told["status"] == "diverged" and told["epochs"] == []
+    assert told["status"] == "diverged" and told["epochs"] == [0]
     assert told["diverged_epoch"] == 1 and told["diverged_step"] >= 2
     assert read_table(tmp_path / "history.parquet").empty
     assert main(measured(tmp_path, data, spec)) == 0
-    assert list(read_tensors(tmp_path / "features.safetensors")[0]) == ["labels"]
     metrics = read_table(tmp_path / "metrics.parquet")
-    assert metrics[["step", "metric"]].values.tolist() == [[1, "diverged"]]
+    assert metrics.loc[metrics["step"] > 0, ["step", "metric"]].values.tolist() == [[1, "diverged"]]
 
 
 def test_features_refuse_a_model_that_does_not_fit(data, tmp_path, capsys):
     assert main(command(tmp_path, data, spec_of(epochs=1))) == 0
     spec = spec_of()
-    spec["config"]["head"] = {"depth": 2, "bias": False}
+    spec["config"]["head"] = {"depth": 2, "bias": False, "init": "orthogonal"}
     assert main(measured(tmp_path, data, spec)) == 2
     assert main(measured(tmp_path, data, spec_of(seeds=(1, 2)))) == 2
     (tmp_path / "model.safetensors").write_bytes(data.read_bytes())

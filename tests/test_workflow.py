@@ -17,7 +17,7 @@ from collapse.config import load
 from collapse.plotting import paper_style
 from conftest import Checkout
 
-STUDIES = ("deep_linear", "imbalanced")
+STUDIES = ("deep_linear", "imbalanced", "regression")
 FIGURES = [(study, name) for study in STUDIES for name in studies.load(study).figures]
 
 
@@ -130,7 +130,7 @@ def test_editing_a_figure_reruns_only_that_figure(finished):
 
 def test_editing_the_trainer_retrains_and_a_comment_does_not(finished):
     planned = replan(finished, "training/trainer.py")
-    assert planned["train"] == 4 and "solve" not in planned
+    assert planned["train"] == 16 and "solve" not in planned
     assert replan(finished, "training/trainer.py", "\n# only a comment\n") == {}
 
 

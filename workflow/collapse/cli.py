@@ -18,7 +18,8 @@ COMMANDS = {
     "list": "list studies, experiments, figures or claims",
 }
 STAGES = {
-    "data": "fetch, verify and store a data set",
+    "policy": "search a policy for a control task",
+    "data": "fetch or make a data set, verify and store it",
     "solve": "optimise a shape group of problems over free features",
     "train": "train a network, or several of one shape",
     "features": "compute a trained network's features and their metrics",

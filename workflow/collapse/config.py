@@ -6,7 +6,7 @@ and ``grid`` whole. Every number is in the units of the objective as the study p
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,8 +17,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from collapse import grid
-from collapse.data.registry import DATA_SETS
+from collapse.data.registry import DATA_SETS, PACKAGE_TABLES
+from collapse.data.tasks import TASKS
 from collapse.errors import InputError
+from collapse.grid import TIED
+from collapse.theory.covariance import principal_axes, symmetric
+
+KNOWN_DATA = {*DATA_SETS, *PACKAGE_TABLES, *TASKS}
+"""Data sets that this project can get; others are tables of the user's."""
 
 TABLE_COLUMNS = ("seed", "step", "layer", "metric", "value")
 """Columns that tables have beside those of the grid."""
@@ -55,10 +61,44 @@ class DataSource(Section):
     )
 
 
+class Demonstrations(Section):
+    """An expert's demonstrations of a control task, made in a simulator."""
+
+    policy: Literal["shipped", "searched"] = Field(
+        "shipped",
+        description="The policy of swimmer and hopper: this project's, or one that is searched "
+        "first, in minutes. Reacher's expert is a controller and needs none.",
+    )
+    seed: Annotated[int, BeforeValidator(_no_bool), Field(ge=0)] = Field(
+        0, description="Seed of the episodes' starts, and of the search."
+    )
+
+
+class Table(Section):
+    """A regression's inputs and targets in a table of the user's."""
+
+    table: str = Field(description="A csv or parquet file.")
+    targets: list[str] = Field(min_length=1, description="Columns to predict.")
+    inputs: list[str] | None = Field(
+        None, min_length=1, description="Columns to predict from; null for all others."
+    )
+    test_share: Annotated[Real, Field(ge=0, le=0.5)] = Field(
+        0.2, description="Share of the rows, evenly spaced, that is kept for testing."
+    )
+
+
 class Data(Section):
     """The data a network is trained on."""
 
     name: str = Field(description="Data set, a key of `datasets`.")
+    samples: Count | None = Field(
+        None, description="Training samples of a regression, evenly spaced; null takes all."
+    )
+    standardise: list[Literal["inputs", "targets"]] = Field(
+        default_factory=list,
+        description="What of a regression gets mean 0 and variance 1 over the training samples; "
+        "images always do, by channel.",
+    )
     samples_per_class: Count | None = Field(
         None, description="First images of each class to train on; null takes all."
     )
@@ -108,6 +148,43 @@ class Problem(Section):
         return self
 
 
+class RegressionProblem(Section):
+    """A regression over free features: Z = W H + b against real targets of given covariance."""
+
+    depth: ClassVar[int] = 1
+
+    kind: Literal["regression"] = Field(description="Problem module.")
+    target_covariance: list[list[Real]] = Field(
+        min_length=1, description="Covariance of the n targets, n x n, with the factor 1/M."
+    )
+    target_mean: list[Real] | None = Field(None, description="Mean of the targets; null for 0.")
+    samples: Count = Field(description="Number M of samples, more than n.")
+    dim: Count = Field(description="Feature dimension d, at least n.")
+    bias: bool = Field(True, description="Unregularised bias b.")
+    init_scale: Positive = Field(0.1, description="Std of the Gaussian start of H and W.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RegressionProblem":
+        outputs = len(self.target_covariance)
+        try:
+            principal_axes(symmetric(self.target_covariance))
+        except InputError as error:
+            message = str(error).removeprefix("target_covariance: ")
+            raise _fault("target_covariance", message) from None
+        for row, entries in enumerate(self.target_covariance):
+            if not entries[row] > 0:
+                message = f"target {row} has zero variance, allowed are targets that vary"
+                raise _fault("target_covariance", message)
+        for key, least in (("samples", outputs + 1), ("dim", outputs)):
+            if getattr(self, key) < least:
+                found = getattr(self, key)
+                raise _fault(key, f"{found} found, allowed is {least} or more: {outputs} targets")
+        if self.target_mean is not None and len(self.target_mean) != outputs:
+            message = f"{len(self.target_mean)} numbers found, allowed is one for each target"
+            raise _fault("target_mean", f"{message}, {outputs}")
+        return self
+
+
 class GradientDescent(Section):
     """Full-batch gradient descent with heavy-ball momentum at a constant learning rate."""
 
@@ -147,6 +224,18 @@ class MLP(Section):
     normalisation: Literal["batch", "none"] = Field(
         "batch", description="`batch` puts BatchNorm after each ReLU and on the features."
     )
+    ending: Literal["signed", "relu", "linear"] = Field(
+        "signed",
+        description="`signed` gives the features both signs by BatchNorm, or without "
+        "normalisation by one more linear layer; `relu` takes the last ReLU's values as features, "
+        "`linear` what enters it (both without normalisation).",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "MLP":
+        if self.normalisation == "batch" and self.ending != "signed":
+            raise _fault("ending", f"{self.ending} found, with BatchNorm allowed is signed")
+        return self
 
 
 class ResNet18(Section):
@@ -169,6 +258,9 @@ class Head(Section):
 
     depth: Count = Field(1, description="Number M of linear layers W_1 to W_M.")
     bias: bool = Field(False, description="Unregularised bias in the last layer.")
+    init: Literal["orthogonal", "uniform"] = Field(
+        "orthogonal", description="Start of the layers; `uniform` in +-1/sqrt(d)."
+    )
 
 
 class Schedule(Section):
@@ -223,7 +315,9 @@ class ProblemExperiment(Experiment):
         }
     )
 
-    problem: Problem = Field(description="The objective.")
+    problem: Annotated[Problem | RegressionProblem, Field(discriminator="kind")] = Field(
+        description="The objective."
+    )
     optimiser: Annotated[GradientDescent | LBFGS, Field(discriminator="kind")] = Field(
         description="The solver."
     )
@@ -231,13 +325,17 @@ class ProblemExperiment(Experiment):
     weight_decay: Decays = Field(
         description="lambda_W in 1/2 lambda_W ||W_m||^2: W_1 to W_M, or one number for all."
     )
-    feature_decay: NonNegative = Field(
-        description="lambda_H in 1/2 lambda_H ||H||^2, summed over all samples."
+    feature_decay: NonNegative | None = Field(
+        description="lambda_H in 1/2 lambda_H ||H||^2, summed over all samples; of a regression "
+        "in 1/(2M) lambda_H ||H||^2, a mean over them. Null: as weight_decay."
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> "ProblemExperiment":
         _check_layers("weight_decay", self.weight_decay, self.problem.depth)
+        _check_tied(self, "feature_decay")
+        if self.sweep and self.problem.kind != "deep_linear":
+            raise _fault("sweep", f"found with a {self.problem.kind} problem, allowed is null")
         if self.sweep and self.optimiser.kind != "sgd":
             raise ValueError("a sweep follows gradient descent: optimiser.kind must be sgd")
         decays = self.weight_decay if isinstance(self.weight_decay, list) else [self.weight_decay]
@@ -260,12 +358,18 @@ class NetworkExperiment(Experiment):
     weight_decay: Decays = Field(
         description="lambda_W in 1/2 lambda_W ||W_m||^2 of the head's layers."
     )
-    feature_decay: NonNegative = Field(
+    feature_decay: NonNegative | None = Field(
         description="lambda_H in 1/2 lambda_H ||H||^2, summed over all N samples; "
-        "a batch of B counts N/B times."
+        "a batch of B counts N/B times. Of a regression in 1/(2N) lambda_H ||H||^2, a mean over "
+        "them. Null: as weight_decay."
     )
-    backbone_decay: NonNegative = Field(
-        0.0, description="lambda in 1/2 lambda ||theta||^2 of all backbone parameters."
+    backbone_decay: NonNegative | None = Field(
+        0.0,
+        description="lambda in 1/2 lambda ||theta||^2 of the backbone. Null: as weight_decay.",
+    )
+    decayed: Literal["all", "weights"] = Field(
+        "all",
+        description="Backbone parameters in theta: all, or without biases and those of BatchNorm.",
     )
     training: Training = Field(description="Optimisation.")
     features: Literal["last", "all"] = Field(
@@ -282,6 +386,7 @@ class NetworkExperiment(Experiment):
     @model_validator(mode="after")
     def _consistent(self) -> "NetworkExperiment":
         _check_layers("weight_decay", self.weight_decay, self.head.depth)
+        _check_tied(self, "feature_decay", "backbone_decay")
         return self
 
 
@@ -295,6 +400,13 @@ def _check_layers(key: str, values: float | list[float], depth: int) -> None:
     if isinstance(values, list) and len(values) != depth:
         message = f"{len(values)} values found, allowed are one, or one per layer (depth {depth})"
         raise _fault(key, message)
+
+
+def _check_tied(section: Section, *keys: str) -> None:
+    """Refuse decays that equal `weight_decay` where that is a list."""
+    for key in keys:
+        if getattr(section, key) is None and isinstance(section.weight_decay, list):
+            raise _fault(key, "null found with a list of weight decays, allowed is a number")
 
 
 @dataclass(frozen=True)
@@ -341,13 +453,13 @@ class Atlas:
     scale
         The scale it was read at.
     datasets
-        Sources by data set.
+        Where each data set comes from, by name.
     studies
         Experiments by study and name.
     """
 
     scale: str
-    datasets: dict[str, DataSource]
+    datasets: dict[str, DataSource | Demonstrations | Table]
     studies: dict[str, dict[str, ProblemExperiment | NetworkExperiment]]
 
     def experiment(self, study: str, name: str) -> ProblemExperiment | NetworkExperiment:
@@ -521,9 +633,7 @@ def _check_keys(origin: str, block: Any, where: tuple[str, ...] = ()) -> None:
 
 
 def _validate(merged: dict[str, Any], layers: list[Layer], scale: str) -> Atlas:
-    raw_datasets = merged.pop("datasets", {})
-    if not isinstance(raw_datasets, Mapping):
-        _refuse(layers, ("datasets",), "should be a mapping of data sets", None)
+    datasets = _validate_datasets(merged.pop("datasets", {}), layers)
     known = {key for _, layer in layers[:-2] for key in layer} - {"scale", "datasets"}
     studies: dict[str, dict] = {}
     for study, experiments in merged.items():
@@ -532,24 +642,37 @@ def _validate(merged: dict[str, Any], layers: list[Layer], scale: str) -> Atlas:
         if not isinstance(experiments, Mapping):
             _refuse(layers, (study,), "should be a mapping of experiments", None)
         studies[study] = {
-            name: _validate_experiment(block, layers, (study, name))
+            name: _validate_experiment(block, layers, (study, name), set(datasets))
             for name, block in experiments.items()
         }
-    datasets = {
-        name: _parse(DataSource, block, layers, ("datasets", name))
-        for name, block in raw_datasets.items()
-    }
-    for name in datasets:
-        if name not in DATA_SETS:
-            _refuse(layers, ("datasets", name), "no such data set", set(DATA_SETS))
-    for study, experiments in studies.items():
-        for name, experiment in experiments.items():
-            if isinstance(experiment, NetworkExperiment) and experiment.data.name not in datasets:
-                _refuse(layers, (study, name, "data", "name"), "no such data set", set(datasets))
     return Atlas(scale, datasets, studies)
 
 
-def _validate_experiment(block: Any, layers: list[Layer], where: tuple[str, ...]):
+def _validate_datasets(blocks: Any, layers: list[Layer]) -> dict[str, Section]:
+    if not isinstance(blocks, Mapping):
+        _refuse(layers, ("datasets",), "should be a mapping of data sets", None)
+    datasets = {}
+    for name, block in blocks.items():
+        if name in KNOWN_DATA and isinstance(block, Mapping) and "table" in block:
+            message = f"{name} is not the user's: name the table otherwise"
+            _refuse(layers, ("datasets", name, "table"), message, None)
+        source = _parse(_source_kind(name, block), block, layers, ("datasets", name))
+        if not isinstance(source, Table) and name not in KNOWN_DATA:
+            message = "no such data set, and no table of the user's"
+            _refuse(layers, ("datasets", name), message, KNOWN_DATA)
+        datasets[name] = source
+    return datasets
+
+
+def _source_kind(name: str, block: Any) -> type[Section]:
+    if name in TASKS:
+        return Demonstrations
+    return Table if isinstance(block, Mapping) and "table" in block else DataSource
+
+
+def _validate_experiment(
+    block: Any, layers: list[Layer], where: tuple[str, ...], datasets: set[str]
+):
     if not isinstance(block, Mapping):
         _refuse(layers, where, "should be a mapping", None)
     kind = ProblemExperiment if "problem" in block else NetworkExperiment
@@ -569,6 +692,9 @@ def _validate_experiment(block: Any, layers: list[Layer], where: tuple[str, ...]
             _refuse(layers, (*where, "grid", path), "should be a list of at least one value", None)
         if any(isinstance(value, Mapping) for value in values):
             _refuse(layers, (*where, "grid", path), "should hold values, not sections", None)
+        if None in values and path in TIED:
+            message = "null among others, allowed are numbers: null equals weight_decay"
+            _refuse(layers, (*where, "grid", path), message, None)
         if len({isinstance(value, list) for value in values if value is not None}) > 1:
             message = "should hold either lists or single values: they share a column"
             _refuse(layers, (*where, "grid", path), message, None)
@@ -587,8 +713,11 @@ def _validate_experiment(block: Any, layers: list[Layer], where: tuple[str, ...]
         for point in grid.points(lists)
     ]
     for _, each in parsed:
-        if isinstance(each, NetworkExperiment) and each.data.name in DATA_SETS:
-            _check_data(each, layers, where, lists)
+        if isinstance(each, NetworkExperiment):
+            if each.data.name not in datasets:
+                _refuse(layers, (*where, "data", "name"), "no such data set", datasets)
+            for key, message in _misfits(each):
+                _refuse(layers, _swept(where, key, lists), message, None)
     read = {path: [_value_at(each, path) for point, each in parsed] for path in lists}
     typed = {
         path: [v for i, v in enumerate(read[path]) if v not in read[path][:i]] for path in lists
@@ -617,20 +746,28 @@ def _check_path(kind, base: dict, path: str, layers: list[Layer], where: tuple[s
         _refuse(layers, (*where, "grid", path), "is not a key of this experiment", allowed)
 
 
-def _check_data(
-    experiment: NetworkExperiment, layers: list[Layer], where: tuple[str, ...], lists: Mapping
-) -> None:
-    """Refuse what is known not to fit the data set before it is fetched."""
-    name, sizes = experiment.data.name, experiment.data.class_sizes
-    entry, moves = DATA_SETS[name], experiment.training.augmentation
-    if sizes and len(sizes) != len(entry.classes):
-        place = _swept(where, ("data", "class_sizes"), lists)
-        message = f"{len(sizes)} sizes found, {name} has {len(entry.classes)} classes"
-        _refuse(layers, place, message, None)
-    if moves and entry.image_shape[1:] == (1, 1):
-        place = _swept(where, ("training", "augmentation"), lists)
+def _misfits(experiment: NetworkExperiment) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what is known not to fit the data set before it is fetched: the key, and why."""
+    name, data = experiment.data.name, experiment.data
+    entry, moves = DATA_SETS.get(name), experiment.training.augmentation
+    if entry is None:
+        if experiment.loss != "mse":
+            yield ("loss",), f"{experiment.loss} found, allowed is mse: {name} has real targets"
+        if experiment.head.depth > 1:
+            yield ("head", "depth"), f"{experiment.head.depth} found, allowed is 1: a regression"
+        for key in ("samples_per_class", "class_sizes", "imbalance_ratio"):
+            if getattr(data, key) is not None:
+                yield ("data", key), f"{getattr(data, key)} found, {name} has no classes"
+    elif data.class_sizes and len(data.class_sizes) != len(entry.classes):
+        message = f"{len(data.class_sizes)} sizes found, {name} has {len(entry.classes)} classes"
+        yield ("data", "class_sizes"), message
+    else:
+        for key in ("samples", "standardise"):
+            if getattr(data, key):
+                yield ("data", key), f"{getattr(data, key)} found, {name} is no regression"
+    if moves and (entry is None or entry.image_shape[1:] == (1, 1)):
         message = f"{moves} found, allowed is []: {name} is a table, not images"
-        _refuse(layers, place, message, None)
+        yield ("training", "augmentation"), message
 
 
 def _swept(where: tuple[str, ...], key: tuple[str, ...], lists: Mapping) -> tuple[str, ...]:

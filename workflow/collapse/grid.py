@@ -5,6 +5,9 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+TIED = ("feature_decay", "backbone_decay")
+"""Decays whose null means that they equal ``weight_decay``."""
+
 
 def assign(config: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of a nested config with the values of `point` set at its dotted paths."""
@@ -48,6 +51,12 @@ def identifier(keys: Mapping[str, Any]) -> str:
     return "+".join(f"{key}={format_value(value)}" for key, value in keys.items()) or "all"
 
 
+def tied(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's config with decays of null set to what they equal, ``weight_decay``."""
+    same = {name: config["weight_decay"] for name in TIED if config.get(name, 0) is None}
+    return {**config, **same}
+
+
 def expand(group: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the runs of a job: id, keys in the grid's order, seed and resolved config of each.
 
@@ -60,6 +69,6 @@ def expand(group: Mapping[str, Any]) -> list[dict[str, Any]]:
     for inner, seed in itertools.product(points(group["grid"]), group["seeds"]):
         point = {path: (group["point"] | inner)[path] for path in group["order"]}
         keys = {**short_keys(point), "seed": seed}
-        config = assign(group["config"], inner)
+        config = tied(assign(group["config"], inner))
         runs.append({"id": identifier(keys), "keys": keys, "seed": seed, "config": config})
     return runs

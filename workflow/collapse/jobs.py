@@ -4,13 +4,18 @@ A job's spec is exactly the part of the config that it reads: a change elsewhere
 leaves the job alone. All paths are relative to the workflow's results.
 """
 
+from pathlib import Path
 from typing import Any
 
 from collapse import studies
-from collapse.config import Atlas, NetworkExperiment, plain
+from collapse.config import Atlas, DataSource, Demonstrations, NetworkExperiment, Table, plain
+from collapse.data.tasks import TASKS
 from collapse.errors import InputError
+from collapse.grid import tied
 
 Spec = dict[str, Any]
+
+SHIPPED_POLICIES = "results/reference/policies"
 
 
 def units(atlas: Atlas, study: str, experiment: str) -> list[str]:
@@ -25,12 +30,49 @@ def results_of(atlas: Atlas, study: str, experiment: str) -> list[str]:
 
 
 def data(atlas: Atlas, dataset: str) -> Spec:
-    """Return what the data stage is told."""
-    if dataset not in atlas.datasets:
-        raise InputError(
-            f"no data set '{dataset}' (there are: {', '.join(sorted(atlas.datasets))})"
-        )
-    return {"name": dataset, **atlas.datasets[dataset].model_dump(mode="json")}
+    """Return what the data stage is told, but for the file that it may read."""
+    told = _dataset(atlas, dataset).model_dump(mode="json", exclude={"table", "policy"})
+    return {"name": dataset, **told}
+
+
+def data_source(atlas: Atlas, dataset: str, home: str) -> list[str]:
+    """Return the file that a data set is made from, if it is one: a user's table, or a policy.
+
+    Parameters
+    ----------
+    atlas, dataset
+        The config and the data set's name.
+    home
+        The folder of this project, which holds the policies it ships.
+
+    Raises
+    ------
+    InputError
+        If there is no such data set, or the table does not exist.
+    """
+    source = _dataset(atlas, dataset)
+    if isinstance(source, Table):
+        if not Path(source.table).is_file():
+            raise InputError(f"datasets.{dataset}.table: {source.table}: no such file")
+        return [source.table]
+    if not isinstance(source, Demonstrations) or not TASKS[dataset].search:
+        return []
+    folder = "results/policies" if source.policy == "searched" else f"{home}/{SHIPPED_POLICIES}"
+    return [f"{folder}/{dataset}.safetensors"]
+
+
+def policy(atlas: Atlas, task: str) -> Spec:
+    """Return what the search for a policy is told."""
+    source = _dataset(atlas, task)
+    if not isinstance(source, Demonstrations) or not TASKS[task].search:
+        raise InputError(f"results/policies: no policy is searched for '{task}'")
+    return {"task": task, "seed": source.seed}
+
+
+def _dataset(atlas: Atlas, name: str) -> DataSource | Demonstrations | Table:
+    if name not in atlas.datasets:
+        raise InputError(f"no data set '{name}' (there are: {', '.join(sorted(atlas.datasets))})")
+    return atlas.datasets[name]
 
 
 def _group(atlas: Atlas, study: str, experiment: str, folder: str) -> Spec:
@@ -73,7 +115,7 @@ def predictions(atlas: Atlas, study: str, experiment: str) -> Spec:
     """Return what the closed forms of an experiment are computed from, run by run."""
     runs = []
     for run in atlas.runs(study, experiment):
-        config = plain(run.config)
+        config = tied(plain(run.config))
         config.pop("optimiser", None)
         config.pop("training", None)
         runs.append({"keys": run.keys, "config": config})

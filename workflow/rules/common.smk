@@ -79,6 +79,13 @@ def checked(stage, wildcards):
         refuse(error)
 
 
+def data_source(dataset):
+    try:
+        return jobs.data_source(ATLAS, dataset, workflow.basedir)
+    except InputError as error:
+        refuse(error)
+
+
 def unit_metrics(wildcards):
     folder = f"results/{wildcards.study}/{wildcards.experiment}"
     try:

@@ -65,7 +65,10 @@ class Work:
 
     def network(self, seed: int) -> Network:
         """Return a network, from its seed."""
-        config = {"model": self.size.model, "head": {"depth": 1, "bias": True}}
+        config = {
+            "model": self.size.model,
+            "head": {"depth": 1, "bias": True, "init": "orthogonal"},
+        }
         return build(config, self.size.shape, self.size.classes, seed)
 
     def settings(self, precision: str) -> dict[str, Any]:
@@ -88,6 +91,7 @@ class Work:
             weight_decay=decay,
             feature_decay=0.0,
             backbone_decay=decay,
+            decayed="all",
             samples=self.size.images,
         )
         seeds = range(self.size.members)

@@ -116,13 +116,14 @@ def _measured(
 ) -> Iterator[tuple[int, str, float]]:
     """Train one network and yield epoch, metric and value of its recorded states."""
     classes, shape = int(labels.max()) + 1, tuple(images.take(slice(0, 1)).shape[1:])
-    config = {"model": model, "head": {"depth": 1, "bias": False}}
+    config = {"model": model, "head": {"depth": 1, "bias": False, "init": "orthogonal"}}
     network = build(config, shape, classes, seed).to(labels.device)
     objective = Objective(
         loss="mse",
         weight_decay=WEIGHT_DECAY,
         feature_decay=FEATURE_DECAY,
         backbone_decay=0.0,
+        decayed="all",
         samples=len(images),
     )
     training = Training(Ensemble([network]), images, labels, objective, settings, [seed])

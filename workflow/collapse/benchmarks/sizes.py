@@ -16,7 +16,7 @@ def model(module: ModuleType, **keys: Any) -> dict[str, Any]:
     return {"kind": module.__name__.rpartition(".")[2], **keys}
 
 
-MLP = model(mlp, hidden=[512] * 6, normalisation="batch")
+MLP = model(mlp, hidden=[512] * 6, normalisation="batch", ending="signed")
 RESNET18 = model(resnet18)
 SGD = {"optimiser": "sgd", "learning_rate": 0.05, "momentum": 0.9}
 ADAM = {"optimiser": "adam", "learning_rate": 1e-4, "momentum": 0.0}

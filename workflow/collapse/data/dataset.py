@@ -1,9 +1,9 @@
-"""Read a data set back, choose images from it, and turn images into network inputs."""
+"""Read a data set back, choose samples from it, and turn images into network inputs."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from collapse.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+PARTS = ("train", "test")
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -21,26 +23,32 @@ class Dataset:
     Attributes
     ----------
     images, test_images
-        N x C x H x W, uint8; N x F x 1 x 1, int16, for a table of F features, which are the
-        channels of one pixel.
-    labels, test_labels
-        N, int64, from 0 to K - 1.
+        N x C x H x W, uint8; N x F x 1 x 1, int16 or float64, for a table of F inputs, which are
+        the channels of one pixel.
+    targets, test_targets
+        Labels: N, int64, from 0 to K - 1. Of a regression: N x n, float64.
     mean, std
-        Per channel, of all training images, in units of `maximum`.
+        Per channel, of all training images, in units of `maximum`; 0 and 1 of a regression, whose
+        inputs stay as they are unless `prepare` is asked to standardise them.
     maximum
         The pixel value that stands for 1.
-    classes
-        Class names in label order.
+    outputs
+        Names of a network's outputs: the K classes in label order, or the n targets.
     """
 
     images: np.ndarray
-    labels: np.ndarray
+    targets: np.ndarray
     test_images: np.ndarray
-    test_labels: np.ndarray
+    test_targets: np.ndarray
     mean: tuple[float, ...]
     std: tuple[float, ...]
     maximum: int
-    classes: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def regression(self) -> bool:
+        """Whether the targets are real numbers instead of labels."""
+        return self.targets.ndim == 2
 
     def normalise(self, images: np.ndarray) -> "torch.Tensor":
         """Return ``(images / maximum - mean) / std`` per channel, float32.
@@ -66,18 +74,88 @@ def load(path: str | Path) -> Dataset:
     """
     tensors, attributes = read_tensors(path)
     try:
-        return Dataset(
-            images=tensors["train_images"],
-            labels=tensors["train_labels"],
-            test_images=tensors["test_images"],
-            test_labels=tensors["test_labels"],
-            mean=tuple(attributes["mean"]),
-            std=tuple(attributes["std"]),
-            maximum=attributes["maximum"],
-            classes=tuple(attributes["classes"]),
-        )
+        return (_regression if "train_targets" in tensors else _images)(tensors, attributes)
     except KeyError as error:
         raise InputError(f"{path}: not a data set, it holds no {error.args[0]}") from None
+
+
+def _images(tensors: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> Dataset:
+    return Dataset(
+        images=tensors["train_images"],
+        targets=tensors["train_labels"],
+        test_images=tensors["test_images"],
+        test_targets=tensors["test_labels"],
+        mean=tuple(attributes["mean"]),
+        std=tuple(attributes["std"]),
+        maximum=attributes["maximum"],
+        outputs=tuple(attributes["classes"]),
+    )
+
+
+def _regression(tensors: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> Dataset:
+    images, test_images = (tensors[f"{part}_inputs"][:, :, None, None] for part in PARTS)
+    inputs = images.shape[1]
+    return Dataset(
+        images=images,
+        targets=tensors["train_targets"],
+        test_images=test_images,
+        test_targets=tensors["test_targets"],
+        mean=(0.0,) * inputs,
+        std=(1.0,) * inputs,
+        maximum=1,
+        outputs=tuple(attributes["targets"]),
+    )
+
+
+def prepare(dataset: Dataset, choice: Mapping[str, Any]) -> Dataset:
+    """Return the samples that an experiment trains on, and all test samples, in its units.
+
+    Parameters
+    ----------
+    dataset
+        The data set.
+    choice
+        The experiment's section ``data``. Of labelled samples `subset` chooses by it. Of a
+        regression ``samples`` takes so many training samples, evenly spaced; ``standardise`` names
+        ``inputs`` or ``targets`` that get mean 0 and variance 1 (ddof 0) over the samples chosen. A
+        constant input becomes 0.
+
+    Raises
+    ------
+    InputError
+        If more samples are wanted than there are, or a chosen target does not vary.
+    """
+    if not dataset.regression:
+        keys = ("samples_per_class", "class_sizes", "imbalance_ratio")
+        limits = {key: choice.get(key) for key in keys}
+        chosen = subset(dataset.targets, classes=dataset.outputs, **limits)
+        return replace(dataset, images=dataset.images[chosen], targets=dataset.targets[chosen])
+    chosen = _spaced(len(dataset.targets), choice.get("samples"))
+    dataset = replace(dataset, images=dataset.images[chosen], targets=dataset.targets[chosen])
+    for name, spread in zip(dataset.outputs, np.ptp(dataset.targets, 0), strict=True):
+        if not spread > 0:
+            raise InputError(f"data: target {name!r} does not vary over {len(chosen)} samples")
+    wanted = choice.get("standardise") or ()
+    for kind, own, test in (
+        ("inputs", "images", "test_images"),
+        ("targets", "targets", "test_targets"),
+    ):
+        if kind in wanted:
+            given, held = getattr(dataset, own), getattr(dataset, test)
+            # The mean of equal numbers may differ from them by rounding.
+            varies = np.ptp(given, 0) > 0
+            mean = np.where(varies, given.mean(0), given[0])
+            deviation = np.where(varies, given.std(0), 1.0)
+            scaled = {own: (given - mean) / deviation, test: (held - mean) / deviation}
+            dataset = replace(dataset, **scaled)
+    return dataset
+
+
+def _spaced(available: int, wanted: int | None) -> np.ndarray:
+    wanted = wanted or available
+    if wanted > available:
+        raise InputError(f"data.samples: {wanted} found, allowed are up to {available}")
+    return np.arange(wanted) * available // wanted
 
 
 def subset(

@@ -205,3 +205,7 @@ DATA_SETS: dict[str, Entry] = {
         debian=DebianPackage("r-cran-mlbench", "/usr/lib/R/site-library/mlbench/data"),
     ),
 }
+
+
+PACKAGE_TABLES = ("linnerud", "diabetes")
+"""Regressions that scikit-learn holds: inputs and real targets, instantly there."""

@@ -11,6 +11,7 @@ from collapse.metrics.rows import Rows, device_of, reduced_device
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LARGEST = 1e140  # squares of larger numbers leave float64
+ROUNDING = 1e-13  # spreads below it, relative to the values, count as zero
 INTEGERS = (
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
     *(torch.int8, torch.int16, torch.int32, torch.int64),
@@ -138,6 +139,28 @@ def check_finite(name: str, values: Tensor, first_row: int = 0) -> None:
         f"{name}: {int(bad[row].sum())} of {bad.shape[1]} values in row {first_row + row} are "
         f"NaN, infinite or beyond {LARGEST:g}, allowed are finite values"
     )
+
+
+def check_spread(targets: Tensor) -> None:
+    """Refuse a target that does not vary, or only by rounding: there is nothing to explain.
+
+    Parameters
+    ----------
+    targets : Tensor
+        N x n, float64, finite.
+
+    Raises
+    ------
+    InputError
+        Names the first such column.
+    """
+    constant = (targets - targets.mean(0)).abs().amax(0) <= ROUNDING * targets.abs().amax(0)
+    if constant.any():
+        column = int(constant.nonzero()[0])
+        raise InputError(
+            f"targets: column {column} has zero variance, it is {float(targets[0, column]):g} in "
+            "every row; allowed are targets that vary"
+        )
 
 
 def _check_features(features: Rows) -> None:

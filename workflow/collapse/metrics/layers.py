@@ -125,8 +125,8 @@ def frame_readings(
     if grams:
         sizes = torch.bincount(labels, minlength=len(product)).tolist()
         yield from (("all", f"class_size[{k}]", float(size)) for k, size in enumerate(sizes))
-        yield from _entries("class_gram", gram(means))
-        yield from _entries("product_gram", gram(product))
+        yield from entries("H1", "class_gram", gram(means))
+        yield from entries("H1", "product_gram", gram(product))
 
 
 def gof_readings(
@@ -166,11 +166,12 @@ def gof_readings(
     }
 
 
-def _entries(name: str, matrix: Tensor) -> Iterator[Reading]:
+def entries(layer: str, name: str, matrix: Tensor) -> Iterator[Reading]:
+    """Yield the upper triangle of a symmetric matrix as readings ``name[k,l]``, k <= l."""
     rows, columns = torch.triu_indices(*matrix.shape).tolist()
     values = matrix[rows, columns].tolist()
     places = zip(rows, columns, values, strict=True)
-    return (("H1", f"{name}[{k},{other}]", value) for k, other, value in places)
+    return ((layer, f"{name}[{k},{other}]", value) for k, other, value in places)
 
 
 def accuracy_readings(logits: Tensor, labels: Tensor) -> Iterator[Reading]:

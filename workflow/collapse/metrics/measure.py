@@ -54,7 +54,7 @@ def measure(
         N integers, 0 to K-1, K the rows of `weight` or else the largest label + 1. Either
         labels or targets are needed.
     targets : Tensor or array, optional
-        N x n floats.
+        N x n floats, each of which varies.
     weight : Tensor or array, optional
         K x d, or n x d with targets.
     bias : Tensor or array, optional
@@ -88,10 +88,25 @@ def measure(
         )
         metrics = OF_CLASSES | (OF_CLASSIFIER if weight is not None else {})
     else:
-        statistics = regression.regression_statistics(features, targets, weight, bias)
-        metrics = OF_REGRESSION | (OF_LINEAR_HEAD if weight is not None else {})
-        if weight is not None and targets.shape[1] > 1:
-            metrics |= OF_SEVERAL_TARGETS
+        return regression_metrics(regression.regression_statistics(features, targets, weight, bias))
+    return {key: metric(statistics) for key, metric in metrics.items()}
+
+
+def regression_metrics(
+    statistics: regression.RegressionStatistics,
+) -> dict[str, float | list[float] | None]:
+    """Compute every metric that applies to features with real targets, as `measure` names them.
+
+    Parameters
+    ----------
+    statistics : RegressionStatistics
+        With or without a weight.
+    """
+    metrics = OF_REGRESSION
+    if statistics.weight is not None:
+        metrics = metrics | OF_LINEAR_HEAD
+        if len(statistics.target_covariance) > 1:
+            metrics = metrics | OF_SEVERAL_TARGETS
     return {key: metric(statistics) for key, metric in metrics.items()}
 
 

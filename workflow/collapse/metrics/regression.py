@@ -8,12 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from collapse.metrics.checks import LARGEST, check_finite, check_regression
+from collapse.metrics.checks import (
+    LARGEST,
+    ROUNDING,
+    check_finite,
+    check_regression,
+    check_spread,
+)
 from collapse.metrics.frames import defined, gram, unit_norm
 from collapse.metrics.rows import Rows, device_of, full_precision, row_blocks, wide_blocks
 
 COMPONENTS = 5  # of the explained variance ratio
-ROUNDING = 1e-13  # spreads below it, relative to the values, count as zero
 TIE = 1e-15  # NRC3 values closer than this are equal
 
 
@@ -185,9 +190,39 @@ def nrc3(statistics: RegressionStatistics) -> float | None:
     Returns
     -------
     float or None
-        None when the weight is zero or the targets do not vary.
+        None when the weight is zero.
     """
     return defined(_nrc3_minimum(statistics)[0])
+
+
+def nrc3_at(weight: Tensor, target_covariance: Tensor, gamma: float) -> float | None:
+    """NRC3 at a given gamma: distance of W W^T to its closed form where c = gamma.
+
+    ``norm(G/norm(G) - A/norm(A))^2`` with ``G = W W^T`` and ``A = Q diag((lambda_j^(1/2) -
+    gamma^(1/2))_+) Q^T``, Sigma = Q diag(lambda) Q^T. Up to lambda_min this is the A of `nrc3`;
+    beyond, where directions have collapsed, that of the global minimum.
+
+    Parameters
+    ----------
+    weight : Tensor
+        W, n x d.
+    target_covariance : Tensor
+        Sigma, n x n, with 1/N; of a head without bias the second moment.
+    gamma : float
+        At least 0, in the units of Sigma.
+
+    Returns
+    -------
+    float or None
+        None with a single target, when the weight is zero or gamma is no less than lambda_max.
+    """
+    if len(target_covariance) == 1:
+        return None
+    eigenvalues, vectors = torch.linalg.eigh(target_covariance)
+    lengths = (eigenvalues.clamp_min(0).sqrt() - gamma**0.5).clamp_min(0)
+    frame = unit_norm((vectors * lengths) @ vectors.T)
+    weights = unit_norm(gram(unit_norm(weight)))
+    return defined(torch.linalg.matrix_norm(weights - frame).square())
 
 
 def gamma(statistics: RegressionStatistics) -> float | None:
@@ -206,7 +241,7 @@ def gamma(statistics: RegressionStatistics) -> float | None:
     Returns
     -------
     float or None
-        None when the weight is zero or the targets do not vary.
+        None when the weight is zero.
     """
     return defined(_nrc3_minimum(statistics)[1])
 
@@ -245,7 +280,7 @@ def r2(statistics: RegressionStatistics) -> float | None:
     Returns
     -------
     float or None
-        None when the targets do not vary.
+        None when it overflows.
     """
     return defined(1 - statistics.squared_error / statistics.target_covariance.trace())
 
@@ -307,10 +342,9 @@ def _row_space(weight: Tensor) -> Tensor:
 
 
 def _target_covariance(targets: Tensor) -> Tensor:
-    """Covariance (n x n, 1/N); a target that only rounding varies has variance 0."""
-    centred = targets - targets.mean(dim=0)
-    centred[:, centred.abs().amax(dim=0) <= ROUNDING * targets.abs().amax(dim=0)] = 0
-    return gram(centred.T) / len(targets)
+    """Covariance (n x n, 1/N)."""
+    check_spread(targets)
+    return gram((targets - targets.mean(dim=0)).T) / len(targets)
 
 
 def _residuals(

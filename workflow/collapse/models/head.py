@@ -1,4 +1,4 @@
-"""The linear head W_M ... W_1 of Dang et al. 2023."""
+"""The linear head W_M ... W_1 of Dang et al. 2023; with one layer that of a regression."""
 
 import torch
 from torch import nn
@@ -11,25 +11,24 @@ class LinearHead(nn.Module):
     ----------
     dim
         Feature dimension d; W_1 to W_{M-1} are d x d.
-    classes
-        Number of classes K; W_M is K x d.
+    outputs
+        Number of classes K, or of targets n: rows of W_M.
     depth
         Number M of layers.
     bias
         Whether the last layer has a bias b, which no penalty touches.
-
-    Notes
-    -----
-    Layers start orthogonal, as in the released code of the paper, and the bias at PyTorch's
-    default, uniform in +-1/sqrt(d).
+    init
+        How the layers start: ``orthogonal``, as in the released code of Dang et al. 2023, or
+        ``uniform`` in +-1/sqrt(d), PyTorch's default. The bias starts so in either case.
     """
 
-    def __init__(self, dim: int, classes: int, depth: int, bias: bool) -> None:
+    def __init__(self, dim: int, outputs: int, depth: int, bias: bool, init: str) -> None:
         super().__init__()
         hidden = [nn.Linear(dim, dim, bias=False) for _ in range(depth - 1)]
-        self.layers = nn.ModuleList([*hidden, nn.Linear(dim, classes, bias=bias)])
-        for weight in self.weights:
-            nn.init.orthogonal_(weight)
+        self.layers = nn.ModuleList([*hidden, nn.Linear(dim, outputs, bias=bias)])
+        if init == "orthogonal":
+            for weight in self.weights:
+                nn.init.orthogonal_(weight)
 
     @property
     def weights(self) -> list[nn.Parameter]:
@@ -42,7 +41,7 @@ class LinearHead(nn.Module):
         return self.layers[-1].bias
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the logits, N x K, of features, N x d."""
+        """Return the outputs, N x K, of features, N x d."""
         for layer in self.layers:
             features = layer(features)
         return features

@@ -1,4 +1,4 @@
-"""Fully connected backbone of Dang et al. 2023 (Sec. 5, MLP on CIFAR10)."""
+"""Fully connected backbone of Dang et al. 2023 (Sec. 5) and of Andriopoulos et al. 2024."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from torch import nn
 
 
 class MLP(nn.Module):
-    """Linear-ReLU layers that end in signed features.
+    """Linear-ReLU layers whose last makes the features.
 
     Parameters
     ----------
@@ -18,12 +18,15 @@ class MLP(nn.Module):
     hidden
         Widths of the hidden layers; the last is the feature dimension d.
     normalisation
-        ``batch``: BatchNorm after each ReLU and once more on the features. ``none``: a linear
-        layer without activation makes the features instead. Either way they take both signs,
-        which features after a ReLU could not: they would miss the simplex ETF.
+        ``batch``: BatchNorm after each ReLU. ``none``: nothing.
+    ending
+        ``signed``: after the last ReLU, BatchNorm, or without normalisation one more linear layer,
+        gives the features both signs; after a ReLU they would miss the simplex ETF. ``relu``: the
+        features are the last ReLU's values. ``linear``: they are what enters it. The last two
+        without normalisation only.
     """
 
-    def __init__(self, inputs: int, hidden: Sequence[int], normalisation: str) -> None:
+    def __init__(self, inputs: int, hidden: Sequence[int], normalisation: str, ending: str) -> None:
         super().__init__()
         self.dim = hidden[-1]
         layers: list[nn.Module] = [nn.Flatten()]
@@ -32,8 +35,11 @@ class MLP(nn.Module):
             if normalisation == "batch":
                 layers.append(nn.BatchNorm1d(width))
             inputs = width
-        batch = normalisation == "batch"
-        layers.append(nn.BatchNorm1d(self.dim) if batch else nn.Linear(self.dim, self.dim))
+        if ending == "linear":
+            layers.pop()
+        if ending == "signed":
+            batch = normalisation == "batch"
+            layers.append(nn.BatchNorm1d(self.dim) if batch else nn.Linear(self.dim, self.dim))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -42,5 +48,5 @@ class MLP(nn.Module):
 
 
 def build(config: Mapping[str, Any], image_shape: tuple[int, int, int]) -> MLP:
-    """Build the backbone from ``hidden`` and ``normalisation`` for images of C x H x W."""
-    return MLP(math.prod(image_shape), config["hidden"], config["normalisation"])
+    """Build the backbone from ``hidden``, ``normalisation`` and ``ending`` for C x H x W images."""
+    return MLP(math.prod(image_shape), config["hidden"], config["normalisation"], config["ending"])

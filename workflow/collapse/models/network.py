@@ -11,14 +11,14 @@ from collapse.models.head import LinearHead
 
 
 class Network(nn.Module):
-    """A classifier that also returns the features its head works on.
+    """A network that also returns the features its head works on.
 
     Parameters
     ----------
     backbone
         Maps normalised images, N x C x H x W, to features, N x d.
     head
-        Maps features to logits, N x K.
+        Maps features to outputs, N x K: logits, or the values of a regression.
     """
 
     def __init__(self, backbone: nn.Module, head: LinearHead) -> None:
@@ -27,13 +27,13 @@ class Network(nn.Module):
         self.head = head
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the logits Z, N x K, and the features H_1, N x d."""
+        """Return the outputs Z, N x K, and the features H_1, N x d."""
         features = self.backbone(images)
         return self.head(features), features
 
 
 def build(
-    config: Mapping[str, Any], image_shape: tuple[int, int, int], classes: int, seed: int
+    config: Mapping[str, Any], image_shape: tuple[int, int, int], outputs: int, seed: int
 ) -> Network:
     """Build a network on the CPU, initialised from `seed` alone.
 
@@ -43,8 +43,8 @@ def build(
         An experiment with the sections ``model`` and ``head``.
     image_shape
         C x H x W.
-    classes
-        Number of classes K.
+    outputs
+        Number of classes K, or of targets n.
     seed
         Seed of the initial parameters. The global random state is left as it was. Networks of
         one seed that differ only in their head start from the same backbone.
@@ -53,5 +53,5 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         backbone = model.build(config["model"], image_shape)
-        network = Network(backbone, LinearHead(backbone.dim, classes, **config["head"]))
+        network = Network(backbone, LinearHead(backbone.dim, outputs, **config["head"]))
     return network.to(memory_format=torch.channels_last)

@@ -40,11 +40,20 @@ def usable_cores(group: Mapping[str, Any]) -> int:
     config = group["config"]
     if config["optimiser"]["kind"] == "lbfgs":
         return 1
-    problem, samples = config["problem"], sum(config["problem"]["class_sizes"])
-    classes, depth, widths = len(problem["class_sizes"]), problem["depth"], problem["widths"]
-    widths = [widths] * depth if isinstance(widths, int) else widths
-    columns = min(samples, classes + widths[0]) if problem["loss"] == "mse" else samples
-    entries = columns * widths[0] + sum(a * b for a, b in pairwise([*widths, classes]))
-    entries += classes * problem["bias"]
+    widths, outputs, samples, reducible = _shape(config["problem"])
+    # The bias adds a direction to real targets; one-hot ones hold it already.
+    rank = outputs + (config["problem"]["kind"] == "regression")
+    columns = min(samples, rank + widths[0]) if reducible else samples
+    entries = columns * widths[0] + sum(a * b for a, b in pairwise([*widths, outputs]))
+    entries += outputs * config["problem"]["bias"]
     runs = len(group["seeds"]) * prod(map(len, group["grid"].values()))
     return len(chunks(runs, 2 * 8 * entries))
+
+
+def _shape(problem: Mapping[str, Any]) -> tuple[list[int], int, int, bool]:
+    """Return widths, outputs and samples, and whether the samples can be reduced."""
+    if problem["kind"] == "regression":
+        return [problem["dim"]], len(problem["target_covariance"]), problem["samples"], True
+    sizes, widths = problem["class_sizes"], problem["widths"]
+    widths = [widths] * problem["depth"] if isinstance(widths, int) else widths
+    return widths, len(sizes), sum(sizes), problem["loss"] == "mse"

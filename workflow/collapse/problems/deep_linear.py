@@ -356,6 +356,11 @@ def _are_distributions(targets: Tensor) -> bool:
     return bool((targets >= 0).all() and ((targets.sum(0) - 1).abs() < 1e-9).all())
 
 
+def answers(config: Mapping) -> Tensor:
+    """Return the labels that a run is measured against, N."""
+    return torch.repeat_interleave(torch.tensor(config["problem"]["class_sizes"]))
+
+
 def build(configs: Sequence[Mapping], device: torch.device | str = "cpu") -> DeepLinear:
     """Return the batch of problems that resolved configs of one shape describe.
 

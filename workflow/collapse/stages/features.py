@@ -1,14 +1,14 @@
 """Compute and measure the features of trained networks on their whole training set.
 
-Every recorded epoch is measured, the last one also on the test set; the full features of the last
-one (of all, if the config says so) are written. The file holds ``{run}/{epoch:06d}/H1`` (N x d),
-the head's ``{run}/{epoch:06d}/W1`` to ``WM`` and, if it has one, ``{run}/{epoch:06d}/bias``, all
-float32, and ``labels`` once. Its attributes are the model's and ``layers``, the names of the
-feature layers.
+Every recorded epoch is measured, the last one (of a regression every one) also on the test set;
+the full features of the last one (of all, if the config says so) are written. The file holds
+``{run}/{epoch:06d}/H1`` (N x d), the head's ``{run}/{epoch:06d}/W1`` to ``WM`` and, if it has one,
+``{run}/{epoch:06d}/bias``, all float32, and ``labels`` or ``targets`` once. Its attributes are the
+model's and ``layers``, the names of the feature layers.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,12 @@ from collapse import grid
 from collapse.artifacts import read_tensors, write_table, write_tensors
 from collapse.data.dataset import load
 from collapse.errors import InputError
-from collapse.metrics.layers import (
-    Row,
-    accuracy_readings,
-    at_step,
-    frame_readings,
-    head_readings,
-)
+from collapse.metrics.layers import Reading, Row, accuracy_readings, at_step
+from collapse.metrics.targets import fit_readings, residual_readings
 from collapse.models.network import Network, build
 from collapse.models.states import set_arrays
 from collapse.provenance import record
-from collapse.stages.closed_form import frame_lengths
+from collapse.stages.readings import State, rows_of
 from collapse.training.device import acquire_device, device_class
 from collapse.training.extract import extract
 from collapse.training.images import Images, held_out, training_set
@@ -52,24 +47,26 @@ def run(args: argparse.Namespace) -> None:
     if "runs" not in attributes:
         raise InputError(f"{args.model}: not a trained network, it has no attribute runs")
     device = acquire_device()
-    images, labels = training_set(dataset, config["data"], device)
-    test = held_out(dataset, device)
-    network = build(config, dataset.images.shape[1:], len(dataset.classes), seed=0).to(device)
-    tensors = {"labels": labels}
-    sizes = torch.bincount(labels).tolist()
+    images, targets = training_set(dataset, config["data"], device)
+    test = held_out(dataset, config["data"], device)
+    network = build(config, dataset.images.shape[1:], len(dataset.outputs), seed=0).to(device)
+    tensors = {"targets" if dataset.regression else "labels": targets}
     frames = []
     for each in grid.expand(args.spec):
         told = _told(args.model, attributes["runs"], each["id"])
         rows: list[Row] = []
-        lengths = frame_lengths(each["config"], sizes)
         for epoch in told["epochs"]:
             prefix = f"{each['id']}/{epoch:06d}/"
             _load(args.model, network, states, prefix)
             layers = _layers(network, extract(network, images))
             last = epoch == told["epochs"][-1]
-            rows += _readings(epoch, layers, labels, lengths, last)
-            if last:
-                rows += at_step(epoch, accuracy_readings(_logits(network, test[0]), test[1]))
+            state = _state(layers)
+            rows += rows_of(epoch, state, targets, each["config"], last=last)
+            if last or dataset.regression:
+                rows += at_step(epoch, _held_out(network, *test))
+            if dataset.regression and epoch in (told["epochs"][0], told["epochs"][-1]):
+                head = state.weights[0], state.bias
+                rows += at_step(epoch, residual_readings(state.features, targets, *head))
             if last or config["features"] == "all":
                 tensors |= {prefix + name: tensor for name, tensor in layers.items()}
         if told["status"] == "diverged":
@@ -111,19 +108,16 @@ def _layers(network: Network, features: torch.Tensor) -> Tensors:
     return layers
 
 
+def _state(layers: Tensors) -> State:
+    count = sum(name[0] == "W" for name in layers)
+    weights = [layers[f"W{m}"] for m in range(1, 1 + count)]
+    return State(layers["H1"], weights, layers.get("bias"))
+
+
 @torch.inference_mode()
-def _logits(network: Network, images: Images) -> torch.Tensor:
-    return network.head(extract(network, images))
-
-
-def _readings(
-    epoch: int,
-    layers: Tensors,
-    labels: torch.Tensor,
-    lengths: tuple[np.ndarray, np.ndarray] | None,
-    last: bool,
-) -> list[Row]:
-    weights = [layers[f"W{m}"] for m in range(1, 1 + sum(name[0] == "W" for name in layers))]
-    features, bias = layers["H1"], layers.get("bias")
-    rows = at_step(epoch, head_readings(features, labels, weights, bias))
-    return rows + at_step(epoch, frame_readings(features, labels, weights, lengths, grams=last))
+def _held_out(network: Network, images: Images, targets: torch.Tensor) -> Iterator[Reading]:
+    """Yield how well the network does on samples it was not trained on, if there are any."""
+    if not len(images):
+        return iter(())
+    outputs = network.head(extract(network, images))
+    return (accuracy_readings if targets.ndim == 1 else fit_readings)(outputs, targets)

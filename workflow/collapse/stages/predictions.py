@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from collapse.artifacts import write_table
-from collapse.data.dataset import Dataset, load, subset
+from collapse.data.dataset import Dataset, load, prepare
 from collapse.errors import InputError
 from collapse.provenance import record
-from collapse.stages.closed_form import hyperparameters
+from collapse.stages.closed_form import hyperparameters, of_regression
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,27 +48,47 @@ def _predict(
         yield "threshold", float(theory.threshold(depth))
         yield "metastable_threshold", float(theory.metastable_threshold(depth))
         return
-    sizes = _sizes(config, dataset)
     try:
-        yield from _flat(theory.predict(**hyperparameters(config, sizes)))
+        yield from _flat(theory.predict(**_hyperparameters(config, dataset)))
     except InputError as reason:
         print(f"no closed form: {reason}")
 
 
-def _sizes(config: dict[str, Any], dataset: Dataset | None) -> list[int]:
+def _hyperparameters(config: dict[str, Any], dataset: Dataset | None) -> dict[str, Any]:
     if dataset is None:
-        return config["problem"]["class_sizes"]
-    choice = {key: value for key, value in config["data"].items() if key != "name"}
-    chosen = subset(dataset.labels, classes=dataset.classes, **choice)
-    return np.bincount(dataset.labels[chosen]).tolist()
+        problem = config["problem"]
+        if problem["kind"] == "regression":
+            mean, covariance = problem["target_mean"], problem["target_covariance"]
+            return of_regression(config, _moment(covariance, mean, problem["bias"]))
+        return hyperparameters(config, problem["class_sizes"])
+    targets = prepare(dataset, config["data"]).targets
+    if dataset.regression:
+        covariance = np.atleast_2d(np.cov(targets.T, ddof=0))
+        return of_regression(config, _moment(covariance, targets.mean(0), config["head"]["bias"]))
+    return hyperparameters(config, np.bincount(targets).tolist())
+
+
+def _moment(covariance: ArrayLike, mean: ArrayLike | None, bias: bool) -> NDArray[np.float64]:
+    """Return the covariance, or without a bias the second moment."""
+    covariance = np.asarray(covariance, dtype=float)
+    return covariance if bias or mean is None else covariance + np.outer(mean, mean)
 
 
 def _flat(prediction: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield numbers by name, those of lists as ``name[0]``, ``name[1]``; null is left out."""
+    """Yield numbers by name; null is left out.
+
+    Those of lists are ``name[0]``, ``name[1]``, those of symmetric matrices ``name[0,1]`` with
+    the smaller index first.
+    """
     for name, value in prediction.items():
         values = value if isinstance(value, list | tuple | np.ndarray) else None
         if name == "collapsed_classes" and values is not None:
             yield name, float(len(values))
+        elif values is not None and np.ndim(values) == 2:
+            matrix = np.asarray(values)
+            rows, columns = np.triu_indices(len(matrix))
+            for row, column in zip(rows, columns, strict=True):
+                yield f"{name}[{row},{column}]", float(matrix[row, column])
         elif values is not None:
             yield from ((f"{name}[{index}]", float(item)) for index, item in enumerate(values))
         elif value is not None:

@@ -19,11 +19,11 @@ import torch
 
 from collapse import grid
 from collapse.artifacts import write_table, write_tensors
-from collapse.metrics.layers import Row, at_step, frame_readings, head_readings
+from collapse.metrics.layers import Row
 from collapse.problems import solver
 from collapse.provenance import record
 from collapse.schedule import log_spaced
-from collapse.stages.closed_form import frame_lengths
+from collapse.stages.readings import State, rows_of
 from collapse.theory.deep_linear import scaled_decay
 from collapse.training.device import acquire_device, device_class
 
@@ -45,9 +45,8 @@ def run(args: argparse.Namespace) -> None:
     device = acquire_device()
     # The number of threads changes the last bits: the same bytes on every machine need one.
     torch.set_num_threads(1)
-    problem = import_module(f"collapse.problems.{configs[0]['problem']['kind']}").build(
-        configs, device
-    )
+    module = import_module(f"collapse.problems.{configs[0]['problem']['kind']}")
+    problem = module.build(configs, device)
     scales = torch.tensor(
         [config["problem"]["init_scale"] for config in configs], dtype=torch.float64
     )
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
         "status": ["completed" if step < 0 else "diverged" for step in diverged],
     }
     write_tensors(args.states, arrays, provenance, attributes)
-    readings = _readings(trajectory, configs, path)
+    readings = _readings(trajectory, module.answers(configs[0]), configs, path)
     frames = [
         pd.DataFrame(rows, columns=["step", "layer", "metric", "value"]).assign(**each["keys"])
         for each, rows in zip(runs, readings, strict=True)
@@ -76,11 +75,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _readings(
-    trajectory: solver.Trajectory, configs: list[dict[str, Any]], path: Path | None
+    trajectory: solver.Trajectory,
+    answers: torch.Tensor,
+    configs: list[dict[str, Any]],
+    path: Path | None,
 ) -> Iterator[list[Row]]:
     """Yield the rows of each problem, up to where it diverged."""
-    sizes = configs[0]["problem"]["class_sizes"]
-    labels = torch.repeat_interleave(torch.tensor(sizes))
     states = [
         trajectory.state(index).map(lambda tensor: tensor.cpu())
         for index in range(len(trajectory.steps))
@@ -93,15 +93,13 @@ def _readings(
         rows: list[Row] = []
         for index in kept:
             step, state = trajectory.steps[index], states[index]
-            bias = None if state.bias is None else state.bias[problem]
-            features = state.features[problem].T.contiguous()
-            weights = [weight[problem] for weight in state.weights]
-            lengths = frame_lengths(_config_at(configs[problem], path, index, problem), sizes)
-            rows += at_step(step, head_readings(features, labels, weights, bias))
-            rows += at_step(
-                step,
-                frame_readings(features, labels, weights, lengths, grams=index == kept[-1]),
+            own = State(
+                features=state.features[problem].T.contiguous(),
+                weights=[weight[problem] for weight in state.weights],
+                bias=None if state.bias is None else state.bias[problem],
             )
+            config = _config_at(configs[problem], path, index, problem)
+            rows += rows_of(step, own, answers, config, last=index == kept[-1])
             rows += [
                 (step, "all", name, float(values[problem, index]))
                 for name, values in scalars.items()

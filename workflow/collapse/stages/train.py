@@ -59,20 +59,25 @@ def run(args: argparse.Namespace) -> None:
 def _prepare(runs: Sequence[dict], dataset: Dataset, device: torch.device) -> Training:
     configs, seeds = [each["config"] for each in runs], [each["seed"] for each in runs]
     first = configs[0]
-    images, labels = training_set(dataset, first["data"], device)
-    shape, classes = dataset.images.shape[1:], len(dataset.classes)
-    networks = [build(first, shape, classes, seed).to(device) for seed in seeds]
+    images, targets = training_set(dataset, first["data"], device)
+    shape, outputs = dataset.images.shape[1:], len(dataset.outputs)
+    networks = [build(first, shape, outputs, seed).to(device) for seed in seeds]
     depth = first["head"]["depth"]
     objective = Objective(
         loss=first["loss"],
         weight_decay=[
             np.broadcast_to(config["weight_decay"], depth).tolist() for config in configs
         ],
-        feature_decay=[config["feature_decay"] for config in configs],
+        # Of a regression it penalises the mean over samples (Andriopoulos et al. 2024).
+        feature_decay=[
+            config["feature_decay"] / (len(images) if dataset.regression else 1)
+            for config in configs
+        ],
         backbone_decay=[config["backbone_decay"] for config in configs],
+        decayed=first["decayed"],
         samples=len(images),
     )
-    return Training(Ensemble(networks), images, labels, objective, first["training"], seeds)
+    return Training(Ensemble(networks), images, targets, objective, first["training"], seeds)
 
 
 def _write(

@@ -11,6 +11,9 @@ _NAMES = {
     "cifar10": "CIFAR-10",
     "digits": "digits (8x8)",
     "shuttle": "Shuttle",
+    "reacher": "Reacher",
+    "swimmer": "Swimmer",
+    "hopper": "Hopper",
 }
 
 

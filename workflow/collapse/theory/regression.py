@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from collapse.errors import InputError
+from collapse.theory.covariance import principal_axes, symmetric
 from collapse.theory.deep_linear import check_range
 from collapse.theory.hyperparameters import Hyperparameter, Kind, boolean, list_of, number, parse
 
@@ -39,7 +39,7 @@ OBJECTIVE = (
 
 
 def _covariance() -> Kind:
-    """Return the kind of a list of lists of numbers; `_symmetric` says what else is wrong."""
+    """Return the kind of a list of lists of numbers; `symmetric` says what else is wrong."""
     rows = list_of(list_of(number(-math.inf, math.inf)))
 
     def parse(value: Any) -> list[list[float]]:
@@ -68,9 +68,6 @@ KEYS = {
     ),
 }
 """The hyperparameters of `predict`."""
-
-ROUNDING = 1e-9
-"""Relative asymmetry, and share of a negative eigenvalue, that passes for rounding."""
 
 TIE = 1e-12
 """Relative distance above sqrt(c) within which a deviation counts as equal to it: rounding."""
@@ -126,7 +123,7 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     """
     values = parse(KEYS, hyperparameters)
     weight_decay, feature_decay = values["weight_decay"], values["feature_decay"]
-    deviations, axes = _principal_axes(_symmetric(values["target_covariance"]))
+    deviations, axes = principal_axes(symmetric(values["target_covariance"]))
     # One root a decay, here and below: their product and ratio alone may leave double precision.
     level = math.sqrt(weight_decay) * math.sqrt(feature_decay)
     residuals = np.where(deviations <= level * (1 + TIE), deviations, level)
@@ -185,45 +182,62 @@ def gram(
     return np.array(prediction["gram"])
 
 
-def _symmetric(rows: list[list[float]]) -> NDArray[np.float64]:
-    """Return the matrix of these rows, made exactly symmetric."""
-    for index, row in enumerate(rows):
-        if len(row) != len(rows):
-            raise InputError(
-                f"target_covariance: found {len(row)} numbers in row {index} of {len(rows)} rows,"
-                " allowed: a square matrix"
-            )
-    matrix = np.array(rows)
-    scale = np.sqrt(np.abs(np.diag(matrix)))
-    wrong = np.abs(matrix / 2 - matrix.T / 2) > ROUNDING / 2 * np.outer(scale, scale)
-    for row, column in np.argwhere(wrong)[:1].tolist():
-        raise InputError(
-            f"target_covariance: found {rows[row][column]} at [{row}][{column}] but"
-            f" {rows[column][row]} at [{column}][{row}], allowed: a symmetric matrix"
-        )
-    return matrix / 2 + matrix.T / 2
+def nrc3(gram: ArrayLike, target_covariance: ArrayLike, gamma: ArrayLike) -> NDArray[np.float64]:
+    """Return the distance of W W^T to its closed form's shape, NRC3, as a function of gamma.
 
+    ``norm(G/norm(G) - A/norm(A))^2`` with A = Sigma^(1/2) - gamma^(1/2) I, Frobenius norms.
 
-def _principal_axes(
-    covariance: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the standard deviations along the principal axes, descending, and the axes (columns).
+    Parameters
+    ----------
+    gram : array_like
+        G = W W^T, n x n.
+    target_covariance : array_like
+        Sigma, n x n, with the factor 1/M.
+    gamma : array_like
+        Values from 0 to the smallest eigenvalue of Sigma, any shape.
 
-    Eigenvalues below n eps of the largest count as zero: of a singular matrix they are rounding.
+    Returns
+    -------
+    ndarray
+        In the shape of `gamma`; NaN where A is zero.
+
+    Notes
+    -----
+    Andriopoulos et al. 2024 (arXiv 2409.04180), whose code logs the root of it.
     """
-    # Brought near 1 by a power of 4: the eigenvalues of finite entries may overflow.
-    half = int(np.frexp(np.abs(covariance).max())[1]) // 2
-    eigenvalues, axes = np.linalg.eigh(np.ldexp(covariance, -2 * half))
-    eigenvalues, axes = eigenvalues[::-1], axes[:, ::-1]
-    if eigenvalues[-1] < -ROUNDING * np.abs(eigenvalues).max():
-        raise InputError(
-            f"target_covariance: found the smallest eigenvalue"
-            f" {np.ldexp(eigenvalues[-1], 2 * half):g}, allowed: at least 0 (a positive"
-            " semidefinite matrix)"
-        )
-    floor = len(covariance) * np.finfo(np.float64).eps * eigenvalues[0]
-    variances = np.where(eigenvalues > floor, eigenvalues, 0.0)
-    return np.ldexp(np.sqrt(variances), half), axes
+    gram, gamma = np.asarray(gram, dtype=float), np.asarray(gamma, dtype=float)
+    deviations, axes = principal_axes(symmetric(np.asarray(target_covariance).tolist()))
+    root = (axes * deviations) @ axes.T
+    frame = root - np.sqrt(gamma)[..., None, None] * np.eye(len(root))
+    with np.errstate(invalid="ignore"):
+        frame = frame / np.linalg.norm(frame, axis=(-2, -1), keepdims=True)
+    return np.square(frame - gram / np.linalg.norm(gram)).sum((-2, -1))
+
+
+def truncated_gram(
+    target_covariance: ArrayLike, weight_decay: float, feature_decay: float
+) -> NDArray[np.float64]:
+    """Return W W^T by the paper's formula for c between the eigenvalues, which is wrong there.
+
+    sqrt(feature_decay/weight_decay) R R^T with R the first j* columns of the symmetric root of
+    Sigma^(1/2) - c^(1/2) I, j* the number of eigenvalues above c; where the root is complex, its
+    conjugate transpose is taken. Equal to `gram` for c below all eigenvalues, and for diagonal
+    Sigma with descending entries.
+
+    Parameters
+    ----------
+    target_covariance, weight_decay, feature_decay
+        As for `gram`.
+
+    Notes
+    -----
+    Andriopoulos et al. 2024 (arXiv 2409.04180); here to show where it fails.
+    """
+    deviations, axes = principal_axes(symmetric(np.asarray(target_covariance).tolist()))
+    lengths = deviations - math.sqrt(weight_decay * feature_decay)
+    root = (axes * np.sqrt(lengths.astype(complex))) @ axes.T
+    kept = root[:, : np.count_nonzero(lengths > 0)]
+    return math.sqrt(feature_decay / weight_decay) * (kept @ kept.conj().T).real
 
 
 def _explained(deviations: NDArray[np.float64], residuals: NDArray[np.float64]) -> float | None:

@@ -9,12 +9,17 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from collapse.models.network import Network
 
+# Samples times parameters of a network, up to which a CPU spends longer on the number of calls than
+# on what they compute.
+SMALL = 1_500_000
+
 
 class Ensemble:
     """E networks of one shape whose parameters lie stacked along a first axis.
 
-    On a GPU one batched product serves a layer of all of them; on a CPU, where that is slower,
-    they take turns. A single network is used as it is, without that axis.
+    On a GPU one batched product serves a layer of all of them; on a CPU, where that is slower but
+    for small networks and batches, they take turns. A single network is used as it is, without
+    that axis.
 
     Parameters
     ----------
@@ -40,6 +45,7 @@ class Ensemble:
             self.parameters = {name: _laid_out(tensor) for name, tensor in stacked.items()}
             # Only the structure of this copy is used: no memory for its values.
             self._network = deepcopy(self._network).to("meta")
+        self._count = sum(each.numel() for each in self._network.parameters())
 
     def __len__(self) -> int:
         """Return E."""
@@ -56,11 +62,11 @@ class Ensemble:
         return any(isinstance(each, torch.nn.BatchNorm1d) for each in self._network.modules())
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits, E x B x K, and features, E x B x d, of images, E x B x C x H x W."""
+        """Return the outputs, E x B x K, and features, E x B x d, of images, E x B x C x H x W."""
         if self._size == 1:
             outputs = self._network(images[0])
             return outputs[0].unsqueeze(0), outputs[1].unsqueeze(0)
-        if images.is_cuda:
+        if images.is_cuda or (len(self) > 4 and images.shape[1] * self._count <= SMALL):
             return vmap(self._member)(self.parameters, self.buffers, images)
         parameters, buffers = (self._split(part) for part in (self.parameters, self.buffers))
         members = zip(parameters, buffers, images, strict=True)
@@ -70,12 +76,22 @@ class Ensemble:
     def _member(
         self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor
     ) -> tuple[Tensor, Tensor]:
-        return functional_call(self._network, (parameters, buffers), (images,))
+        state = (parameters, buffers)
+        return functional_call(self._network, state, (images,), tie_weights=False)
 
     def _split(self, tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         """Return one dictionary per network; the gradient of unbound views is one stack."""
         views = {name: tensor.unbind(0) for name, tensor in tensors.items()}
         return [{name: view[index] for name, view in views.items()} for index in range(len(self))]
+
+    def backbone_names(self, weights_only: bool) -> list[str]:
+        """Return the names of the backbone's parameters, or of those with 2 dimensions or more."""
+        least = 2 if weights_only else 0
+        return [
+            name
+            for name, each in self._network.named_parameters()
+            if name.startswith("backbone.") and each.ndim >= least
+        ]
 
     def squared_norms(self, names: Sequence[str]) -> Tensor:
         """Return the squared Frobenius norms of named parameters, one row each, (len(names), E)."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collapse.training.trainer import Training
 
 _MEANS = ("objective", "data_loss", "error")
+# Longer trainings keep the means of evenly spaced epochs only.
+MOST_ROWS = 20_000
 # Saving checkpoints may take at most this share of the time.
 SHARE = 0.02
 
@@ -45,15 +47,21 @@ class History:
         self._training, self._recorded, self._checkpoints = training, recorded, checkpoints
         size = len(training.ensemble)
         self.done = 0
+        self._stride = -(-training.settings["epochs"] // MOST_ROWS)
         self.states: list[dict[int, Arrays]] = [{} for _ in range(size)]
-        self._means = np.empty((0, len(_MEANS), size))
-        self._rates = np.empty(0)
+        rows = -(-training.settings["epochs"] // self._stride)
+        # Epochs kept; 0 in rows to come.
+        self._epochs = np.zeros(rows, np.int64)
+        self._means, self._rates = np.zeros((rows, len(_MEANS), size)), np.zeros(rows)
+        self._latest = np.zeros((len(_MEANS), size))
         # Epoch and step (over all epochs) of each divergence; 0 where there is none.
         self._diverged = np.zeros((size, 2), np.int64)
         self._unsaved: set[int] = set()
         self._next_save = time.monotonic()
         if checkpoints:
             self._restore(checkpoints)
+        if not self.done and 0 in recorded:
+            self._record(0)
 
     def _restore(self, checkpoints: Checkpoints) -> None:
         snapshot = checkpoints.restore(self._recorded)
@@ -63,8 +71,8 @@ class History:
         set_arrays(self._training.ensemble.state, snapshot.parts["network"])
         set_arrays(self._training.optimiser.state, snapshot.parts["optimiser"])
         history = snapshot.parts["history"]
-        self._means, self._rates = history["means"], history["rates"]
-        self._diverged = history["diverged"]
+        self._epochs, self._means = history["epochs"], history["means"]
+        self._rates, self._diverged = history["rates"], history["diverged"]
         for epoch, arrays in snapshot.states.items():
             for key, array in arrays.items():
                 index, name = key.split("/", 1)
@@ -78,7 +86,7 @@ class History:
     @property
     def latest(self) -> tuple[float, float]:
         """Objective and training error of the last epoch, means over the networks left."""
-        alive = self._means[-1][:, self._diverged[:, 0] == 0]
+        alive = self._latest[:, self._diverged[:, 0] == 0]
         return tuple(alive.mean(1)[[0, 2]]) if alive.size else (np.nan, np.nan)
 
     def keep(self, epoch: int, rows: np.ndarray, rate: float) -> None:
@@ -88,9 +96,10 @@ class History:
             step = (epoch - 1) * len(rows) + int(lost[:, index].argmax()) + 1
             self._diverged[index] = epoch, step
         weights = np.array(self._training.sizes) / sum(self._training.sizes)
-        means = np.einsum("b,bme->me", weights, rows)
-        self._means = np.concatenate([self._means, means[None]])
-        self._rates = np.append(self._rates, rate)
+        self._latest = np.einsum("b,bme->me", weights, rows)
+        if epoch % self._stride == 0 or epoch == self._training.settings["epochs"]:
+            row = (epoch - 1) // self._stride
+            self._epochs[row], self._means[row], self._rates[row] = epoch, self._latest, rate
         self.done = epoch
         if epoch in self._recorded:
             self._record(epoch)
@@ -113,7 +122,12 @@ class History:
             }
             checkpoints.record(epoch, arrays)
         self._unsaved.clear()
-        history = {"means": self._means, "rates": self._rates, "diverged": self._diverged}
+        history = {
+            "epochs": self._epochs,
+            "means": self._means,
+            "rates": self._rates,
+            "diverged": self._diverged,
+        }
         parts = {
             "network": get_arrays(self._training.ensemble.state),
             "optimiser": get_arrays(self._training.optimiser.state),
@@ -125,12 +139,12 @@ class History:
 
     def frame(self, index: int) -> pd.DataFrame:
         """Return the history of one network, up to the epoch before it diverged."""
-        diverged = self._diverged[index, 0]
-        rows = slice(0, diverged - 1 if diverged else self.done)
-        means = self._means[rows, :, index]
-        columns = dict(zip(_MEANS, means.T, strict=True))
-        epochs = np.arange(1, len(means) + 1)
-        return pd.DataFrame({"epoch": epochs, **columns, "step_size": self._rates[rows]})
+        end = self._diverged[index, 0] or np.inf
+        kept = (self._epochs > 0) & (self._epochs < end)
+        columns = dict(zip(_MEANS, self._means[kept, :, index].T, strict=True))
+        return pd.DataFrame(
+            {"epoch": self._epochs[kept], **columns, "step_size": self._rates[kept]}
+        )
 
     def divergence(self, index: int) -> tuple[int | None, int | None]:
         """Return epoch and step at which one network diverged, None for both if it did not."""

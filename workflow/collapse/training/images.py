@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from collapse.data.dataset import Dataset, subset
+from collapse.data.dataset import Dataset, prepare
 
 
 class Images:
-    """Images of a data set on a device, integers, channels last.
+    """Images of a data set on a device, as stored, channels last.
 
     Parameters
     ----------
     pixels
-        N x C x H x W, uint8 or int16.
+        N x C x H x W, uint8, int16 or float32.
     mean, std
         Per channel, in units of `maximum`.
     maximum
@@ -82,35 +82,52 @@ class Images:
         return self.pixels[index[..., None, None], rows.unsqueeze(-1), columns.unsqueeze(-2)]
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        return pixels.float().mul_(self._scale).add_(self._shift).movedim(-1, -3)
-
-
-def held_out(dataset: Dataset, device: torch.device) -> tuple[Images, Tensor]:
-    """Return the test images and labels of a data set, on a device."""
-    images = Images(dataset.test_images, dataset.mean, dataset.std, dataset.maximum, device)
-    return images, torch.from_numpy(dataset.test_labels).to(device)
-
-
-def _within(places: Tensor, length: int) -> Tensor:
-    return (places >= 0) & (places < length)
+        return (
+            pixels.to(torch.float32, copy=True).mul_(self._scale).add_(self._shift).movedim(-1, -3)
+        )
 
 
 def training_set(
     dataset: Dataset, choice: Mapping[str, Any], device: torch.device
 ) -> tuple[Images, Tensor]:
-    """Return the images and labels that an experiment trains on.
+    """Return the images and targets that an experiment trains on.
 
     Parameters
     ----------
     dataset
         The data set.
     choice
-        The experiment's section ``data``: its name, and what `collapse.data.dataset.subset`
-        chooses by.
+        The experiment's section ``data``, by which `collapse.data.dataset.prepare` chooses.
     device
         Where both stay.
+
+    Returns
+    -------
+    Images
+        N images.
+    Tensor
+        Their labels, N, int64; or real targets, N x n, float32.
     """
-    limits = {key: value for key, value in choice.items() if key != "name"}
-    chosen = subset(dataset.labels, classes=dataset.classes, **limits)
-    images = Images(dataset.images[chosen], dataset.mean, dataset.std, dataset.maximum, device)
-    return images, torch.from_numpy(dataset.labels[chosen]).to(device)
+    chosen = prepare(dataset, choice)
+    return _placed(chosen, chosen.images, chosen.targets, device)
+
+
+def held_out(
+    dataset: Dataset, choice: Mapping[str, Any], device: torch.device
+) -> tuple[Images, Tensor]:
+    """Return the test images and targets, in the units that the experiment trains in."""
+    chosen = prepare(dataset, choice)
+    return _placed(chosen, chosen.test_images, chosen.test_targets, device)
+
+
+def _placed(
+    dataset: Dataset, images: np.ndarray, targets: np.ndarray, device: torch.device
+) -> tuple[Images, Tensor]:
+    if dataset.regression:
+        images, targets = images.astype(np.float32), targets.astype(np.float32)
+    placed = Images(images, dataset.mean, dataset.std, dataset.maximum, device)
+    return placed, torch.from_numpy(targets).to(device)
+
+
+def _within(places: Tensor, length: int) -> Tensor:
+    return (places >= 0) & (places < length)

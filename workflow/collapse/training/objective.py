@@ -15,35 +15,49 @@ from collapse.training.ensemble import Ensemble
 Decays = float | Sequence[float]
 
 
-def data_term(loss: str, logits: Tensor, labels: Tensor) -> Tensor:
+def data_term(loss: str, outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the loss of a batch of each network, (E,).
 
-    ``mse`` is ||Z - Y||^2 / (2B), summed over classes against one-hot targets Y; ``ce`` is the
-    mean cross-entropy.
+    ``mse`` is ||Z - Y||^2 / (2B), summed over outputs, against real targets Y or the one-hot ones
+    of labels; ``ce`` is the mean cross-entropy.
 
     Parameters
     ----------
     loss
         ``mse`` or ``ce``.
-    logits
+    outputs
         Z, E x B x K.
-    labels
-        E x B integers from 0 to K - 1.
+    targets
+        E x B labels from 0 to K - 1, or E x B x K real numbers.
     """
     if loss == "mse":
-        targets = functional.one_hot(labels, logits.shape[-1])
-        return (logits - targets).square().sum((1, 2)) / (2 * labels.shape[1])
-    return functional.cross_entropy(logits.mT, labels, reduction="none").mean(1)
+        if targets.ndim == 2:
+            targets = functional.one_hot(targets, outputs.shape[-1])
+        return (outputs - targets).square().sum((1, 2)) / (2 * targets.shape[1])
+    return functional.cross_entropy(outputs.mT, targets, reduction="none").mean(1)
+
+
+def wrong(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the error of a batch of each network, (E,).
+
+    The fraction of labels that are not their sample's largest output; of real targets the mean
+    squared error over samples and outputs, without the factor 1/2.
+    """
+    if targets.ndim == 2:
+        return (outputs.argmax(-1) != targets).float().mean(1)
+    return (outputs - targets).square().mean((1, 2))
 
 
 @dataclass(frozen=True)
 class Objective:
     """Objective of Dang et al. 2023 (Sec. 3 and 5), over a batch of B of the N samples.
 
+    That of Andriopoulos et al. 2024 (Sec. 3 and 5) is the same with lambda_H / N for lambda_H.
+
     ``data_term + sum_m lambda_Wm/2 ||W_m||^2 + (N/B) lambda_H/2 ||H_batch||^2
     + lambda/2 ||theta||^2``, squared Frobenius norms. Weighted by B/N, the batches of an epoch
     add up to the objective of the whole training set, so each batch is an unbiased estimate.
-    No bias of the head is penalised; theta is every parameter of the backbone.
+    No bias of the head is penalised; theta is what of the backbone `decayed` says.
 
     Attributes
     ----------
@@ -56,6 +70,9 @@ class Objective:
         lambda_H, of the plain sum over all N samples; one number, or one for each network.
     backbone_decay
         lambda of the backbone; one number, or one for each network.
+    decayed
+        ``all`` parameters of the backbone, or its ``weights``: those with two dimensions or more,
+        neither biases nor BatchNorm's.
     samples
         N.
     """
@@ -64,6 +81,7 @@ class Objective:
     weight_decay: Decays | Sequence[Decays]
     feature_decay: Decays
     backbone_decay: Decays
+    decayed: str
     samples: int
 
     def bind(self, ensemble: Ensemble) -> Penalised:
@@ -92,7 +110,7 @@ class Penalised:
         self._loss, self._samples, self._ensemble = objective.loss, objective.samples, ensemble
         like = next(iter(ensemble.parameters.values())).detach()
         head = [name for name in ensemble.parameters if _is_head_weight(name)]
-        backbone = [name for name in ensemble.parameters if name.startswith("backbone.")]
+        backbone = ensemble.backbone_names(weights_only=objective.decayed == "weights")
         size = len(ensemble)
         layers = _spread("weight_decay", objective.weight_decay, (size, len(head)), like)
         network = _spread("backbone_decay", objective.backbone_decay, (size,), like)
@@ -110,16 +128,16 @@ class Penalised:
             else:
                 self._own[name] = decay.view(size, *[1] * (ensemble.parameters[name].ndim - 1))
 
-    def terms(self, logits: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(self, outputs: Tensor, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the data term and the penalty of the features on a batch, (E,) each.
 
         Parameters
         ----------
-        logits, features, labels
-            E x B x K, E x B x d and E x B.
+        outputs, features, targets
+            E x B x K, E x B x d and E x B (labels) or E x B x K.
         """
-        batch = labels.shape[1]
-        data = data_term(self._loss, logits, labels)
+        batch = targets.shape[1]
+        data = data_term(self._loss, outputs, targets)
         scale = self._feature_decay * self._samples / (2 * batch)
         return data, scale * features.square().sum((1, 2))
 

@@ -1,4 +1,4 @@
-"""Training of networks on images that fit on the device."""
+"""Training of networks on samples that fit on the device."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -19,7 +19,7 @@ from collapse.training.device import mixed, precision
 from collapse.training.ensemble import Ensemble
 from collapse.training.history import History
 from collapse.training.images import Images
-from collapse.training.objective import Objective
+from collapse.training.objective import Objective, wrong
 from collapse.training.order import Order, batch_sizes
 from collapse.training.progress import Progress
 
@@ -36,10 +36,12 @@ class TrainingResult:
     states
         Parameters and buffers by recorded epoch.
     history
-        One row per finished epoch: ``epoch``; ``objective``, and ``data_loss``, its data term, as
+        One row per finished epoch (in a training of more than 20,000 epochs, of that many evenly
+        spaced ones at most): ``epoch``; ``objective``, and ``data_loss``, its data term, as
         means over the epoch's batches weighted by their size; ``error``, the fraction of samples
-        misclassified on the way; ``step_size``, the learning rate. No column has the name of a
-        config key, which a grid makes a column of its own.
+        misclassified on the way, of real targets the mean squared error; ``step_size``, the
+        learning rate. No column has the name of a config key, which a grid makes a column of its
+        own.
     diverged_epoch, diverged_step
         Epoch, and step counted over the whole training, at which the objective stopped being
         finite (both from 1); None when it never did.
@@ -73,9 +75,9 @@ class Training:
     Parameters
     ----------
     ensemble
-        The E networks, on the device of the images and labels.
-    images, labels
-        The N training images and their labels from 0 to K - 1.
+        The E networks, on the device of the images and targets.
+    images, targets
+        The N training images and their labels from 0 to K - 1, or N x n real targets.
     objective
         What is minimised.
     settings
@@ -95,7 +97,7 @@ class Training:
         self,
         ensemble: Ensemble,
         images: Images,
-        labels: Tensor,
+        targets: Tensor,
         objective: Objective,
         settings: Mapping[str, Any],
         seeds: Sequence[int],
@@ -106,7 +108,7 @@ class Training:
         self.optimiser = optimisers.make(settings, ensemble.parameters)
         self.sizes = batch_sizes(len(images), settings["batch_size"])
         self._objective = objective.bind(ensemble)
-        self._labels, device = labels, labels.device
+        self._targets, device = targets, targets.device
         self._order = Order(images, seeds, settings["augmentation"])
         # The step's own clock: where in the epoch it is, by samples and by batches.
         self._place = torch.zeros(1, dtype=torch.int64, device=device)
@@ -162,25 +164,24 @@ class Training:
         """Take the next batch of `size` samples of each network; log and count it."""
         # A last, smaller batch is not worth a compilation of its own.
         forward = self._forward if size == self.sizes[0] else self._terms
-        data, features, wrong = forward(self._place + self._range[:size])
+        data, features, errors = forward(self._place + self._range[:size])
         penalty = self._objective.penalty()
         (data + features).sum().backward()
         self._objective.add_penalty_gradient()
         self.optimiser.step(self._rate)
-        row = torch.stack([data + features + penalty, data, wrong]).detach()
+        row = torch.stack([data + features + penalty, data, errors]).detach()
         self._log.index_copy_(0, self._batch, row.unsqueeze(0))
         self._place += size
         self._batch += 1
 
     def _terms(self, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         images, index = self._order.take(places)
-        labels = self._labels[index]
-        with mixed(self.settings["precision"], labels.device):
-            logits, features = self.ensemble(images)
-        logits, features = logits.float(), features.float()
-        data, penalty = self._objective.terms(logits, features, labels)
-        wrong = (logits.detach().argmax(-1) != labels).float().mean(1)
-        return data, penalty, wrong
+        targets = self._targets[index]
+        with mixed(self.settings["precision"], targets.device):
+            outputs, features = self.ensemble(images)
+        outputs, features = outputs.float(), features.float()
+        data, penalty = self._objective.terms(outputs, features, targets)
+        return data, penalty, wrong(outputs.detach(), targets)
 
 
 def train(training: Training, checkpoints: Checkpoints | None = None) -> list[TrainingResult]:
@@ -200,8 +201,10 @@ def train(training: Training, checkpoints: Checkpoints | None = None) -> list[Tr
         One per network.
     """
     settings = training.settings
-    # Before the first epoch BatchNorm has seen no data: epoch 0 has no features to speak of.
-    recorded = frozenset(log_spaced(settings["epochs"], settings["record"])) - {0}
+    recorded = frozenset(log_spaced(settings["epochs"], settings["record"]))
+    if training.ensemble.normalised:
+        # Before the first epoch BatchNorm has seen no data: epoch 0 has no features to speak of.
+        recorded -= {0}
     history = History(training, recorded, checkpoints)
     with closing(Progress(settings["epochs"], history.done)) as progress:
         for epoch in range(history.done + 1, settings["epochs"] + 1):

@@ -43,6 +43,7 @@ def network_mlp(experiment: Experiment) -> Iterator[Row]:
         ("duality", "duality_GOF", 0.5),
     ):
         rows = experiment.completed(experiment.values(metric, "H1")).sort_values("step")
+        rows = rows[rows["step"] > 0]
         by_run = rows.groupby(experiment.keys)["value"]
         yield Claim(
             f"network_mlp_{label}",

@@ -1,0 +1,690 @@
+"""The regression study: what its claims decide of tables that agree with theory or do not."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collapse import config, jobs
+from collapse.metrics import measure
+from collapse.metrics.regression import nrc3_at
+from collapse.studies import Experiment, along_axes, load
+from collapse.studies.regression import claims, closed_form_claims
+from collapse.studies.regression.analysis import working_decay
+from collapse.theory.regression import gram, nrc3, predict, truncated_gram
+
+STUDY = load("regression")
+ATLAS = config.load("config", {"scale": "paper"})
+COVARIANCE = {
+    "reacher": np.array([[0.012, 0.002], [0.002, 0.024]]),
+    "swimmer": np.array([[0.5, 0.2], [0.2, 0.8]]),
+    "hopper": np.array([[0.4, 0.1, 0.05], [0.1, 0.3, -0.02], [0.05, -0.02, 0.2]]),
+}
+SAMPLES = {"reacher": 1000, "swimmer": 1000, "hopper": 10_000}
+FREE_STARTS = {1.0: 0.7, 0.3: 0.5, 0.1: 0.2, 0.03: 0.04}
+"""NRC1 that is left of a start of this scale without decay."""
+
+
+def entries(name, values):
+    values = np.asarray(values)
+    places = zip(*np.triu_indices(len(values)), strict=True)
+    return {f"{name}[{i},{j}]": values[i, j] for i, j in places}
+
+
+def numbers(name, values):
+    return {f"{name}[{k}]": value for k, value in enumerate(values)}
+
+
+def decayed_network(covariance, decay, *, linear=False, biases=False):
+    """Return what is measured of a network that does as the paper says of weight decay."""
+    count = len(covariance)
+    spread = np.full(count, 1 / count) if decay else np.full(5, 0.2)
+    centred = (1e-9 if linear else 1e-8) if decay else 0.5
+    uncentred = 1e-5 if decay and not biases else centred
+    return {
+        "NRC1": uncentred,
+        "NRC2": uncentred,
+        "NRC1_centred": centred,
+        "NRC2_centred": centred,
+        "NRC3": 1e-4 if decay else 0.3,
+        "mean_feature_ratio": 1e-4 if biases and linear else 0.5,
+        "r2": 0.9,
+        **numbers("explained_variance_ratio", [*spread, 0, 0, 0][:5]),
+        **entries("gram", np.eye(count)),
+        **entries("residual_covariance", 1e-3 * decay * np.eye(count)),
+    }
+
+
+def penalised_network(covariance, decays):
+    """Return what is measured of a network that reaches the closed form, and that form."""
+    if not all(decays):
+        measured = decayed_network(covariance, 0.0)
+        return measured | {"loss": 0.0, "mse_sum": 0.0}, {}
+    found = predict(target_covariance=covariance, weight_decay=decays[0], feature_decay=decays[1])
+    shares = found["explained_variance_ratio"]
+    values, axes = np.linalg.eigh(covariance)
+    residual = axes * np.minimum(values, decays[0] * decays[1]) @ axes.T
+    closed = {name: found[name] for name in ("loss", "mse_sum", "r2")} | entries(
+        "gram", found["gram"]
+    )
+    measured = {
+        "NRC1": 1e-9,
+        "NRC2": 1e-9,
+        **closed,
+        **({} if shares is None else numbers("explained_variance_ratio", [*shares, 0, 0, 0][:5])),
+        **entries("residual_covariance", residual),
+    }
+    return measured, closed
+
+
+def free(run):
+    """Return the covariance and what is measured and predicted of free features."""
+    problem = run.config.problem
+    covariance = np.array(problem.target_covariance)
+    measured, closed = penalised_network(
+        covariance, (run.config.weight_decay, run.config.feature_decay)
+    )
+    measured |= {"objective": measured["loss"]}
+    if not run.config.weight_decay:
+        scale = min(FREE_STARTS, key=lambda known: abs(known - problem.init_scale))
+        measured |= {"NRC1": FREE_STARTS[scale], "objective": 1e-20}
+    return covariance, problem.samples, measured, closed
+
+
+def outcome(run):
+    """Return covariance, samples, what is measured and what is predicted of a run."""
+    if hasattr(run.config, "problem"):
+        return free(run)
+    name = run.config.data.name
+    covariance, samples = COVARIANCE[name], SAMPLES[name]
+    decay, feature = run.config.weight_decay, run.config.feature_decay
+    if feature == 0.0:
+        linear, biases = run.config.model.ending == "linear", run.config.decayed == "all"
+        measured = decayed_network(covariance, decay, linear=linear, biases=biases)
+        return covariance, samples, measured, {}
+    decays = (decay, decay if feature is None else feature)
+    return covariance, samples, *penalised_network(covariance, decays)
+
+
+def world(names=STUDY.claims_read, **changes):
+    """Return experiments of the paper's config with these changes, in agreement with theory."""
+    atlas = config.load("config", {"scale": "paper", "regression": changes})
+    described = jobs.described(atlas, "regression", tuple(names))
+    found = {}
+    for name in names:
+        rows, predictions = [], []
+        for run in atlas.runs("regression", name):
+            keys = tuple(run.keys.values())
+            covariance, samples, measured, closed = outcome(run)
+            measured |= {"samples": samples, **entries("target_covariance", covariance)}
+            rows += [(*keys, 9, "H1", metric, float(value)) for metric, value in measured.items()]
+            predictions += [(*keys, metric, value) for metric, value in closed.items()]
+        tables = (
+            pd.DataFrame(rows, columns=[*run.keys, "step", "layer", "metric", "value"]),
+            pd.DataFrame(predictions, columns=[*run.keys, "metric", "value"]),
+        )
+        axes = (*STUDY.axes, *STUDY.own_axes.get(name, ()))
+        found[name] = along_axes(Experiment(described[name], *tables), axes)
+    return found
+
+
+FAMILIES = {
+    "weight_decay": (claims._weight_decay, "reacher", ("reacher",)),
+    "biases": (claims._biases, "reacher", ("reacher", "reacher_biases")),
+    "ufm": (closed_form_claims.ufm_networks, "reacher", ("reacher_features",)),
+    "residuals": (closed_form_claims.residuals, None, ("reacher", "reacher_features")),
+    "norms": (closed_form_claims.norms, "reacher", ("reacher_norms",)),
+    "free_features": (closed_form_claims.free_features, None, ("free_features",)),
+    "no_decay": (closed_form_claims.no_decay, None, ("no_decay",)),
+    "two_targets": (lambda found: [claims._weakness(found)], None, ("reacher",)),
+}
+
+
+def decided(family, experiments):
+    """Return verdict and measured text of a family's claims by name."""
+    decide, name, reads = FAMILIES[family]
+    given_name = [] if name is None else [name]
+    rows = decide(*given_name, *(experiments[read] for read in reads))
+    return {row["claim"]: (row["verdict"], row["measured"]) for row in rows}
+
+
+def verdicts(family, experiments):
+    return {claim: verdict for claim, (verdict, _) in decided(family, experiments).items()}
+
+
+def having(found, verdict):
+    return {claim for claim, each in found.items() if each == verdict}
+
+
+def selected(rows, metric, keys):
+    """Tell the rows of a metric, or of a list of one, in the runs with these keys."""
+    name = rows["metric"].eq(metric) | rows["metric"].str.startswith(f"{metric}[")
+    return np.logical_and.reduce([name, *(rows[key].isin(each) for key, each in keys.items())])
+
+
+def scaled(experiment, metric, factor, **keys):
+    """Return an experiment in which a metric of the runs with these keys is so much larger."""
+    rows = experiment.metrics
+    chosen = selected(rows, metric, keys)
+    assert chosen.any()
+    value = rows["value"].where(~chosen, rows["value"] * factor)
+    return replace(experiment, metrics=rows.assign(value=value))
+
+
+def diverged(experiment, **keys):
+    """Return an experiment in which the runs with these keys diverged."""
+    rows = experiment.metrics
+    gone = rows[selected(rows, "samples", keys)].assign(metric="diverged", layer="all", value=1.0)
+    return replace(experiment, metrics=pd.concat([rows, gone], ignore_index=True))
+
+
+def configured(experiment, **changes):
+    return replace(experiment, config=experiment.config | changes)
+
+
+def shortened(experiment):
+    training = experiment.config["training"]
+    return configured(experiment, training=training | {"epochs": training["epochs"] // 2})
+
+
+@pytest.fixture(scope="module")
+def theory():
+    """Return the experiments of `FAMILIES`, with fewer decays, all as theory has it."""
+    grid = ATLAS.experiment("regression", "free_features").grid
+    return world(
+        sorted({name for *_, reads in FAMILIES.values() for name in reads}),
+        reacher={"grid": {"model.ending": ["relu", "linear"], "weight_decay": [*DECAYED, 0.0]}},
+        free_features={"grid": grid | {"weight_decay": [1.0, 12.5], "problem.bias": [True]}},
+    )
+
+
+DECAYED = [1.5e-3, 5e-4]
+PENALISED = [1e-2, 1e-3, 1e-4, 1e-5]
+RELU = {"ending": ["relu"], "weight_decay": DECAYED}
+LINEAR = {"ending": ["linear"], "weight_decay": DECAYED}
+WRONG = {"reacher_norms_monotone", "gram_between_thresholds_paper"}
+"""Claims of the paper that its own closed form refutes."""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_agrees_with_theory_replicates(theory, family):
+    found = verdicts(family, theory)
+    assert found
+    for claim, verdict in found.items():
+        assert verdict == ("not replicated" if claim in WRONG else "replicated"), claim
+
+
+SPOILED = [
+    (
+        "weight_decay",
+        {
+            "reacher": [
+                ("NRC1", 1e5, RELU),
+                ("NRC2", 1e5, LINEAR),
+                ("NRC1_centred", 1e8, RELU),
+                ("NRC2_centred", 1e9, LINEAR),
+                ("NRC3", 1e-3, {"weight_decay": [0.0]}),
+                ("explained_variance_ratio", 0.9, RELU),
+            ]
+        },
+        {
+            "reacher_NRC1",
+            "reacher_NRC2_linear",
+            "reacher_NRC1_centred",
+            "reacher_NRC2_centred_linear",
+            "reacher_NRC3_decay",
+            "reacher_explained_variance",
+        },
+    ),
+    (
+        "weight_decay",
+        {
+            "reacher": [
+                ("NRC1", 1e5, LINEAR),
+                ("NRC2", 1e5, RELU),
+                ("NRC1_centred", 1e9, LINEAR),
+                ("NRC2_centred", 1e8, RELU),
+                ("NRC3", 1e3, RELU),
+                ("explained_variance_ratio", 0.9, LINEAR),
+            ]
+        },
+        {
+            "reacher_NRC1_linear",
+            "reacher_NRC2",
+            "reacher_NRC1_centred_linear",
+            "reacher_NRC2_centred",
+            "reacher_NRC3",
+            "reacher_NRC3_decay",
+            "reacher_last_relu",
+        },
+    ),
+    (
+        "biases",
+        {
+            "reacher_biases": [
+                ("NRC1", 1e8, RELU),
+                ("NRC2", 1e9, LINEAR),
+                ("mean_feature_ratio", 1e5, LINEAR),
+            ]
+        },
+        {"reacher_biases_NRC1", "reacher_biases_NRC2_linear", "reacher_relu_mean"},
+    ),
+    (
+        "biases",
+        {"reacher_biases": [("NRC1", 1e9, LINEAR), ("NRC2", 1e8, RELU)]},
+        {"reacher_biases_NRC1_linear", "reacher_biases_NRC2", "reacher_biases_mean"},
+    ),
+    (
+        "ufm",
+        {
+            "reacher_features": [
+                ("gram[0,1]", 1.2, {}),
+                ("mse_sum", 0.95, {}),
+                ("NRC2", 1e9, {"weight_decay": PENALISED}),
+            ]
+        },
+        {"reacher_ufm_gram", "reacher_ufm_mse", "reacher_ufm_NRC2"},
+    ),
+    (
+        "ufm",
+        {
+            "reacher_features": [
+                ("loss", 1.05, {}),
+                ("gram", 2, {"weight_decay": [1e-3]}),  # too weak a decay to be held against it
+                ("NRC1", 1e-9, {"weight_decay": [0.0]}),
+            ]
+        },
+        {"reacher_ufm_loss", "reacher_ufm_NRC1"},
+    ),
+    (
+        "residuals",
+        {
+            "reacher": [("residual_covariance[0,0]", 3, RELU)],
+            "reacher_features": [("residual_covariance", 1.2, {})],
+        },
+        {"residuals_white_weight_decay", "residuals_level"},
+    ),
+    (
+        "residuals",
+        {
+            "reacher": [("residual_covariance[0,0]", 3, LINEAR)],
+            "reacher_features": [("residual_covariance[0,0]", 3, {})],
+        },
+        {"residuals_white_ufm", "residuals_level"},
+    ),
+    ("norms", {"reacher_norms": [("gram", 1.5, {})]}, {"reacher_norms"}),
+    (
+        "norms",
+        {"reacher_norms": [("gram", 1e5, {"feature_decay": [1e-3]})]},
+        {"reacher_norms_monotone_to_0.1", "reacher_norms_peak"},
+    ),
+    (
+        "free_features",
+        {
+            "free_features": [
+                ("objective", 1 + 1e-6, {}),
+                ("gram", 1.01, {"weight_decay": [1.0]}),
+            ]
+        },
+        {"free_features_loss", "free_features_gram"},
+    ),
+    (
+        "free_features",
+        {"free_features": [("gram", 1.01, {"weight_decay": [12.5]})]},
+        {"free_features_gram", "gram_between_thresholds_derived"},
+    ),
+    ("no_decay", {"no_decay": [("NRC1", 0.1, {"init_scale": [1.0]})]}, {"no_decay_no_collapse"}),
+    ("no_decay", {"no_decay": [("NRC1", 10, {"init_scale": [0.03]})]}, {"no_decay_small_start"}),
+]
+
+
+def spoiled(theory, changes):
+    """Return the experiments with these changes: by experiment, arguments of `scaled`."""
+    found = dict(theory)
+    for name, each in changes.items():
+        for metric, factor, keys in each:
+            found[name] = scaled(found[name], metric, factor, **keys)
+    return found
+
+
+@pytest.mark.parametrize(("family", "changes", "refuted"), SPOILED)
+def test_what_differs_from_theory_does_not(theory, family, changes, refuted):
+    found = verdicts(family, spoiled(theory, changes))
+    assert having(found, "not replicated") == refuted | (WRONG & set(found))
+    assert not having(found, "inconclusive")
+
+
+@pytest.mark.parametrize(("family", "changes", "refuted"), SPOILED[1:10:2])
+def test_a_shorter_training_confirms_but_does_not_refute(theory, family, changes, refuted):
+    experiments = spoiled(theory, changes)
+    for name in FAMILIES[family][-1]:
+        experiments[name] = shortened(experiments[name])
+    found = decided(family, experiments)
+    for claim, (verdict, measured) in found.items():
+        if claim in refuted | WRONG:
+            assert verdict == "inconclusive", claim
+            assert "units of training time)" in measured or "epochs)" in measured
+        else:
+            assert verdict == "replicated", claim
+
+
+OF_NO_DATA = {"free_features", "no_decay"}
+"""Families whose targets are drawn."""
+NETWORKS = ("weight_decay", "biases", "ufm", "residuals")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_is_decided_of_other_data_few_seeds_or_lost_runs(theory, family):
+    lacking = {
+        name: configured(diverged(each, seed=[0]), seeds=1, data={"name": "linnerud"})
+        for name, each in theory.items()
+    }
+    for claim, (verdict, measured) in decided(family, lacking).items():
+        assert verdict == "inconclusive", claim
+        assert "diverged" in measured, claim
+        assert ("linnerud in place of reacher" in measured) == (family not in OF_NO_DATA), claim
+        assert "seeds" in measured or family not in NETWORKS, claim
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"two_targets"}))
+def test_nothing_is_decided_where_every_run_diverged(theory, family):
+    lost = {}
+    for name, each in theory.items():  # at the first step: nothing else was measured
+        gone = diverged(each)
+        lost[name] = replace(gone, metrics=gone.values("diverged"))
+    assert set(verdicts(family, lost).values()) == {"inconclusive"}
+
+
+@pytest.mark.parametrize("family", ["weight_decay", "biases"])
+def test_runs_lost_without_decay_keep_their_ratio_undecided(theory, family):
+    lost = theory | {"reacher": diverged(theory["reacher"], weight_decay=[0.0], seed=[0, 1])}
+    found = verdicts(family, lost)
+    prefix = "reacher_biases_NRC" if family == "biases" else "reacher_NRC"
+    for claim in found:
+        if claim.startswith(prefix) and claim != "reacher_NRC3":
+            assert found[claim] == "inconclusive", claim
+
+
+def test_seeds_of_both_arms_of_a_ratio_count(theory):
+    rows = theory["reacher"].metrics
+    one = configured(replace(theory["reacher"], metrics=rows[rows["seed"] == 0]), seeds=1)
+    assert verdicts("biases", theory | {"reacher": one})["reacher_biases_NRC1"] == "inconclusive"
+
+
+def test_networks_no_better_than_a_constant_and_single_failures_are_undecided(theory):
+    changed = scaled(theory["reacher"], "r2", -1, ending=["relu"], weight_decay=[0.0], seed=[1])
+    changed = scaled(changed, "NRC1", 1e5, ending=["linear"], weight_decay=DECAYED, seed=[2])
+    found = decided("weight_decay", {"reacher": changed})
+    for claim, (verdict, measured) in found.items():
+        if not claim.endswith("_linear"):
+            assert verdict == "inconclusive" and "R2 is not above 0" in measured, claim
+    linear = {claim: verdict for claim, (verdict, _) in found.items() if claim.endswith("_linear")}
+    assert having(linear, "inconclusive") == {"reacher_NRC1_linear"}
+    assert having(linear, "replicated") == set(linear) - {"reacher_NRC1_linear"}
+
+
+def test_the_fit_of_networks_with_decayed_biases_is_asked_for_too(theory):
+    dead = scaled(theory["reacher_biases"], "r2", 0, ending=["linear"])
+    found = verdicts("biases", theory | {"reacher_biases": dead})
+    undecided = {f"reacher_biases_{claim}" for claim in ("NRC1_linear", "NRC2_linear", "mean")}
+    assert undecided <= having(found, "inconclusive")
+    assert {"reacher_biases_NRC1", "reacher_biases_NRC2"} <= having(found, "replicated")
+
+
+def test_without_an_arm_for_the_linear_ending_the_other_is_still_decided(theory):
+    rows = theory["reacher_biases"].metrics
+    relu = replace(theory["reacher_biases"], metrics=rows[rows["ending"] == "relu"])
+    found = verdicts("biases", theory | {"reacher_biases": relu})
+    assert having(found, "replicated") == {"reacher_biases_NRC1", "reacher_biases_NRC2"}
+    assert not having(found, "not replicated")
+
+
+def test_a_constant_network_with_penalised_features_does_not_pass_for_collapse(theory):
+    dead = scaled(theory["reacher_features"], "r2", 0)
+    found = verdicts("ufm", {"reacher_features": dead})
+    assert found["reacher_ufm_NRC1"] == found["reacher_ufm_NRC2"] == "inconclusive"
+
+
+def rewritten(experiment, matrix_of):
+    """Return an experiment whose W W^T is this function of the run's keys."""
+    rows = experiment.metrics
+    grams = rows[selected(rows, "gram", {})]
+    values = [
+        matrix_of(row)[tuple(int(i) for i in row["metric"][len("gram[") : -1].split(","))]
+        for row in grams.to_dict("records")
+    ]
+    value = rows["value"].copy()
+    value[grams.index] = values
+    return replace(experiment, metrics=rows.assign(value=value))
+
+
+def test_between_thresholds_either_formula_can_be_what_is_found(theory):
+    experiment = theory["free_features"]
+    covariances = {
+        "-".join(f"{each:g}" for row in given for each in row): given
+        for given in experiment.config["grid"]["problem.target_covariance"]
+    }
+    feature = experiment.config["feature_decay"]
+    found = rewritten(
+        experiment,
+        lambda row: truncated_gram(
+            covariances[row["target_covariance"]], row["weight_decay"], feature
+        ),
+    )
+    found = verdicts("free_features", {"free_features": found})
+    assert found["gram_between_thresholds_paper"] == "replicated"
+    assert found["gram_between_thresholds_derived"] == "not replicated"
+    assert found["free_features_loss"] == "replicated"
+    rows = experiment.metrics
+    below = replace(experiment, metrics=rows[rows["weight_decay"] == 1.0])
+    found = decided("free_features", {"free_features": below})
+    for formula in ("paper", "derived"):
+        verdict, measured = found[f"gram_between_thresholds_{formula}"]
+        assert verdict == "inconclusive" and "no c between eigenvalues" in measured
+    assert found["free_features_gram"][0] == "replicated"
+
+
+def test_norms_that_only_grow_are_what_the_paper_says_and_theory_does_not(theory):
+    growing = rewritten(theory["reacher_norms"], lambda row: row["feature_decay"] * np.eye(2))
+    found = verdicts("norms", {"reacher_norms": growing})
+    assert having(found, "replicated") == {
+        "reacher_norms_monotone",
+        "reacher_norms_monotone_to_0.1",
+    }
+    assert having(found, "not replicated") == {"reacher_norms", "reacher_norms_peak"}
+    rows = theory["reacher_norms"].metrics
+    few = replace(theory["reacher_norms"], metrics=rows[rows["feature_decay"] <= 0.1])
+    found = verdicts("norms", {"reacher_norms": few})
+    assert having(found, "inconclusive") >= {"reacher_norms_monotone", "reacher_norms_peak"}
+    assert not having(found, "not replicated")
+
+
+def test_no_decay_needs_a_loss_of_zero_and_both_kinds_of_start(theory):
+    large = scaled(theory["no_decay"], "objective", 1e9)
+    assert set(verdicts("no_decay", {"no_decay": large}).values()) == {"inconclusive"}
+    rows = theory["no_decay"].metrics
+    some = replace(theory["no_decay"], metrics=rows[rows["init_scale"].isin([0.3, 0.1])])
+    found = decided("no_decay", {"no_decay": some})
+    assert {verdict for verdict, _ in found.values()} == {"inconclusive"}
+    assert "no start of scale 1, at most 0.3" in found["no_decay_no_collapse"][1]
+    assert "no start of scale 0.03, at least 0.1" in found["no_decay_small_start"][1]
+
+
+@pytest.fixture(scope="module")
+def single():
+    """Return one run of each experiment, as a user has it who takes everything out of the grid."""
+    names = sorted({name for *_, reads in FAMILIES.values() for name in reads})
+    return world(names, **{name: {"grid": {}, "seeds": 1} for name in names})
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"norms", "two_targets"}))
+def test_one_run_decides_nothing(single, family):
+    assert set(verdicts(family, single).values()) == {"inconclusive"}
+
+
+def test_one_run_says_nothing_of_how_norms_change(single):
+    found = verdicts("norms", single)
+    assert having(found, "inconclusive") >= set(found) - {"reacher_norms"}
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "changes"),
+    [
+        ("weight_decay", "reacher", {"grid": {"weight_decay": [0.0]}}),
+        ("weight_decay", "reacher", {"grid": {"weight_decay": [1e-3]}}),
+        ("biases", "reacher_biases", {"grid": {"weight_decay": [1e-4]}}),
+        ("ufm", "reacher_features", {"grid": {"weight_decay": [0.0]}}),
+        ("ufm", "reacher_features", {"grid": {"weight_decay": [1e-3]}}),
+        ("free_features", "free_features", {"grid": {"weight_decay": [0.0]}}),
+    ],
+)
+def test_a_missing_arm_leaves_what_needs_it_undecided(theory, family, name, changes):
+    found = verdicts(family, theory | world([name], **{name: changes}))
+    decided_without = {
+        "reacher_NRC3",
+        "reacher_explained_variance",
+        "gram_between_thresholds_derived",
+    }
+    for claim in set(found) - decided_without:
+        assert found[claim] == "inconclusive", claim
+
+
+def test_a_network_without_the_last_relu_answers_only_for_itself():
+    alone = {"model": {"ending": "linear"}, "grid": {"weight_decay": [1e-3, 0.0]}}
+    found = decided("weight_decay", world(["reacher"], reacher=alone))
+    for claim, (verdict, measured) in found.items():
+        if claim.endswith("_linear"):
+            assert verdict == "replicated", claim
+        else:
+            assert verdict == "inconclusive" and "no ending relu" in measured, claim
+
+
+def test_residuals_at_a_decay_below_one_that_gives_up_a_direction(theory):
+    wide = {"grid": {"weight_decay": [1.0, 0.1, 1e-2, 0.0]}}  # of 1e-2 only both remain
+    found = verdicts("residuals", theory | world(["reacher_features"], reacher_features=wide))
+    assert found["residuals_white_ufm"] == found["residuals_level"] == "replicated"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"grid": {"feature_decay": [0.0, 0.1]}}, {"weight_decay": 0.0}]
+)
+def test_norms_without_decay_have_no_closed_form(changes):
+    found = verdicts("norms", world(["reacher_norms"], reacher_norms=changes))
+    assert "not replicated" not in found.values()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ({1e-2: (0.9, 0.1), 1e-3: (0.9, 0.2), 0.0: (0.9, 0.3)}, 1e-2),
+        ({1e-2: (0.9, 1e-4), 1e-3: (0.9, 0.2), 0.0: (0.9, 0.3)}, 1e-3),  # a direction is gone
+        ({1e-2: (-0.1, 0.1), 1e-3: (0.9, 0.2), 0.0: (0.9, 0.3)}, 1e-3),  # no fit
+        ({1e-2: (0.0, None), 1e-3: (0.9, 0.2), 0.0: (0.9, 0.3)}, 1e-3),  # nothing varies
+        ({1e-2: (0.9, 1e-4), 1e-3: (0.0, 0.2), 0.0: (0.9, 0.3)}, 1e-2),  # only without decay
+        ({0.0: (0.9, 0.3)}, 0.0),
+    ],
+)
+def test_the_working_decay_is_the_largest_that_keeps_all_directions(outcomes, expected):
+    rows = []
+    for decay, (fit, share) in outcomes.items():
+        for seed in (0, 1):
+            keys = ("relu", decay, seed, 9, "all")
+            rows += [(*keys, *each) for each in entries("target_covariance", np.eye(2)).items()]
+            rows.append((*keys, "r2", fit if seed else 0.9))  # the worse seed decides
+            rows.append((*keys, "explained_variance_ratio[0]", 0.5))
+            if share is not None:
+                rows.append((*keys, "explained_variance_ratio[1]", share if seed else 0.5))
+    columns = ["ending", "weight_decay", "seed", "step", "layer", "metric", "value"]
+    experiment = Experiment({}, pd.DataFrame(rows, columns=columns), pd.DataFrame())
+    assert working_decay(experiment) == expected
+
+
+def randoms(seed, *shapes):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in shapes]
+
+
+few = settings(max_examples=12, deadline=None)
+
+
+@few
+@given(
+    outputs=st.integers(2, 4),
+    seed=st.integers(0, 10**6),
+    share=st.floats(0.01, 0.99),
+    near=st.booleans(),
+)
+def test_nrc3_is_what_is_measured_and_smallest_at_the_measured_gamma(outputs, seed, share, near):
+    features, noise, mix, weight = randoms(
+        seed, (30, 6), (30, outputs), (outputs, outputs), (outputs, 6)
+    )
+    targets = noise @ mix
+    centred = targets - targets.mean(0)
+    covariance = centred.T @ centred / 30
+    least = float(torch.linalg.eigvalsh(covariance)[0])
+    if near:  # close to the closed form, where the minimum lies inside
+        axes = torch.linalg.qr(weight.T)[0].T
+        wanted = gram(covariance.numpy(), share * least**0.5, share * least**0.5)
+        values, vectors = np.linalg.eigh(wanted)
+        root = torch.tensor(vectors * np.sqrt(values.clip(0)))
+        weight = root @ axes + 1e-3 * weight * float(np.sqrt(values[-1]))
+    found = measure(features, targets=targets, weight=weight)
+    weights = (weight @ weight.T).numpy()
+    assert nrc3(weights, covariance.numpy(), found["gamma"]) == pytest.approx(
+        found["NRC3"], abs=1e-9
+    )
+    fine = least * np.linspace(0, 1, 1001)[:-1] ** 2
+    assert found["NRC3"] <= nrc3(weights, covariance.numpy(), fine).min() + 1e-9
+    gamma = share * least
+    assert nrc3(weights, covariance.numpy(), gamma) == pytest.approx(
+        nrc3_at(weight, covariance, gamma), abs=1e-9
+    )
+
+
+def test_nrc3_of_the_closed_form_is_zero_at_c_only():
+    for covariance in COVARIANCE.values():
+        least = np.linalg.eigvalsh(covariance)[0]
+        gammas = least * np.array([0, 0.2, 0.5, 0.9])
+        found = nrc3(gram(covariance, 0.5, least), covariance, gammas)
+        assert found.shape == gammas.shape
+        assert found[2] == pytest.approx(0, abs=1e-14) and (np.delete(found, 2) > 1e-4).all()
+
+
+@few
+@given(
+    variances=st.lists(st.floats(0.01, 10), min_size=2, max_size=4, unique=True),
+    level=st.floats(0.01, 20),
+    balance=st.floats(0.1, 10),
+)
+def test_the_first_columns_of_the_root_hold_for_descending_variances(variances, level, balance):
+    covariance = np.diag(sorted(variances, reverse=True))
+    decays = level * balance, level / balance
+    np.testing.assert_allclose(
+        truncated_gram(covariance, *decays), gram(covariance, *decays), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("covariance", COVARIANCE.values(), ids=COVARIANCE)
+def test_the_first_columns_of_the_root_hold_below_all_eigenvalues_only(covariance):
+    eigenvalues = np.linalg.eigvalsh(covariance)
+    below = 0.9 * eigenvalues[0], 1.0
+    np.testing.assert_allclose(
+        truncated_gram(covariance, *below), gram(covariance, *below), rtol=1e-9, atol=1e-12
+    )
+    for lower, upper in pairwise(eigenvalues):
+        between = (lower + upper) / 2, 1.0
+        right = gram(covariance, *between)
+        wrong = truncated_gram(covariance, *between)
+        assert np.linalg.norm(wrong - right) > 0.01 * np.linalg.norm(right)
+
+
+def test_the_first_columns_of_the_root_are_a_fifth_off_in_the_known_case():
+    covariance, decays = [[1.0, 0.3], [0.3, 0.5]], (0.5**0.5, 0.5**0.5)
+    right, wrong = gram(covariance, *decays), truncated_gram(covariance, *decays)
+    distance = np.linalg.norm(wrong - right) / np.linalg.norm(right)
+    assert distance == pytest.approx(0.19, abs=0.005)

@@ -1,0 +1,150 @@
+"""What a linear head does with real targets: collapse, fit, geometry and residuals."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from collapse.metrics.frames import defined
+from collapse.metrics.layers import Reading, entries
+from collapse.metrics.measure import regression_metrics
+from collapse.metrics.regression import nrc3_at, regression_statistics
+from collapse.metrics.rows import wide_blocks
+
+SCATTER = 250
+"""Samples whose residuals are yielded one by one."""
+
+
+def regression_readings(
+    features: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    decays: tuple[float, float],
+) -> Iterator[Reading]:
+    """Yield what is measured of a linear head Z = H W^T + b on real targets.
+
+    On layer ``H1``: the metrics of `collapse.metrics.measure` that concern the features and the
+    weight, lists as ``name[k]``; ``NRC3_c``, see `nrc3_at`, at c = weight_decay feature_decay;
+    ``gram[i,j]`` (i <= j), the entries of W W^T; ``weight_norm_squared`` = norm(W)^2,
+    ``feature_norm_squared_mean`` = norm(H)^2/M; ``mean_feature_ratio`` = norm(hbar) over the mean
+    norm(h). On layer ``all``: ``r2``, ``mse``, ``mse_sum`` (summed over targets), ``loss`` =
+    mse_sum/2 + feature_decay/2 norm(H)^2/M + weight_decay/2 norm(W)^2, and
+    ``residual_covariance[i,j]`` (i <= j), (1/M) E^T E with E = Z - Y.
+
+    Parameters
+    ----------
+    features
+        M x d, on any device.
+    targets
+        M x n.
+    weight
+        W, n x d: of a head with several layers, their product.
+    bias
+        n, or None.
+    decays
+        weight_decay and feature_decay, the latter of the mean over samples (Andriopoulos et al.
+        2024).
+    """
+    statistics = regression_statistics(features, targets, weight, bias)
+    weight_decay, feature_decay = decays
+    values = regression_metrics(statistics)
+    moment = statistics.target_covariance
+    if bias is None:
+        centre = targets.to(moment).mean(0)
+        moment = moment + torch.outer(centre, centre)
+    values["NRC3_c"] = nrc3_at(statistics.weight, moment, weight_decay * feature_decay)
+    mean, lengths, squares = _lengths(features)
+    values["mean_feature_ratio"] = defined(mean.norm() / lengths)
+    values["feature_norm_squared_mean"] = squares.item()
+    values["weight_norm_squared"] = statistics.weight.square().sum().item()
+    fit = {name: values.pop(name) for name in ("r2", "mse")}
+    fit["mse_sum"] = statistics.squared_error.item()
+    fit["loss"] = (
+        fit["mse_sum"]
+        + feature_decay * values["feature_norm_squared_mean"]
+        + weight_decay * values["weight_norm_squared"]
+    ) / 2
+    yield from _named("H1", values)
+    yield from _named("all", fit)
+    yield from entries("H1", "gram", statistics.weight @ statistics.weight.T)
+    residuals = _residuals(features, targets, weight, bias)
+    covariance = residuals.T @ residuals / len(residuals)
+    yield from entries("all", "residual_covariance", covariance)
+
+
+def target_readings(targets: Tensor) -> Iterator[Reading]:
+    """Yield ``target_covariance[i,j]`` (i <= j) about the mean, with 1/M, and ``samples`` = M.
+
+    On layer ``all``.
+
+    Parameters
+    ----------
+    targets
+        M x n.
+    """
+    centred = targets.double() - targets.double().mean(0)
+    yield from entries("all", "target_covariance", centred.T @ centred / len(centred))
+    yield "all", "samples", float(len(targets))
+
+
+def residual_readings(
+    features: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None
+) -> Iterator[Reading]:
+    """Yield ``residual[k,i]`` = z_i - y_i and ``target[k,i]`` = y_i - ybar_i of single samples.
+
+    On layer ``all``, for up to `SCATTER` evenly spaced samples; k counts these.
+
+    Parameters
+    ----------
+    features, targets, weight, bias
+        As for `regression_readings`.
+    """
+    count = min(len(targets), SCATTER)
+    chosen = torch.arange(count, device=targets.device) * len(targets) // count
+    residuals = _residuals(features, targets, weight, bias)[chosen]
+    centred = (targets.double() - targets.double().mean(0))[chosen]
+    for name, values in (("residual", residuals), ("target", centred)):
+        for k, row in enumerate(values.tolist()):
+            yield from (("all", f"{name}[{k},{i}]", value) for i, value in enumerate(row))
+
+
+def fit_readings(outputs: Tensor, targets: Tensor) -> Iterator[Reading]:
+    """Yield ``test_mse`` and ``test_r2`` of held-out samples on layer ``all``.
+
+    ``test_mse`` is the mean over samples and targets, ``test_r2`` = 1 - sum norm(z - y)^2 / sum
+    norm(y - ybar)^2 with the held-out mean, pooled over targets.
+
+    Parameters
+    ----------
+    outputs, targets
+        M x n.
+    """
+    targets = targets.double()
+    error = (outputs.double() - targets).square().mean()
+    spread = (targets - targets.mean(0)).square().mean()
+    yield from _named("all", {"test_mse": error.item(), "test_r2": defined(1 - error / spread)})
+
+
+def _lengths(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean feature (d), the mean norm and the mean squared norm."""
+    sums, lengths, squares = 0.0, 0.0, 0.0
+    for _, block in wide_blocks(features):
+        norms = torch.linalg.vector_norm(block, dim=1)
+        sums, lengths = sums + block.sum(0), lengths + norms.sum()
+        squares = squares + norms.square().sum()
+    return sums / len(features), lengths / len(features), squares / len(features)
+
+
+def _residuals(features: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    matrix = weight.to(features.device).double()
+    outputs = torch.cat([block @ matrix.T for _, block in wide_blocks(features)])
+    return (outputs if bias is None else outputs + bias.to(outputs)) - targets.to(outputs)
+
+
+def _named(layer: str, values: dict[str, float | list[float] | None]) -> Iterator[Reading]:
+    for name, value in values.items():
+        if isinstance(value, list):
+            yield from ((layer, f"{name}[{k}]", each) for k, each in enumerate(value))
+        elif value is not None:
+            yield layer, name, value

@@ -1,0 +1,293 @@
+"""Claims of the regression paper about free features and networks that are to match them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from collapse.studies import Experiment
+from collapse.studies.analysis import loss_gap, matrix
+from collapse.studies.regression.analysis import (
+    at_working_decay,
+    chosen,
+    covariance,
+    gram_distance,
+    products,
+    relative,
+    runs,
+    theory_along,
+    working_decay,
+)
+from collapse.studies.regression.settings import (
+    DERIVED,
+    PAPER,
+    Row,
+    gate,
+    lacking,
+    no_decay_above_zero,
+    shorter,
+    shorter_ufm,
+)
+from collapse.studies.verdicts import Claim, lost, short_of
+from collapse.theory.regression import truncated_gram
+
+STRONG = 1e-2
+"""Decay from which a UFM-type network is held against the closed form: the paper's largest."""
+PAPER_RANGE = 0.1
+"""Largest feature decay of the paper's sweep of norms."""
+
+
+def ufm_networks(name: str, experiment: Experiment) -> Iterator[Row]:
+    """Yield the claims about networks of which only W and the features are penalised."""
+    seeds, obstacles = experiment.config["seeds"], lacking(name, experiment)
+    excuses = shorter_ufm(experiment)
+    gaps = {
+        "gram": ("W W^T", gram_distance(experiment)),
+        "loss": ("the loss", _relative_to_theory(experiment, "loss", "loss")),
+        "mse": ("the squared error", _relative_to_theory(experiment, "mse_sum", "mse_sum")),
+    }
+    for key, (what, gap) in gaps.items():
+        yield Claim(
+            f"{name}_ufm_{key}",
+            f"{PAPER}; {DERIVED}",
+            "A network of which only W and the features are penalised, with the same decay of "
+            f"{STRONG:g} or more and no ReLU before W, reaches {what} of the closed form ({name}).",
+            "relative distance to the closed form is 0",
+            0.01,
+            2,
+        ).decide(gap.loc[gap["weight_decay"] >= STRONG, "value"], seeds, obstacles, excuses)
+    decay = working_decay(experiment)
+    strong, none = chosen(experiment, weight_decay=decay), chosen(experiment, weight_decay=0.0)
+    fits = [each.last("r2")["value"] for each in (strong, none)]
+    obstacles += no_decay_above_zero(decay) + gate(*fits)
+    for metric in ("NRC1", "NRC2"):
+        values = [each.last(metric).set_index("seed")["value"] for each in (strong, none)]
+        yield Claim(
+            f"{name}_ufm_{metric}",
+            PAPER,
+            f"{metric} of such a network collapses at a strong decay "
+            f"({decay:g} here) and does not without decay ({name}).",
+            f"{metric} with decay over {metric} without is at most 0.1",
+            0.1,
+            2,
+        ).decide((values[0] / values[1]).dropna(), seeds, obstacles, excuses)
+
+
+def _relative_to_theory(experiment: Experiment, metric: str, predicted: str) -> pd.DataFrame:
+    """Return |measured/predicted - 1| at the last step of every run that has a closed form."""
+    keys = experiment.keys
+    rows = experiment.last(metric).merge(
+        experiment.predicted(predicted), on=keys, suffixes=("", "_predicted")
+    )
+    return rows.assign(value=(rows["value"] / rows["value_predicted"] - 1).abs())[[*keys, "value"]]
+
+
+def residuals(decayed: Experiment, penalised: Experiment) -> Iterator[Row]:
+    """Yield whether residuals are white: under weight decay, and of a UFM-type network."""
+    relu = chosen(at_working_decay(decayed), ending="relu")
+    for key, kind, experiment, excuses in (
+        ("weight_decay", "weight decay on all weights", relu, shorter("reacher", decayed)),
+        ("ufm", "penalised W and features", at_working_decay(penalised), shorter_ufm(penalised)),
+    ):
+        yield Claim(
+            f"residuals_white_{key}",
+            PAPER,
+            f"After training with {kind} the residuals of all targets are uncorrelated and of one "
+            "variance (reacher).",
+            "norm of C/norm(C) - I/sqrt(n) is 0, C the covariance of the residuals",
+            0.1,
+            2,
+        ).decide(
+            [_colour(matrix(rows, "residual_covariance")) for _, rows in _residuals(experiment)],
+            experiment.config["seeds"],
+            lacking("reacher", experiment),
+            excuses,
+        )
+    strong = products(penalised, penalised.last("r2")).set_index(penalised.keys)["c"]
+    yield Claim(
+        "residuals_level",
+        f"{PAPER}; {DERIVED}",
+        "The covariance of a UFM-type network's residuals is c I (reacher).",
+        "relative distance to c I is 0",
+        0.05,
+        2,
+    ).decide(
+        [
+            relative(found, strong[tuple(own.values())] * np.eye(len(found)))
+            for own, rows in _residuals(at_working_decay(penalised))
+            for found in [matrix(rows, "residual_covariance")]
+        ],
+        penalised.config["seeds"],
+        lacking("reacher", penalised),
+        shorter_ufm(penalised),
+    )
+
+
+def _residuals(experiment: Experiment) -> Iterator[tuple[dict, pd.DataFrame]]:
+    return runs(experiment, "residual_covariance")
+
+
+def _colour(found: np.ndarray) -> float:
+    """Return how far a covariance is from a multiple of the identity."""
+    return float(
+        np.linalg.norm(found / np.linalg.norm(found) - np.eye(len(found)) / len(found) ** 0.5)
+    )
+
+
+def norms(name: str, experiment: Experiment) -> Iterator[Row]:
+    """Yield the claims about the norms of the rows of W as the feature decay grows."""
+    seeds = experiment.config["seeds"]
+    excuses = short_of(experiment.config["training"]["epochs"], 1000, "epochs")
+    found = _row_norms(experiment)
+    few = [] if found["feature_decay"].nunique() >= 9 else ["fewer than 9 feature decays"]
+    obstacles = lacking(name, experiment) + few
+    alive = found[(found["predicted"] > 0) & (found["feature_decay"] >= STRONG)]
+    yield Claim(
+        f"{name}_norms",
+        f"{PAPER}; {DERIVED}",
+        f"The norms of the rows of W follow the closed form for feature decays of {STRONG:g} and "
+        f"more ({name}).",
+        "|norm over predicted norm - 1| is 0",
+        0.05,
+        1,
+    ).decide((alive["value"] / alive["predicted"] - 1).abs(), seeds, obstacles, excuses)
+    sweep = found[found["feature_decay"] <= PAPER_RANGE]
+    for key, rows, where in (
+        ("monotone", found, "at all feature decays"),
+        ("monotone_to_0.1", sweep, f"up to {PAPER_RANGE:g}, the end of the paper's sweep"),
+    ):
+        yield Claim(
+            f"{name}_norms_{key}",
+            PAPER,
+            f"The norms of the rows of W grow with the feature decay, {where} ({name}).",
+            "largest fall of a norm from one decay to the next, relative, is 0",
+            0.01,
+            1,
+        ).decide(_falls(rows), seeds, obstacles, excuses)
+    total = found.assign(value=found["value"] ** 2, predicted=found["predicted"] ** 2)
+    total = total.groupby(["seed", "feature_decay"])[["value", "predicted"]].sum().reset_index()
+    peaks = [
+        abs(
+            np.log10(own.loc[own["value"].idxmax(), "feature_decay"])
+            - np.log10(own.loc[own["predicted"].idxmax(), "feature_decay"])
+        )
+        for _, own in total.groupby("seed")
+    ]
+    yield Claim(
+        f"{name}_norms_peak",
+        DERIVED,
+        "The norm of W peaks where the closed form does, each direction at sqrt(c) = sigma/2, and "
+        f"vanishes beyond ({name}).",
+        "decades between the feature decays of the measured and of the predicted peak: 0",
+        0.0,
+        1,
+    ).decide(peaks, seeds, obstacles, excuses)
+
+
+def _row_norms(experiment: Experiment) -> pd.DataFrame:
+    """Return seed, feature_decay, row, and each row's measured and predicted norm."""
+    found = []
+    for own, rows in runs(experiment, "gram"):
+        weight, feature = own["weight_decay"], own["feature_decay"]
+        if not weight * feature:
+            continue
+        (theory,) = theory_along(covariance(experiment), [weight], [feature])
+        lengths = np.sqrt(np.diag(matrix(rows, "gram")))
+        for row, (value, gram) in enumerate(zip(lengths, np.diag(theory["gram"]), strict=True)):
+            found.append({**own, "row": row, "value": value, "predicted": np.sqrt(gram)})
+    return pd.DataFrame(found, columns=[*experiment.keys, "row", "value", "predicted"])
+
+
+def _falls(rows: pd.DataFrame) -> list[float]:
+    """Return the largest relative fall between neighbouring decays of each row and seed."""
+    falls = []
+    for _, own in rows.sort_values("feature_decay").groupby(["seed", "row"]):
+        values = own["value"].to_numpy()
+        steps = 1 - values[1:] / values[:-1]
+        falls.append(float(max(0.0, *steps)) if len(steps) else 0.0)
+    return falls
+
+
+def free_features(experiment: Experiment) -> Iterator[Row]:
+    """Yield the claims about the minimum over free features."""
+    seeds, obstacles = experiment.config["seeds"], lost(len(experiment.values("diverged")))
+    last = experiment.last("objective")
+    gap = experiment.at_last(loss_gap(experiment))["value"]
+    grams = gram_distance(experiment)
+    for key, what, values, tolerance in (
+        ("loss", "the loss", gap, 1e-9),
+        ("gram", "W W^T", grams["value"], 1e-4),
+    ):
+        yield Claim(
+            f"free_features_{key}",
+            f"{PAPER}; {DERIVED}",
+            f"L-BFGS from random starts reaches {what} of the closed form with correlated targets, "
+            f"on both sides of every threshold, with a bias and without ({len(last)} runs).",
+            "relative distance to the closed form is 0",
+            tolerance,
+            3,
+        ).decide(values, seeds, obstacles)
+    between, ours = _between(experiment)
+    for key, source, formula, values in (
+        ("paper", PAPER, "the paper's formula, the first columns of the root of A", between),
+        ("derived", DERIVED, "Q diag(r) Q^T", ours),
+    ):
+        yield Claim(
+            f"gram_between_thresholds_{key}",
+            source,
+            "With c between the eigenvalues of the covariance of correlated targets W W^T at the "
+            f"minimum is {formula}.",
+            "relative distance of the best minimum found to the formula is 0",
+            1e-3,
+            3,
+        ).decide(values, seeds, obstacles if values else [*obstacles, "no c between eigenvalues"])
+
+
+def _between(experiment: Experiment) -> tuple[list[float], list[float]]:
+    """Return the distances of W W^T to both formulas, for c between the eigenvalues."""
+    truncated, whole = [], []
+    theory = {
+        tuple(values): matrix(own, "gram")
+        for values, own in experiment.predictions.groupby(experiment.keys)
+    }
+    for own, rows in runs(experiment, "gram"):
+        wanted = covariance(chosen(experiment, target_covariance=own["target_covariance"]))
+        feature = experiment.config["feature_decay"]
+        eigenvalues = np.linalg.eigvalsh(wanted)
+        if eigenvalues[0] < own["weight_decay"] * feature < eigenvalues[-1]:
+            found = matrix(rows, "gram")
+            paper = truncated_gram(wanted, own["weight_decay"], feature)
+            truncated.append(relative(found, paper))
+            whole.append(relative(found, theory[tuple(own.values())]))
+    return truncated, whole
+
+
+def no_decay(experiment: Experiment) -> Iterator[Row]:
+    """Yield what remains of the start without any decay."""
+    seeds = experiment.config["seeds"]
+    rows, losses = experiment.last("NRC1"), experiment.last("objective")["value"]
+    obstacles = lost(len(experiment.values("diverged")))
+    obstacles += [] if (losses < 1e-12).all() else ["loss above 1e-12"]
+    scales = sorted(experiment.metrics["init_scale"].unique())
+    large = rows.loc[rows["init_scale"] == scales[-1], "value"]
+    small = rows.loc[rows["init_scale"] == scales[0], "value"]
+    reached = [] if scales[-1] >= 1 else [f"no start of scale 1, at most {scales[-1]:g}"]
+    yield Claim(
+        "no_decay_no_collapse",
+        PAPER,
+        "Without any decay the loss goes to zero and the features do not collapse (starts of "
+        f"scale {scales[-1]:g}).",
+        "0.1 over NRC1 at the end is below 1",
+        1.0,
+        5,
+    ).decide(0.1 / large, seeds, obstacles + reached)
+    reached = [] if scales[0] <= 0.03 else [f"no start of scale 0.03, at least {scales[0]:g}"]
+    yield Claim(
+        "no_decay_small_start",
+        DERIVED,
+        "Without any decay the start decides: features that start small do collapse in part "
+        f"(starts of scale {scales[0]:g}).",
+        "NRC1 at the end is at most 0.1",
+        0.1,
+        5,
+    ).decide(small, seeds, obstacles + reached)

@@ -1,0 +1,137 @@
+"""Figure: norms of W's rows and of the features against the feature decay."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
+from collapse.studies import Experiment
+from collapse.studies.analysis import matrix
+from collapse.studies.regression.analysis import covariance, runs, theory_along
+from collapse.studies.regression.panels import (
+    NOTHING,
+    diverged,
+    heading,
+    label_rows,
+    line,
+    number,
+    points,
+    say,
+    title,
+)
+
+PAPER_SWEEP = (1e-5, 1e-1)
+"""Feature decays of the paper's sweep (its Fig. 10)."""
+_FEATURES = "h"
+_SWEEP_COLOUR = "0.93"
+
+
+def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    shown = {name: experiments[name] for name in ("reacher_norms", "swimmer_norms")}
+    outputs = max(len(covariance(each)) for each in shown.values())
+    colours = category_colours([*range(1, outputs + 1), _FEATURES])
+    figure, axes = plt.subplots(
+        2, len(shown), figsize=(TWO_COLUMNS, 4.0), squeeze=False, sharex="col"
+    )
+    drawn = [pd.DataFrame(columns=["norm", "feature_decay", "median"])]
+    for column, (name, experiment) in zip(axes.T, shown.items(), strict=True):
+        weight = experiment.metrics["weight_decay"].iloc[0]
+        title(column[0], experiment, rf"$\lambda_W={number(weight)}$")
+        if not len(covariance(experiment)):
+            say(column[0], NOTHING)
+            diverged(column[-1], experiment)
+            continue
+        measured = over_seeds(_measured(experiment), ["norm", "feature_decay"])
+        theory = _theory(experiment)
+        for panel, wanted in zip(column, (False, True), strict=True):
+            own, lines = (
+                rows[(rows["norm"] == _FEATURES) == wanted] for rows in (measured, theory)
+            )
+            _draw_panel(panel, own, lines, colours)
+        _mark(column, experiment)
+        column[-1].set_xlabel(r"feature decay $\lambda_H$")
+        diverged(column[-1], experiment)
+        drawn += [
+            measured.assign(data=name, series="measured"),
+            theory.assign(data=name, series="theory"),
+        ]
+    label_rows(axes, [r"norm of $w_j$", r"root mean square $\|h\|$"])
+    handles = [
+        line(r"$\|h\|$" if norm == _FEATURES else rf"$\|w_{norm}\|$", color=colour, marker="o",
+             linestyle="")
+        for norm, colour in colours.items()
+    ]  # fmt: skip
+    handles += [line("theory", **THEORY), Patch(color=_SWEEP_COLOUR, label="the paper's sweep")]
+    heading(figure, shown.values(), handles)
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _measured(experiment: Experiment) -> pd.DataFrame:
+    """Return of every run at its end the norms of the rows of W and of the features."""
+    rows = [
+        {**run, "norm": index, "value": np.sqrt(square)}
+        for run, own in runs(experiment, "gram")
+        for index, square in enumerate(np.diag(matrix(own, "gram")), start=1)
+    ]
+    features = experiment.last("feature_norm_squared_mean")
+    features = features.assign(norm=_FEATURES, value=np.sqrt(features["value"]))
+    columns = [*experiment.keys, "norm", "value"]
+    return pd.concat([pd.DataFrame(rows, columns=columns), features[columns]], ignore_index=True)
+
+
+def _theory(experiment: Experiment) -> pd.DataFrame:
+    """Return the same by the closed form, over the range of the sweep and a little more."""
+    found = experiment.metrics["feature_decay"]
+    grid = np.geomspace(found.min() / 2, found.max() * 2, 800)
+    weight = experiment.metrics["weight_decay"].iloc[0]
+    predicted = theory_along(covariance(experiment), np.full(grid.shape, weight), grid)
+    squares = {
+        index: [each["gram"][index - 1][index - 1] for each in predicted]
+        for index in range(1, len(predicted[0]["gram"]) + 1)
+    }
+    squares[_FEATURES] = [each["feature_norm_squared_mean"] for each in predicted]
+    return pd.concat(
+        pd.DataFrame({"norm": norm, "feature_decay": grid, "median": np.sqrt(values)})
+        for norm, values in squares.items()
+    )
+
+
+def _draw_panel(axes: Axes, measured: pd.DataFrame, theory: pd.DataFrame, colours: Mapping) -> None:
+    low, high = theory["median"].max() / 300, theory["median"].max() * 2
+    for _, own in theory.groupby("norm"):
+        axes.plot(own["feature_decay"], own["median"].clip(lower=low / 10), **THEORY)
+    # Points often lie on each other: the later, smaller ones leave the earlier ones visible.
+    for size, (norm, own) in zip((5.5, 3.5, 2.0), measured.groupby("norm"), strict=False):
+        inside = own["median"] >= low
+        points(axes, own[inside], "feature_decay", color=colours[norm], markersize=size)
+        decays = own.loc[~inside, "feature_decay"]
+        axes.plot(decays, [1.15 * low] * len(decays), "v", color=colours[norm], markersize=size)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    axes.set_xlim(theory["feature_decay"].min(), theory["feature_decay"].max())
+
+
+def _mark(column: np.ndarray, experiment: Experiment) -> None:
+    """Shade the paper's sweep and mark where sqrt(c) is half of each deviation of the targets."""
+    weight = experiment.metrics["weight_decay"].iloc[0]
+    eigenvalues = np.linalg.eigvalsh(covariance(experiment))[::-1]
+    for panel in column:
+        panel.axvspan(*PAPER_SWEEP, color=_SWEEP_COLOUR, linewidth=0, zorder=0)
+        for value in eigenvalues:
+            panel.axvline(value / 4 / weight, color="0.7", linewidth=0.7, zorder=0)
+    _, end = column[0].get_xlim()
+    for index, value in enumerate(eigenvalues, start=1):
+        if value / 4 / weight > end:
+            continue
+        column[0].annotate(
+            rf"$\sqrt{{c}}=\sigma_{index}/2$", (value / 4 / weight, 0.03),
+            xycoords=column[0].get_xaxis_transform(), rotation=90, ha="right", va="bottom",
+            fontsize=6, color="0.4",
+        )  # fmt: skip

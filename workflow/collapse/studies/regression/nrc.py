@@ -1,0 +1,89 @@
+"""Figure: NRC1 to NRC3, error and R2 against the epoch at the largest working decays."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from collapse.plotting import TWO_COLUMNS, category_colours, seed_band
+from collapse.studies import Experiment
+from collapse.studies.regression.analysis import at_working_decay, covariance, curves, on_data
+from collapse.studies.regression.panels import (
+    QUADRATIC_FLOOR,
+    STYLES,
+    diverged,
+    ending_handles,
+    endings_of,
+    epochs,
+    heading,
+    label_rows,
+    line,
+    logarithmic,
+    strongest,
+    title,
+)
+
+_COLOURS = category_colours(["NRC1", "NRC2", "NRC3"])
+_FIT = {"training": "0.15", "held out": "0.62"}
+_ROWS = (
+    ("NRC, authors'\n($h$ not centred)", dict(zip(_COLOURS, _COLOURS.items(), strict=True))),
+    (
+        "NRC, centred\n" + r"($h-\bar h$)",
+        {f"{name}_centred": (name, _COLOURS[name]) for name in ("NRC1", "NRC2")},
+    ),
+    ("MSE", dict(zip(("mse", "test_mse"), _FIT.items(), strict=True))),
+    ("$R^2$", dict(zip(("r2", "test_r2"), _FIT.items(), strict=True))),
+)
+"""Label of a row of panels; of each metric in it the name and the colour."""
+_LOWEST_R2 = -0.3
+
+
+def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    shown = {name: at_working_decay(each) for name, each in on_data(experiments).items()}
+    figure, axes = plt.subplots(len(_ROWS), len(shown), figsize=(TWO_COLUMNS, 5.4), squeeze=False)
+    drawn = []
+    for column, (name, experiment) in zip(axes.T, shown.items(), strict=True):
+        title(column[0], experiment, _subtitle(experiment))
+        for panel, (_, metrics) in zip(column, _ROWS, strict=True):
+            rows = _draw_panel(panel, experiment, metrics)
+            drawn += [each.assign(data=name) for each in rows]
+        epochs(column, experiment)
+        diverged(column[-1], experiment)
+    label_rows(axes, [label for label, _ in _ROWS])
+    handles = [line(name, color=colour) for name, colour in _COLOURS.items()]
+    handles += [line(name, color=colour) for name, colour in _FIT.items()]
+    handles += ending_handles(endings_of(shown.values()))
+    heading(figure, shown.values(), handles)
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _draw_panel(
+    axes: Axes, experiment: Experiment, metrics: Mapping[str, tuple[str, str]]
+) -> list[pd.DataFrame]:
+    """Draw some metrics of one data set; return what is drawn."""
+    # Curves often lie on each other: the later, thinner ones leave the earlier ones visible.
+    widths = np.linspace(1.9, 0.9, len(metrics))
+    drawn = []
+    for (metric, (_, colour)), width in zip(metrics.items(), widths, strict=True):
+        rows = curves(experiment, metric)
+        for ending, own in rows.groupby("ending", sort=False):
+            style = {"color": colour, "linestyle": STYLES[ending], "linewidth": width}
+            seed_band(axes, own, "step", **style)
+        drawn.append(rows.assign(metric=metric))
+    if metrics.keys() & {"r2"}:
+        lowest = pd.concat(drawn)["low"].min()
+        axes.set_ylim(max(_LOWEST_R2, min(lowest, 0) - 0.1), 1.05)
+        axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+    else:
+        logarithmic(axes, drawn, None if "mse" in metrics else QUADRATIC_FLOOR)
+    return drawn
+
+
+def _subtitle(experiment: Experiment) -> str:
+    """Return the decay, and why there may be no NRC3."""
+    text = strongest(experiment)
+    return text if len(covariance(experiment)) > 1 else f"{text}; one target: no NRC3"

@@ -1,0 +1,227 @@
+"""What the regression figures share in drawing: axes with a zero, titles, headings."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator
+
+from collapse.grid import format_value
+from collapse.plotting import FLOAT32_FLOOR, decades, floor, ordered_colours, seed_band
+from collapse.studies import Experiment
+from collapse.studies.networks import data_name, model_name
+from collapse.studies.regression.analysis import covariance, decays, samples
+
+STYLES = {"relu": "-", "linear": ":", "signed": "-."}
+"""Line style by what precedes W."""
+ENDINGS = {"relu": "ReLU before $W$", "linear": "no ReLU before $W$", "signed": "linear before $W$"}
+"""The same in words."""
+QUADRATIC_FLOOR = FLOAT32_FLOOR**2
+"""Rounding of float32 in a quadratic metric."""
+ZERO_WIDTH = 0.7
+"""Room between zero and the smallest positive value of an axis, in decades."""
+
+
+def decay_colours(experiments: Iterable[Experiment]) -> dict[float, tuple]:
+    """Return one colour per weight decay of all the experiments, none the lightest."""
+    return ordered_colours(sorted({decay for each in experiments for decay in decays(each)}))
+
+
+def dataset(experiment: Experiment) -> str:
+    """Name an experiment's data, with the number of targets and of samples."""
+    count = len(covariance(experiment))
+    if not count:
+        return data_name(experiment.config)
+    return f"{data_name(experiment.config)}, $n={count}$, $M={samples(experiment)}$"
+
+
+def title(axes: Axes, experiment: Experiment, below: str = "") -> None:
+    """Write above a panel which data it shows, and what else there is to say of it."""
+    text = dataset(experiment)
+    axes.set_title(f"{text}\n{below}" if below else text, loc="left")
+
+
+def heading(
+    figure: Figure, experiments: Iterable[Experiment], *handles: Sequence[Artist], data: str = ""
+) -> None:
+    """Put above the panels what was trained, what is not shown, and the legend.
+
+    Parameters
+    ----------
+    figure
+        Where to write.
+    experiments
+        What it shows.
+    *handles
+        Entries of the legend, row by row.
+    data
+        Name of the data, where no panel names it.
+    """
+    experiments = list(experiments)
+    lines = [_trained([each.config for each in experiments])]
+    lines[0] = f"{data}. {lines[0]}" if data else lines[0]
+    lines += dict.fromkeys(each.note for each in experiments if each.note)
+    columns = max(len(row) for row in handles)
+    padded = [[*row, *[line("", linestyle="")] * (columns - len(row))] for row in handles]
+    figure.legend(
+        # Legends are filled column by column.
+        handles=[each for column in zip(*padded, strict=True) for each in column],
+        loc="outside upper left", ncols=columns, title="\n".join(lines), title_fontsize=7,
+        alignment="left", borderaxespad=0.2, columnspacing=1.2, handlelength=1.8,
+        handletextpad=0.5,
+    )  # fmt: skip
+
+
+def _trained(configs: Sequence[Mapping[str, Any]]) -> str:
+    """Say what was trained, and for how many epochs where that is one network on several data."""
+    told: dict[str, list[str]] = {}
+    for config in configs:
+        if "model" not in config:
+            problem = config["problem"]
+            what = f"free features, $M={problem['samples']}$ samples, $d={problem['dim']}$"
+            told.setdefault(what, [])
+            continue
+        training = config["training"]
+        optimiser = {"sgd": "SGD", "adam": "Adam"}[training["optimiser"]]
+        epochs = told.setdefault(f"{model_name(config)}, {optimiser}", [])
+        epochs.append(str(training["epochs"]))
+    return "; ".join(
+        f"{what}, {', '.join(dict.fromkeys(epochs))} epochs" if epochs else what
+        for what, epochs in told.items()
+    )
+
+
+def strongest(experiment: Experiment) -> str:
+    """Name the weight decay of an experiment's runs, the largest if there are several."""
+    return rf"$\lambda_{{\mathrm{{WD}}}}={number(decays(experiment)[-1])}$"
+
+
+def line(label: str, **style: Any) -> Line2D:
+    """Return a legend's entry."""
+    return Line2D([], [], label=label, **style)
+
+
+def decay_handles(colours: Mapping[float, tuple], symbol: str = r"\lambda") -> list[Line2D]:
+    """Return the legend's entries of the decays; the first has the symbol."""
+    labels = [f"${number(decay)}$" for decay in colours]
+    labels[0] = f"${symbol}={labels[0][1:]}"
+    return [line(label, color=colours[decay]) for label, decay in zip(labels, colours, strict=True)]
+
+
+def number(value: float) -> str:
+    """Spell a number in mathematics, ``5 10^{-4}``."""
+    if value == 0 or 1e-2 <= abs(value) < 1e3:
+        return format_value(float(value))
+    exponent = int(np.floor(np.log10(abs(value)) + 1e-9))
+    factor = format_value(float(value / 10.0**exponent))
+    power = f"10^{{{exponent}}}"
+    return power if factor == "1" else rf"{factor}\cdot{power}"
+
+
+def ending_handles(endings: Iterable[str]) -> list[Line2D]:
+    """Return the legend's entries of the line styles."""
+    return [line(ENDINGS[each], color="0.3", linestyle=STYLES[each]) for each in endings]
+
+
+def endings_of(experiments: Iterable[Experiment]) -> list[str]:
+    """Return which endings the experiments have, in the order of `STYLES`."""
+    found = {each for one in experiments for each in one.metrics["ending"].unique()}
+    return [each for each in STYLES if each in found]
+
+
+def from_zero(axes: Axes, values: Iterable[float]) -> None:
+    """Make the abscissa logarithmic, with a zero at its left end if `values` have one."""
+    values = sorted({float(value) for value in values})
+    positive = [value for value in values if value > 0] or [1.0]
+    low, high = positive[0], positive[-1]
+    if values and values[0] == 0:
+        axes.set_xscale("symlog", linthresh=low, linscale=ZERO_WIDTH)
+        axes.set_xlim(-0.25 * low, high * 1.4)
+    else:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.4, high * 1.4)
+    powers = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
+    powers = powers[:: max(1, -(-len(powers) // 4))].astype(int)
+    zero = [0.0] if values and values[0] == 0 else []
+    if zero and len(powers) > 2 and 10.0 ** powers[0] < 2 * low:
+        # Its label would run into that of zero.
+        powers = powers[1:]
+    ticks = [*zero, *10.0**powers]
+    axes.set_xticks(ticks, ["0"] * len(zero) + [f"$10^{{{power}}}$" for power in powers])
+    axes.minorticks_off()
+
+
+def logarithmic(axes: Axes, drawn: Iterable[pd.DataFrame], limit: float | None) -> None:
+    """Make the ordinate logarithmic and shade the floor where the values come near it."""
+    least = min((rows["low"].min() for rows in drawn if len(rows)), default=np.inf)
+    decades(axes)
+    low, high = axes.get_ylim()
+    if high < 2 * low:
+        axes.yaxis.set_major_locator(MaxNLocator(3))
+    elif high < 8 * low:
+        marks = np.outer(10.0 ** np.arange(np.floor(np.log10(low)), 3), (1, 1.5, 2, 3, 5, 7))
+        axes.set_yticks(marks[(marks > low) & (marks < high)])
+    elif 30 * low <= high < 300 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    if limit is not None and least < 30 * limit:
+        floor(axes, limit)
+
+
+def points(axes: Axes, rows: pd.DataFrame, x: str, **style: Any) -> None:
+    """Draw medians over seeds as points and the range as bars."""
+    rows = rows.sort_values(x)
+    bars = [rows["median"] - rows["low"], rows["high"] - rows["median"]]
+    axes.errorbar(rows[x], rows["median"], yerr=bars, **{"elinewidth": 0.7, "fmt": "o"} | style)
+
+
+NOTHING = "no run left anything\nto measure"
+"""What a panel says whose runs all diverged at once."""
+
+
+def say(axes: Axes, text: str) -> None:
+    """Say in an empty panel what is missing and why."""
+    axes.tick_params(left=False, labelleft=False)
+    axes.annotate(
+        text, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", fontsize=6,
+        color="0.4",
+    )  # fmt: skip
+
+
+def diverged(axes: Axes, experiment: Experiment) -> None:
+    """Say in a panel how many runs diverged."""
+    count = len(experiment.values("diverged"))
+    if count:
+        axes.annotate(
+            f"{count} diverged run(s) left out", (0.98, 0.02), xycoords="axes fraction",
+            ha="right", va="bottom", fontsize=6, color="firebrick",
+        )  # fmt: skip
+
+
+def label_rows(axes: np.ndarray, labels: Iterable[str]) -> None:
+    """Label the ordinates of the first column of panels, aligned."""
+    for panel, label in zip(axes[:, 0], labels, strict=True):
+        panel.set_ylabel(label)
+    axes[0, 0].figure.align_ylabels(axes[:, 0])
+
+
+def draw_by_decay(
+    axes: Axes, rows: pd.DataFrame, colours: Mapping[float, tuple], **style: Any
+) -> None:
+    """Draw one curve per weight decay against the step, the largest decay on top."""
+    for decay, own in rows.groupby("weight_decay", sort=True):
+        seed_band(axes, own, "step", color=colours[decay], **style)
+
+
+def epochs(column: Iterable[Axes], experiment: Experiment) -> None:
+    """Give panels that share their abscissa, top to bottom, an axis of epochs."""
+    column = list(column)
+    for panel in column:
+        from_zero(panel, experiment.values("r2")["step"])
+        panel.tick_params(labelbottom=panel is column[-1])
+    column[-1].set_xlabel("epoch")

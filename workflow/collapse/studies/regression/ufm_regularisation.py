@@ -1,0 +1,107 @@
+"""Figure: networks of which only W and the features are decayed, against the closed form."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from collapse.plotting import THEORY, TWO_COLUMNS, over_seeds
+from collapse.studies import Experiment
+from collapse.studies.regression.analysis import (
+    covariance,
+    curves,
+    gram_distance,
+    on_data,
+    products,
+    theory_along,
+)
+from collapse.studies.regression.panels import (
+    QUADRATIC_FLOOR,
+    decay_colours,
+    decay_handles,
+    diverged,
+    draw_by_decay,
+    epochs,
+    from_zero,
+    heading,
+    label_rows,
+    line,
+    logarithmic,
+    points,
+    say,
+    title,
+)
+
+_CURVES = {"NRC1": "NRC1", "NRC2": "NRC2", "NRC3_c": r"NRC3 ($\gamma=c$)"}
+
+
+def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    shown = on_data(experiments, "_features")
+    colours = decay_colours(shown.values())
+    figure, axes = plt.subplots(
+        len(_CURVES) + 2, len(shown), figsize=(TWO_COLUMNS, 6.6), squeeze=False
+    )
+    drawn = []
+    for column, (name, experiment) in zip(axes.T, shown.items(), strict=True):
+        title(column[0], experiment)
+        rows = _draw_curves(column[:-2], experiment, colours)
+        rows += _draw_ends(column[-2:], experiment, colours)
+        drawn += [each.assign(data=name) for each in rows]
+        diverged(column[0], experiment)
+    labels = [r"$\|E\|^2/M$ at the end", r"distance of $WW^\mathrm{T}$" + "\nat the end"]
+    label_rows(axes, [*_CURVES.values(), *labels])
+    handles = decay_handles(colours, r"\lambda_W=\lambda_H")
+    handles.append(line(r"theory, $\Sigma_j\min(c,\lambda_j)$", **THEORY))
+    heading(figure, shown.values(), handles)
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _draw_curves(column: np.ndarray, experiment: Experiment, colours: Mapping) -> list:
+    """Draw NRC1 to NRC3 against the epoch, one line per decay."""
+    drawn = []
+    for panel, metric in zip(column, _CURVES, strict=True):
+        if metric == "NRC3_c" and len(covariance(experiment)) == 1:
+            say(panel, "one target: NRC3 is trivially 0")
+            continue
+        rows = curves(experiment, metric)
+        draw_by_decay(panel, rows, colours)
+        logarithmic(panel, [rows], QUADRATIC_FLOOR)
+        drawn.append(rows.assign(metric=metric, series="measured"))
+    epochs(column, experiment)
+    return drawn
+
+
+def _draw_ends(column: np.ndarray, experiment: Experiment, colours: Mapping) -> list:
+    """Draw the error and the distance of W W^T to its closed form against c."""
+    measured = products(experiment, experiment.last("mse_sum"))
+    error = over_seeds(measured, ["weight_decay", "c"])
+    distance = over_seeds(products(experiment, gram_distance(experiment)), ["weight_decay", "c"])
+    for panel, rows in zip(column, (error, distance), strict=True):
+        for decay, own in rows.groupby("weight_decay"):
+            points(panel, own, "c", color=colours[decay])
+    theory = _theory(experiment, error["c"])
+    column[0].plot(theory["c"], theory["median"], **THEORY)
+    for panel, rows in zip(column, (error, distance), strict=True):
+        from_zero(panel, error["c"])
+        panel.tick_params(labelbottom=panel is column[-1])
+        if len(rows):
+            logarithmic(panel, [rows], None)
+    column[-1].set_xlabel(r"$c=\lambda_W\lambda_H$")
+    return [
+        error.assign(metric="mse_sum", series="measured"),
+        theory.assign(metric="mse_sum", series="theory"),
+        distance.assign(metric="relative distance of W W^T", series="measured"),
+    ]
+
+
+def _theory(experiment: Experiment, values: pd.Series) -> pd.DataFrame:
+    """Return the closed form's squared error over the range of c."""
+    positive = values[values > 0]
+    if positive.empty:
+        return pd.DataFrame({"c": [], "median": []})
+    grid = np.geomspace(positive.min() / 1.3, positive.max() * 1.4, 100)
+    found = theory_along(covariance(experiment), np.sqrt(grid), np.sqrt(grid))
+    return pd.DataFrame({"c": grid, "median": [each["mse_sum"] for each in found]})

@@ -1,0 +1,261 @@
+"""Figure: free features at the optimum against the closed form, across its thresholds."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from collapse.plotting import (
+    FLOAT64_FLOOR,
+    THEORY,
+    TWO_COLUMNS,
+    floor,
+    ordered_colours,
+    over_seeds,
+    seed_band,
+)
+from collapse.studies import Experiment
+from collapse.studies.analysis import loss_gap, matrix
+from collapse.studies.curves import diverged_note
+from collapse.studies.regression.analysis import (
+    chosen,
+    covariance,
+    gram_distance,
+    indexed,
+    products,
+    relative,
+    runs,
+    theory_along,
+)
+from collapse.studies.regression.panels import (
+    NOTHING,
+    from_zero,
+    heading,
+    label_rows,
+    line,
+    logarithmic,
+    say,
+)
+from collapse.theory.regression import truncated_gram
+
+_PAPER = {"color": "firebrick", "linestyle": (0, (1, 1.5)), "linewidth": 1.0}
+_MARKERS = {True: "o", False: "x"}
+_MARGIN = 1.04
+_SHAPES = "os^D"
+_LABELS = {
+    "eigenvalue": "eigenvalue of\n" + r"$\sqrt{\lambda_W/\lambda_H}\,WW^\mathrm{T}$",
+    "loss": "loss",
+    "share": "variance share\nof the features",
+}
+
+
+def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    free = experiments["free_features"]
+    problems = [
+        chosen(free, target_covariance=name) for name in free.metrics["target_covariance"].unique()
+    ]
+    problems = [each for each in problems if len(covariance(each))]
+    if not problems:
+        figure, axes = plt.subplots(figsize=(TWO_COLUMNS, 1.5))
+        say(axes, NOTHING)
+        diverged_note(axes, free)
+        return figure, pd.DataFrame(columns=["c", "value"])
+    largest = max(len(covariance(each)) for each in problems)
+    colours = ordered_colours(range(largest, 0, -1))
+    figure = plt.figure(figsize=(TWO_COLUMNS, 5.0))
+    left, right = figure.subfigures(1, 2, width_ratios=(len(problems) * 1.05, 1.15))
+    axes = left.subplots(len(_LABELS), len(problems), squeeze=False)
+    columns = zip(axes.T, problems, strict=True)
+    drawn = [_draw_column(column, each, colours) for column, each in columns]
+    label_rows(axes, _LABELS.values())
+    end = _MARGIN * products(free, free.values("loss"))["c"].max()
+    first, second, third = right.subplots(3, 1)
+    drawn.append(_draw_distances(first, problems, end))
+    drawn.append(_draw_gaps(second, problems, end))
+    drawn.append(_draw_no_decay(third, experiments["no_decay"]))
+    diverged_note(axes[0, 0], free)
+    heading(figure, [free], _handles(free, colours))
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _handles(free: Experiment, colours: Mapping[int, tuple]) -> list:
+    handles = [line(f"$j={index}$", color=colours[index]) for index in sorted(colours)]
+    names = {True: "with bias", False: "without"}
+    handles += [
+        line(names[bias], color="0.3", marker=_MARKERS[bias], linestyle="")
+        for bias in _MARKERS
+        if (free.metrics["bias"] == bias).any()
+    ]
+    return [
+        *handles,
+        line("closed form", **THEORY),
+        line("paper's formula between thresholds", **_PAPER),
+    ]
+
+
+def _draw_column(
+    column: np.ndarray, experiment: Experiment, colours: Mapping[int, tuple]
+) -> pd.DataFrame:
+    """Draw one covariance: eigenvalues of W W^T, loss and variance shares against c."""
+    own = covariance(experiment)
+    thresholds = np.linalg.eigvalsh(own)[::-1]
+    measured = _measured(experiment, thresholds[0])
+    end = _MARGIN * products(experiment, experiment.values("loss"))["c"].max()
+    theory = _theory(own, np.linspace(0, end, 401)[1:])
+    theory = pd.concat([theory, _by_paper(own, end)], ignore_index=True)
+    for panel, quantity in zip(column, _LABELS, strict=True):
+        points, lines = (rows[rows["quantity"] == quantity] for rows in (measured, theory))
+        # Every run by itself: one that took another branch must not hide in a median.
+        for (bias, index), rows in points.groupby(["bias", "index"]):
+            colour = colours.get(index, "0.3")
+            panel.plot(
+                rows["c"], rows["value"], _MARKERS[bias], color=colour, markersize=3.2,
+                markeredgewidth=0.7, clip_on=False,
+            )  # fmt: skip
+        for (_, series), rows in lines.groupby(["index", "series"]):
+            panel.plot(rows["c"], rows["value"], **(_PAPER if series == "paper" else THEORY))
+        for value in thresholds:
+            panel.axvline(value, color="0.8", linewidth=0.6, zorder=0)
+        panel.set(xlim=(0, end), ylim=(0, None))
+        panel.tick_params(labelbottom=panel is column[-1])
+    column[-1].set_xlabel(r"$c=\lambda_W\lambda_H$")
+    values = ", ".join(f"{value:.3g}" for value in thresholds)
+    column[0].set_title(rf"$\lambda_j={values}$", loc="left")
+    return pd.concat([measured, theory], ignore_index=True).assign(
+        target_covariance=experiment.metrics["target_covariance"].iloc[0]
+    )
+
+
+def _measured(experiment: Experiment, largest: float) -> pd.DataFrame:
+    """Return eigenvalues, loss and, while there are features, variance shares of every run."""
+    keys = experiment.keys
+    grams = [
+        {**run, "index": index, "value": value}
+        for run, rows in runs(experiment, "gram")
+        for index, value in enumerate(np.linalg.eigvalsh(matrix(rows, "gram"))[::-1], start=1)
+    ]
+    grams = products(experiment, pd.DataFrame(grams, columns=[*keys, "index", "value"]))
+    grams["value"] *= grams["weight_decay"] / np.sqrt(grams["c"])
+    loss = products(experiment, experiment.last("loss")).assign(index=0)
+    shares = products(experiment, indexed(experiment, "explained_variance_ratio"))
+    shares = shares[(shares["index"] <= grams["index"].max()) & (shares["c"] < largest)]
+    parts = {"eigenvalue": grams, "loss": loss, "share": shares}
+    columns = [*keys, "c", "quantity", "index", "value"]
+    return pd.concat(
+        [rows.assign(quantity=name)[columns] for name, rows in parts.items()], ignore_index=True
+    ).assign(series="measured")
+
+
+def _theory(own: np.ndarray, grid: np.ndarray) -> pd.DataFrame:
+    """Return the same by the closed form at each c."""
+    rows = []
+    for c, found in zip(grid, theory_along(own, np.sqrt(grid), np.sqrt(grid)), strict=True):
+        values = np.linalg.eigvalsh(np.array(found["gram"]))[::-1]
+        shares = found["explained_variance_ratio"] or []
+        rows.append((c, "loss", 0, found["loss"]))
+        rows += [(c, "eigenvalue", index, value) for index, value in enumerate(values, start=1)]
+        rows += [(c, "share", index, value) for index, value in enumerate(shares, start=1)]
+    return pd.DataFrame(rows, columns=["c", "quantity", "index", "value"]).assign(series="theory")
+
+
+def _by_paper(own: np.ndarray, end: float) -> pd.DataFrame:
+    """Return the eigenvalues of the paper's formula between the thresholds."""
+    low, *_, high = np.linalg.eigvalsh(own)
+    rows = [
+        (c, "eigenvalue", index, value)
+        for c in np.linspace(low, min(high, end), 202)[1:-1]
+        for index, value in enumerate(
+            np.linalg.eigvalsh(truncated_gram(own, np.sqrt(c), np.sqrt(c)))[::-1], start=1
+        )
+    ]
+    return pd.DataFrame(rows, columns=["c", "quantity", "index", "value"]).assign(series="paper")
+
+
+def _draw_no_decay(axes: Axes, experiment: Experiment) -> pd.DataFrame:
+    """Draw NRC1 against the step without decay, one line per scale of the start."""
+    rows = experiment.completed(experiment.values("NRC1"))
+    rows = over_seeds(rows, ["init_scale", "step"])
+    colours = ordered_colours(sorted(rows["init_scale"].unique()))
+    for scale, own in rows.groupby("init_scale"):
+        seed_band(axes, own, "step", color=colours[scale])
+        last = own.sort_values("step").iloc[-1]
+        axes.annotate(
+            f"{scale:g}", (last["step"], last["median"]), xytext=(3, 0), va="center", fontsize=7,
+            textcoords="offset points", color=colours[scale],
+        )  # fmt: skip
+    if len(rows):
+        from_zero(axes, rows["step"])
+        axes.set_xlim(right=rows["step"].max() * 8)
+        logarithmic(axes, [rows], None)
+    axes.set_title("no decay, by scale of the start", loc="left")
+    axes.set_xlabel("step")
+    axes.set_ylabel("NRC1")
+    diverged_note(axes, experiment)
+    return rows.rename(columns={"median": "value"}).assign(quantity="NRC1", series="measured")
+
+
+def _draw_distances(axes: Axes, problems: list[Experiment], end: float) -> pd.DataFrame:
+    """Draw how far W W^T is from the closed form, and from the paper's formula, against c."""
+    drawn = [
+        rows.assign(series=series)
+        for experiment in problems
+        for series, rows in _distances(experiment).items()
+    ]
+    colours = {"closed form": "0.3", "paper": _PAPER["color"]}
+    for index, rows in enumerate(drawn):
+        axes.plot(
+            rows["c"], rows["value"], _SHAPES[index // len(colours)], markersize=3,
+            color=colours[rows["series"].iloc[0]] if len(rows) else None, markerfacecolor="none",
+            markeredgewidth=0.6,
+        )  # fmt: skip
+    _error_axis(axes, r"distance of $WW^\mathrm{T}$", end)
+    axes.tick_params(labelbottom=False)
+    words = {"closed form": ("to the closed form", 1e-12), "paper": ("to the paper's", 1e-3)}
+    for series, (text, height) in words.items():
+        axes.annotate(text, (0.97 * end, height), ha="right", fontsize=6, color=colours[series])
+    return pd.concat(drawn).assign(quantity="relative distance of W W^T")
+
+
+def _distances(experiment: Experiment) -> dict[str, pd.DataFrame]:
+    """Return the relative distance of every run's W W^T to either formula, and c."""
+    low, *_, high = np.linalg.eigvalsh(own := covariance(experiment))
+    closed = products(experiment, gram_distance(experiment))
+    columns = [*experiment.keys, "gram"]
+    grams = [{**run, "gram": matrix(rows, "gram")} for run, rows in runs(experiment, "gram")]
+    between = products(experiment, pd.DataFrame(grams, columns=columns)).query("@low < c < @high")
+    values = [
+        relative(row.gram, truncated_gram(own, row.weight_decay, row.c / row.weight_decay))
+        for row in between.itertuples()
+    ]
+    return {"closed form": closed, "paper": between.drop(columns="gram").assign(value=values)}
+
+
+def _draw_gaps(axes: Axes, problems: list[Experiment], end: float) -> pd.DataFrame:
+    """Draw the relative distance of the loss to its optimum against c."""
+    drawn = []
+    for shape, experiment in zip(_SHAPES, problems, strict=False):
+        rows = products(experiment, experiment.at_last(loss_gap(experiment)))
+        count = len(covariance(experiment))
+        axes.plot(
+            rows["c"], rows["value"].clip(lower=FLOAT64_FLOOR), shape, color="0.3", markersize=3,
+            markerfacecolor="none", markeredgewidth=0.6, label=f"$n={count}$",
+        )  # fmt: skip
+        drawn.append(rows)
+    _error_axis(axes, "relative loss gap", end)
+    axes.set_xlabel(r"$c=\lambda_W\lambda_H$")
+    axes.legend(fontsize=6, loc="upper right", ncols=2)
+    return pd.concat(drawn).assign(quantity="relative loss gap", series="measured")
+
+
+def _error_axis(axes: Axes, label: str, end: float) -> None:
+    axes.set_yscale("log")
+    axes.set_ylim(FLOAT64_FLOOR / 10, 3)
+    axes.set_yticks([1e-15, 1e-10, 1e-5, 1])
+    axes.minorticks_off()
+    floor(axes, FLOAT64_FLOOR)
+    axes.set_xlim(0, end)
+    axes.set_ylabel(label)

@@ -1,0 +1,136 @@
+"""Figure: NRC1 to NRC3 against the epoch by weight decay, and what is left at the end."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from collapse.plotting import TWO_COLUMNS, category_colours
+from collapse.studies import Experiment
+from collapse.studies.regression.analysis import chosen, covariance, curves, decays, finals, on_data
+from collapse.studies.regression.panels import (
+    QUADRATIC_FLOOR,
+    STYLES,
+    decay_colours,
+    decay_handles,
+    diverged,
+    draw_by_decay,
+    ending_handles,
+    endings_of,
+    epochs,
+    from_zero,
+    heading,
+    label_rows,
+    line,
+    logarithmic,
+    points,
+    say,
+    title,
+)
+
+_NRC = ("NRC1", "NRC2", "NRC3")
+_ENDING = "relu"
+_NRC1_COLOUR = category_colours(_NRC)["NRC1"]
+_AT_END = (
+    {
+        "NRC1": ("NRC1, authors'", {"color": _NRC1_COLOUR}),
+        "NRC1_centred": ("NRC1, centred", {"color": _NRC1_COLOUR, "markerfacecolor": "white"}),
+    },
+    {"r2": ("$R^2$, training", {"color": "0.15"}), "test_r2": ("held out", {"color": "0.62"})},
+)
+"""Of each summary row its metrics, their names and how they are drawn."""
+_LOWEST_R2 = -0.3
+_DIAMONDS = {"relu": "D", "linear": "d", "signed": "d"}
+
+
+def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    shown = on_data(experiments)
+    colours = decay_colours(shown.values())
+    figure, axes = plt.subplots(
+        len(_NRC) + len(_AT_END), len(shown), figsize=(TWO_COLUMNS, 6.6), squeeze=False
+    )
+    drawn = []
+    for column, (name, experiment) in zip(axes.T, shown.items(), strict=True):
+        title(column[0], experiment)
+        rows = _draw_curves(column[: len(_NRC)], experiment, colours)
+        rows += _draw_ends(column[len(_NRC) :], experiment, experiments[f"{name}_biases"])
+        drawn += [each.assign(data=name) for each in rows]
+        diverged(column[-1], experiment)
+    label_rows(axes, [*_NRC, "NRC1 at the end", "$R^2$ at the end"])
+    heading(figure, shown.values(), *_handles(shown, colours))
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _handles(shown: Mapping[str, Experiment], colours: Mapping[float, tuple]) -> list[list]:
+    """Return the rows of the legend."""
+    diamond = {"marker": "D", "markerfacecolor": "none", "markersize": 5, "linestyle": ""}
+    return [
+        decay_handles(colours, r"\lambda_{\mathrm{WD}}"),
+        [line(name, marker="o", **style) for row in _AT_END for name, style in row.values()],
+        [
+            *ending_handles(endings_of(shown.values())),
+            line("biases decayed", color="0.3", **diamond),
+        ],
+    ]
+
+
+def _draw_curves(column: np.ndarray, experiment: Experiment, colours: Mapping) -> list:
+    """Draw NRC1 to NRC3 of the runs with a ReLU before W against the epoch."""
+    own = chosen(experiment, ending=_ENDING)
+    drawn = []
+    for panel, metric in zip(column, _NRC, strict=True):
+        if not len(own.metrics):
+            say(panel, "no run with a ReLU before $W$\nat this scale")
+            continue
+        if metric == "NRC3" and len(covariance(own)) == 1:
+            say(panel, "one target: NRC3 is trivially 0")
+            continue
+        rows = curves(own, metric)
+        draw_by_decay(panel, rows, colours)
+        logarithmic(panel, [rows], QUADRATIC_FLOOR)
+        drawn.append(rows.assign(metric=metric, series="against the epoch"))
+    epochs(column, experiment)
+    return drawn
+
+
+def _draw_ends(column: np.ndarray, experiment: Experiment, biases: Experiment) -> list:
+    """Draw what is left at the last epoch against the decay."""
+    drawn = []
+    for panel, metrics in zip(column, _AT_END, strict=True):
+        drawn += [_draw_end(panel, experiment, metric, metrics[metric][1]) for metric in metrics]
+        released = [metric for metric in metrics if metric != "NRC1_centred"]
+        drawn += [_mark_biases(panel, biases, each, metrics[each][1]) for each in released]
+        from_zero(panel, decays(experiment))
+        panel.tick_params(labelbottom=panel is column[-1])
+    logarithmic(column[0], drawn[:2], QUADRATIC_FLOOR)
+    ends = pd.concat(drawn)
+    lowest = ends.loc[ends["metric"].isin(list(_AT_END[1])), "low"].min()
+    column[1].set_ylim(max(_LOWEST_R2, min(lowest, 0) - 0.1), 1.05)
+    column[1].axhline(0, color="0.8", linewidth=0.6, zorder=0)
+    column[1].set_xlabel(r"weight decay $\lambda_{\mathrm{WD}}$")
+    return drawn
+
+
+def _draw_end(axes: Axes, experiment: Experiment, metric: str, style: Mapping) -> pd.DataFrame:
+    rows = finals(experiment, metric)
+    for ending, own in rows.groupby("ending", sort=False):
+        points(
+            axes, own, "weight_decay", **{"fmt": "o", "linestyle": STYLES[ending], **style},
+            linewidth=0.9,
+        )  # fmt: skip
+    return rows.assign(metric=metric, series="at the last epoch")
+
+
+def _mark_biases(axes: Axes, biases: Experiment, metric: str, style: Mapping) -> pd.DataFrame:
+    """Ring what the runs whose biases are decayed too end at."""
+    rows = finals(biases, metric)
+    for ending, own in rows.groupby("ending", sort=False):
+        axes.plot(
+            own["weight_decay"], own["median"], _DIAMONDS[ending], markersize=6,
+            color=style["color"], markerfacecolor="none", markeredgewidth=0.8, clip_on=False,
+        )  # fmt: skip
+    return rows.assign(metric=metric, series="at the last epoch, biases decayed too")

@@ -1,0 +1,215 @@
+"""Figure: residuals of two targets before and after training, coloured by the whitened target."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+from collapse.plotting import THEORY, TWO_COLUMNS
+from collapse.studies import Experiment
+from collapse.studies.analysis import matrix
+from collapse.studies.regression.analysis import (
+    at_working_decay,
+    chosen,
+    covariance,
+    products,
+    runs,
+    table,
+    whitened,
+)
+from collapse.studies.regression.panels import (
+    dataset,
+    diverged,
+    endings_of,
+    heading,
+    line,
+    number,
+    say,
+)
+
+_LENGTHS = (1, 2)
+"""Lengths of the whitened target whose circles are drawn."""
+_CIRCLE = THEORY | {"linewidth": 0.8}
+
+
+@dataclass(frozen=True)
+class _State:
+    """A run at a step: residuals and whitened targets of single samples, and what is annotated."""
+
+    epoch: int
+    residuals: np.ndarray
+    z: np.ndarray
+    correlation: float
+    ratio: float
+    r2: float
+
+
+def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    shown = {name: _one_run(experiments[name]) for name in ("reacher", "reacher_features")}
+    figure = plt.figure(figsize=(TWO_COLUMNS, 4.9))
+    axes = np.array(
+        [
+            [figure.add_subplot(2, 3, 1), figure.add_subplot(2, 3, 2)],
+            [figure.add_subplot(2, 3, 4), figure.add_subplot(2, 3, 5)],
+        ]
+    )
+    palette = _palette()
+    drawn = []
+    for row, (name, experiment) in zip(axes, shown.items(), strict=True):
+        rows = _draw_row(row, experiment, palette)
+        drawn += [each.assign(data=name) for each in rows]
+        diverged(row[1], experiment)
+    level = _level(shown["reacher_features"])
+    _wheel(figure.add_subplot(2, 3, 3, projection="polar"), palette)
+    states = _states(shown["reacher_features"])
+    if states and level:
+        drawn.append(_compare(figure.add_subplot(2, 3, 6), states[-1], level, palette))
+    handles = [line(r"theory: $e=-\sqrt{c}\,z$, of length $\sqrt{c}$ and $2\sqrt{c}$", **_CIRCLE)]
+    heading(figure, shown.values(), handles, data=dataset(shown["reacher"]))
+    return figure, pd.concat([pd.DataFrame(), *drawn], ignore_index=True)
+
+
+def _draw_row(row: np.ndarray, experiment: Experiment, palette: ListedColormap) -> list:
+    """Draw one run at its first and last step; return what is drawn."""
+    states = _states(experiment)
+    if not states:
+        for panel in row:
+            say(panel, "fewer than two targets, or all diverged")
+    level = _level(experiment)
+    decay = number(experiment.metrics["weight_decay"].iloc[0])
+    where = r"$W$, $h$: $\lambda_W=\lambda_H" if level else r"all weights: $\lambda_{\mathrm{WD}}"
+    for panel, state in zip(row, states, strict=False):
+        _scatter(panel, state, palette)
+        panel.set_title(
+            f"{where}={decay}$\nepoch {state.epoch}, $R^2={state.r2:.2f}$\n"
+            f"correlation ${state.correlation:.2f}$, eigenvalue ratio {state.ratio:.2f}",
+            loc="left", fontsize=7,
+        )  # fmt: skip
+    if states and level:
+        _circles(row[1], level)
+    return [_rows(state) for state in states]
+
+
+def _level(experiment: Experiment) -> float:
+    """Return c, the product of the decays of W and of the features."""
+    return float(products(experiment, experiment.values("r2"))["c"].max())
+
+
+def _one_run(experiment: Experiment) -> Experiment:
+    """Return the first seed at the largest decay, with a ReLU before W if there is such a run."""
+    experiment = at_working_decay(experiment)
+    ending = endings_of([experiment])[0]
+    return chosen(experiment, ending=ending, seed=experiment.metrics["seed"].min())
+
+
+def _states(experiment: Experiment) -> list[_State]:
+    """Return the run at its first and last step; nothing where there is but one target."""
+    own = covariance(experiment)
+    if len(own) < 2:
+        return []
+    moments, targets = (
+        {run["step"]: rows for run, rows in runs(experiment, name, every_step=True)}
+        for name in ("residual_covariance", "target")
+    )
+    fits = experiment.values("r2").set_index("step")["value"]
+    states = []
+    for run, rows in runs(experiment, "residual", every_step=True):
+        step = run["step"]
+        moment = matrix(moments[step], "residual_covariance")
+        spectrum = np.linalg.eigvalsh(moment)
+        states.append(
+            _State(
+                epoch=step,
+                residuals=table(rows, "residual"),
+                z=whitened(table(targets[step], "target"), own),
+                correlation=moment[0, 1] / np.sqrt(moment[0, 0] * moment[1, 1]),
+                ratio=spectrum[-1] / spectrum[0],
+                r2=fits.get(step, np.nan),
+            )
+        )
+    return [states[0], states[-1]] if states else []
+
+
+def _palette() -> ListedColormap:
+    """Return a cyclic palette of one lightness."""
+    import seaborn
+
+    return ListedColormap(seaborn.husl_palette(256, s=0.95, l=0.6))
+
+
+def _scatter(axes: Axes, state: _State, palette: ListedColormap) -> None:
+    """Draw the second residual against the first."""
+    first, second = state.residuals[:, 0], state.residuals[:, 1]
+    axes.scatter(first, second, c=palette(_phase(state.z)), s=7, linewidth=0)
+    reach = 1.35 * np.abs(state.residuals[:, :2]).max()
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axes.locator_params(nbins=4)
+    axes.set_xlabel(r"residual $e_1$")
+    axes.set_ylabel(r"residual $e_2$")
+
+
+def _phase(z: np.ndarray) -> np.ndarray:
+    """Return the angle of z as a share of the circle."""
+    return np.arctan2(z[:, 1], z[:, 0]) / (2 * np.pi) % 1
+
+
+def _circles(axes: Axes, level: float) -> None:
+    angles = np.linspace(0, 2 * np.pi, 200)
+    for length in _LENGTHS:
+        radius = length * np.sqrt(level)
+        axes.plot(radius * np.cos(angles), radius * np.sin(angles), **_CIRCLE)
+
+
+def _compare(axes: Axes, state: _State, level: float, palette: ListedColormap) -> pd.DataFrame:
+    """Draw each residual against its closed form -sqrt(c) z; return the closed form."""
+    predicted = -np.sqrt(level) * state.z
+    for output in range(2):
+        axes.scatter(
+            predicted[:, output], state.residuals[:, output], c=palette(_phase(state.z)), s=7,
+            linewidth=0,
+        )  # fmt: skip
+    reach = 1.1 * max(np.abs(predicted).max(), np.abs(state.residuals).max())
+    axes.plot([-reach, reach], [-reach, reach], **_CIRCLE)
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axes.locator_params(nbins=4)
+    axes.set_xlabel(r"closed form $-\sqrt{c}\,z_j$")
+    axes.set_ylabel("residual $e_j$")
+    error = np.sqrt(np.mean((state.residuals - predicted) ** 2) / level)
+    axes.set_title(
+        rf"epoch {state.epoch}, both targets" + "\n" + rf"rms difference ${error:.2g}\,\sqrt{{c}}$",
+        loc="left", fontsize=7,
+    )  # fmt: skip
+    return _rows(_State(state.epoch, predicted, state.z, np.nan, np.nan, np.nan)).assign(
+        data="reacher_features", series="theory"
+    )
+
+
+def _wheel(axes: Axes, palette: ListedColormap) -> None:
+    """Draw which colour stands for which angle of z."""
+    edges = np.linspace(0, 2 * np.pi, 257)
+    axes.pcolormesh(edges, [0.65, 1.0], np.arange(256)[None], cmap=palette)
+    axes.set(ylim=(0, 1.15), yticks=[])
+    axes.set_xticks(np.arange(4) * np.pi / 2, ["$z_1$", "$z_2$", "$-z_1$", "$-z_2$"], fontsize=7)
+    axes.tick_params(pad=-5)
+    axes.grid(False)
+    axes.spines["polar"].set_visible(False)
+    axes.annotate(
+        "colour:\nangle of\n" + r"$z=\Sigma^{-1/2}(y-\bar y)$", (0.5, 0.5), ha="center",
+        va="center", fontsize=6, xycoords="axes fraction",
+    )  # fmt: skip
+
+
+def _rows(state: _State) -> pd.DataFrame:
+    names = {"residual": state.residuals, "z": state.z}
+    columns = {
+        f"{name}_{output + 1}": values[:, output]
+        for name, values in names.items()
+        for output in range(2)
+    }
+    return pd.DataFrame({"step": state.epoch, **columns, "series": "measured"})
