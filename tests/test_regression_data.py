@@ -179,7 +179,7 @@ def test_shipped_policy_is_as_good_as_it_says(name, least):
 def test_stage_writes_what_is_made(name, tmp_path):
     out = tmp_path / "data.safetensors"
     source = ["--source", str(policy_file(name))] if policy_file(name) else []
-    spec = f'{{"name": "{name}", "seed": 0}}'
+    spec = f'{{"name": "{name}", "maker": "demonstrations", "seed": 0}}'
     assert main(["data", "--spec", spec, "--out", str(out), *source]) == 0
     tensors, attributes = read_tensors(out)
     made = demonstrations(name)
@@ -220,10 +220,10 @@ def test_policy_that_does_nothing(tmp_path):
 def test_missing_simulator(module, tmp_path):
     out = tmp_path / "reacher.safetensors"
     # In a process of its own: this one may have imported the simulator already.
+    spec = '{"name": "reacher", "maker": "demonstrations", "seed": 0}'
     program = (
         f"import sys; sys.modules[{module!r}] = None; from collapse.cli import main; "
-        f"sys.exit(main(['data', '--spec', '{{\"name\": \"reacher\", \"seed\": 0}}', "
-        f"'--out', {str(out)!r}]))"
+        f"sys.exit(main(['data', '--spec', {spec!r}, '--out', {str(out)!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 2
@@ -393,7 +393,7 @@ def test_package(name, shape, targets, tmp_path):
     assert all(array.dtype == np.float64 for array in arrays.values())
     assert len(attributes["inputs"]) == shape[1] and len(attributes["targets"]) == targets
     out = tmp_path / "data.safetensors"
-    spec = f'{{"name": "{name}"}}'
+    spec = f'{{"name": "{name}", "maker": "tables"}}'
     assert main(["data", "--spec", spec, "--out", str(out)]) == 0
     assert (read_tensors(out)[0]["train_targets"] == arrays["train_targets"]).all()
 
@@ -441,7 +441,7 @@ def test_own_table(tmp_path, suffix):
 
 def test_own_table_through_the_stage(tmp_path):
     out = tmp_path / "data.safetensors"
-    spec = '{"name": "own", "targets": ["y"], "inputs": null, "test_share": 0.5}'
+    spec = '{"name": "own", "maker": "tables", "targets": ["y"], "inputs": null, "test_share": 0.5}'
     path = written(tmp_path, frame(10))
     assert main(["data", "--spec", spec, "--source", path, "--out", str(out)]) == 0
     tensors, attributes = read_tensors(out)

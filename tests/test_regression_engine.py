@@ -1263,7 +1263,8 @@ def test_data_come_from_their_policies_tables_or_sources(load):
     assert found.pop("hopper") == ["results/policies/hopper.safetensors"]
     assert found.pop("swimmer") == ["home/results/reference/policies/swimmer.safetensors"]
     assert set(map(tuple, found.values())) == {()}
-    assert jobs.data(atlas, "hopper") == {"name": "hopper", "seed": 3}
+    told = {"name": "hopper", "maker": "demonstrations", "seed": 3}
+    assert jobs.data(atlas, "hopper") == told
     assert jobs.policy(atlas, "hopper") == {"task": "hopper", "seed": 3}
     for name in ("reacher", "digits"):
         with pytest.raises(InputError, match=f"no policy is searched for '{name}'"):

@@ -17,7 +17,7 @@ def test_the_conda_environment_has_the_locked_versions():
     lock = (ROOT / "envs/requirements.txt").read_text()
     locked = set(re.findall(r"^([a-z0-9_.-]+==[^\s;\\]+)", lock, re.MULTILINE))
     conda = yaml.safe_load((ROOT / "envs/environment.yaml").read_text())["dependencies"]
-    names = {"pytorch": "torch"}
+    names = {"pytorch": "torch", "mujoco-python": "mujoco"}
     pairs = [entry.split("=") for entry in conda if not entry.startswith("python=")]
     wanted = {f"{names.get(name, name)}=={version}" for name, version in pairs}
     assert wanted and wanted <= locked

@@ -201,12 +201,13 @@ def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
 def stored_digest(path: str | Path) -> str:
     """Return the digest of a file: its own metadata's where it has one, else of its bytes."""
     path = Path(path)
+    stored = None
     if path.suffix == ".parquet":
-        return json.loads(pq.read_schema(path).metadata[_KEY.encode()])["digest"]
+        stored = (pq.read_schema(path).metadata or {}).get(_KEY.encode())
     if path.suffix == ".safetensors":
         with safe_open(path, framework="numpy") as handle:
-            return json.loads(handle.metadata()[_KEY])["digest"]
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+            stored = (handle.metadata() or {}).get(_KEY)
+    return json.loads(stored)["digest"] if stored else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def first_line(error: BaseException) -> str:

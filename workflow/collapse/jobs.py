@@ -9,6 +9,7 @@ from typing import Any
 
 from collapse import studies
 from collapse.config import Atlas, DataSource, Demonstrations, NetworkExperiment, Table, plain
+from collapse.data.registry import PACKAGE_TABLES
 from collapse.data.tasks import TASKS
 from collapse.errors import InputError
 from collapse.grid import tied
@@ -31,8 +32,12 @@ def results_of(atlas: Atlas, study: str, experiment: str) -> list[str]:
 
 def data(atlas: Atlas, dataset: str) -> Spec:
     """Return what the data stage is told, but for the file that it may read."""
-    told = _dataset(atlas, dataset).model_dump(mode="json", exclude={"table", "policy"})
-    return {"name": dataset, **told}
+    source = _dataset(atlas, dataset)
+    told = source.model_dump(mode="json", exclude={"table", "policy"})
+    maker = {Demonstrations: "demonstrations", Table: "tables"}.get(type(source), "fetch")
+    if dataset in PACKAGE_TABLES:
+        maker = "tables"
+    return {"name": dataset, "maker": maker, **told}
 
 
 def data_source(atlas: Atlas, dataset: str, home: str) -> list[str]:

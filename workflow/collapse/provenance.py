@@ -104,6 +104,8 @@ def stage_modules(stage: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
     config, study = spec.get("config", {}), spec.get("study")
     if stage in ("train", "features"):
         roots.append(f"{_PACKAGE}.models.{config['model']['kind']}")
+    elif stage == "data":
+        roots.append(f"{_PACKAGE}.data.{spec.get('maker', 'fetch')}")
     elif stage == "solve":
         roots.append(f"{_PACKAGE}.problems.{config['problem']['kind']}")
     elif stage == "predictions":

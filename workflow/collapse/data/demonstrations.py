@@ -6,7 +6,7 @@ of the arm and a joint PD law. Those of Swimmer and Hopper are linear policies t
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from collapse.artifacts import read_tensors, stored_digest
 from collapse.data.fetch import Tensors
 from collapse.data.policy_search import Found, Moments, Policy, search
+from collapse.data.spec import required
 from collapse.data.tables import check_targets
 from collapse.data.tasks import TASKS, Task
 from collapse.errors import InputError
@@ -33,6 +34,14 @@ FREQUENCY = 10.0
 """Of the PD law, in rad/s; the damping ratio is 1."""
 PACKAGES = ("gymnasium", "mujoco", "imageio", "packaging")
 """What the simulator needs; the last two even where nothing is rendered."""
+
+
+def from_spec(spec: Mapping[str, Any], policy: str | None) -> Tensors:
+    """Return the demonstrations that the data stage is told to make; see `make`."""
+    name, seed = required(spec, name=str, seed=int)
+    if name not in TASKS:
+        raise InputError(f"--spec: name is {name!r}, allowed are {', '.join(TASKS)}")
+    return make(name, policy, seed)
 
 
 def make(name: str, policy: str | Path | None, seed: int) -> Tensors:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from collapse.data.formats import parse
 from collapse.data.registry import DATA_SETS, Entry, SourceError
 from collapse.data.sources import READERS, Files
+from collapse.data.spec import required
 from collapse.errors import InputError
 
 
@@ -32,6 +33,12 @@ class Tensors:
 
     arrays: dict[str, np.ndarray]
     attributes: dict[str, Any]
+
+
+def from_spec(spec: Mapping[str, Any], _: str | None) -> Tensors:
+    """Return the data set that the data stage is told to fetch; see `fetch`."""
+    name, sources, directory = required(spec, name=str, sources=list, directory=str | None)
+    return fetch(name, sources, directory)
 
 
 def fetch(

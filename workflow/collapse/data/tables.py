@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,22 @@ from numpy.typing import NDArray
 
 from collapse.artifacts import first_line
 from collapse.data.fetch import Tensors
+from collapse.data.registry import PACKAGE_TABLES
+from collapse.data.spec import required
 from collapse.errors import InputError
 
 Array = NDArray[np.float64]
+
+
+def from_spec(spec: Mapping[str, Any], path: str | None) -> Tensors:
+    """Return the table that the data stage is told to read, or that of scikit-learn by its name."""
+    (name,) = required(spec, name=str)
+    if path is not None:
+        told = required(spec, targets=list, inputs=list | None, test_share=float | int)
+        return from_file(name, path, *told)
+    if name not in PACKAGE_TABLES:
+        raise InputError(f"{name}: needs the file of the table (--source)")
+    return from_package(name)
 
 
 def from_package(name: str) -> Tensors:
