@@ -15,7 +15,7 @@ from collapse.grid import format_value
 from collapse.plotting import FLOAT32_FLOOR, decades, floor, ordered_colours, seed_band
 from collapse.studies import Experiment
 from collapse.studies.networks import data_name, model_name
-from collapse.studies.regression.analysis import covariance, decays, samples
+from collapse.studies.regression.analysis import covariance, curves, decays, samples
 
 STYLES = {"relu": "-", "linear": ":", "signed": "-."}
 """Line style by what precedes W."""
@@ -216,6 +216,29 @@ def draw_by_decay(
     """Draw one curve per weight decay against the step, the largest decay on top."""
     for decay, own in rows.groupby("weight_decay", sort=True):
         seed_band(axes, own, "step", color=colours[decay], **style)
+
+
+def draw_against_epoch(
+    column: Iterable[Axes], experiment: Experiment, metrics: Iterable[str], colours: Mapping
+) -> list[pd.DataFrame]:
+    """Draw metrics against the epoch, one below the other, a line per decay.
+
+    Returns
+    -------
+    list of DataFrame
+        What is drawn, with its ``metric``.
+    """
+    drawn = []
+    for panel, metric in zip(column, metrics, strict=True):
+        if metric.startswith("NRC3") and len(covariance(experiment)) == 1:
+            say(panel, "one target: NRC3 is trivially 0")
+            continue
+        rows = curves(experiment, metric)
+        draw_by_decay(panel, rows, colours)
+        logarithmic(panel, [rows], QUADRATIC_FLOOR)
+        drawn.append(rows.assign(metric=metric, series="against the epoch"))
+    epochs(column, experiment)
+    return drawn
 
 
 def epochs(column: Iterable[Axes], experiment: Experiment) -> None:

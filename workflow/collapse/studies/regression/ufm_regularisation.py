@@ -11,26 +11,22 @@ from collapse.plotting import THEORY, TWO_COLUMNS, over_seeds
 from collapse.studies import Experiment
 from collapse.studies.regression.analysis import (
     covariance,
-    curves,
     gram_distance,
     on_data,
     products,
     theory_along,
 )
 from collapse.studies.regression.panels import (
-    QUADRATIC_FLOOR,
     decay_colours,
     decay_handles,
     diverged,
-    draw_by_decay,
-    epochs,
+    draw_against_epoch,
     from_zero,
     heading,
     label_rows,
     line,
     logarithmic,
     points,
-    say,
     title,
 )
 
@@ -47,7 +43,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     drawn = []
     for column, (name, experiment) in zip(axes.T, shown.items(), strict=True):
         title(column[0], experiment)
-        rows = _draw_curves(column[:-2], experiment, colours)
+        rows = draw_against_epoch(column[:-2], experiment, _CURVES, colours)
         rows += _draw_ends(column[-2:], experiment, colours)
         drawn += [each.assign(data=name) for each in rows]
         diverged(column[0], experiment)
@@ -57,21 +53,6 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     handles.append(line(r"theory, $\Sigma_j\min(c,\lambda_j)$", **THEORY))
     heading(figure, shown.values(), handles)
     return figure, pd.concat(drawn, ignore_index=True)
-
-
-def _draw_curves(column: np.ndarray, experiment: Experiment, colours: Mapping) -> list:
-    """Draw NRC1 to NRC3 against the epoch, one line per decay."""
-    drawn = []
-    for panel, metric in zip(column, _CURVES, strict=True):
-        if metric == "NRC3_c" and len(covariance(experiment)) == 1:
-            say(panel, "one target: NRC3 is trivially 0")
-            continue
-        rows = curves(experiment, metric)
-        draw_by_decay(panel, rows, colours)
-        logarithmic(panel, [rows], QUADRATIC_FLOOR)
-        drawn.append(rows.assign(metric=metric, series="measured"))
-    epochs(column, experiment)
-    return drawn
 
 
 def _draw_ends(column: np.ndarray, experiment: Experiment, colours: Mapping) -> list:

@@ -10,17 +10,16 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS, category_colours
 from collapse.studies import Experiment
-from collapse.studies.regression.analysis import chosen, covariance, curves, decays, finals, on_data
+from collapse.studies.regression.analysis import chosen, decays, finals, on_data
 from collapse.studies.regression.panels import (
     QUADRATIC_FLOOR,
     STYLES,
     decay_colours,
     decay_handles,
     diverged,
-    draw_by_decay,
+    draw_against_epoch,
     ending_handles,
     endings_of,
-    epochs,
     from_zero,
     heading,
     label_rows,
@@ -81,20 +80,11 @@ def _handles(shown: Mapping[str, Experiment], colours: Mapping[float, tuple]) ->
 def _draw_curves(column: np.ndarray, experiment: Experiment, colours: Mapping) -> list:
     """Draw NRC1 to NRC3 of the runs with a ReLU before W against the epoch."""
     own = chosen(experiment, ending=_ENDING)
-    drawn = []
-    for panel, metric in zip(column, _NRC, strict=True):
-        if not len(own.metrics):
-            say(panel, "no run with a ReLU before $W$\nat this scale")
-            continue
-        if metric == "NRC3" and len(covariance(own)) == 1:
-            say(panel, "one target: NRC3 is trivially 0")
-            continue
-        rows = curves(own, metric)
-        draw_by_decay(panel, rows, colours)
-        logarithmic(panel, [rows], QUADRATIC_FLOOR)
-        drawn.append(rows.assign(metric=metric, series="against the epoch"))
-    epochs(column, experiment)
-    return drawn
+    if len(own.metrics):
+        return draw_against_epoch(column, own, _NRC, colours)
+    for panel in column:
+        say(panel, "no run with a ReLU before $W$\nat this scale")
+    return []
 
 
 def _draw_ends(column: np.ndarray, experiment: Experiment, biases: Experiment) -> list:
