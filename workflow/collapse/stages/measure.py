@@ -5,7 +5,7 @@ FILE is a safetensors file, read in blocks of rows; nothing is written. Its tens
   features  N x d        float16, bfloat16, float32 or float64
   labels    N            integers 0 to K-1, at least two samples of every class;
                          K is the rows of weight, else the largest label + 1
-  targets   N x n        floats, for regression; either labels or targets
+  targets   N x n        floats that vary, for regression; either labels or targets
   weight    K x d (n x d)  of the linear classifier (head), optional
   bias      K (n)        beside a weight, optional
 
