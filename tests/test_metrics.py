@@ -385,15 +385,24 @@ def test_reduced_precision_of_the_caller_is_neither_used_nor_lost():
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
+@pytest.fixture
+def tf32():
+    """Allow TF32 products, as a user may have done before."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "tf32"
+    yield
+    matmul.fp32_precision = before
+
+
 @needs_gpu
 @pytest.mark.parametrize("small", [0, 10**9])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_cuda_agrees(monkeypatch, dtype, small):
+def test_cuda_agrees(monkeypatch, tf32, dtype, small):
     monkeypatch.setattr(rows, "SMALL", small)
     features, labels = collapsed([600, 300, 90, 9], 48, 1e-5, dtype=dtype)
     weight, bias = random_head(4, 48)
     targets = (features[:, :2] + torch.sin(features[:, 3:5])).float()
-    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
     monkeypatch.setitem(rows.ELEMENTS_PER_BLOCK, "cuda", 48 * 100)
     head = {"weight": weight.cuda(), "bias": bias.cuda()}
     found = measure(features.cuda(), labels.cuda(), **head)
@@ -454,10 +463,9 @@ def test_singular_values_of_the_logits_are_not_squared():
 
 @needs_gpu
 @pytest.mark.parametrize("bias", [False, True])
-def test_head_readings_on_a_gpu(monkeypatch, bias):
+def test_head_readings_on_a_gpu(tf32, bias):
     features, labels, weights, offsets = layered([40, 20, 10], bias)
     expected = list(head_readings(features, labels, weights, offsets))
-    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
     head = [weight.cuda() for weight in weights], offsets.cuda() if bias else None
     found = list(head_readings(features.cuda(), labels.cuda(), *head))
     assert [reading[:2] for reading in found] == [reading[:2] for reading in expected]
