@@ -186,12 +186,12 @@ def norms(name: str, experiment: Experiment) -> Iterator[Row]:
 
 def _row_norms(experiment: Experiment) -> pd.DataFrame:
     """Return seed, feature_decay, row, and each row's measured and predicted norm."""
-    found = []
+    found, targets = [], covariance(experiment)
     for own, rows in runs(experiment, "gram"):
         weight, feature = own["weight_decay"], own["feature_decay"]
         if not weight * feature:
             continue
-        (theory,) = theory_along(covariance(experiment), [weight], [feature])
+        (theory,) = theory_along(targets, [weight], [feature])
         lengths = np.sqrt(np.diag(matrix(rows, "gram")))
         for row, (value, gram) in enumerate(zip(lengths, np.diag(theory["gram"]), strict=True)):
             found.append({**own, "row": row, "value": value, "predicted": np.sqrt(gram)})
@@ -250,8 +250,12 @@ def _between(experiment: Experiment) -> tuple[list[float], list[float]]:
         tuple(values): matrix(own, "gram")
         for values, own in experiment.predictions.groupby(experiment.keys)
     }
+    covariances = {
+        name: covariance(chosen(experiment, target_covariance=name))
+        for name in experiment.metrics["target_covariance"].unique()
+    }
     for own, rows in runs(experiment, "gram"):
-        wanted = covariance(chosen(experiment, target_covariance=own["target_covariance"]))
+        wanted = covariances[own["target_covariance"]]
         feature = experiment.config["feature_decay"]
         eigenvalues = np.linalg.eigvalsh(wanted)
         if eigenvalues[0] < own["weight_decay"] * feature < eigenvalues[-1]:
