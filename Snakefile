@@ -5,11 +5,10 @@ min_version("9.27")
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
-include: "workflow/rules/solve.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/features.smk"
-include: "workflow/rules/table.smk"
+include: "workflow/rules/compute.smk"
 include: "workflow/rules/predict.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/table.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/notebooks.smk"
@@ -22,7 +21,7 @@ rule all:
         experiment_files(),
         figure_files(),
         notebook_files(),
-        "results/claims.csv",
+        f"{RESULTS}/claims.csv",
 
 
 for study in ATLAS.studies:
@@ -34,6 +33,7 @@ for study in ATLAS.studies:
             experiment_files(study),
             figure_files(study),
             notebook_files(study),
+            f"{RESULTS}/claims/{study}.csv",
 
 
 report: "workflow/report/workflow.rst"

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from collapse.provenance import code_digest
+from collapse.specs import Spec
+
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("Snakefile", "workflow", "config", "envs", "notebooks")
+PARTS = ("Snakefile", "workflow", "config", "envs", "notebooks", "profiles")
 
 
 class Checkout:
     """A copy of the workflow that a test may run and edit; its own package is what runs."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, copy=True):
         self.folder = folder
-        for part in PARTS:
+        for part in PARTS if copy else ():
             source = ROOT / part
-            copy = shutil.copytree if source.is_dir() else shutil.copy
-            copy(source, folder / part)
+            duplicate = shutil.copytree if source.is_dir() else shutil.copy
+            duplicate(source, folder / part)
 
     def run(self, *command, **environment):
         """Run a command of the environment in the checkout; return the completed process."""
@@ -34,9 +37,11 @@ class Checkout:
         )
 
     def snakemake(self, *arguments, scale="smoke", **environment):
-        """Run snakemake on both cores at a scale."""
-        chosen = ["--config", f"scale={scale}", "--cores", "2"]
-        return self.run("snakemake", *chosen, *arguments, **environment)
+        """Run snakemake on both cores at a scale; ``key=value`` are settings of the config."""
+        settings = [each for each in arguments if re.fullmatch(r"\w+=\w+", each)]
+        rest = [each for each in arguments if each not in settings]
+        chosen = ["--config", f"scale={scale}", *settings, "--cores", "2"]
+        return self.run("snakemake", *chosen, *rest, **environment)
 
     def planned(self, *arguments):
         """Return the rules that a run would execute, with their number of jobs."""
@@ -59,3 +64,10 @@ def finished(tmp_path_factory):
 def checkout(tmp_path):
     """A fresh checkout."""
     return Checkout(tmp_path)
+
+
+def write_spec(path, stage, told, *modules):
+    """Write the spec of a job that no config plans; return its path as text."""
+    modules = (f"collapse.stages.{stage}", *modules)
+    Spec(stage, modules, told, code_digest(*modules)).write(path)
+    return str(path)

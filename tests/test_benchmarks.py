@@ -1,7 +1,6 @@
 """The benchmark: that both sides compute the same, and what its tables and figures hold."""
 
 import gc
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -26,20 +25,21 @@ from collapse.benchmarks.sizes import (
     Problems,
     Scaling,
     Sizes,
-    model,
+    section,
 )
 from collapse.benchmarks.textbook.metrics import by_batches, by_classes
 from collapse.benchmarks.textbook.problems import TextbookProblem
 from collapse.cli import main
 from collapse.data.dataset import Dataset
 from collapse.models import mlp
-from collapse.problems.solver import gradient_descent
+from collapse.problems.solvers.sgd import gradient_descent
 from collapse.stages import benchmark
 from collapse.training.order import Order
+from conftest import write_spec
 
 CPU = torch.device("cpu")
 GRID = Problems(batch=3, classes=3, per_class=4, dim=5, depth=3)
-PERCEPTRON = model(mlp, hidden=[8, 6], normalisation="batch", ending="signed")
+PERCEPTRON = section(mlp, hidden=[8, 6], normalisation="batch", ending="signed")
 SMALL = {"images": 12, "classes": 3, "batch": 5, "epochs": 3, "record": 2}
 TINY = Sizes(
     repeats=1,
@@ -284,7 +284,7 @@ def test_the_operations_of_a_step_are_counted(per_class):
 def draw(folder, figure, source):
     stem = folder / f"drawn_{figure}"
     files = [word for end in ("pdf", "png", "csv") for word in (f"--{end}", f"{stem}.{end}")]
-    spec = json.dumps({"figure": figure})
+    spec = write_spec(folder / "spec.json", "benchmark_figure", {"figure": figure})
     assert main(["benchmark_figure", "--spec", spec, *files, str(source)]) == 0
     assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     image = imread(stem.with_suffix(".png"))[..., :3]
@@ -321,8 +321,9 @@ def test_drawing_a_figure_of_the_benchmark_imports_no_torch():
 
 def test_an_unknown_figure_is_refused_in_one_line(tmp_path, capsys):
     out = [f"--{end}=x.{end}" for end in ("pdf", "png", "csv")]
-    assert main(["benchmark_figure", "--spec", '{"figure": "no"}', *out, "missing.csv"]) == 2
-    assert main(["benchmark_figure", "--spec", '{"figure": "speed"}', *out, "missing.csv"]) == 2
+    for figure in ("no", "speed"):
+        spec = write_spec(tmp_path / "spec.json", "benchmark_figure", {"figure": figure})
+        assert main(["benchmark_figure", "--spec", spec, *out, "missing.csv"]) == 2
     first, second = capsys.readouterr().err.splitlines()
     assert "no figure 'no'" in first and "missing.csv" in second
 
@@ -406,7 +407,8 @@ def test_the_precision_study_is_left_out_on_a_cpu(toy, tmp_path, capsys):
     known = {"mean": [0.5], "std": [0.3], "maximum": 255, "classes": list(toy.outputs)}
     write_tensors(tmp_path / "data.safetensors", arrays, {}, known)
     out = tmp_path / "precision.csv"
-    arguments = ["--spec", "{}", "--data", str(tmp_path / "data.safetensors"), "--out", str(out)]
+    spec = write_spec(tmp_path / "spec.json", "benchmark_precision", {})
+    arguments = ["--spec", spec, "--data", str(tmp_path / "data.safetensors"), "--out", str(out)]
     assert main(["benchmark_precision", *arguments]) == 0
     found = pd.read_csv(out)
     assert tuple(found.columns) == precision.COLUMNS and found["value"].isna().all()

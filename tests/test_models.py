@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from collapse.config import slots
 from collapse.errors import InputError
 from collapse.models.head import LinearHead
 from collapse.models.network import build
@@ -22,6 +23,24 @@ def network(model, shape=(1, 8, 8), depth=1, bias=False, seed=0):
         10,
         seed,
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "label"),
+    [
+        ({"kind": "mlp", "hidden": [16, 16, 16]}, "MLP 3x16"),
+        ({"kind": "mlp", "hidden": [8]}, "MLP 1x8"),
+        ({"kind": "mlp", "hidden": [24, 12]}, "MLP 24-12"),
+        ({"kind": "cnn", "channels": [4, 6, 8]}, "CNN 4-6-8"),
+        ({"kind": "resnet18"}, "ResNet18"),
+    ],
+)
+def test_the_config_says_what_a_network_is(model, label):
+    section = slots.kinds("model")[model["kind"]].model_validate(model)
+    assert section.label == label
+    backbone = network(section.model_dump()).backbone
+    assert section.width in (backbone.dim, None)
+    assert (section.width is None) == (model["kind"] == "resnet18")
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,10 +1,12 @@
-import json
 import math
 import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,14 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
+from collapse import config, jobs
 from collapse.artifacts import read_table, read_tensors
 from collapse.cli import main
+from collapse.config.sections.procedure import problem as problem_procedure
 from collapse.errors import InputError
-from collapse.problems import chunks, solver
+from collapse.problems import chunks
+from collapse.problems.base import Problem
 from collapse.problems.deep_linear import DeepLinear, build, class_targets
 from collapse.problems.parameters import Parameters, flat_copy
-from collapse.problems.solver import gradient_descent, lbfgs, sweep
+from collapse.problems.solvers import lbfgs as lbfgs_solver
+from collapse.problems.solvers import sgd
+from collapse.problems.solvers.lbfgs import lbfgs
+from collapse.problems.solvers.sgd import gradient_descent, sweep
 from collapse.schedule import log_spaced
+from collapse.theory.deep_linear import predict
 from collapse.theory.frame import lengths
 
 FEW = settings(max_examples=25, deadline=None)
@@ -175,7 +184,7 @@ def test_result_does_not_depend_on_the_batch(loss, monkeypatch):
     start = problem.initial(range(5), f64([0.1, 0.2, 0.3, 0.4, 0.5]))
     together = gradient_descent(problem, start, rates, 0.9, 700, [3, 700])
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 5000)
-    assert len(solver._chunks(start)) > 1
+    assert len(sgd._chunks(start)) > 1
     chunked = gradient_descent(problem, start, rates, 0.9, 700, [3, 700])
     assert_same(chunked.parameters, together.parameters, 1e-13)
     alone = problem.select(slice(2, 3))
@@ -233,13 +242,13 @@ def test_result_does_not_depend_on_compiling(monkeypatch):
         return gradient_descent(problem, start, rates, 0.9, 700, [3, 700]).parameters
 
     expected = run()
-    monkeypatch.setattr(solver, "_repays_compiling", lambda *_: True)
+    monkeypatch.setattr(sgd, "_repays_compiling", lambda *_: True)
     assert_same(run(), expected, 1e-13)
 
 
 def test_nothing_is_compiled_without_a_compiler(monkeypatch, capsys):
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(solver, "_repays_compiling", lambda *_: True)
+    monkeypatch.setattr(sgd, "_repays_compiling", lambda *_: True)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(torch, "compile", None)
     diverging_run(10)
@@ -247,40 +256,43 @@ def test_nothing_is_compiled_without_a_compiler(monkeypatch, capsys):
     assert len(lines) == 1 and "no C compiler" in lines[0]
 
 
-def group(widths=64, sizes=(100,) * 4, depth=3, seeds=10, loss="mse", kind="sgd", grid=None):
-    problem = {"kind": "deep_linear", "widths": widths, "class_sizes": list(sizes), "depth": depth}
-    config = {
-        "problem": {**problem, "loss": loss, "bias": True},
-        "weight_decay": 1e-3,
-        "feature_decay": 1e-3,
-        "optimiser": {"kind": kind},
-    }
-    return {"config": config, "seeds": list(range(seeds)), "grid": grid or {}}
+def experiment(widths=64, sizes=(100,) * 4, depth=3, loss="mse", optimisers=("sgd",)):
+    """The config of problems under optimisers of these kinds, each where the one before ended."""
+    shape = {"widths": widths, "class_sizes": list(sizes), "depth": depth, "loss": loss}
+    settings_of = {"sgd": {"learning_rate": 0.1, "steps": 5}, "lbfgs": {"steps": 5}}
+    return problem_procedure.Section(
+        problem={"kind": "deep_linear", "bias": True, **shape},
+        optimiser=[{"kind": kind, **settings_of[kind]} for kind in optimisers],
+        weight_decay=1e-3,
+        feature_decay=1e-3,
+        seeds=1,
+    )
 
 
 @pytest.mark.parametrize(
-    "options, cores",
+    "options, runs, cores",
     [
-        ({}, 1),
-        ({"widths": 512, "sizes": (300,) * 4}, 10),
-        ({"widths": 512, "kind": "lbfgs"}, 1),
-        ({"widths": [512, 512], "depth": 2, "seeds": 3, "grid": {"a": [1, 2], "b": [1, 2]}}, 12),
-        ({"sizes": (5000,) * 4, "loss": "ce"}, 10),
-        ({"sizes": (5000,) * 4}, 1),
+        ({}, 10, 1),
+        ({"widths": 512, "sizes": (300,) * 4}, 10, 10),
+        ({"widths": 512, "optimisers": ["lbfgs"]}, 10, 1),
+        ({"widths": 512, "sizes": (300,) * 4, "optimisers": ["sgd", "lbfgs"]}, 10, 10),
+        ({"widths": [512, 512], "depth": 2}, 12, 12),
+        ({"sizes": (5000,) * 4, "loss": "ce"}, 10, 10),
+        ({"sizes": (5000,) * 4}, 10, 1),
     ],
 )
-def test_cores_follow_from_the_size_of_a_problem(options, cores):
-    asked = group(**options)
-    assert chunks.usable_cores(asked) == cores
-    runs = len(asked["seeds"]) * math.prod(map(len, asked["grid"].values()))
-    if asked["config"]["optimiser"]["kind"] == "sgd":
-        problem = build([asked["config"]] * runs)
+def test_cores_follow_from_the_size_of_a_problem(options, runs, cores):
+    asked = experiment(**options)
+    assert asked.resources(runs).cores == cores
+    if "sgd" in options.get("optimisers", ["sgd"]):
+        problem = build([config.plain(asked)] * runs)
         _, start, _ = problem.reduced(problem.initial(range(runs), 0.1))
-        assert len(solver._chunks(start)) == cores
+        assert len(sgd._chunks(start)) == cores
+        assert sum(tensor[0].numel() for tensor in start.tensors()) == asked.problem.entries
 
 
 def test_planning_imports_no_torch():
-    code = "import sys, collapse.problems.chunks; sys.exit('torch' in sys.modules)"
+    code = "import sys, collapse.jobs; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -541,7 +553,7 @@ def test_empty_class_and_bad_schedule_are_refused():
 
 
 def test_flat_copy_shares_its_buffer():
-    start = Parameters((torch.ones(2, 3, 4),), torch.ones(2, 4, 5), torch.ones(2, 3))
+    start = Parameters.of_head(torch.ones(2, 4, 5), [torch.ones(2, 3, 4)], torch.ones(2, 3))
     flat = flat_copy(start)
     assert flat.rows.shape == (18, 4) and flat.rows.sum() == 2 * (20 + 12 + 3)
     flat.rows.zero_()
@@ -550,7 +562,7 @@ def test_flat_copy_shares_its_buffer():
 
 
 def test_a_column_holds_a_factor_per_row():
-    start = Parameters((torch.ones(2, 3, 4),), torch.ones(2, 4, 5), torch.ones(2, 3))
+    start = Parameters.of_head(torch.ones(2, 4, 5), [torch.ones(2, 3, 4)], torch.ones(2, 3))
     flat = flat_copy(start)
     flat.rows.mul_(flat.column(torch.tensor([[1.0, 2.0], [3.0, 4.0]])))
     for tensor, factors in zip(flat.parameters.tensors(), [(1, 3), (2, 4), (0, 0)], strict=True):
@@ -559,7 +571,7 @@ def test_a_column_holds_a_factor_per_row():
 
 def test_equal_variables_stack_without_a_copy():
     weights = (torch.full((2, 3, 3), 1.0), torch.full((2, 3, 3), 2.0), torch.ones(2, 4, 3))
-    flat = flat_copy(Parameters(weights, torch.zeros(2, 3, 5)))
+    flat = flat_copy(Parameters.of_head(torch.zeros(2, 3, 5), weights))
     stack = flat.stacked(1, 3)
     torch.testing.assert_close(stack, torch.cat(weights[:2]))
     stack.zero_()
@@ -567,33 +579,279 @@ def test_equal_variables_stack_without_a_copy():
     assert (flat.parameters.weights[2] == 1).all()
 
 
-# The stage
+def test_the_variables_of_a_head_are_found_by_name():
+    weights = [torch.full((2, 4, 5), 1.0), torch.full((2, 3, 4), 2.0)]
+    head = Parameters.of_head(torch.zeros(2, 5, 6), weights, torch.full((2, 3), 3.0))
+    assert list(head.named) == ["H", "W1", "W2", "bias"]
+    assert all(map(torch.equal, head.tensors(), (head.features, *head.weights, head.bias)))
+    assert list(Parameters.of_head(torch.zeros(2, 5, 6), weights).named) == ["H", "W1", "W2"]
+    # Read back from a file they are sorted by name, W10 before W2.
+    layers = [torch.full((1, 1, 1), float(number)) for number in range(1, 13)]
+    many = Parameters.of_head(torch.zeros(1, 1, 1), layers)
+    for found in (many, Parameters(**dict(sorted(many.named.items())))):
+        assert [weight.item() for weight in found.weights] == list(range(1, 13))
 
 
-def solved(folder, grid, depth=1, bias=False, sweep=None):
-    """Solve K = 3 classes of 8, 4 and 2 with the stage; return its rows and its states."""
-    shape = {"class_sizes": [8, 4, 2], "widths": 5, "depth": depth, "bias": bias}
-    config = {
-        "problem": {"kind": "deep_linear", "loss": "mse", "init_scale": 0.4, **shape},
-        "optimiser": {
-            "kind": "sgd",
-            "learning_rate": 0.3,
-            "momentum": 0.9,
-            "steps": 3000,
-            "record": 5,
-        },
-        "sweep": sweep,
-        "weight_decay": 1e-2,
-        "feature_decay": 5e-3,
-    }
-    spec = {"study": "imbalanced", "experiment": "e", "point": {}, "config": config}
-    spec |= {"grid": grid, "order": list(grid), "seeds": [1]}
-    states, metrics = folder / "states.safetensors", folder / "metrics.parquet"
-    arguments = ["--spec", json.dumps(spec), "--states", str(states), "--metrics", str(metrics)]
-    assert main(["solve", *arguments]) == 0
-    rows = read_table(metrics)
+def test_a_problem_names_its_variables_as_it_likes():
+    drawn = {"Wide": torch.randn(2, 3, 4), "maps": torch.randn(2, 3, 4), "shift": torch.randn(2, 5)}
+    found = Parameters(**drawn)
+    assert found.features is None and found.weights == () and found.bias is None
+    assert found.first is drawn["Wide"]
+    doubled = found.map(lambda tensor: 2 * tensor)
+    assert list(doubled.named) == list(drawn)
+    assert all(torch.equal(doubled.named[name], 2 * tensor) for name, tensor in drawn.items())
+    changed = found.replaced(maps=torch.zeros(2, 3, 4))
+    assert list(changed.named) == list(drawn) and not changed.named["maps"].any()
+    assert changed.named["shift"] is drawn["shift"] and found.named["maps"] is drawn["maps"]
+    squares = sum(tensor.square().flatten(1).sum(1) for tensor in drawn.values())
+    torch.testing.assert_close(found.norm(), squares.sqrt())
+
+
+# A problem of another kind, and solvers one after the other
+
+
+@dataclass(frozen=True, eq=False)
+class Robust(Problem):
+    """mean log cosh(A x + v - y) + decay/2 ||A||^2: convex, not quadratic, no linear head."""
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    decay: torch.Tensor
+
+    shapes = {"A": (2, 3), "v": (2,)}
+
+    @property
+    def batch(self):
+        return len(self.decay)
+
+    def objective(self, parameters):
+        maps, shifts = (parameters.named[name] for name in self.shapes)
+        error = maps @ self.inputs + shifts.unsqueeze(2) - self.targets
+        penalty = self.decay / 2 * maps.square().sum((1, 2))
+        return error.cosh().log().sum(1).mean(1) + penalty
+
+    def select(self, index):
+        return replace(self, decay=self.decay[index])
+
+
+def robust(decay=(0.1, 0.2, 0.3, 0.2)):
+    generator = torch.Generator().manual_seed(3)
+    inputs, noise = (
+        torch.randn(rows, 9, generator=generator, dtype=torch.float64) for rows in (3, 2)
+    )
+    return Robust(inputs, inputs[:2] - inputs[1:] + 1 + 2 * noise, f64(decay))
+
+
+def descended(problem, start, rate, steps, momentum=0.9):
+    """Gradient descent of one problem by PyTorch's own means."""
+    point = start.map(lambda tensor: tensor.clone().requires_grad_())
+    optimiser = torch.optim.SGD(point.tensors(), lr=rate, momentum=momentum)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        problem.objective(point).sum().backward()
+        optimiser.step()
+    return point.map(torch.Tensor.detach)
+
+
+SGD = {"kind": "sgd", "momentum": 0.9, "steps": 60, "record": 4}
+
+
+def solve_by_sgd(problem, start, rates, threads=1, **changes):
+    asked = [SGD | {"learning_rate": rate} | changes for rate in rates]
+    return sgd.solve(problem, start, asked, lambda _: None, threads)
+
+
+def solve_by_lbfgs(problem, start, steps=500, tolerance=1e-10):
+    asked = [{"kind": "lbfgs", "tolerance": tolerance, "steps": steps}] * problem.batch
+    return lbfgs_solver.solve(problem, start, asked, lambda _: None)
+
+
+def test_a_problem_that_says_only_its_objective_descends_as_a_loop_written_out():
+    problem, rates = robust(), [0.02, 0.1, 0.3, 0.3]
+    start = problem.initial(range(4), 0.5)
+    trajectory = solve_by_sgd(problem, start, rates)
+    assert trajectory.steps == log_spaced(60, 4) and trajectory.basis is None
+    for record, steps in enumerate(trajectory.steps):
+        state = trajectory.state(record)
+        torch.testing.assert_close(trajectory.objective[:, record], problem.objective(state))
+        for index, rate in enumerate(rates):
+            alone = problem.select(slice(index, index + 1))
+            expected = descended(alone, one(start, index), rate, steps)
+            assert_same(one(state, index), expected, 1e-13)
+            point = expected.map(torch.Tensor.requires_grad_)
+            slopes = torch.autograd.grad(alone.objective(point).sum(), point.tensors())
+            norm = torch.cat([slope.flatten() for slope in slopes]).norm()
+            torch.testing.assert_close(trajectory.gradient_norm[index, record], norm)
+
+
+def test_a_problem_that_says_only_its_objective_is_minimised_by_lbfgs():
+    problem = robust()
+    start = problem.initial(range(4), 0.5)
+    found = solve_by_lbfgs(problem, start)
+    assert (found.gradient_norm < 1e-8).all() and found.steps[0] > 0
+    for index in range(4):
+        alone = problem.select(slice(index, index + 1))
+        assert_same(
+            one(found.state(0), index), descended(alone, one(start, index), 0.5, 1000), 1e-8
+        )
+    assert found.objective.unique().numel() == 3
+
+
+def test_problems_of_any_kind_start_from_their_own_seeds_and_go_their_own_way(monkeypatch):
+    problem, rates = robust(), [0.02, 0.1, 1e3, 0.3]
+    scales = f64([0.1, 0.5, 0.5, 0.5])
+    start = problem.initial([5, 1, 7, 5], scales)
+    assert_same(problem.select(slice(1, 3)).initial([1, 7], 0.5), start.map(lambda t: t[1:3]), 0)
+    assert_same(one(start, 0).map(lambda tensor: 5 * tensor), one(start, 3), 1e-15)
+    together = solve_by_sgd(problem, start, rates, steps=600)
+    assert together.diverged_step[2] > 0 and (together.diverged_step < 0).sum() == 3
+    for index in (0, 1, 3):
+        alone = problem.select(slice(index, index + 1))
+        single = solve_by_sgd(alone, one(start, index), rates[index : index + 1], steps=600)
+        assert_same(one(together.parameters, index), single.parameters, 1e-13)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 1)
+    assert len(sgd._chunks(start)) == 4
+    runs = [solve_by_sgd(problem, start, rates, threads, steps=600) for threads in (1, 2)]
+    for found in runs:
+        assert found.diverged_step.tolist() == together.diverged_step.tolist()
+    same, other = (run.parameters.map(torch.Tensor.nan_to_num).tensors() for run in runs)
+    assert all(map(torch.equal, same, other))
+
+
+@pytest.mark.parametrize("kind", [DeepLinear, Unreduced])
+def test_optimisers_one_after_the_other_end_at_the_closed_form(kind):
+    sizes, decay = (9, 6, 5), 5e-3
+    problem = small(batch=2, depth=2, width=5, sizes=sizes, decay=decay, kind=kind)
+    start = problem.initial([0, 1], 0.5)
+    first = solve_by_sgd(problem, start, [0.2, 0.3], steps=200)
+    then = solve_by_lbfgs(problem, first.state(-1), 5000)
+    both = first.then(then)
+    assert both.steps == (*first.steps, 200 + then.steps[0]) and then.steps[0] > 0
+    best = predict(class_sizes=list(sizes), weight_decay=[decay] * 2, feature_decay=decay)["loss"]
+    torch.testing.assert_close(both.objective[:, -1], f64([best] * 2), rtol=1e-10, atol=0)
+    for record in range(len(first.steps)):
+        assert_same(both.state(record), first.state(record), 0)
+    assert_same(both.state(-1), then.state(0), 0)
+    for name in ("objective", "gradient_norm"):
+        joined = torch.cat([getattr(first, name), getattr(then, name)], 1)
+        assert torch.equal(getattr(both, name), joined)
+    torch.testing.assert_close(problem.objective(both.state(2)), both.objective[:, 2])
+    assert both.valid.all()
+
+
+@pytest.mark.parametrize("kind", [DeepLinear, Unreduced])
+def test_two_descents_without_memory_are_one(kind):
+    problem = small(batch=2, kind=kind, bias=True)
+    start, rates = problem.initial([0, 1], 0.5), [0.1, 0.2]
+    first = solve_by_sgd(problem, start, rates, momentum=0.0)
+    both = first.then(solve_by_sgd(problem, first.state(-1), rates, momentum=0.0, steps=30))
+    # The end of the first, which is the start of the second, is recorded once.
+    assert both.steps == (*log_spaced(60, 4), *(60 + step for step in log_spaced(30, 4)[1:]))
+    whole = gradient_descent(problem, start, f64(rates), 0.0, 90, both.steps)
+    for record in range(len(both.steps)):
+        assert_same(both.state(record), whole.state(record), 1e-13)
+    torch.testing.assert_close(both.objective, whole.objective, rtol=1e-12, atol=0)
+
+
+def test_a_divergence_is_kept_whichever_optimiser_it_befalls():
+    problem = small(batch=3)
+    start = problem.initial([0, 1, 2], 0.5)
+    first = solve_by_sgd(problem, start, [0.1, 3.0, 0.1], steps=900)
+    lost = first.diverged_step[1].item()
+    assert 0 < lost < 900 and first.diverged_step.tolist() == [-1, lost, -1]
+    second = solve_by_sgd(problem, first.state(-1), [0.1, 0.1, 30.0], steps=900)
+    later = second.diverged_step[2].item()
+    assert second.diverged_step.tolist() == [-1, 0, later] and later > 0
+    for end, expected in (
+        (second, [-1, lost, 900 + later]),
+        (solve_by_lbfgs(problem, first.state(-1), 5), [-1, lost, -1]),
+    ):
+        both = first.then(end)
+        assert both.diverged_step.tolist() == expected
+        assert torch.equal(both.objective.isnan(), ~both.valid)
+        assert not both.valid[1, both.steps.index(900) :].any() and both.valid[0].all()
+
+
+def test_an_optimiser_that_finds_nothing_to_do_adds_no_record():
+    problem = small(batch=1)
+    end = solve_by_lbfgs(problem, problem.initial([0], 0.5), 5000)
+    again = solve_by_lbfgs(problem, end.state(-1), tolerance=1e-6)
+    both = end.then(again)
+    assert again.steps == (0,) and both.steps == end.steps
+    assert torch.equal(both.objective, end.objective)
+
+
+# The stages
+
+
+CONFIG = Path(__file__).resolve().parents[1] / "config"
+WRITES = {
+    "compute": {"states": "states.safetensors", "history": "history.parquet"},
+    "predictions": {"predictions": "predictions.parquet", "frames": "frames.parquet"},
+    "measure_runs": {"metrics": "metrics.parquet", "samples": "samples.parquet"},
+}
+DESCENT = {"kind": "sgd", "learning_rate": 0.3, "momentum": 0.9, "steps": 3000, "record": 5}
+BLOCK = {
+    "problem": {"kind": "deep_linear", "class_sizes": [8, 4, 2], "widths": 5, "init_scale": 0.4},
+    "optimiser": DESCENT,
+    "weight_decay": 1e-2,
+    "feature_decay": 5e-3,
+    "seeds": 1,
+}
+
+
+def atlas_of(study="imbalanced", **experiments):
+    """The config with a user's experiments, whose first seed is 1."""
+    user = {"scale": "smoke", "first_seed": 1, study: experiments}
+    return config.load(CONFIG, user, "my.yaml")
+
+
+def block(depth=1, bias=False, widths=5, **changes):
+    """K = 3 classes of 8, 4 and 2."""
+    problem = BLOCK["problem"] | {"depth": depth, "bias": bias, "widths": widths}
+    return BLOCK | {"problem": problem} | changes
+
+
+def command(results, path, job):
+    """The command line of the job that makes a file; its spec is written."""
+    place = (results / path).parent
+    job.spec.write(place / f"{job.stage}.json")
+    words = [job.stage, "--spec", str(place / f"{job.stage}.json")]
+    for role, files in job.reads.items():
+        option = "reads" if role == "upstream" else role
+        words += [f"--{option}", *(str(results / read) for read, _ in files)]
+    for option, name in WRITES[job.stage].items():
+        words += [f"--{option}", str(place / name)]
+    return words
+
+
+def make(results, path, job):
+    """Make a file and before it all that its job reads, as the workflow does."""
+    for read, maker in chain(*job.reads.values()):
+        if not (results / read).exists():
+            make(results, read, maker)
+    assert main(command(results, path, job)) == 0
+
+
+def measured(results, atlas, study="imbalanced", name="mine"):
+    """Compute, predict and measure an experiment; return its rows."""
+    path = f"{study}/{name}/metrics.parquet"
+    make(results, path, jobs.measure(atlas, study, name))
+    return read_table(results / path)
+
+
+def states_of(results, name="mine", study="imbalanced", group="all"):
+    """The tensors of a group's states, what they say of their runs, and the history."""
+    folder = results / study / name / group
+    tensors, attributes = read_tensors(folder / "states.safetensors")
+    return tensors, attributes["runs"], read_table(folder / "history.parquet")
+
+
+def solved(results, depth=1, bias=False, **changes):
+    """Solve the classes as one experiment; return its rows, and its states with their history."""
+    rows = measured(results, atlas_of(mine=block(depth, bias, **changes)))
     assert not (rows["metric"] == "diverged").any()
-    return rows, read_tensors(states)[0]
+    return rows, *states_of(results)
 
 
 GOF_KEYS = ["NC2_W_GOF", "NC2_GOF", "NC3_GOF", "duality_GOF"]
@@ -601,8 +859,9 @@ GOF_KEYS = ["NC2_W_GOF", "NC2_GOF", "NC3_GOF", "duality_GOF"]
 
 @pytest.mark.parametrize("depth", [1, 2])
 def test_solved_problems_collapse_to_the_frame_of_their_own_decays(tmp_path, depth):
-    rows, _ = solved(tmp_path, {"weight_decay": [4e-3, 1e-2]}, depth)
+    rows, *_ = solved(tmp_path, depth, grid={"weight_decay": [4e-3, 1e-2]})
     last = rows[(rows["step"] == 3000) & (rows["layer"] == "H1")]
+    assert last["weight_decay"].nunique() == 2
     for decay, found in last.groupby("weight_decay"):
         values = found.set_index("metric")["value"]
         assert (values[GOF_KEYS] < 1e-10).all() and values["W_div_H"] < 1e-8
@@ -625,18 +884,22 @@ def test_solved_problems_collapse_to_the_frame_of_their_own_decays(tmp_path, dep
 def test_each_stage_of_a_sweep_is_compared_with_its_own_frame(tmp_path):
     path = [0.05, 0.1, 0.2]
     sweep = {"scaled_decay": path, "direction": "up", "perturbation": 1e-3}
-    rows, states = solved(tmp_path, {"sweep.direction": ["up", "down"]}, 2, sweep=sweep)
+    grid = {"sweep.direction": ["up", "down"]}
+    rows, states, _, history = solved(tmp_path, 2, sweep=sweep, grid=grid)
     # b/n of the largest class is M N/n (N lambda_1 lambda_2 lambda_H)^(1/M); all scale together.
     now = 2 * 14 / 8 * math.sqrt(14 * 1e-2 * 1e-2 * 5e-3)
-    for problem, direction in enumerate(("up", "down")):
+    for direction in ("up", "down"):
         scaled = path if direction == "up" else path[::-1]
-        assert states["scaled_decay"][problem] == pytest.approx(scaled)
+        told = history.loc[history["direction"] == direction, "scaled_decay"]
+        assert told.tolist() == pytest.approx(scaled)
         own = rows[(rows["direction"] == direction) & (rows["layer"] == "H1")]
-        for stage, step in enumerate(sorted(own["step"].unique())):
+        stages = sorted(own["step"].unique())
+        assert stages == [3000, 6000, 9000]
+        for stage, step in enumerate(stages):
             factor = (scaled[stage] / now) ** (2 / 3)
             decays = [factor * 1e-2] * 2, factor * 5e-3
             frame = lengths([8, 4, 2], 14, *decays)
-            w1, w2 = (states[f"W{m}"][problem, stage] for m in (1, 2))
+            w1, w2 = (states[f"direction={direction}+seed=1/{step:06d}/W{m}"] for m in (1, 2))
             spread = (w2 @ w1) @ (w2 @ w1).T
             target = np.diag(frame.weights**2)
             expected = spread / np.linalg.norm(spread) - target / np.linalg.norm(target)
@@ -650,7 +913,225 @@ def test_each_stage_of_a_sweep_is_compared_with_its_own_frame(tmp_path):
 
 
 def test_with_a_bias_there_is_no_frame_to_compare_with(tmp_path):
-    rows, _ = solved(tmp_path, {}, bias=True)
+    rows, *_ = solved(tmp_path, bias=True)
     metrics = set(rows["metric"])
     assert not metrics & {*GOF_KEYS, "W_div_H"}
     assert {"NC2_W", "weight_norm[2]", "product_gram[0,1]", "class_size[2]"} <= metrics
+
+
+def test_the_states_of_a_problem_are_written_under_their_run_and_step(tmp_path):
+    rows, states, runs, history = solved(
+        tmp_path, 11, bias=True, optimiser=DESCENT | {"steps": 20}, grid={"weight_decay": [0, 0.1]}
+    )
+    recorded = list(log_spaced(20, 5))
+    names = ["H", *(f"W{m}" for m in range(1, 12)), "bias"]
+    assert [run["id"] for run in runs] == ["weight_decay=0+seed=1", "weight_decay=0.1+seed=1"]
+    for run in runs:
+        assert run["keys"] == {"weight_decay": float(run["id"][13:].split("+")[0]), "seed": 1}
+        assert (run["status"], run["diverged_at"], run["steps"]) == ("completed", None, recorded)
+        # H has a column for each class and each of its dimensions, of the 14 samples.
+        assert states[f"{run['id']}/basis"].shape == (3 + 5, 14)
+        for step in recorded:
+            shapes = [states[f"{run['id']}/{step:06d}/{name}"].shape for name in names]
+            assert shapes == [(5, 8), *[(5, 5)] * 10, (3, 5), (3,)]
+    assert len(states) == 2 * (1 + len(names) * len(recorded))
+    columns = ["weight_decay", "seed", "step", "objective", "gradient_norm"]
+    assert list(history) == columns and history["step"].tolist() == 2 * recorded
+    scalars = rows[rows["metric"].isin(["objective", "gradient_norm"]) & (rows["layer"] == "all")]
+    for name in ("objective", "gradient_norm"):
+        found = scalars.loc[scalars["metric"] == name, "value"]
+        assert found.tolist() == history[name].tolist()
+    # Eleven layers are measured in their order, whatever that of their names in the file.
+    for run in runs:
+        own = rows[(rows["weight_decay"] == run["keys"]["weight_decay"]) & (rows["step"] == 20)]
+        product = np.eye(5)
+        for m in range(1, 12):
+            product = states[f"{run['id']}/000020/W{m}"] @ product
+        value = own.loc[own["metric"] == "weight_norm[0]", "value"].item()
+        assert value == pytest.approx(np.linalg.norm(product[0]), rel=1e-10)
+
+
+def test_a_list_of_optimisers_goes_from_the_config_to_the_optimum(tmp_path):
+    optimisers = [DESCENT | {"steps": 50}, {"kind": "lbfgs", "steps": 5000, "tolerance": 1e-11}]
+    rows, states, runs, history = solved(
+        tmp_path, 2, optimiser=optimisers, grid={"feature_decay": [5e-3, 2e-2]}
+    )
+    predicted = read_table(tmp_path / "imbalanced/mine/predictions.parquet")
+    for run in runs:
+        assert run["steps"][:-1] == list(log_spaced(50, 5)) and run["steps"][-1] > 51
+        decay, end = run["keys"]["feature_decay"], f"{run['id']}/{run['steps'][-1]:06d}"
+        assert f"{run['id']}/basis" not in states and states[f"{end}/H"].shape == (5, 14)
+        own = predicted[(predicted["feature_decay"] == decay) & (predicted["metric"] == "loss")]
+        last = history[history["feature_decay"] == decay].iloc[-1]
+        assert last["objective"] == pytest.approx(own["value"].item(), rel=1e-10)
+        assert last["gradient_norm"] < 1e-8
+        values = rows[(rows["feature_decay"] == decay) & (rows["step"] == run["steps"][-1])]
+        values = values[values["layer"] == "H1"].set_index("metric")["value"]
+        assert (values[GOF_KEYS] < 1e-6).all()
+
+
+def test_a_run_lost_by_the_first_optimiser_succeeds_and_its_files_say_so(tmp_path, capsys):
+    optimisers = [DESCENT | {"steps": 900}, {"kind": "lbfgs", "steps": 50}]
+    both = block(2, optimiser=optimisers, grid={"weight_decay": [1e-2, 60.0]})
+    rows = measured(tmp_path, atlas_of(mine=both))
+    states, (good, lost), history = states_of(tmp_path)
+    assert (good["status"], good["diverged_at"]) == ("completed", None)
+    at = lost["diverged_at"]
+    assert lost["status"] == "diverged" and 0 < at < 900 and max(lost["steps"]) < at
+    assert f"weight_decay=60+seed=1: diverged at step {at}" in capsys.readouterr().out
+    assert not any(np.isnan(array).any() for array in states.values())
+    assert history.loc[history["weight_decay"] == 60, "step"].tolist() == lost["steps"]
+    told = rows[rows["metric"] == "diverged"]
+    assert told[["weight_decay", "step", "layer", "value"]].values.tolist() == [[60, at, "all", 1]]
+
+
+@pytest.mark.parametrize(
+    ("optimisers", "words"),
+    [
+        ([], ["optimiser: [] found, allowed is an optimiser, or a list of them"]),
+        ([DESCENT, {"kind": "lbfgs"}], ["optimiser.1.steps: is missing"]),
+        ([DESCENT | {"tolerance": 1e-3}], ["optimiser.0.tolerance: unknown key", "momentum"]),
+        ([DESCENT, {"kind": "newton", "steps": 3}], ["optimiser.1", "newton", "lbfgs"]),
+    ],
+)
+def test_a_wrong_list_of_optimisers_is_refused_in_one_line(optimisers, words):
+    with pytest.raises(InputError) as caught:
+        atlas_of(mine=block(optimiser=optimisers))
+    message = str(caught.value)
+    assert message.startswith("my.yaml: imbalanced.mine.") and "\n" not in message
+    assert all(word in message for word in words), message
+
+
+# A start that is the end of another run
+
+
+def states_as_start(**run):
+    return {"kind": "states", "of": {"study": "imbalanced", "experiment": "first", "run": run}}
+
+
+def state(results, name, run, step, **place):
+    """A state's variables, free features with a column per sample."""
+    tensors, *_ = states_of(results, name, **place)
+    prefix = f"{run}/{step:06d}/"
+    found = {key.removeprefix(prefix): tensors[key] for key in tensors if key.startswith(prefix)}
+    if f"{run}/basis" in tensors:
+        found["H"] = found["H"] @ tensors[f"{run}/basis"]
+    return found
+
+
+def test_a_run_starts_where_another_ended(tmp_path):
+    decays = {"weight_decay": [4e-3, 1e-2]}
+    first = block(2, bias=True, optimiser=DESCENT | {"steps": 40}, grid=decays, seeds=2)
+    second = block(
+        2,
+        bias=True,
+        optimiser=DESCENT | {"steps": 30},
+        start=states_as_start(weight_decay=1e-2),
+        grid={"feature_decay": [5e-3, 2e-2]},
+        seeds=2,
+    )
+    atlas = atlas_of(first=first, second=second)
+    job = jobs.compute(atlas, "imbalanced", "second", "all")
+    assert job.files("upstream") == ["imbalanced/first/all/states.safetensors"]
+    measured(tmp_path, atlas, name="second")
+    for seed in (1, 2):
+        ended = state(tmp_path, "first", f"weight_decay=0.01+seed={seed}", 40)
+        assert ended["H"].shape == (5, 14)
+        for decay in ("0.005", "0.02"):
+            begun = state(tmp_path, "second", f"feature_decay={decay}+seed={seed}", 0)
+            assert begun.keys() == ended.keys() == {"H", "W1", "W2", "bias"}
+            for name, array in ended.items():
+                np.testing.assert_allclose(begun[name], array, rtol=0, atol=1e-14)
+    # Both are reduced, each in its own columns.
+    bases = [
+        states_of(tmp_path, name)[0][f"{run}+seed=1/basis"]
+        for name, run in (("first", "weight_decay=0.01"), ("second", "feature_decay=0.005"))
+    ]
+    assert bases[0].shape == bases[1].shape == (8, 14) and not np.allclose(*bases)
+
+
+@pytest.mark.parametrize("seed", [None, 2])
+def test_a_run_goes_on_as_if_another_had_not_ended(tmp_path, seed):
+    problem = {
+        "kind": "regression",
+        "target_covariance": [[1.0, 0.3], [0.3, 0.5]],
+        "samples": 30,
+        "dim": 4,
+        "init_scale": 0.3,
+    }
+    part = {"kind": "sgd", "learning_rate": 0.1, "steps": 20, "record": 2}
+    decays = {"weight_decay": 0.1, "feature_decay": 0.2, "seeds": 2}
+    whole = {"problem": problem, "optimiser": part | {"steps": 40}, **decays}
+    first = {"problem": problem, "optimiser": part, **decays}
+    start = states_as_start()
+    start["of"] |= {"study": "regression", "seed": seed}
+    atlas = atlas_of("regression", whole=whole, first=first, second=first | {"start": start})
+    for name in ("whole", "second"):
+        measured(tmp_path, atlas, "regression", name)
+    for run in (1, 2):
+        found = state(tmp_path, "second", f"seed={run}", 20, study="regression")
+        expected = state(tmp_path, "whole", f"seed={seed or run}", 40, study="regression")
+        assert found["H"].shape == (4, 30)
+        for name, array in expected.items():
+            np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("change", "found", "needed"),
+    [
+        ({"widths": 6}, "'W1': (3, 5)", "'W1': (3, 6)"),
+        ({"depth": 2}, "'W1': (3, 5)", "'W2': (3, 5)"),
+        ({"bias": True}, "'W1': (3, 5)", "'bias': (3,)"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused_in_one_line(tmp_path, capsys, change, found, needed):
+    quick = DESCENT | {"steps": 5}
+    second = block(**change, optimiser=quick, start=states_as_start())
+    atlas = atlas_of(first=block(optimiser=quick), second=second)
+    path = "imbalanced/first/all/states.safetensors"
+    make(tmp_path, path, jobs.compute(atlas, "imbalanced", "first", "all"))
+    capsys.readouterr()
+    path = "imbalanced/second/all/states.safetensors"
+    job = jobs.compute(atlas, "imbalanced", "second", "all")
+    assert main(command(tmp_path, path, job)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("collapse: error: seed=1: start.of: variables {")
+    said, asked = line.split(" found, needed are ")
+    assert found in said and needed in asked and needed not in said
+    assert not (tmp_path / path).exists()
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        (
+            {},
+            "2 runs of imbalanced.first with seed=1, allowed is one (its keys: weight_",
+        ),
+        ({"run": {"weight_decay": 3}}, "no run of imbalanced.first with weight_decay=3, seed=1"),
+        ({"run": {"depth": 1}}, "no run of imbalanced.first with depth=1, seed=1"),
+        ({"run": {"weight_decay": 0.1}, "seed": 7}, "no run of imbalanced.first with weight_decay"),
+        ({"experiment": "fist"}, "did you mean 'first'?"),
+        ({"study": "imbalance"}, "did you mean 'imbalanced'?"),
+        ({"experiment": "second", "run": {}}, "imbalanced.second reads imbalanced.second"),
+    ],
+)
+def test_a_start_that_leads_to_no_run_is_refused_in_one_line(of, words):
+    start = states_as_start()
+    start["of"] |= of
+    first = block(grid={"weight_decay": [0.1, 0.2]})
+    with pytest.raises(InputError) as caught:
+        atlas_of(first=first, second=block(start=start))
+    message = str(caught.value)
+    assert words in message and "\n" not in message
+
+
+def test_a_start_is_the_last_state_before_a_divergence(tmp_path):
+    lost = block(2, optimiser=DESCENT | {"steps": 900, "learning_rate": 9.0})
+    second = block(2, optimiser=DESCENT | {"steps": 5}, start=states_as_start())
+    measured(tmp_path, atlas_of(first=lost, second=second), name="second")
+    _, (told,), _ = states_of(tmp_path, "first")
+    assert told["status"] == "diverged"
+    begun = state(tmp_path, "second", "seed=1", 0)
+    for name, array in state(tmp_path, "first", "seed=1", told["steps"][-1]).items():
+        np.testing.assert_allclose(begun[name], array, rtol=1e-12, atol=1e-14)

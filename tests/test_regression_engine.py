@@ -39,7 +39,7 @@ from collapse.training import history as history_module
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.ensemble import Ensemble
 from collapse.training.images import Images, held_out, training_set
-from collapse.training.objective import Objective, wrong
+from collapse.training.objective import Objective
 from collapse.training.trainer import Training, train
 
 CPU = torch.device("cpu")
@@ -584,8 +584,9 @@ def test_a_constant_target_is_refused_whatever_it_is(toy, value):
 
 
 MLP = {"kind": "mlp", "hidden": [8, 6], "normalisation": "none", "ending": "relu"}
+MSE, SGD, ADAM = ({"kind": kind} for kind in ("mse", "sgd", "adam"))
 SETTINGS = {
-    "optimiser": "sgd",
+    "optimiser": SGD,
     "learning_rate": 0.02,
     "momentum": 0.9,
     "schedule": None,
@@ -615,7 +616,7 @@ def test_the_objective_of_real_targets_is_the_formula(members, samples, hidden, 
     weight, feature = [0.1 + m for m in range(members)], [0.3 * m for m in range(members)]
     # Of a regression the feature decay is a mean over the N samples, here all in one batch.
     objective = Objective(
-        "mse",
+        MSE,
         weight_decay=[[each] for each in weight],
         feature_decay=[each / samples for each in feature],
         backbone_decay=0.0,
@@ -628,7 +629,7 @@ def test_the_objective_of_real_targets_is_the_formula(members, samples, hidden, 
         outputs, features = ensemble(inputs)
         data, penalty = bound.terms(outputs, features, y)
         total = data + penalty + bound.penalty()
-        errors = wrong(outputs, y)
+        errors = bound.error(outputs, y)
     for m, net in enumerate(nets):
         h = features[m].numpy().T
         w, b = net.head.weights[0].detach().numpy(), net.head.bias.detach().numpy()
@@ -644,7 +645,7 @@ def test_batches_of_real_targets_add_up_to_the_objective_of_the_set():
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(samples, 3, 1, 1, generator=generator, dtype=torch.float64)
     y = torch.randn(samples, 2, generator=generator, dtype=torch.float64)
-    objective = Objective("mse", 0.0, 0.7 / samples, 0.0, "all", samples)
+    objective = Objective(MSE, 0.0, 0.7 / samples, 0.0, "all", samples)
     bound = objective.bind(Ensemble([net]))
     with torch.no_grad():
         outputs, features = net(inputs)
@@ -667,7 +668,7 @@ def test_what_of_the_backbone_is_decayed(decayed, members, normalisation):
         for parameter in net.parameters():
             torch.nn.init.uniform_(parameter, 0.5, 1.0)
     ensemble = Ensemble(nets)
-    bound = Objective("mse", 0.3, 0.0, 0.2, decayed, 8).bind(ensemble)
+    bound = Objective(MSE, 0.3, 0.0, 0.2, decayed, 8).bind(ensemble)
     for parameter in ensemble.parameters.values():
         parameter.grad = torch.zeros_like(parameter)
     bound.add_penalty_gradient()
@@ -737,7 +738,7 @@ def training_of(seeds=(0,), decays=(0.01, 0.02), **changes):
     pixels = arrays["train_inputs"].astype(np.float32)[:, :, None, None]
     images = Images(pixels, (0.0,) * 3, (1.0,) * 3, 1, CPU)
     y = torch.from_numpy(arrays["train_targets"]).float()
-    objective = Objective("mse", decays[0], decays[1] / 12, 0.003, "weights", 12)
+    objective = Objective(MSE, decays[0], decays[1] / 12, 0.003, "weights", 12)
     nets = [network(seed) for seed in seeds]
     return Training(Ensemble(nets), images, y, objective, SETTINGS | changes, list(seeds))
 
@@ -805,7 +806,7 @@ def test_a_diverged_history_ends_before_its_divergence(monkeypatch):
     assert found.history.empty
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+@pytest.mark.parametrize("optimiser", [SGD, ADAM], ids=["sgd", "adam"])
 def test_a_batched_ensemble_trains_as_its_members_do(monkeypatch, optimiser):
     changes = {"optimiser": optimiser, "learning_rate": 0.01}
     seeds = tuple(range(6))

@@ -1,5 +1,7 @@
 """The imbalanced study: what its claims decide of tables that agree with theory or do not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,8 +25,9 @@ def experiment(name, rows, predictions):
     columns = [*ATLAS.runs("imbalanced", name)[0].keys]
     metrics = pd.DataFrame(rows, columns=[*columns, "step", "layer", "metric", "value"])
     predicted = pd.DataFrame(predictions, columns=[*columns, "metric", "value"])
+    samples = pd.DataFrame(columns=[*columns, "step", "layer", "probe"])
     axes = (*STUDY.axes, *STUDY.own_axes.get(name, ()))
-    return along_axes(Experiment(described, metrics, predicted), axes)
+    return along_axes(Experiment(described, metrics, predicted, samples), axes)
 
 
 def per_class(name, values):
@@ -66,7 +69,7 @@ def verdicts(rows):
 def changed(tables, metric, factor):
     rows = tables.metrics
     value = rows["value"].where(rows["metric"] != metric, rows["value"] * factor)
-    return Experiment(tables.config, rows.assign(value=value), tables.predictions)
+    return replace(tables, metrics=rows.assign(value=value))
 
 
 def test_what_agrees_with_theory_replicates(direct):
@@ -120,10 +123,8 @@ def test_critical_sizes_are_decided_at_the_best_start(critical):
     assert set(verdicts(claims._critical(critical)).values()) == {"replicated"}
     rows = critical.metrics
     alive = rows["metric"].eq("logit_norm[1]") & rows["seed"].eq(3)
-    wrong = Experiment(
-        critical.config,
-        rows.assign(value=rows["value"].where(~alive, 1 - rows["value"])),
-        critical.predictions,
+    wrong = replace(
+        critical, metrics=rows.assign(value=rows["value"].where(~alive, 1 - rows["value"]))
     )
     assert set(verdicts(claims._critical(wrong)).values()) == {"not replicated"}
     worse = changed(critical, "objective", 1.001)

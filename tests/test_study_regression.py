@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from collapse import config, jobs
 from collapse.metrics import measure
 from collapse.metrics.regression import nrc3_at
+from collapse.plotting import paper_style
 from collapse.studies import Experiment, along_axes, load
-from collapse.studies.regression import claims, closed_form_claims
+from collapse.studies.regression import claims, closed_form_claims, whitened_residuals
 from collapse.studies.regression.analysis import working_decay
 from collapse.theory.regression import gram, nrc3, predict, truncated_gram
 
@@ -127,6 +128,7 @@ def world(names=STUDY.claims_read, **changes):
         tables = (
             pd.DataFrame(rows, columns=[*run.keys, "step", "layer", "metric", "value"]),
             pd.DataFrame(predictions, columns=[*run.keys, "metric", "value"]),
+            pd.DataFrame(columns=[*run.keys, "step", "layer", "probe"]),
         )
         axes = (*STUDY.axes, *STUDY.own_axes.get(name, ()))
         found[name] = along_axes(Experiment(described[name], *tables), axes)
@@ -600,8 +602,52 @@ def test_the_working_decay_is_the_largest_that_keeps_all_directions(outcomes, ex
             if share is not None:
                 rows.append((*keys, "explained_variance_ratio[1]", share if seed else 0.5))
     columns = ["ending", "weight_decay", "seed", "step", "layer", "metric", "value"]
-    experiment = Experiment({}, pd.DataFrame(rows, columns=columns), pd.DataFrame())
+    tables = (pd.DataFrame(rows, columns=columns), pd.DataFrame(), pd.DataFrame())
+    experiment = Experiment({}, *tables)
     assert working_decay(experiment) == expected
+
+
+def with_residuals(experiment, seed):
+    """Return an experiment with residuals of three samples in every run, and another's points."""
+    steps = experiment.values("r2")[[*experiment.keys, "step"]]
+    place = pd.DataFrame({"sample": [0, 0, 1, 1, 2, 2], "output": [0, 1] * 3})
+    rows = steps.merge(place, how="cross").assign(layer="all", probe="residuals")
+    drawn = np.random.default_rng(seed).normal(size=(2, len(rows)))
+    rows = rows.assign(target=drawn[0], residual=drawn[1]).sample(frac=1, random_state=seed)
+    other = steps.assign(layer="H1", probe="means", x=1.0)
+    return replace(experiment, samples=pd.concat([rows, other], ignore_index=True))
+
+
+def test_the_residuals_drawn_are_those_of_one_run_with_their_whitened_targets(theory):
+    names = ("reacher", "reacher_features")
+    found = {name: with_residuals(theory[name], seed) for seed, name in enumerate(names)}
+    with paper_style():
+        figure, drawn = whitened_residuals.draw(found)
+        figure.canvas.draw()
+    values, axes = np.linalg.eigh(COVARIANCE["reacher"])
+    root = axes / np.sqrt(values) @ axes.T
+    for name in names:
+        run = found[name].points("residuals")
+        assert "x" not in run
+        run = run[(run["weight_decay"] == working_decay(found[name])) & (run["seed"] == 0)]
+        run = run[run["ending"] == "relu"] if name == "reacher" else run
+        run = run.pivot(index="sample", columns="output", values=["target", "residual"])
+        z = run["target"].to_numpy() @ root
+        rows = drawn[drawn["data"] == name]
+        measured = rows[rows["series"] == "measured"]
+        assert len(measured) == 2 * 3  # before and after training, the same step here
+        np.testing.assert_array_equal(measured[["residual_1", "residual_2"]][3:], run["residual"])
+        np.testing.assert_allclose(measured[["z_1", "z_2"]][3:], z, rtol=1e-12)
+    closed = rows.loc[rows["series"] == "theory", ["residual_1", "residual_2"]]
+    np.testing.assert_allclose(closed, -working_decay(found[name]) * z, rtol=1e-12)
+
+
+def test_where_no_residuals_were_kept_the_figure_says_so(theory):
+    names = ("reacher", "reacher_features")
+    with paper_style():
+        figure, drawn = whitened_residuals.draw({name: theory[name] for name in names})
+        figure.canvas.draw()
+    assert drawn.empty
 
 
 def randoms(seed, *shapes):

@@ -11,10 +11,10 @@ from scipy.optimize import brentq
 
 from collapse.errors import InputError
 from collapse.problems.deep_linear import DeepLinear, class_targets
-from collapse.problems.solver import lbfgs
+from collapse.problems.solvers.lbfgs import lbfgs
 from collapse.theory import deep_linear
-from collapse.theory.frame import frame, lengths
-from collapse.theory.imbalanced import predict
+from collapse.theory.frame import lengths
+from collapse.theory.imbalanced import frame_of_run, predict
 
 BY_CLASS = ("gof_singular_values", "critical_decay", "weight_norm_ratio", "feature_norm_ratio")
 
@@ -57,11 +57,18 @@ def unequal_problems(draw):
     return {"class_sizes": sizes, "weight_decay": decays[:-1], "feature_decay": decays[-1]}
 
 
+def frame(class_sizes, weight_decay, feature_decay, widths=9, loss="mse", bias=False):
+    """What a run of a problem with these hyperparameters is measured against."""
+    shape = {"class_sizes": class_sizes, "depth": len(weight_decay), "widths": widths}
+    decays = {"weight_decay": weight_decay, "feature_decay": feature_decay}
+    return frame_of_run({"problem": {**shape, "loss": loss, "bias": bias}, **decays}, {})
+
+
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(unequal_problems())
 def test_the_frame_is_that_of_the_logits_own_problem(problem):
     sizes, decays = problem["class_sizes"], (problem["weight_decay"], problem["feature_decay"])
-    found = frame(**problem)
+    found = lengths(sizes, sum(sizes), *decays)
     expected = np.array([reference(size, sum(sizes), *decays) for size in sizes]).T
     for name, values in zip(("weights", "features", "first_layer"), expected, strict=True):
         assert getattr(found, name) == pytest.approx(values, rel=1e-6, abs=1e-300), name
@@ -70,7 +77,8 @@ def test_the_frame_is_that_of_the_logits_own_problem(problem):
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(unequal_problems())
 def test_the_frame_is_in_class_order_and_agrees_with_the_spectra(problem):
-    found, predicted = frame(**problem), predict(**problem)
+    sizes, decays = problem["class_sizes"], (problem["weight_decay"], problem["feature_decay"])
+    found, predicted = lengths(sizes, sum(sizes), *decays), predict(**problem)
     features, first = predicted["feature_norms_squared"], predicted["gof_singular_values"]
     assert found.features**2 == pytest.approx(features, rel=1e-9)
     assert found.first_layer == pytest.approx(first, rel=1e-12)
@@ -78,7 +86,7 @@ def test_the_frame_is_in_class_order_and_agrees_with_the_spectra(problem):
         (found.weights**2, predicted["product_eigenvalues"]),
         (found.first_layer, predicted["layer_singular_values"]),
         (
-            found.weights * found.features * np.sqrt(problem["class_sizes"]),
+            found.weights * found.features * np.sqrt(sizes),
             predicted["logit_singular_values"],
         ),
     ):
@@ -86,8 +94,9 @@ def test_the_frame_is_in_class_order_and_agrees_with_the_spectra(problem):
     collapsed = np.flatnonzero(found.weights == 0)
     assert collapsed.tolist() == sorted(predicted["collapsed_classes"])
     assert not found.features[collapsed].any() and not found.first_layer[collapsed].any()
-    turned = problem | {"class_sizes": problem["class_sizes"][::-1]}
-    assert frame(**turned).weights[::-1] == pytest.approx(found.weights, rel=1e-12)
+    turned = frame(**problem | {"class_sizes": sizes[::-1]})
+    assert turned["weight_norm"][::-1] == pytest.approx(found.weights, rel=1e-12)
+    assert turned["feature_norm"][::-1] == pytest.approx(found.features, rel=1e-12)
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)
@@ -142,14 +151,33 @@ def test_lengths_have_the_shape_of_the_sizes_and_jump_at_the_critical_one():
         ({"widths": [3, 9]}, True),
         ({"widths": [9, 2]}, False),
         ({"widths": [2, 9]}, False),
+        ({"weight_decay": [1e-3, 0.0]}, False),
+        ({"feature_decay": 0.0}, False),
     ],
 )
-def test_the_frame_needs_squared_error_no_bias_and_room_for_all_classes(changes, there):
+def test_the_frame_needs_decays_squared_error_no_bias_and_room_for_all_classes(changes, there):
     base = {"class_sizes": [9, 5, 2], "weight_decay": [1e-3, 2e-3], "feature_decay": 1e-3}
     found = frame(**base | changes)
-    assert (found is not None) == there
+    assert bool(found) == there
     if there:
-        assert found.weights.tolist() == frame(**base).weights.tolist() and found.weights.all()
+        expected = lengths(base["class_sizes"], 16, base["weight_decay"], base["feature_decay"])
+        assert found["weight_norm"].tolist() == expected.weights.tolist()
+        assert found["feature_norm"].tolist() == expected.features.tolist()
+        assert found["weight_norm"].all()
+
+
+def test_a_network_has_the_frame_of_the_samples_it_was_trained_on():
+    sizes, decays = [9, 5, 2], {"weight_decay": [1e-3, 2e-3], "feature_decay": 1e-3}
+    config = {"head": {"depth": 2, "bias": False}, "loss": {"kind": "mse"}, **decays}
+    expected = frame(sizes, **decays)
+    for width, there in ((None, True), (3, True), (2, False)):
+        found = frame_of_run(config, {"class_sizes": sizes, "width": width})
+        assert bool(found) == there
+        for name, values in found.items():
+            assert values.tolist() == expected[name].tolist()
+    facts = {"class_sizes": sizes, "width": 3}
+    assert not frame_of_run(config | {"head": {"depth": 2, "bias": True}}, facts)
+    assert not frame_of_run(config | {"loss": {"kind": "ce"}}, facts | {"class_sizes": [4] * 3})
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)
@@ -250,11 +278,12 @@ def test_descent_reaches_the_frame_class_by_class(sizes, weight_decay, feature_d
     predicted = frame(
         class_sizes=sizes, weight_decay=weight_decay, feature_decay=feature_decay, widths=widths
     )
-    if predicted is not None:
-        assert rows == pytest.approx(predicted.weights, rel=1e-3, abs=2e-4)
-        assert norms == pytest.approx(predicted.features, rel=1e-3, abs=2e-4)
+    if predicted:
+        assert rows == pytest.approx(predicted["weight_norm"], rel=1e-3, abs=2e-4)
+        assert norms == pytest.approx(predicted["feature_norm"], rel=1e-3, abs=2e-4)
+        first = lengths(sizes, sum(sizes), weight_decay, feature_decay).first_layer
         spectrum = np.linalg.svd(weights[0], compute_uv=False)[: len(sizes)]
-        assert spectrum == pytest.approx(sorted(predicted.first_layer)[::-1], rel=1e-3, abs=1e-3)
+        assert spectrum == pytest.approx(sorted(first)[::-1], rel=1e-3, abs=1e-3)
     # The direction of class k in W_1 is that of its mean feature.
     alive = norms > 1e-3 * norms.max()
     along = np.linalg.norm(weights[0] @ (means[:, alive] / norms[alive]), axis=0)

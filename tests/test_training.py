@@ -4,41 +4,49 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 import collapse
 from collapse.artifacts import read_table, read_tensors, write_tensors
 from collapse.cli import main
-from collapse.config import NetworkExperiment, Section
+from collapse.config import slots
+from collapse.config.section import Section
+from collapse.config.sections.procedure import network as network_procedure
 from collapse.data.dataset import Dataset
 from collapse.errors import InputError
 from collapse.grid import assign
 from collapse.metrics import measure
 from collapse.models.network import build
+from collapse.provenance import imported_modules
 from collapse.schedule import log_spaced
 from collapse.theory.frame import lengths
 from collapse.training import device as device_module
 from collapse.training import history as history_module
-from collapse.training import optimisers
+from collapse.training import kinds
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.device import precision
 from collapse.training.ensemble import Ensemble
 from collapse.training.extract import extract
 from collapse.training.images import Images, training_set
 from collapse.training.objective import Objective
-from collapse.training.order import Order, batch_sizes
+from collapse.training.order import Order, batch_sizes, generator
 from collapse.training.trainer import Training, learning_rate, train
 
 CPU = torch.device("cpu")
 K = 4
 MLP = {"kind": "mlp", "hidden": [16, 12], "normalisation": "batch", "ending": "signed"}
 PLAIN = MLP | {"normalisation": "none"}
+MSE, CE, ADAM, SGD = ({"kind": kind} for kind in ("mse", "ce", "adam", "sgd"))
 SETTINGS = {
-    "optimiser": "adam",
+    "optimiser": ADAM,
     "learning_rate": 1e-3,
     "momentum": 0.9,
     "schedule": None,
@@ -74,11 +82,12 @@ def network(model=MLP, depth=2, bias=True, seed=0):
     )
 
 
-def prepared(networks, seeds, samples=50, decays=DECAYS, **changes):
+def prepared(networks, seeds, samples=50, decays=DECAYS, loss=MSE, input=None, **changes):
     """A training of networks on the toy images, on the networks' device."""
     images, labels = digits(samples, next(networks[0].parameters()).device)
-    objective = Objective("mse", **decays, samples=samples)
-    return Training(Ensemble(networks), images, labels, objective, SETTINGS | changes, seeds)
+    objective, settings = Objective(loss, **decays, samples=samples), SETTINGS | changes
+    batches = {} if input is None else {"input": input}
+    return Training(Ensemble(networks), images, labels, objective, settings, seeds, **batches)
 
 
 def fit(samples=50, model=MLP, checkpoints=None, net=None, **changes):
@@ -96,7 +105,7 @@ def assert_same_states(first, second):
 def reference_objective(loss, state, z, h, y, decays, feature_decay, backbone_decay):
     """The objective of the whole set in numpy; `state` holds float64 parameters."""
     n = len(y)
-    if loss == "mse":
+    if loss is MSE:
         data = np.sum((z - np.eye(K)[y]) ** 2) / (2 * n)
     else:
         data = np.mean(np.log(np.exp(z).sum(1)) - z[np.arange(n), y])
@@ -113,7 +122,7 @@ def evaluate(objective, net, logits, features, labels):
     return (data + penalty + bound.penalty())[0], data[0]
 
 
-@pytest.mark.parametrize("loss", ["mse", "ce"])
+@pytest.mark.parametrize("loss", [MSE, CE], ids=["mse", "ce"])
 def test_batches_of_an_epoch_add_up_to_the_objective_of_the_set(loss):
     samples, decays = 23, [0.3, 0.7]
     net = network(PLAIN).double()
@@ -139,7 +148,7 @@ def test_penalty_gradients_are_those_of_autograd(members):
     nets = [network(PLAIN, seed=seed).double() for seed in range(members)]
     weight, backbone = [[0.5 + m, 2.0] for m in range(members)], [0.1 + m for m in range(members)]
     ensemble = Ensemble(nets)
-    bound = Objective("ce", weight, 0.0, backbone, "all", 8).bind(ensemble)
+    bound = Objective(CE, weight, 0.0, backbone, "all", 8).bind(ensemble)
     for parameter in ensemble.parameters.values():
         parameter.grad = torch.zeros_like(parameter)
     bound.add_penalty_gradient()
@@ -164,25 +173,30 @@ def test_penalty_gradients_are_those_of_autograd(members):
 def test_one_weight_decay_stands_for_all_layers_and_a_wrong_number_is_refused():
     net = network()
     values = [
-        Objective("mse", decay, 0.0, 0.0, "all", 8).bind(Ensemble([net])).penalty().item()
+        Objective(MSE, decay, 0.0, 0.0, "all", 8).bind(Ensemble([net])).penalty().item()
         for decay in (0.5, [0.5, 0.5])
     ]
     assert values[0] == values[1]
     with pytest.raises(InputError, match="weight_decay"):
-        Objective("mse", [0.5, 0.5, 0.5], 0.0, 0.0, "all", 8).bind(Ensemble([net]))
+        Objective(MSE, [0.5, 0.5, 0.5], 0.0, 0.0, "all", 8).bind(Ensemble([net]))
 
 
-@pytest.mark.parametrize("kind", ["adam", "sgd"])
-def test_optimisers_are_those_of_pytorch_without_decay(kind):
+@pytest.mark.parametrize(
+    ("section", "reference"),
+    [
+        (ADAM, lambda parameters: torch.optim.Adam(parameters, lr=0.01)),
+        (SGD, lambda parameters: torch.optim.SGD(parameters, lr=0.01, momentum=0.9)),
+    ],
+    ids=["adam", "sgd"],
+)
+def test_update_rules_are_those_of_pytorch_without_decay(section, reference):
     ours, theirs = network(PLAIN).double(), network(PLAIN).double()
-    settings = SETTINGS | {"optimiser": kind}
-    optimiser = optimisers.make(settings, dict(ours.named_parameters()))
-    if kind == "adam":
-        reference = torch.optim.Adam(theirs.parameters(), lr=0.01)
-    else:
-        reference = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9)
+    rule = kinds.load("update_rules", section)
+    optimiser = rule.make(dict(ours.named_parameters()), SETTINGS)
+    reference = reference(theirs.parameters())
     images = torch.randn(8, 1, 8, 8, dtype=torch.float64)
     for _ in range(4):
+        ours.zero_grad()
         ours(images)[0].square().sum().backward()
         optimiser.step(torch.tensor(0.01, dtype=torch.float64))
         reference.zero_grad()
@@ -193,10 +207,209 @@ def test_optimisers_are_those_of_pytorch_without_decay(kind):
 
 
 def test_sgd_without_momentum_has_no_state():
-    optimiser = optimisers.SGD(dict(network().named_parameters()), 0.0)
-    assert optimiser.state == {}
-    settings = {"optimiser": "sgd", "learning_rate": 0.01, "momentum": 0.0}
+    settings = {"optimiser": SGD, "learning_rate": 0.01, "momentum": 0.0}
+    parameters = dict(network().named_parameters())
+    assert kinds.load("update_rules", SGD).make(parameters, settings).state == {}
     assert fit(**settings).status == "completed"
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("loss", [MSE, CE], ids=["mse", "ce"])
+def test_losses_of_soft_labels_are_those_of_pytorch(loss, members):
+    random = torch.Generator().manual_seed(members)
+    outputs, logits = (
+        torch.randn(members, 30, K, generator=random, dtype=torch.float64) for _ in range(2)
+    )
+    soft, labels = logits.softmax(-1), logits.argmax(-1)
+    module = kinds.load("losses", loss)
+    data, errors = module.data_term(outputs, soft, loss), module.error(outputs, soft)
+    assert data.shape == errors.shape == (members,)
+    for member, (z, y) in enumerate(zip(outputs, soft, strict=True)):
+        if loss is CE:
+            expected = functional.cross_entropy(z, y), (z.argmax(1) != y.argmax(1)).double().mean()
+        else:
+            squares = functional.mse_loss(z, y, reduction="sum")
+            expected = squares / (2 * 30), functional.mse_loss(z, y)
+        torch.testing.assert_close(data[member], expected[0])
+        assert errors[member].item() == pytest.approx(expected[1].item(), rel=1e-6)
+    # A label is the distribution that is sure of it.
+    certain = functional.one_hot(labels, K).double()
+    hard, sure = (module.data_term(outputs, targets, loss) for targets in (labels, certain))
+    torch.testing.assert_close(hard, sure)
+    wrong = (outputs.argmax(-1) != labels).double().mean(1)
+    torch.testing.assert_close(module.error(outputs, labels).double(), wrong, rtol=1e-6, atol=0)
+
+
+class Negatives:
+    """Negated images, their labels smoothed by a random share of each sample."""
+
+    def __init__(self, order, targets, outputs, settings):
+        self.order, self.targets, self.outputs = order, targets, outputs
+        self.least = settings["least"]
+        self.shares = torch.empty(order.samples.shape, device=targets.device)
+
+    def draw(self, epoch):
+        self.order.draw(epoch)
+        for row, seed in enumerate(self.order.seeds):
+            self.shares[row] = shares(seed, epoch, self.least, self.shares.device)
+
+    def take(self, places):
+        images, samples = self.order.take(places)
+        share = self.shares.index_select(1, places)
+        return -images, smoothed(self.targets[samples], share, self.outputs)
+
+
+def shares(seed, epoch, least, device=CPU, samples=50):
+    source = generator(seed, epoch, device, 1)
+    return least + (1 - least) * torch.rand(samples, generator=source, device=device)
+
+
+def smoothed(labels, share, outputs=K):
+    share = share.unsqueeze(-1)
+    return share * functional.one_hot(labels, outputs) + (1 - share) / outputs
+
+
+class SignDescent:
+    """Steps of one length, along the sign of an average of the gradients."""
+
+    def __init__(self, parameters, settings):
+        self.parameters, self.momentum = list(parameters.values()), settings["momentum"]
+        self.state = {name: torch.zeros_like(each) for name, each in parameters.items()}
+
+    @torch.no_grad()
+    def step(self, learning_rate):
+        for parameter, average in zip(self.parameters, self.state.values(), strict=True):
+            average.lerp_(parameter.grad, 1 - self.momentum)
+            parameter.sub_(learning_rate * average.sign())
+
+
+def quartic(outputs, targets, settings):
+    distance = outputs - functional.one_hot(targets, outputs.shape[-1])
+    return settings["scale"] * distance.pow(4).sum((1, 2)) / targets.shape[1]
+
+
+def largest(outputs, targets):
+    return outputs.abs().amax((1, 2))
+
+
+NEW = {
+    "losses": {"data_term": quartic, "error": largest},
+    "inputs": {"build": Negatives},
+    "update_rules": {"make": SignDescent},
+}
+
+
+@pytest.fixture(params=[1, 3], ids=["one", "ensemble"])
+def seeds(request):
+    return [3, 0, 7][: request.param]
+
+
+@pytest.fixture
+def new(monkeypatch):
+    """Modules of a new kind ``x``, one of each part."""
+    for part, functions in NEW.items():
+        name = f"collapse.training.{part}.x"
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**functions))
+
+
+def as_it_is(images, labels, *where):
+    return images, labels
+
+
+def negatives(images, labels, seed, epoch, places):
+    return -images, smoothed(labels, shares(seed, epoch, 0.5)[places])
+
+
+def descend(parameters, gradients, averages, rate):
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter -= rate * gradient
+
+
+def by_sign(parameters, gradients, averages, rate):
+    for parameter, gradient, average in zip(parameters, gradients, averages, strict=True):
+        average += (1 - SETTINGS["momentum"]) * (gradient - average)
+        parameter -= rate * average.sign()
+
+
+def by_hand(seed, batch=as_it_is, data=functional.cross_entropy, step=descend, rate=0.02):
+    """Train one network for three epochs in a loop written out.
+
+    Returns its state, and by epoch the mean objective and the largest output over its batches.
+    """
+    net, (images, labels) = network(PLAIN, seed=seed), digits()
+    parameters, order = list(net.parameters()), Order(images, [seed], [])
+    averages = [torch.zeros_like(each) for each in parameters]
+    means = torch.zeros(3, 2)
+    for epoch in range(1, 4):
+        order.draw(epoch)
+        for places in torch.arange(50).split(16):
+            part = order.samples[0, places]
+            x, y = batch(images.take(part), labels[part], seed, epoch, places)
+            outputs, features = net(x)
+            squares = sum(weight.square().sum() for weight in net.head.weights)
+            penalty = DECAYS["weight_decay"] / 2 * squares
+            penalty += DECAYS["feature_decay"] / 2 * 50 / len(part) * features.square().sum()
+            objective = data(outputs, y) + penalty
+            gradients = torch.autograd.grad(objective, parameters)
+            with torch.no_grad():
+                step(parameters, gradients, averages, rate)
+                row = torch.stack([objective, outputs.abs().max()])
+                means[epoch - 1] += len(part) / 50 * row
+    return net.state_dict(), means
+
+
+def assert_trains_as_by_hand(seeds, columns, changes, **loop):
+    nets = [network(PLAIN, seed=seed) for seed in seeds]
+    settings = {"optimiser": SGD, "momentum": 0.0, "learning_rate": 0.02, "epochs": 3}
+    results = train(prepared(nets, seeds, **settings | changes))
+    for seed, result in zip(seeds, results, strict=True):
+        state, means = by_hand(seed, **loop)
+        found = result.history[columns]
+        np.testing.assert_allclose(found, means[:, : len(columns)], rtol=1e-4)
+        for name, array in result.states[3].items():
+            np.testing.assert_allclose(array, state[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_a_new_kind_of_input_trains_as_a_loop_written_out(new, seeds):
+    changes = {"input": {"kind": "x", "least": 0.5}, "loss": CE}
+    assert_trains_as_by_hand(seeds, ["objective"], changes, batch=negatives)
+
+
+def test_a_new_kind_of_loss_trains_as_a_loop_written_out(new, seeds):
+    def data(outputs, labels):
+        return 0.1 * (outputs - functional.one_hot(labels, K)).pow(4).sum() / len(labels)
+
+    changes = {"loss": {"kind": "x", "scale": 0.1}}
+    assert_trains_as_by_hand(seeds, ["objective", "error"], changes, data=data)
+
+
+def test_a_new_kind_of_update_rule_trains_as_a_loop_written_out(new, seeds):
+    changes = {"optimiser": {"kind": "x"}, "momentum": SETTINGS["momentum"], "loss": CE}
+    changes["learning_rate"] = 1e-3
+    assert_trains_as_by_hand(seeds, ["objective"], changes, step=by_sign, rate=1e-3)
+
+
+def test_the_trainer_imports_no_kind():
+    modules = imported_modules(["collapse.training.trainer"])
+    kind = tuple(f"collapse.training.{part}." for part in NEW)
+    assert not [name for name in modules if name.startswith(kind)]
+
+
+@pytest.mark.parametrize(
+    ("slot", "functions"),
+    [
+        ("loss", ["data_term", "error"]),
+        ("input", ["build"]),
+        ("update_rule", ["make"]),
+        ("model", ["build"]),
+    ],
+)
+def test_every_kind_of_the_config_has_its_code(slot, functions):
+    package = import_module(f"collapse.config.sections.{slot}").IMPLEMENTATIONS
+    for kind, section in slots.kinds(slot).items():
+        module = import_module(f"{package}.{kind}")
+        assert all(callable(getattr(module, name)) for name in functions)
+        assert section.model_fields["kind"].annotation.__args__ == (kind,)
 
 
 def test_images_are_normalised_like_the_data_set():
@@ -249,6 +462,16 @@ def test_the_order_of_samples_follows_from_seed_and_epoch_alone():
     assert not torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
 
 
+def test_streams_of_one_seed_and_epoch_share_no_numbers():
+    def numbers(*key):
+        return torch.randperm(40, generator=generator(0, 1, CPU, *key)).tolist()
+
+    # The order has the stream without a name. A name of 0 is a name.
+    streams = [numbers(), numbers(0), numbers(1), numbers(0, 0)]
+    assert streams[0] == drawn(1, [0]).samples[0].tolist()
+    assert len({tuple(each) for each in streams}) == 4
+
+
 def test_augmentation_is_drawn_anew_in_each_epoch_and_keeps_the_samples():
     first, second = (drawn(epoch, [0], ["crop", "flip"]) for epoch in (1, 2))
     plain = digits(40)[0].take(slice(0, 40))
@@ -292,7 +515,7 @@ def test_states_are_recorded_at_log_spaced_epochs():
 def test_history_of_a_full_batch_is_the_objective_before_the_step():
     net = network(PLAIN)
     images, labels = digits()
-    objective = Objective("mse", **DECAYS, samples=50)
+    objective = Objective(MSE, **DECAYS, samples=50)
     with torch.no_grad():
         logits, features = net(images.take(slice(0, 50)))
         loss, data = evaluate(objective, net, logits, features, labels)
@@ -302,9 +525,8 @@ def test_history_of_a_full_batch_is_the_objective_before_the_step():
     np.testing.assert_allclose(row[["objective", "data_loss", "error"]], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
-def test_training_learns_random_labels(optimiser):
-    rate = {"adam": 1e-2, "sgd": 0.02}[optimiser]
+@pytest.mark.parametrize(("optimiser", "rate"), [(ADAM, 1e-2), (SGD, 0.02)], ids=["adam", "sgd"])
+def test_training_learns_random_labels(optimiser, rate):
     history = fit(epochs=60, optimiser=optimiser, learning_rate=rate).history
     assert history["error"].iloc[-1] < 0.1 < history["error"].iloc[0]
     assert history["objective"].iloc[-1] < 0.5 * history["objective"].iloc[0]
@@ -324,7 +546,7 @@ def test_training_is_deterministic_and_ignores_the_global_random_state():
 
 
 def test_divergence_names_epoch_and_step_and_keeps_what_was_recorded():
-    result = fit(model=PLAIN, optimiser="sgd", learning_rate=1e6, batch_size=50, record=6)
+    result = fit(model=PLAIN, optimiser=SGD, learning_rate=1e6, batch_size=50, record=6)
     assert result.status == "diverged"
     assert result.diverged_epoch == result.diverged_step == 1 + max(result.states)
     assert result.history["epoch"].tolist() == [1] and sorted(result.states) == [0, 1]
@@ -332,7 +554,7 @@ def test_divergence_names_epoch_and_step_and_keeps_what_was_recorded():
 
 
 def test_divergence_in_the_first_epoch_leaves_an_empty_typed_history():
-    result = fit(model=PLAIN, optimiser="sgd", learning_rate=1e6)
+    result = fit(model=PLAIN, optimiser=SGD, learning_rate=1e6)
     assert result.diverged_epoch == 1 and 1 < result.diverged_step <= 4
     assert list(result.states) == [0] and len(result.history) == 0
     assert result.history.dtypes.map(str).tolist() == ["int64"] + ["float64"] * 4
@@ -351,7 +573,7 @@ def test_extracted_features_are_those_of_evaluation_mode():
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimiser": "sgd"}, {"augmentation": ["crop"]}])
+@pytest.mark.parametrize("changes", [{}, {"optimiser": SGD}, {"augmentation": ["crop"]}])
 @pytest.mark.parametrize("model", [MLP, PLAIN, {"kind": "cnn", "channels": [4, 6]}])
 def test_networks_of_an_ensemble_train_as_they_do_alone(model, changes):
     seeds, weight = [3, 0, 7], [[1e-3, 2e-3], [0.5, 0.1], [0.0, 0.0]]
@@ -391,7 +613,7 @@ def test_networks_of_an_ensemble_train_as_they_do_alone(model, changes):
 def test_a_divergence_harms_no_other_network():
     nets = [network(PLAIN, seed=seed) for seed in (0, 1)]
     decays = DECAYS | {"weight_decay": [[1e-3, 1e-3], [1e30, 1e30]]}
-    changes = {"optimiser": "sgd", "learning_rate": 1e-2}
+    changes = {"optimiser": SGD, "learning_rate": 1e-2}
     good, bad = train(prepared(nets, [0, 1], decays=decays, **changes))
     assert (good.status, bad.status) == ("completed", "diverged")
     assert bad.diverged_epoch == 1 and bad.history.empty and list(bad.states) == [0]
@@ -434,9 +656,10 @@ def interrupted(monkeypatch, folder, identity, last, **changes):
             fit(checkpoints=checkpoints, **changes)
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
-def test_a_broken_off_training_continues_to_the_same_bytes(monkeypatch, tmp_path, optimiser):
+@pytest.mark.parametrize("optimiser", [ADAM, SGD, {"kind": "x"}], ids=["adam", "sgd", "new"])
+def test_a_broken_off_training_continues_to_the_same_bytes(new, monkeypatch, tmp_path, optimiser):
     changes = {"epochs": 12, "optimiser": optimiser, "schedule": {"step": 5, "factor": 0.5}}
+    changes["input"] = {"kind": "x", "least": 0.5}
     whole = fit(**changes)
     interrupted(monkeypatch, tmp_path / "c", {"code": "a"}, 5, **changes)
     trained = []
@@ -536,7 +759,8 @@ def spec_of(seeds=(1,), **training):
         "data": {"name": "toy", "samples_per_class": 10},
         "model": MLP,
         "head": {"depth": 3, "bias": True, "init": "orthogonal"},
-        "loss": "mse",
+        "loss": MSE,
+        "input": {"kind": "plain"},
         **DECAYS,
         "training": SETTINGS | training,
         "features": "last",
@@ -671,14 +895,19 @@ def keys_of(section):
     """All keys of a config section and of those inside."""
     for name, field in section.model_fields.items():
         yield name
-        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        for kind in kinds:
-            if isinstance(kind, type) and issubclass(kind, Section):
-                yield from keys_of(kind)
+        for each in sections_in(field.annotation):
+            yield from keys_of(each)
+
+
+def sections_in(annotation):
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for each in get_args(annotation):
+        yield from sections_in(each)
 
 
 def test_no_config_key_is_a_column_of_the_history():
-    keys = set(keys_of(NetworkExperiment))
+    keys = set(keys_of(network_procedure.Section))
     assert {"loss", "learning_rate", "step", "channels"} <= keys
     assert not keys & set(fit(epochs=1).history)
 
@@ -727,7 +956,7 @@ def test_networks_are_compared_with_the_frame_of_their_own_sizes_and_decays(data
 
 
 def test_a_diverged_run_succeeds_and_its_files_say_so(data, tmp_path, capsys):
-    spec = spec_of(optimiser="sgd", learning_rate=1e6, epochs=40)
+    spec = spec_of(optimiser=SGD, learning_rate=1e6, epochs=40)
     spec["config"]["model"] = PLAIN
     assert main(command(tmp_path, data, spec)) == 0
     assert "depth=3+seed=1: diverged in epoch 1" in capsys.readouterr().err
@@ -823,12 +1052,24 @@ def test_training_on_a_gpu_is_deterministic_and_continues(tmp_path, monkeypatch,
         assert_same(once(checkpoints))
 
 
+X = {"kind": "x"}
+
+
 @needs_gpu
-@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"optimiser": ADAM},
+        {"optimiser": SGD, "loss": CE},
+        {"optimiser": X, "loss": CE, "input": X | {"least": 0.5}},
+        {"loss": X | {"scale": 0.1}},
+    ],
+    ids=["adam", "sgd", "new", "loss"],
+)
 @pytest.mark.parametrize("model, seeds", [(CNN, [0]), (MLP, [0, 1, 2])])
-def test_a_captured_step_is_the_step(monkeypatch, model, seeds, optimiser):
+def test_a_captured_step_is_the_step(new, monkeypatch, model, seeds, parts):
     def once():
-        changes = {"precision": "float32", "optimiser": optimiser, "augmentation": ["crop"]}
+        changes = {"precision": "float32", "augmentation": ["crop"]} | parts
         return train(prepared(on_gpu(model, seeds), seeds, **changes))
 
     captured = once()
@@ -855,9 +1096,12 @@ def test_a_gpu_trains_as_a_cpu_does(monkeypatch, name):
 
 
 @needs_gpu
+@pytest.mark.parametrize(
+    "parts", [{}, {"input": X | {"least": 0.5}, "loss": CE}], ids=["plain", "new"]
+)
 @pytest.mark.parametrize("model, seeds", [(CNN, [0]), (MLP, [0, 1])])
-def test_a_compiled_step_trains_as_the_plain_one(monkeypatch, model, seeds):
-    changes = {"precision": "float32", "epochs": 3}
+def test_a_compiled_step_trains_as_the_plain_one(new, monkeypatch, model, seeds, parts):
+    changes = {"precision": "float32", "epochs": 3} | parts
     plain = train(prepared(on_gpu(model, seeds), seeds, **changes))
     monkeypatch.setattr("collapse.training.trainer.COMPILE_FROM", 0)
     training = prepared(on_gpu(model, seeds), seeds, **changes)

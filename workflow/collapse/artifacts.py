@@ -198,16 +198,37 @@ def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
     write_sidecar(path)
 
 
-def stored_digest(path: str | Path) -> str:
-    """Return the digest of a file: its own metadata's where it has one, else of its bytes."""
-    path = Path(path)
+def _stored(path: Path) -> dict[str, Any]:
+    """Return what a file of ours says of itself; nothing of another file."""
     stored = None
     if path.suffix == ".parquet":
         stored = (pq.read_schema(path).metadata or {}).get(_KEY.encode())
     if path.suffix == ".safetensors":
         with safe_open(path, framework="numpy") as handle:
             stored = (handle.metadata() or {}).get(_KEY)
-    return json.loads(stored)["digest"] if stored else hashlib.sha256(path.read_bytes()).hexdigest()
+    return json.loads(stored) if stored else {}
+
+
+def stored_digest(path: str | Path) -> str:
+    """Return the digest of a file: its own metadata's where it has one, else of its bytes."""
+    path = Path(path)
+    return _stored(path).get("digest") or hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def stored_provenance(path: str | Path) -> dict[str, Any]:
+    """Return what determines a file, as its metadata say; nothing where it has none.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    try:
+        return _stored(Path(path)).get("provenance", {})
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (pa.ArrowException, SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: truncated or damaged ({first_line(error)})") from None
 
 
 def first_line(error: BaseException) -> str:

@@ -2,8 +2,8 @@
 
 import argparse
 import gc
-import json
 import os
+import shlex
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -20,13 +20,13 @@ COMMANDS = {
 STAGES = {
     "policy": "search a policy for a control task",
     "data": "fetch or make a data set, verify and store it",
-    "solve": "optimise a shape group of problems over free features",
-    "train": "train a network, or several of one shape",
-    "features": "compute a trained network's features and their metrics",
-    "predictions": "compute the closed forms of an experiment",
-    "table": "join the metrics of an experiment's runs into one tidy table",
+    "compute": "compute the states of runs: optimise problems over free features, train networks",
+    "measure_runs": "measure the states of runs",
+    "predictions": "compute an experiment's closed forms and the frames it is measured against",
+    "table": "join what is measured of an experiment's runs into tidy tables",
     "figure": "draw a figure",
-    "claims": "decide the claims of the studies",
+    "claims": "decide the claims of a study",
+    "join_claims": "join the claims of all studies",
     "notebook": "execute the notebook of a study",
     "benchmark": "time the engine against the textbook ways",
     "benchmark_precision": "train at several precisions and compare the metrics",
@@ -60,29 +60,32 @@ def _overview() -> _Parser:
     return parser
 
 
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("should be a JSON object")
-    return value
-
-
 def _add_stage_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spec",
-        type=_json_object,
         required=True,
-        metavar="JSON",
-        help="the part of the config that this job reads, as a JSON object",
+        metavar="FILE",
+        help="what the job is told, a file that the workflow writes beside the job's log",
     )
     parser.add_argument(
         "--expect",
         metavar="DIGEST",
-        help="code digest that the job was planned with; refuse to run with other code",
+        help="digest that the spec was planned with; refuse to run with another spec or other code",
     )
+
+
+def _planned(name: str, path: str, expected: str | None, arguments: list[str]) -> Any:
+    """Return a job's spec, checked against the code and the inputs that are there.
+
+    The log begins with the line that runs the job by hand.
+    """
+    from collapse import specs
+
+    spec = specs.read(path, name)
+    print(f"$ {shlex.join(['collapse', name, *arguments])}", flush=True)
+    spec.check(path, expected)
+    spec.check_inputs(word for word in arguments if os.path.isfile(word))
+    return spec
 
 
 def _dispatch(name: str, arguments: list[str]) -> None:
@@ -103,9 +106,7 @@ def _dispatch(name: str, arguments: list[str]) -> None:
     stage.add_arguments(parser)
     args = parser.parse_args(arguments)
     if name in STAGES:
-        from collapse.provenance import check_expected
-
-        check_expected(name, args.spec, args.expect)
+        args.spec = _planned(name, args.spec, args.expect, arguments)
     stage.run(args)
 
 

@@ -1,51 +1,83 @@
-"""What each job of the workflow is told, and from which files it works.
+"""What each job of the workflow is told, with which code it is planned, and which files it reads.
 
 A job's spec is exactly the part of the config that it reads: a change elsewhere in the config
-leaves the job alone. All paths are relative to the workflow's results.
+leaves the job alone. Paths are relative to the results.
 """
 
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib.util import find_spec
 from typing import Any
 
 from collapse import studies
-from collapse.config import Atlas, DataSource, Demonstrations, NetworkExperiment, Table, plain
-from collapse.data.registry import PACKAGE_TABLES
-from collapse.data.tasks import TASKS
+from collapse.config.experiment import Experiment
+from collapse.config.planning import Atlas, Group, Run, plain
+from collapse.config.section import Section
+from collapse.config.slots import implementation, kinds, nested
+from collapse.data import catalogue
 from collapse.errors import InputError
 from collapse.grid import tied
+from collapse.provenance import code_digest
+from collapse.specs import Spec
 
-Spec = dict[str, Any]
-
-SHIPPED_POLICIES = "results/reference/policies"
-
-
-def units(atlas: Atlas, study: str, experiment: str) -> list[str]:
-    """Return the folders of an experiment, one per job that solves or trains."""
-    return list(atlas.groups(study, experiment))
+TABLES = ("metrics", "predictions", "samples")
+"""The files that figures and claims read of an experiment."""
 
 
-def results_of(atlas: Atlas, study: str, experiment: str) -> list[str]:
-    """Return the two files that figures and claims read of an experiment."""
-    atlas.experiment(study, experiment)
-    return [f"results/{study}/{experiment}/{name}.parquet" for name in ("metrics", "predictions")]
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A job of the workflow.
+
+    Attributes
+    ----------
+    stage
+        Its subcommand.
+    told
+        Exactly the part of the config that it reads.
+    modules
+        Modules that it loads by name: with the stage's they are the roots of its code digest.
+    reads
+        By their role, the files that it reads with the jobs that make them.
+    """
+
+    stage: str
+    told: Mapping[str, Any]
+    modules: tuple[str, ...] = ()
+    reads: "Mapping[str, list[tuple[str, Job]]]" = field(default_factory=dict)
+
+    @cached_property
+    def spec(self) -> Spec:
+        """What the job's file says.
+
+        Raises
+        ------
+        InputError
+            If a module does not exist.
+        """
+        modules = (f"collapse.stages.{self.stage}", *self.modules)
+        inputs = {path: job.spec.code for files in self.reads.values() for path, job in files}
+        return Spec(self.stage, modules, self.told, code_digest(*modules), inputs)
+
+    def files(self, role: str) -> list[str]:
+        """Return the files that it reads in a role."""
+        return [path for path, _ in self.reads.get(role, ())]
 
 
-def data(atlas: Atlas, dataset: str) -> Spec:
-    """Return what the data stage is told, but for the file that it may read."""
-    source = _dataset(atlas, dataset)
-    told = source.model_dump(mode="json", exclude={"table", "policy"})
-    maker = {Demonstrations: "demonstrations", Table: "tables"}.get(type(source), "fetch")
-    if dataset in PACKAGE_TABLES:
-        maker = "tables"
-    return {"name": dataset, "maker": maker, **told}
+@cache
+def data(atlas: Atlas, name: str) -> Job:
+    """Return the job that makes a data set."""
+    data_set, section = _data_set(atlas, name)
+    modules = catalogue.modules(data_set.source, name)
+    return Job("data", section.spec(name, data_set), modules)
 
 
-def data_source(atlas: Atlas, dataset: str, home: str) -> list[str]:
+def source(atlas: Atlas, name: str, home: str) -> list[str]:
     """Return the file that a data set is made from, if it is one: a user's table, or a policy.
 
     Parameters
     ----------
-    atlas, dataset
+    atlas, name
         The config and the data set's name.
     home
         The folder of this project, which holds the policies it ships.
@@ -55,99 +87,189 @@ def data_source(atlas: Atlas, dataset: str, home: str) -> list[str]:
     InputError
         If there is no such data set, or the table does not exist.
     """
-    source = _dataset(atlas, dataset)
-    if isinstance(source, Table):
-        if not Path(source.table).is_file():
-            raise InputError(f"datasets.{dataset}.table: {source.table}: no such file")
-        return [source.table]
-    if not isinstance(source, Demonstrations) or not TASKS[dataset].search:
-        return []
-    folder = "results/policies" if source.policy == "searched" else f"{home}/{SHIPPED_POLICIES}"
-    return [f"{folder}/{dataset}.safetensors"]
+    data_set, section = _data_set(atlas, name)
+    return section.source_file(name, data_set, atlas.results, home)
 
 
-def policy(atlas: Atlas, task: str) -> Spec:
-    """Return what the search for a policy is told."""
-    source = _dataset(atlas, task)
-    if not isinstance(source, Demonstrations) or not TASKS[task].search:
-        raise InputError(f"results/policies: no policy is searched for '{task}'")
-    return {"task": task, "seed": source.seed}
+@cache
+def policy(atlas: Atlas, task: str) -> Job:
+    """Return the job that searches a policy.
+
+    Raises
+    ------
+    InputError
+        If no policy is searched for a task of this name.
+    """
+    data_set, section = _data_set(atlas, task)
+    return Job(
+        "policy", section.policy_spec(task, data_set), catalogue.modules(data_set.source, task)
+    )
 
 
-def _dataset(atlas: Atlas, name: str) -> DataSource | Demonstrations | Table:
-    if name not in atlas.datasets:
-        raise InputError(f"no data set '{name}' (there are: {', '.join(sorted(atlas.datasets))})")
-    return atlas.datasets[name]
+def _data_set(atlas: Atlas, name: str) -> tuple[Any, Section]:
+    if name not in atlas.data_sets:
+        allowed = ", ".join(sorted(atlas.data_sets))
+        raise InputError(f"no data set '{name}' (there are: {allowed})")
+    return atlas.data_sets[name], atlas.sources[name]
 
 
-def _group(atlas: Atlas, study: str, experiment: str, folder: str) -> Spec:
-    groups = atlas.groups(study, experiment)
-    if folder not in groups:
-        raise InputError(
-            f"{study}.{experiment} has no folder '{folder}' (there are: {', '.join(groups)})"
-        )
-    return groups[folder]
+@cache
+def compute(atlas: Atlas, study: str, experiment: str, folder: str) -> Job:
+    """Return the job that computes the states of a group: it reads no key about measuring."""
+    group = atlas.group(study, experiment, folder)
+    first = group.runs[0].config
+    read, references = _read(atlas, group.runs)
+    modules = _implementations(first, first.measure_only)
+    told = {
+        "procedure": first.procedure,
+        **_without(group, first.measure_only),
+        "reads": [path for path, _ in read],
+        "references": references,
+    }
+    return Job("compute", told, modules, {"upstream": read})
 
 
-def solve(atlas: Atlas, study: str, experiment: str, group: str) -> Spec:
-    """Return what the solver is told of one shape group."""
-    return _group(atlas, study, experiment, group)
+@cache
+def measure(atlas: Atlas, study: str, experiment: str) -> Job:
+    """Return the job that measures a whole experiment and writes its table."""
+    return _measure(atlas, study, experiment, atlas.groups(study, experiment))
 
 
-def train(atlas: Atlas, study: str, experiment: str, run: str) -> Spec:
-    """Return what the trainer is told: all but what is done with the features later."""
-    group = _group(atlas, study, experiment, run)
-    config = {key: value for key, value in group["config"].items() if key != "features"}
-    return group | {"config": config}
+@cache
+def measure_group(atlas: Atlas, study: str, experiment: str, folder: str) -> Job:
+    """Return the job that measures a group: it reads no key about optimisation."""
+    group = atlas.group(study, experiment, folder)
+    return _measure(atlas, study, experiment, {folder: group})
 
 
-def features(atlas: Atlas, study: str, experiment: str, run: str) -> Spec:
-    """Return what the features' job is told: all but how the network was trained."""
-    group = _group(atlas, study, experiment, run)
-    sections = ("data", "model", "head", "loss", "weight_decay", "feature_decay", "features")
-    return group | {"config": {name: group["config"][name] for name in sections}}
+def _measure(atlas: Atlas, study: str, name: str, groups: Mapping[str, Group]) -> Job:
+    experiment = atlas.experiment(study, name)
+    first = next(iter(groups.values())).runs[0]
+    probes = _probes(atlas, experiment)
+    read, references = _read(atlas, [run for group in groups.values() for run in group.runs])
+    told = {
+        "study": study,
+        "experiment": name,
+        "procedure": experiment.procedure,
+        "keys": list(first.keys),
+        "groups": [_without(group, experiment.compute_only) for group in groups.values()],
+        "probes": [plain(probe) for probe in probes],
+        "reads": [path for path, _ in read],
+        "references": references,
+    }
+    computed = {folder: compute(atlas, study, name, folder) for folder in groups}
+    reads = {
+        role: [(f"{study}/{name}/{folder}/{file}", job) for folder, job in computed.items()]
+        for role, file in (("states", "states.safetensors"), ("histories", "history.parquet"))
+    }
+    reads["frames"] = [(f"{study}/{name}/frames.parquet", predictions(atlas, study, name))]
+    modules = _implementations(experiment, experiment.compute_only)
+    modules += tuple(implementation(probe) for probe in probes)
+    return Job("measure_runs", told, tuple(dict.fromkeys(modules)), reads | {"upstream": read})
 
 
-def data_read(atlas: Atlas, study: str, experiment: str) -> list[str]:
-    """Return the data file of a network experiment; a problem over free features has none."""
+def _probes(atlas: Atlas, experiment: Experiment) -> list[Section]:
+    """Return the probes of an experiment: what its data or problem asks for, then its own."""
+    usual = experiment.probes_for(atlas.data_set(experiment))
+    return [kinds("probe")[kind](kind=kind) for kind in usual] + getattr(experiment, "probes", [])
+
+
+def _without(group: Group, keys: Iterable[str]) -> dict[str, Any]:
+    config = {key: value for key, value in group.spec["config"].items() if key not in keys}
+    return group.spec | {"config": config}
+
+
+def _implementations(experiment: Experiment, unread: Iterable[str]) -> tuple[str, ...]:
+    """Return the modules of all kinds that an experiment names, but under the unread keys."""
+    found = [
+        implementation(section)
+        for path, section in nested(experiment)
+        if not path or path[0] not in unread
+    ]
+    return tuple(dict.fromkeys(module for module in found if module))
+
+
+def _read(atlas: Atlas, runs: list[Run]) -> tuple[list[tuple[str, Job]], dict[str, Any]]:
+    """Return the files that runs read, and for each run where in them its references lie."""
+    files: dict[str, Job] = {}
+    name = runs[0].config.data_set
+    if name is not None:
+        files[f"data/{name}.safetensors"] = data(atlas, name)
+    references: dict[str, dict[str, list]] = {}
+    for run in runs:
+        for path, read in atlas.reads(run).items():
+            where = read.study, read.experiment, read.group
+            file = f"{'/'.join(where)}/{read.what}.safetensors"
+            files[file] = (measure_group if read.what == "features" else compute)(atlas, *where)
+            references.setdefault(run.id, {})[path] = [list(files).index(file), read.run]
+    return list(files.items()), references
+
+
+@cache
+def predictions(atlas: Atlas, study: str, experiment: str) -> Job:
+    """Return the job that computes the closed forms of an experiment, run by run."""
     config = atlas.experiment(study, experiment)
-    if not isinstance(config, NetworkExperiment):
-        return []
-    return [f"results/data/{config.data.name}.safetensors"]
-
-
-def predictions(atlas: Atlas, study: str, experiment: str) -> Spec:
-    """Return what the closed forms of an experiment are computed from, run by run."""
+    unseen = config.compute_only | config.measure_only
     runs = []
     for run in atlas.runs(study, experiment):
-        config = tied(plain(run.config))
-        config.pop("optimiser", None)
-        config.pop("training", None)
-        runs.append({"keys": run.keys, "config": config})
-    order = list(runs[0]["keys"])
-    return {"study": study, "experiment": experiment, "keys": order, "runs": _once(runs)}
+        plainly = {k: v for k, v in tied(plain(run.config)).items() if k not in unseen}
+        told = {"config": plainly, "facts": run.config.facts(), "stages": run.config.stages()}
+        runs.append((run.keys, told))
+    theory = f"collapse.theory.{study}"
+    modules = (theory,) if find_spec(theory) else ()
+    name = config.data_set
+    return Job(
+        "predictions",
+        {
+            "study": study,
+            "experiment": experiment,
+            "theory": theory if modules else None,
+            "keys": list(runs[0][0]),
+            "runs": _once(runs),
+        },
+        modules,
+        {"data": [(f"data/{name}.safetensors", data(atlas, name))] if name else []},
+    )
 
 
-def _once(runs: list[Spec]) -> list[Spec]:
+def _once(runs: list[tuple[dict, dict]]) -> list[dict[str, Any]]:
     """Join the runs that differ in nothing but the seed: their closed form is the same."""
-    joined: dict[str, Spec] = {}
-    for run in runs:
-        keys = {key: value for key, value in run["keys"].items() if key != "seed"}
-        entry = joined.setdefault(
-            repr((keys, run["config"])), {"keys": keys, "config": run["config"], "seeds": []}
-        )
-        entry["seeds"].append(run["keys"]["seed"])
+    joined: dict[str, dict[str, Any]] = {}
+    for columns, told in runs:
+        keys = {key: value for key, value in columns.items() if key != "seed"}
+        entry = joined.setdefault(repr((keys, told)), {"keys": keys, **told, "seeds": []})
+        entry["seeds"].append(columns["seed"])
     return list(joined.values())
 
 
-def table(atlas: Atlas, study: str, experiment: str) -> Spec:
-    """Return what the experiment's table is told: its name and its key columns in order."""
+@cache
+def table(atlas: Atlas, study: str, experiment: str) -> Job:
+    """Return the job that joins the tables of an experiment's groups."""
     first = atlas.runs(study, experiment)[0]
-    return {"study": study, "experiment": experiment, "keys": list(first.keys)}
+    folders = atlas.groups(study, experiment)
+    measured = {folder: measure_group(atlas, study, experiment, folder) for folder in folders}
+    reads = {
+        role: [(f"{study}/{experiment}/{at}/{role}.parquet", job) for at, job in measured.items()]
+        for role in ("metrics", "samples")
+    }
+    told = {"study": study, "experiment": experiment, "keys": list(first.keys)}
+    return Job("table", told, reads=reads)
 
 
-def figure(atlas: Atlas, study: str, name: str) -> Spec:
-    """Return what a figure is told.
+def tables(atlas: Atlas, study: str, experiments: Iterable[str]) -> list[tuple[str, Job]]:
+    """Return the files that figures and claims read, with the jobs that make them."""
+    found = []
+    for name in experiments:
+        joined = atlas.experiment(study, name).measured_by_group
+        measured = (table if joined else measure)(atlas, study, name)
+        makers = {"predictions": predictions(atlas, study, name)}
+        found += [(f"{study}/{name}/{each}.parquet", makers.get(each, measured)) for each in TABLES]
+    return found
+
+
+@cache
+def figure(atlas: Atlas, study: str, name: str) -> Job:
+    """Return the job that draws a figure.
 
     Raises
     ------
@@ -157,33 +279,64 @@ def figure(atlas: Atlas, study: str, name: str) -> Spec:
     figures = studies.load(study).figures
     if name not in figures:
         raise InputError(f"{study} has no figure '{name}' (there are: {', '.join(figures)})")
-    return {
-        "study": study,
-        "figure": name,
-        "experiments": described(atlas, study, figures[name].reads),
-    }
+    reads = figures[name].reads
+    told = {"study": study, "figure": name, "experiments": described(atlas, study, reads)}
+    modules = (f"collapse.studies.{study}.{name}",)
+    return Job("figure", told, modules, {"tables": tables(atlas, study, reads)})
 
 
-def described(atlas: Atlas, study: str, experiments: tuple[str, ...]) -> Spec:
-    """Return what figures and claims may say of experiments: their resolved config."""
+def described(atlas: Atlas, study: str, experiments: Iterable[str]) -> dict[str, Any]:
+    """Return what figures and claims may say of experiments: their resolved config, and labels."""
     return {
-        name: {**plain(config), "grid": dict(config.grid), "seeds": config.seeds}
+        name: {
+            **plain(config),
+            "grid": dict(config.grid),
+            "seeds": config.seeds,
+            "labels": config.labels(atlas.data_set(config)),
+        }
         for name in experiments
         for config in [atlas.experiment(study, name)]
     }
 
 
-def claims(atlas: Atlas) -> Spec:
-    """Return what the claims are decided with."""
-    return {
-        "scale": atlas.scale,
-        "studies": {
-            study: described(atlas, study, studies.load(study).claims_read)
-            for study in atlas.studies
-        },
-    }
+@cache
+def claims(atlas: Atlas, study: str) -> Job:
+    """Return the job that decides the claims of a study."""
+    reads = studies.load(study).claims_read
+    told = {"study": study, "scale": atlas.scale, "experiments": described(atlas, study, reads)}
+    modules = (f"collapse.studies.{study}.claims",)
+    return Job("claims", told, modules, {"tables": tables(atlas, study, reads)})
 
 
-def notebook(_: Atlas, study: str) -> Spec:
-    """Return what a notebook is told: its study; the rest it reads from the results."""
-    return {"study": study}
+@cache
+def join_claims(atlas: Atlas) -> Job:
+    """Return the job that joins the claims of all studies."""
+    decided = [(f"claims/{study}.csv", claims(atlas, study)) for study in atlas.studies]
+    return Job("join_claims", {"studies": list(atlas.studies)}, reads={"claims": decided})
+
+
+@cache
+def notebook(_: Atlas, study: str) -> Job:
+    """Return the job that executes a notebook; what it shows it reads from the results."""
+    modules = [f"collapse.{part}.{study}" for part in ("studies", "theory")]
+    return Job("notebook", {"study": study}, tuple(each for each in modules if find_spec(each)))
+
+
+@cache
+def benchmark(_: Atlas) -> Job:
+    """Return the job that times the engine."""
+    return Job("benchmark", {})
+
+
+@cache
+def benchmark_precision(atlas: Atlas) -> Job:
+    """Return the job that trains at several precisions."""
+    name = "fashion_mnist"
+    reads = {"data": [(f"data/{name}.safetensors", data(atlas, name))]}
+    return Job("benchmark_precision", {}, reads=reads)
+
+
+@cache
+def benchmark_figure(_: Atlas, name: str) -> Job:
+    """Return the job that draws a figure of the benchmark."""
+    return Job("benchmark_figure", {"figure": name})

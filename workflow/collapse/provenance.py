@@ -1,4 +1,4 @@
-"""What determines a result: the code digest, the config digest and the provenance record.
+"""What determines a result: the code digest and the provenance record.
 
 Snakemake sees a rule's command, params and inputs, not the package behind the command. The
 code digest makes the package visible: it hashes exactly those modules that a stage imports,
@@ -9,14 +9,17 @@ docstring changes nothing.
 import ast
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from collapse.artifacts import canonical_json, stored_digest
+from collapse.artifacts import stored_digest
 from collapse.errors import InputError
+
+if TYPE_CHECKING:
+    from collapse.specs import Spec
 
 PACKAGE_ROOT = Path(__file__).resolve().parent
 _PACKAGE = PACKAGE_ROOT.name
@@ -94,81 +97,25 @@ def code_digest(*roots: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def stage_modules(stage: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the root modules of a stage's code digest: the stage and what its spec names.
-
-    Modules that a stage loads by name (a model, a problem, a study's theory, figure or
-    claims) are invisible to a static import graph and so become roots themselves.
-    """
-    roots = [f"{_PACKAGE}.stages.{stage}"]
-    config, study = spec.get("config", {}), spec.get("study")
-    if stage in ("train", "features"):
-        roots.append(f"{_PACKAGE}.models.{config['model']['kind']}")
-    elif stage == "data":
-        roots.append(f"{_PACKAGE}.data.{spec.get('maker', 'fetch')}")
-    elif stage == "solve":
-        roots.append(f"{_PACKAGE}.problems.{config['problem']['kind']}")
-    elif stage == "predictions":
-        roots.append(f"{_PACKAGE}.theory.{study}")
-    elif stage == "figure":
-        roots.append(f"{_PACKAGE}.studies.{study}.{spec['figure']}")
-    elif stage == "notebook":
-        roots += [f"{_PACKAGE}.{part}.{study}" for part in ("studies", "theory")]
-    elif stage == "claims":
-        roots.extend(f"{_PACKAGE}.studies.{name}.claims" for name in spec["studies"])
-    return tuple(roots)
-
-
-def stage_digest(stage: str, spec: Mapping[str, Any]) -> str:
-    """Return the code digest of a stage at the given spec."""
-    return code_digest(*stage_modules(stage, spec))
-
-
-def config_digest(spec: Mapping[str, Any]) -> str:
-    """Return the digest of the part of the config that a job reads."""
-    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:16]
-
-
-def check_expected(stage: str, spec: Mapping[str, Any], expected: str | None) -> None:
-    """Refuse to run when the code on disk is no longer the code that the job was planned with.
-
-    Raises
-    ------
-    InputError
-        If `expected` is given and differs from the digest of the code on disk.
-    """
-    found = stage_digest(stage, spec)
-    if expected is not None and expected != found:
-        raise InputError(
-            f"{stage}: the code changed since this job was planned "
-            f"(--expect {expected}, found {found}): start the workflow again"
-        )
-
-
-def record(
-    stage: str,
-    spec: Mapping[str, Any],
-    inputs: Iterable[str | Path] = (),
-    device: str = "cpu",
-) -> dict[str, Any]:
+def record(spec: "Spec", inputs: Iterable[str | Path] = (), device: str = "cpu") -> dict[str, Any]:
     """Return the provenance of a result: everything that determines it.
 
     Parameters
     ----------
-    stage, spec
-        The stage and the part of the config that it read.
+    spec
+        What the job is told, and with which code.
     inputs
         Paths of the files that it read, recorded by name and digest.
     device
         Device class, such as ``cpu`` or the name of a GPU.
     """
     return {
-        "stage": stage,
-        "code": stage_digest(stage, spec),
-        "config": config_digest(spec),
+        "stage": spec.stage,
+        "code": spec.code,
+        "config": spec.config,
         "inputs": [[Path(path).name, stored_digest(path)] for path in inputs],
         "packages": {name: version(name) for name in _LIBRARIES},
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "device": device,
-        "seed": spec.get("seeds"),
+        "seed": spec.job.get("seeds"),
     }

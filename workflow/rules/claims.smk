@@ -1,27 +1,44 @@
-rule claims:
+rule study_claims:
     input:
-        [
-            path
-            for study in ATLAS.studies
-            for path in tables_read(study, STUDIES[study].claims_read)
-        ],
+        reads("claims", "tables"),
     output:
-        report(
-            "results/claims.csv",
-            caption="../report/claims.rst",
-            category="claims",
-        ),
+        f"{RESULTS}/claims/{{study}}.csv",
     log:
-        "results/logs/claims.log",
+        f"{RESULTS}/logs/claims/{{study}}.log",
     cache: True
     localrule: True
     conda:
         "../../envs/environment.yaml"
     params:
-        spec=spec_of("claims"),
-        code=code_of("claims"),
+        spec=spec_of("claims", f"{RESULTS}/logs/claims/{{study}}.log"),
+        digest=digest_of("claims"),
     message:
-        "Deciding the claims"
+        "Deciding the claims of {wildcards.study}"
     shell:
-        "collapse claims --spec {params.spec:q} --expect {params.code}"
+        "collapse claims --spec {params.spec:q} --expect {params.digest}"
+        " --out {output:q} {input:q} > {log:q} 2>&1"
+
+
+rule claims:
+    input:
+        reads("join_claims", "claims"),
+    output:
+        report(
+            f"{RESULTS}/claims.csv",
+            caption="../report/claims.rst",
+            category="claims",
+        ),
+    log:
+        f"{RESULTS}/logs/claims.log",
+    cache: True
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        spec=spec_of("join_claims", f"{RESULTS}/logs/claims.log"),
+        digest=digest_of("join_claims"),
+    message:
+        "Joining the claims"
+    shell:
+        "collapse join_claims --spec {params.spec:q} --expect {params.digest}"
         " --out {output:q} {input:q} > {log:q} 2>&1"

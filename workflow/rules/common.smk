@@ -1,12 +1,12 @@
 import os
+import re
 import sys
 from pathlib import Path
 
 from collapse import config as atlas_config
 from collapse import jobs, studies
-from collapse.artifacts import canonical_json
+from collapse.config.experiment import VERBS
 from collapse.errors import InputError
-from collapse.provenance import stage_digest
 
 # Jobs find `collapse` and `jupyter` beside this Python, activated or not; idle threads of two
 # torch processes on one machine must sleep, not spin.
@@ -47,71 +47,136 @@ def check_cache_folder():
 
 try:
     ATLAS = read_config()
+    atlas_config.check_results(ATLAS)
     check_cache_folder()
     STUDIES = {name: studies.load(name) for name in ATLAS.studies}
 except InputError as error:
     refuse(error)
 
+RESULTS = ATLAS.results
+NOTEBOOKS = [
+    study
+    for study in ATLAS.studies
+    if Path(workflow.basedir, "notebooks", f"{study}.ipynb").is_file()
+]
+
 
 wildcard_constraints:
     study="|".join(ATLAS.studies),
-    experiment="[A-Za-z0-9_]+",
-    run=r"(?:[^/]+\+)?seed(?:=\d+|s=\d+-\d+)",
-    group=r"(?:(?!seeds?=)[^/])+",
+    group=r"[^/]+",
     figure="[A-Za-z0-9_]+",
     dataset="[A-Za-z0-9_]+",
 
 
-def spec_of(stage):
-    """Return the params function of a stage: what the job is told, as JSON."""
-    return lambda wildcards: canonical_json(checked(stage, wildcards))
+def by_group(experiment):
+    return experiment.measured_by_group
 
 
-def code_of(stage):
-    """Return the params function of a stage: the digest of the code that it runs."""
-    return lambda wildcards: stage_digest(stage, checked(stage, wildcards))
+# A wildcard `experiment` stands for study and experiment, deep_linear/frames.
+ANY = f"(?:{'|'.join(ATLAS.studies)})/[^/]+"
 
 
-def checked(stage, wildcards):
-    try:
-        return getattr(jobs, stage)(ATLAS, *wildcards)
-    except InputError as error:
-        refuse(error)
-
-
-def data_source(dataset):
-    try:
-        return jobs.data_source(ATLAS, dataset, workflow.basedir)
-    except InputError as error:
-        refuse(error)
-
-
-def unit_metrics(wildcards):
-    folder = f"results/{wildcards.study}/{wildcards.experiment}"
-    try:
-        found = jobs.units(ATLAS, wildcards.study, wildcards.experiment)
-    except InputError as error:
-        refuse(error)
-    return [f"{folder}/{unit}/metrics.parquet" for unit in found]
-
-
-def tables_read(study, experiments):
-    return [
-        path for name in experiments for path in jobs.results_of(ATLAS, study, name)
+def experiments(wanted):
+    """Return the constraint of a wildcard that stands for those experiments that are wanted."""
+    found = [
+        re.escape(f"{study}/{name}")
+        for study, block in ATLAS.studies.items()
+        for name, experiment in block.items()
+        if wanted(experiment)
     ]
+    return "|".join(found) or "(?!)"
+
+
+def all_but(wanted):
+    """Return the constraint for all other names, those of no experiment among them."""
+    return f"(?!(?:{experiments(wanted)})/){ANY}"
+
+
+def or_refuse(what, *names):
+    """Return what a function finds, or end with the line that says why there is none."""
+    try:
+        return what(*names)
+    except InputError as error:
+        refuse(error)
+
+
+def planned(stage, *names):
+    """Return a job of the workflow."""
+    return or_refuse(getattr(jobs, stage), ATLAS, *names)
+
+
+# What the driver writes when it starts: each spec with its path, a file beside the job's log.
+SPECS = {}
+
+
+def spec_of(stage, log):
+    """Return the params function of a stage: the path of its spec, and the spec's digest."""
+
+    def file(wildcards):
+        path = str(Path(log.format(**dict(wildcards.items()))).with_suffix(".json"))
+        SPECS[path] = planned(stage, *where(wildcards)).spec
+        return path
+
+    return file
+
+
+def digest_of(stage):
+    return lambda wildcards: planned(stage, *where(wildcards)).spec.digest
+
+
+def where(wildcards):
+    """Return the names that wildcards hold; `experiment` stands for study and experiment."""
+    return [part for value in wildcards for part in value.split("/")]
+
+
+def reads(stage, role):
+    """Return the input function of a stage: the files that its job reads in a role."""
+    return lambda wildcards: [
+        f"{RESULTS}/{path}" for path in planned(stage, *where(wildcards)).files(role)
+    ]
+
+
+def relative(path):
+    """Return a file of the project as seen from here: absolute paths make other checkouts miss."""
+    return os.path.relpath(Path(workflow.basedir, path))
+
+
+def computing(resource):
+    """Return the resource function of what a group's job asks for; time and memory grow by attempt."""
+
+    def asked(wildcards, attempt):
+        group = or_refuse(ATLAS.group, *where(wildcards))
+        value = getattr(group.runs[0].config.resources(len(group.runs)), resource)
+        return value * attempt if resource in ("memory", "minutes") else value
+
+    return asked
+
+
+def measuring(resource):
+    """Return the resource function of what a job that measures asks for."""
+
+    def asked(wildcards):
+        study, name, *_ = where(wildcards)
+        return getattr(ATLAS.studies[study][name].measure_resources(), resource)
+
+    return asked
+
+
+def tables_of(study, names):
+    return [f"{RESULTS}/{path}" for path, _ in jobs.tables(ATLAS, study, names)]
 
 
 def experiment_files(*names):
     return [
         path
         for study in names or ATLAS.studies
-        for path in tables_read(study, ATLAS.studies[study])
+        for path in tables_of(study, ATLAS.studies[study])
     ]
 
 
 def figure_files(*names):
     return [
-        f"results/figures/{study}/{figure}.{suffix}"
+        f"{RESULTS}/figures/{study}/{figure}.{suffix}"
         for study in names or ATLAS.studies
         for figure in STUDIES[study].figures
         for suffix in ("pdf", "png", "csv")
@@ -119,4 +184,18 @@ def figure_files(*names):
 
 
 def notebook_files(*names):
-    return [f"results/notebooks/{study}.html" for study in names or ATLAS.studies]
+    return [
+        f"{RESULTS}/notebooks/{study}.html"
+        for study in NOTEBOOKS
+        if not names or study in names
+    ]
+
+
+onstart:
+    # Jobs on other machines parse the Snakefile again, perhaps after an edit: what they are told,
+    # and with which code, is what the driver wrote.
+    for job in workflow.dag.needrun_jobs():
+        job.params
+    for path, spec in SPECS.items():
+        spec.write(path)
+    atlas_config.mark_results(ATLAS)

@@ -1,8 +1,8 @@
 rule policy:
     output:
-        "results/policies/{task}.safetensors",
+        f"{RESULTS}/policies/{{task}}.safetensors",
     log:
-        "results/logs/policies/{task}.log",
+        f"{RESULTS}/logs/policies/{{task}}.log",
     wildcard_constraints:
         task="[A-Za-z0-9_]+",
     cache: True
@@ -13,22 +13,22 @@ rule policy:
         mem_mb=2000,
         runtime=60,
     params:
-        spec=spec_of("policy"),
-        code=code_of("policy"),
+        spec=spec_of("policy", f"{RESULTS}/logs/policies/{{task}}.log"),
+        digest=digest_of("policy"),
     message:
         "Searching a policy for {wildcards.task}"
     shell:
-        "collapse policy --spec {params.spec:q} --expect {params.code}"
+        "collapse policy --spec {params.spec:q} --expect {params.digest}"
         " --out {output:q} > {log:q} 2>&1"
 
 
 rule data:
     input:
-        source=lambda wildcards: data_source(wildcards.dataset),
+        source=lambda wildcards: planned("source", wildcards.dataset, relative("")),
     output:
-        "results/data/{dataset}.safetensors",
+        f"{RESULTS}/data/{{dataset}}.safetensors",
     log:
-        "results/logs/data/{dataset}.log",
+        f"{RESULTS}/logs/data/{{dataset}}.log",
     cache: True
     localrule: True
     conda:
@@ -37,10 +37,10 @@ rule data:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=spec_of("data"),
-        code=code_of("data"),
+        spec=spec_of("data", f"{RESULTS}/logs/data/{{dataset}}.log"),
+        digest=digest_of("data"),
     message:
         "Fetching {wildcards.dataset}"
     shell:
-        "collapse data --spec {params.spec:q} --expect {params.code} --source {input.source:q}"
+        "collapse data --spec {params.spec:q} --expect {params.digest} --source {input.source:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -1,26 +1,24 @@
 rule figure:
     input:
-        lambda wildcards: tables_read(
-            wildcards.study, checked("figure", wildcards)["experiments"]
-        ),
+        reads("figure", "tables"),
     output:
-        pdf="results/figures/{study}/{figure}.pdf",
+        pdf=f"{RESULTS}/figures/{{study}}/{{figure}}.pdf",
         png=report(
-            "results/figures/{study}/{figure}.png",
+            f"{RESULTS}/figures/{{study}}/{{figure}}.png",
             caption="../report/figure.rst",
             category="{study}",
             labels={"figure": "{figure}"},
         ),
-        csv="results/figures/{study}/{figure}.csv",
+        csv=f"{RESULTS}/figures/{{study}}/{{figure}}.csv",
     log:
-        "results/logs/figures/{study}/{figure}.log",
+        f"{RESULTS}/logs/figures/{{study}}/{{figure}}.log",
     cache: True
     localrule: True
     conda:
         "../../envs/environment.yaml"
     params:
-        spec=spec_of("figure"),
-        code=code_of("figure"),
+        spec=spec_of("figure", f"{RESULTS}/logs/figures/{{study}}/{{figure}}.log"),
+        digest=digest_of("figure"),
         caption=lambda wildcards: STUDIES[wildcards.study]
         .figures[wildcards.figure]
         .caption,
@@ -28,6 +26,6 @@ rule figure:
     message:
         "Drawing {wildcards.study} {wildcards.figure}"
     shell:
-        "collapse figure --spec {params.spec:q} --expect {params.code}"
+        "collapse figure --spec {params.spec:q} --expect {params.digest}"
         " --pdf {output.pdf:q} --png {output.png:q} --csv {output.csv:q}"
         " {input:q} > {log:q} 2>&1"

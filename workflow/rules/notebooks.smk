@@ -1,28 +1,29 @@
 rule notebook:
     input:
-        notebook="notebooks/{study}.ipynb",
-        claims="results/claims.csv",
+        notebook=lambda wildcards: relative(f"notebooks/{wildcards.study}.ipynb"),
+        claims=f"{RESULTS}/claims/{{study}}.csv",
         tables=lambda wildcards: experiment_files(wildcards.study),
         figures=lambda wildcards: figure_files(wildcards.study),
     output:
-        notebook="results/notebooks/{study}.ipynb",
+        notebook=f"{RESULTS}/notebooks/{{study}}.ipynb",
         html=report(
-            "results/notebooks/{study}.html",
+            f"{RESULTS}/notebooks/{{study}}.html",
             caption="../report/notebook.rst",
             category="{study}",
             labels={"figure": "notebook"},
         ),
     log:
-        "results/logs/notebooks/{study}.log",
+        f"{RESULTS}/logs/notebooks/{{study}}.log",
     localrule: True
     conda:
         "../../envs/environment.yaml"
     params:
-        spec=spec_of("notebook"),
-        code=code_of("notebook"),
+        spec=spec_of("notebook", f"{RESULTS}/logs/notebooks/{{study}}.log"),
+        digest=digest_of("notebook"),
+        results=lambda wildcards: RESULTS,
     message:
         "Executing the notebook of {wildcards.study}"
     shell:
-        "collapse notebook --spec {params.spec:q} --expect {params.code}"
-        " {input.notebook:q} --notebook {output.notebook:q} --html {output.html:q}"
-        " > {log:q} 2>&1"
+        "collapse notebook --spec {params.spec:q} --expect {params.digest}"
+        " {input.notebook:q} --results {params.results:q}"
+        " --notebook {output.notebook:q} --html {output.html:q} > {log:q} 2>&1"

@@ -1,22 +1,22 @@
 rule predictions:
     input:
-        data=lambda wildcards: jobs.data_read(
-            ATLAS, wildcards.study, wildcards.experiment
-        ),
+        reads("predictions", "data"),
     output:
-        "results/{study}/{experiment}/predictions.parquet",
+        predictions=f"{RESULTS}/{{experiment}}/predictions.parquet",
+        frames=f"{RESULTS}/{{experiment}}/frames.parquet",
     log:
-        "results/logs/{study}/{experiment}/predictions.log",
+        f"{RESULTS}/logs/{{experiment}}/predictions.log",
+    wildcard_constraints:
+        experiment=ANY,
     cache: True
     localrule: True
     conda:
         "../../envs/environment.yaml"
     params:
-        spec=spec_of("predictions"),
-        code=code_of("predictions"),
-        data=lambda wildcards, input: f"--data {input.data}" if input.data else "",
+        spec=spec_of("predictions", f"{RESULTS}/logs/{{experiment}}/predictions.log"),
+        digest=digest_of("predictions"),
     message:
-        "Predicting {wildcards.study} {wildcards.experiment}"
+        "Predicting {wildcards.experiment}"
     shell:
-        "collapse predictions --spec {params.spec:q} --expect {params.code}"
-        " {params.data} --out {output:q} > {log:q} 2>&1"
+        "collapse predictions --spec {params.spec:q} --expect {params.digest} --data {input:q}"
+        " --predictions {output.predictions:q} --frames {output.frames:q} > {log:q} 2>&1"

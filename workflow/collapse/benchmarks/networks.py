@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from collapse.artifacts import write_tensors
-from collapse.benchmarks.sizes import Networks, Sizes
+from collapse.benchmarks.sizes import MSE, PLAIN, Networks, Sizes
 from collapse.benchmarks.table import Line, Row
 from collapse.benchmarks.textbook.networks import TextbookTraining, loader, usable_workers
 from collapse.benchmarks.timing import device_name, interleaved, seconds
@@ -87,7 +87,7 @@ class Work:
         """Return our training; whether it compiles follows from its whole length."""
         decay = self.size.decay
         objective = Objective(
-            loss="mse",
+            loss=MSE,
             weight_decay=decay,
             feature_decay=0.0,
             backbone_decay=decay,
@@ -97,7 +97,7 @@ class Work:
         seeds = range(self.size.members)
         ensemble = Ensemble([self.network(seed).to(self.device) for seed in seeds])
         settings = self.settings(precision)
-        return Training(ensemble, self.images, self.labels, objective, settings, seeds)
+        return Training(ensemble, self.images, self.labels, objective, settings, seeds, PLAIN)
 
     def textbook(
         self, workers: int | None = None, order: Sequence[int] | None = None

@@ -13,7 +13,7 @@ import torch
 
 from collapse.artifacts import Provenance, canonical_json, read_table, write_table
 from collapse.benchmarks.networks import readings
-from collapse.benchmarks.sizes import RESNET18
+from collapse.benchmarks.sizes import ADAM, MSE, PLAIN, RESNET18
 from collapse.data.dataset import Dataset
 from collapse.errors import InputError
 from collapse.models.network import build
@@ -30,9 +30,8 @@ EPOCHS = 120
 WEIGHT_DECAY = 5e-3
 FEATURE_DECAY = 6.4e-5
 SETTINGS = {
-    "optimiser": "adam",
+    **ADAM,
     "learning_rate": 1e-3,
-    "momentum": 0.0,
     "schedule": {"step": EPOCHS // 3, "factor": 0.1},
     "epochs": EPOCHS,
     "batch_size": 128,
@@ -119,14 +118,14 @@ def _measured(
     config = {"model": model, "head": {"depth": 1, "bias": False, "init": "orthogonal"}}
     network = build(config, shape, classes, seed).to(labels.device)
     objective = Objective(
-        loss="mse",
+        loss=MSE,
         weight_decay=WEIGHT_DECAY,
         feature_decay=FEATURE_DECAY,
         backbone_decay=0.0,
         decayed="all",
         samples=len(images),
     )
-    training = Training(Ensemble([network]), images, labels, objective, settings, [seed])
+    training = Training(Ensemble([network]), images, labels, objective, settings, [seed], PLAIN)
     (result,) = train(training)
     for epoch, state in result.states.items():
         set_arrays(network.state_dict(), state)

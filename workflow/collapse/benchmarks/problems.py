@@ -12,7 +12,7 @@ from collapse.benchmarks.textbook.problems import TextbookProblem
 from collapse.benchmarks.timing import device_name, interleaved, seconds, threads
 from collapse.problems.deep_linear import DeepLinear, build
 from collapse.problems.parameters import Parameters
-from collapse.problems.solver import gradient_descent
+from collapse.problems.solvers.sgd import gradient_descent
 
 MOMENTUM = 0.9
 LEARNING_RATE = 0.1
@@ -66,7 +66,7 @@ def make(size: Problems, device: torch.device) -> tuple[DeepLinear, Parameters]:
     outputs, scale = (*[size.dim] * (size.depth - 1), size.classes), INIT_GAIN / size.dim**0.5
     weights = tuple(draw(size.batch, rows, size.dim).mul_(scale) for rows in outputs)
     features = draw(size.batch, size.dim, size.classes * size.per_class).mul_(scale)
-    return problem, Parameters(weights=weights, features=features)
+    return problem, Parameters.of_head(features, weights)
 
 
 def solve(problem: DeepLinear, start: Parameters, steps: int) -> None:

@@ -6,20 +6,25 @@ from types import ModuleType
 from typing import Any
 
 from collapse.models import mlp, resnet18
+from collapse.training.inputs import plain
+from collapse.training.losses import mse
+from collapse.training.update_rules import adam, sgd
 
 
-def model(module: ModuleType, **keys: Any) -> dict[str, Any]:
-    """Return the section ``model`` of a config.
+def section(module: ModuleType, **keys: Any) -> dict[str, Any]:
+    """Return the section of a config whose kind is a module's.
 
     Named by its module: the code digest of a stage sees imports, and no names in strings.
     """
     return {"kind": module.__name__.rpartition(".")[2], **keys}
 
 
-MLP = model(mlp, hidden=[512] * 6, normalisation="batch", ending="signed")
-RESNET18 = model(resnet18)
-SGD = {"optimiser": "sgd", "learning_rate": 0.05, "momentum": 0.9}
-ADAM = {"optimiser": "adam", "learning_rate": 1e-4, "momentum": 0.0}
+MLP = section(mlp, hidden=[512] * 6, normalisation="batch", ending="signed")
+RESNET18 = section(resnet18)
+MSE = section(mse)
+PLAIN = section(plain)
+SGD = {"optimiser": section(sgd), "learning_rate": 0.05, "momentum": 0.9}
+ADAM = {"optimiser": section(adam), "learning_rate": 1e-4, "momentum": 0.0}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""Data sets: where they come from, how they are verified, and how they are read.
+"""Data sets: what is known of them, how they are made and verified, and how they are read.
 
-`collapse.data.fetch` turns a data set's official files into verified arrays, and
-`collapse.data.dataset` reads the arrays back. They are imported from their modules, so that the
-code that trains does not depend on the code that downloads.
+Each is a module of `collapse.data.sets`. What can be known of its kind is a class in
+`collapse.data.kinds`, the code that makes it the module of that name in `collapse.data.makers`,
+and `collapse.data.dataset` reads back what was made. All are imported from their modules, so that
+the code that trains does not depend on the code that downloads.
 """

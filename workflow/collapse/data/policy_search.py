@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from collapse.data.tasks import Search
+from collapse.data.kinds.demonstrations import Search
 
 Array = NDArray[np.float64]
 EVALUATE_EVERY = 10

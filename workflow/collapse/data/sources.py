@@ -1,6 +1,6 @@
 """Where a data set's files come from: each source gives their contents, or says why not.
 
-Every source takes the data set's entry and the configured directory and returns a mapping from
+Every source takes the data set and the configured directory and returns a mapping from
 file name to decompressed content. Downloads live in temporary folders that are gone when the
 source returns.
 """
@@ -17,10 +17,10 @@ from http.client import HTTPException
 from importlib import import_module, resources
 from pathlib import Path
 
-from collapse.data.formats import decompress, untar
-from collapse.data.registry import Archive, DebianPackage, Entry, SourceError
+from collapse.data.formats import SourceError, decompress, untar
+from collapse.data.kinds.files import Archive, DebianPackage, Files
 
-Files = dict[str, bytes]
+Contents = dict[str, bytes]
 
 STALL_SECONDS = 30
 UPDATE_SECONDS = 300
@@ -28,7 +28,7 @@ DOWNLOAD_SECONDS = 900
 UNPACK_SECONDS = 60
 
 
-def from_directory(entry: Entry, directory: str | None) -> Files:
+def from_directory(wanted: Files, directory: str | None) -> Contents:
     """Read the official files, compressed or not, from a local directory.
 
     (Fashion-)MNIST may lie in the directory itself or as torchvision keeps it
@@ -39,10 +39,10 @@ def from_directory(entry: Entry, directory: str | None) -> Files:
     root = Path(directory).expanduser()
     if not root.is_dir():
         raise SourceError(f"{root} is not a directory")
-    folders = [root / folder for folder in entry.folders]
-    if entry.archive and _find(folders, next(iter(entry.checksums))) is None:
-        return _read_archive(root, entry.archive, entry.checksums)
-    return _read_files(folders, entry.checksums)
+    folders = [root / folder for folder in wanted.folders]
+    if wanted.archive and _find(folders, next(iter(wanted.checksums))) is None:
+        return _read_archive(root, wanted.archive, wanted.checksums)
+    return _read_files(folders, wanted.checksums)
 
 
 def _find(folders: Sequence[Path], name: str) -> Path | None:
@@ -50,7 +50,7 @@ def _find(folders: Sequence[Path], name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _read_files(folders: Sequence[Path], names: Mapping[str, str]) -> Files:
+def _read_files(folders: Sequence[Path], names: Mapping[str, str]) -> Contents:
     files = {}
     for name in names:
         path = _find(folders, name)
@@ -60,7 +60,7 @@ def _read_files(folders: Sequence[Path], names: Mapping[str, str]) -> Files:
     return files
 
 
-def _read_archive(root: Path, archive: Archive, names: Mapping[str, str]) -> Files:
+def _read_archive(root: Path, archive: Archive, names: Mapping[str, str]) -> Contents:
     path = root / archive.name
     if path.is_file():
         return untar(str(path), _read(path), names)
@@ -77,31 +77,31 @@ def _read(path: Path) -> bytes:
         raise SourceError(f"{path}: {error.strerror}") from None
 
 
-def from_package(entry: Entry, directory: str | None) -> Files:
+def from_package(wanted: Files, directory: str | None) -> Contents:
     """Read the files that an installed Python package holds."""
-    if entry.module is None:
+    if wanted.module is None:
         raise SourceError("no Python package holds it")
     try:
-        folder = resources.files(entry.module)
+        folder = resources.files(wanted.module)
     except ImportError as error:
         raise SourceError(str(error)) from None
     with resources.as_file(folder) as path:
-        return _read_files([path], entry.checksums)
+        return _read_files([path], wanted.checksums)
 
 
-def from_debian(entry: Entry, directory: str | None) -> Files:
+def from_debian(wanted: Files, directory: str | None) -> Contents:
     """Read the installed Debian package, or download and unpack it without being root."""
-    if entry.debian is None:
+    if wanted.debian is None:
         raise SourceError("no Debian package holds it")
-    installed = Path(entry.debian.folder)
+    installed = Path(wanted.debian.folder)
     if installed.is_dir():
-        return _read_files([installed], entry.checksums)
+        return _read_files([installed], wanted.checksums)
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
-            raise SourceError(f"{entry.debian.name} is not installed and there is no {tool} here")
+            raise SourceError(f"{wanted.debian.name} is not installed and there is no {tool} here")
     with tempfile.TemporaryDirectory(prefix="collapse-data-") as work:
-        folder = _unpack_debian(entry.debian, Path(work))
-        return _read_files([folder], entry.checksums)
+        folder = _unpack_debian(wanted.debian, Path(work))
+        return _read_files([folder], wanted.checksums)
 
 
 def _unpack_debian(package: DebianPackage, work: Path) -> Path:
@@ -162,20 +162,20 @@ def _problem(command: Sequence[str], work: Path, seconds: int) -> str | None:
     return next((line for line in lines if line.startswith("E: ")), lines[-1])
 
 
-def from_download(entry: Entry, directory: str | None) -> Files:
+def from_download(wanted: Files, directory: str | None) -> Contents:
     """Download the official archives, checking their published md5."""
-    if entry.torchvision is None and entry.archive is None:
+    if wanted.torchvision is None and wanted.archive is None:
         raise SourceError("there is no official download")
     try:
         download_url = import_module("torchvision.datasets.utils").download_url
     except ImportError as error:
         raise SourceError(f"torchvision cannot be imported ({error})") from None
     with tempfile.TemporaryDirectory(prefix="collapse-data-") as work, _stall_limit():
-        if entry.archive:
-            archive = entry.archive
+        if wanted.archive:
+            archive = wanted.archive
             content = _download(download_url, [archive.url], archive.name, archive.md5, work)
-            return untar(archive.name, content, entry.checksums)
-        official = getattr(import_module("torchvision.datasets"), entry.torchvision)
+            return untar(archive.name, content, wanted.checksums)
+        official = getattr(import_module("torchvision.datasets"), wanted.torchvision)
         files = {}
         for name, md5 in official.resources:
             urls = [mirror + name for mirror in official.mirrors]
@@ -216,7 +216,7 @@ def _stall_limit() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-READERS: dict[str, Callable[[Entry, str | None], Files]] = {
+READERS: dict[str, Callable[[Files, str | None], Contents]] = {
     "directory": from_directory,
     "package": from_package,
     "debian": from_debian,

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from collapse.metrics.frames import defined
@@ -12,7 +14,7 @@ from collapse.metrics.regression import nrc3_at, regression_statistics
 from collapse.metrics.rows import wide_blocks
 
 SCATTER = 250
-"""Samples whose residuals are yielded one by one."""
+"""Samples whose residuals are returned one by one."""
 
 
 def regression_readings(
@@ -88,25 +90,33 @@ def target_readings(targets: Tensor) -> Iterator[Reading]:
     yield "all", "samples", float(len(targets))
 
 
-def residual_readings(
+def residual_points(
     features: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None
-) -> Iterator[Reading]:
-    """Yield ``residual[k,i]`` = z_i - y_i and ``target[k,i]`` = y_i - ybar_i of single samples.
-
-    On layer ``all``, for up to `SCATTER` evenly spaced samples; k counts these.
+) -> dict[str, NDArray]:
+    """Return residuals z_i - y_i and targets y_i - ybar_i of single samples.
 
     Parameters
     ----------
     features, targets, weight, bias
         As for `regression_readings`.
+
+    Returns
+    -------
+    dict
+        Columns ``sample``, which counts up to `SCATTER` evenly spaced samples, ``output`` (i),
+        ``target`` and ``residual``; a row for every sample and output.
     """
     count = min(len(targets), SCATTER)
     chosen = torch.arange(count, device=targets.device) * len(targets) // count
     residuals = _residuals(features, targets, weight, bias)[chosen]
     centred = (targets.double() - targets.double().mean(0))[chosen]
-    for name, values in (("residual", residuals), ("target", centred)):
-        for k, row in enumerate(values.tolist()):
-            yield from (("all", f"{name}[{k},{i}]", value) for i, value in enumerate(row))
+    outputs = targets.shape[1]
+    return {
+        "sample": np.repeat(np.arange(count), outputs),
+        "output": np.tile(np.arange(outputs), count),
+        "target": centred.flatten().cpu().numpy(),
+        "residual": residuals.flatten().cpu().numpy(),
+    }
 
 
 def fit_readings(outputs: Tensor, targets: Tensor) -> Iterator[Reading]:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from collapse.errors import InputError
+from collapse.problems.base import Problem
 from collapse.problems.parameters import Flat, Parameters, add_decay, flat_copy
 
 LOSSES = ("mse", "ce")
@@ -56,7 +57,7 @@ def class_targets(class_sizes: Sequence[int], device: torch.device | str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)
-class DeepLinear:
+class DeepLinear(Problem):
     """A batch of B deep linear problems of one shape.
 
     Attributes
@@ -125,6 +126,11 @@ class DeepLinear:
         """The number of problems, B."""
         return len(self.feature_decay)
 
+    @property
+    def device(self) -> torch.device:
+        """That of the targets."""
+        return self.targets.device
+
     def initial(self, seeds: Sequence[int], init_scale: float | Tensor) -> Parameters:
         """Draw random starts.
 
@@ -152,7 +158,7 @@ class DeepLinear:
             torch.stack(tensors).to(self.targets.device) for tensors in zip(*drawn, strict=True)
         ]
         bias = columns.pop() if self.bias else None
-        return Parameters(weights=tuple(columns[1:]), features=columns[0], bias=bias)
+        return Parameters.of_head(columns[0], columns[1:], bias)
 
     def _draw(self, seed: int, scale: Tensor) -> list[Tensor]:
         generator = torch.Generator().manual_seed(seed)
@@ -336,7 +342,7 @@ class DeepLinear:
             targets=_pad(self.targets @ shared, self.widths[0]),
             ones=_pad(self.ones @ shared, self.widths[0]),
         )
-        start = replace(start, features=start.features @ basis)
+        start = start.replaced(H=start.features @ basis)
         return problem, start, basis.mT
 
     def _row_space(self) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -10,39 +11,67 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
 class Parameters:
-    """Weights, free features and bias of a batch of problems.
+    """The named variables of a batch of problems, each with a leading batch axis (B, ...).
 
-    Attributes
+    A problem names its variables; those with two axes besides the batch's (matrices) come first.
+    Of a linear head the names are ``H``, the free features (B, d_1, C) with one column per sample,
+    or per basis vector of a reduced problem; ``W1`` to ``WM``, each (B, d_{m+1}, d_m); and
+    ``bias``, (B, K), which a bias-free problem leaves out.
+
+    Parameters
     ----------
-    weights : tuple of Tensor
-        W_1, ..., W_M, each (B, d_{m+1}, d_m).
-    features : Tensor
-        H_1, (B, d_1, C): one column per sample, or per basis vector of a reduced problem.
-    bias : Tensor or None
-        b, (B, K), or None for a bias-free problem.
+    **tensors : Tensor
+        The variables in their order.
 
     Notes
     -----
     A trajectory holds the same object with a record axis behind the batch axis, (B, S, ...).
     """
 
-    weights: tuple[Tensor, ...]
-    features: Tensor
-    bias: Tensor | None = None
+    def __init__(self, **tensors: Tensor):
+        self.named = tensors
+
+    @classmethod
+    def of_head(
+        cls, features: Tensor, weights: Sequence[Tensor], bias: Tensor | None = None
+    ) -> Parameters:
+        """Return the variables of a linear head: H, W_1 to W_M and, if there is one, b."""
+        named = {"H": features} | {f"W{m}": weight for m, weight in enumerate(weights, 1)}
+        return cls(**named, **({} if bias is None else {"bias": bias}))
+
+    @property
+    def features(self) -> Tensor | None:
+        """H, None where the problem has no free features."""
+        return self.named.get("H")
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """W_1 to W_M, in whatever order they were given: files sort names, W10 before W2."""
+        numbers = sorted(int(name[1:]) for name in self.named if re.fullmatch(r"W\d+", name))
+        return tuple(self.named[f"W{number}"] for number in numbers)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """b, None where there is none."""
+        return self.named.get("bias")
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Return all tensors: features, W_1, ..., W_M, then the bias if there is one."""
-        bias = () if self.bias is None else (self.bias,)
-        return (self.features, *self.weights, *bias)
+        """Return all tensors in their order."""
+        return tuple(self.named.values())
+
+    @property
+    def first(self) -> Tensor:
+        """The first variable: what all have in common, device and dtype, can be read off it."""
+        return self.tensors()[0]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Parameters:
-        """Return new parameters with `function` applied to every tensor, in `tensors` order."""
-        features = function(self.features)
-        weights = tuple(function(weight) for weight in self.weights)
-        bias = None if self.bias is None else function(self.bias)
-        return Parameters(weights=weights, features=features, bias=bias)
+        """Return new parameters with `function` applied to every tensor, in their order."""
+        return Parameters(**{name: function(tensor) for name, tensor in self.named.items()})
+
+    def replaced(self, **tensors: Tensor) -> Parameters:
+        """Return new parameters with some tensors replaced, in the same order."""
+        return Parameters(**{**self.named, **tensors})
 
     def norm(self) -> Tensor:
         """Return the Euclidean norm over all variables of each problem, (B,)."""
@@ -57,7 +86,7 @@ class Flat:
     ----------
     rows : Tensor
         The buffer, (R, g). No row holds entries of two problems or of two variables, so that a
-        column (R, 1) can hold a factor per problem and variable; rows of the bias alone may hold
+        column (R, 1) can hold a factor per problem and variable; rows of vectors (a bias) may hold
         several problems and end in padding.
     parameters : Parameters
         Contiguous views of the buffer.
@@ -67,15 +96,14 @@ class Flat:
     parameters: Parameters
 
     def column(self, factors: Tensor) -> Tensor:
-        """Return a factor per row, (R, 1), from those of H_1, W_1, ..., W_M, (B, M + 1).
+        """Return a factor per row, (R, 1), from those of the first V variables, (B, V).
 
-        The rows of the bias get 0.
+        The rows of the other variables get 0.
         """
         width = self.rows.shape[1]
-        variables = (self.parameters.features, *self.parameters.weights)
         values = [
             factor.repeat_interleave(variable[0].numel() // width)
-            for factor, variable in zip(factors.unbind(1), variables, strict=True)
+            for factor, variable in zip(factors.unbind(1), self.parameters.tensors(), strict=False)
         ]
         rest = len(self.rows) - sum(map(len, values))
         return torch.cat([*values, factors.new_zeros(rest)]).unsqueeze(1)
@@ -83,7 +111,7 @@ class Flat:
     def stacked(self, first: int, end: int) -> Tensor:
         """Return neighbouring variables of one shape as one batch, ((end - first) B, ...).
 
-        Variables are counted as in `Parameters.tensors`: 0 is H_1, m is W_m.
+        Variables are counted as in `Parameters.tensors`: of a head 0 is H, m is W_m.
         """
         variable = self.parameters.tensors()[first]
         shape = ((end - first) * len(variable), *variable.shape[1:])
@@ -91,9 +119,11 @@ class Flat:
 
 
 def flat_copy(parameters: Parameters) -> Flat:
-    """Copy parameters into one buffer; the padding behind a bias is 0."""
+    """Copy parameters into one buffer; the padding behind vectors is 0."""
     tensors = parameters.tensors()
-    width = gcd(*(tensor[0].numel() for tensor in (parameters.features, *parameters.weights)))
+    # Vectors are short: a row that fits them too would make the buffer many narrow rows.
+    matrices = [tensor for tensor in tensors if tensor.ndim > 2] or tensors
+    width = gcd(*(tensor[0].numel() for tensor in matrices))
     buffer = torch.cat([tensor.flatten() for tensor in tensors])
     used = len(buffer)
     buffer = torch.nn.functional.pad(buffer, (0, -used % width))

@@ -58,7 +58,7 @@ class Regression(DeepLinear):
             feature_decay=problem.feature_decay * count,
             samples=1,
         )
-        return problem, replace(start, features=start.features / unit), basis * unit
+        return problem, start.replaced(H=start.features / unit), basis * unit
 
 
 def draw_targets(problem: Mapping) -> Tensor:

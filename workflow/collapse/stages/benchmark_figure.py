@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw the figure that ``args.spec`` names."""
-    name = args.spec.get("figure")
+    name = args.spec.job.get("figure")
     if name not in FIGURES:
         raise InputError(f"--spec: no figure {name!r} (there are: {', '.join(FIGURES)})")
     try:
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"{args.table}: {error.strerror}") from None
     with paper_style():
         figure, drawn = FIGURES[name](table)
-        provenance = record("benchmark_figure", args.spec, [args.table])
+        provenance = record(args.spec, [args.table])
         for path in (args.pdf, args.png):
             with replacing(path) as temporary:
                 save(figure, temporary, Path(path).suffix, provenance)

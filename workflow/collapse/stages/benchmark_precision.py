@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
     dataset = load(args.data)
     device = acquire_device()
     if device.type == "cuda":
-        identity = record("benchmark_precision", args.spec, [args.data], device_class(device))
+        identity = record(args.spec, [args.data], device_class(device))
         table = precision.study(dataset, Path(args.out).parent, identity, device)
     else:
         table = precision.left_out(NO_GPU)

@@ -1,4 +1,4 @@
-"""Decide the claims of every study from its tables."""
+"""Decide the claims of a study from its tables."""
 
 import argparse
 from importlib import import_module
@@ -9,24 +9,23 @@ from collapse.artifacts import write_csv
 from collapse.studies import read_experiments
 
 COLUMNS = [
-    "study", "claim", "source", "statement", "expected", "tolerance", "measured", "seeds",
+    "study", "claim", "source", "statement", "expected", "tolerance", "bound", "measured", "seeds",
     "scale", "verdict",
 ]  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
-    parser.add_argument("inputs", nargs="+", metavar="FILE", help="tables of the experiments")
+    parser.add_argument("inputs", nargs="*", metavar="FILE", help="tables of the experiments")
     parser.add_argument("--out", required=True, metavar="FILE", help="csv to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write one row per claim."""
-    rows = []
-    for study, described in args.spec["studies"].items():
-        experiments = read_experiments(args.inputs, described, study)
-        for decision in import_module(f"collapse.studies.{study}.claims").decide(experiments):
-            rows.append({"study": study, "scale": args.spec["scale"], **decision})
+    study, scale = args.spec.job["study"], args.spec.job["scale"]
+    experiments = read_experiments(args.inputs, args.spec.job["experiments"], study)
+    decisions = import_module(f"collapse.studies.{study}.claims").decide(experiments)
+    rows = [{"study": study, "scale": scale, **decision} for decision in decisions]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     write_csv(args.out, frame)
-    print(frame[["study", "claim", "measured", "verdict"]].to_string(index=False))
+    print(frame[["claim", "measured", "verdict"]].to_string(index=False))

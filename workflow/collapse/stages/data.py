@@ -1,22 +1,23 @@
 """Fetch or make a data set, verify it and store it as tensors; print where it came from.
 
-The spec is {"name": NAME, "maker": MAKER, ...}; by maker, which is "fetch" where none is named,
-  "fetch": {"sources": [SOURCE, ...], "directory": DIRECTORY or null}, where a source is
+The job is told {"name": NAME, "kind": KIND, ...}; by kind, the module that makes it,
+  "files": {"sources": [SOURCE, ...], "directory": DIRECTORY or null}, where a source is
     "directory", "package", "debian" or "download";
   "demonstrations": {"seed": SEED}, of an expert, whose policy --source is where the task has one;
-  "tables": {"targets": [COLUMN, ...], "inputs": [COLUMN, ...] or null, "test_share": SHARE} of the
-    table --source; without it a regression of scikit-learn.
+  "generated": nothing more;
+  "table": {"targets": [COLUMN, ...], "inputs": [COLUMN, ...] or null, "test_share": SHARE} of the
+    table --source.
 """
 
 import argparse
+import pkgutil
 from importlib import import_module
 
 from collapse.artifacts import write_tensors
+from collapse.data import makers
 from collapse.data.spec import required
 from collapse.errors import InputError
 from collapse.provenance import record
-
-MAKERS = ("fetch", "demonstrations", "tables")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,11 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the data set that ``args.spec`` asks for to ``args.out``."""
-    required(args.spec, name=str)
-    maker = args.spec.get("maker", "fetch")
-    if maker not in MAKERS:
-        raise InputError(f"--spec: maker is {maker!r}, allowed are {', '.join(MAKERS)}")
+    _, kind = required(args.spec.job, name=str, kind=str)
+    kinds = [module.name for module in pkgutil.iter_modules(makers.__path__)]
+    if kind not in kinds:
+        raise InputError(f"--spec: kind is {kind!r}, allowed are {', '.join(kinds)}")
     # Its code is part of what determines the data, that of the other makers is not.
-    made = import_module(f"collapse.data.{maker}").from_spec(args.spec, args.source)
-    provenance = record("data", args.spec, [args.source] if args.source else [])
+    made = import_module(f"{makers.__name__}.{kind}").make(args.spec.job, args.source)
+    provenance = record(args.spec, [args.source] if args.source else [])
     write_tensors(args.out, made.arrays, provenance, made.attributes)

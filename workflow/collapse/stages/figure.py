@@ -19,11 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw the figure."""
-    study, name = args.spec["study"], args.spec["figure"]
-    experiments = read_experiments(args.inputs, args.spec["experiments"], study)
+    study, name = args.spec.job["study"], args.spec.job["figure"]
+    experiments = read_experiments(args.inputs, args.spec.job["experiments"], study)
     with paper_style():
         figure, drawn = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
-        provenance = record("figure", args.spec, args.inputs)
+        provenance = record(args.spec, args.inputs)
         for path in (args.pdf, args.png):
             with replacing(path) as temporary:
                 save(figure, temporary, Path(path).suffix, provenance)

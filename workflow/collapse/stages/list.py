@@ -40,29 +40,29 @@ def _studies(atlas: config.Atlas) -> None:
 def _experiments(atlas: config.Atlas) -> None:
     for study, experiments in atlas.studies.items():
         for name, experiment in experiments.items():
-            kind = "problem" if isinstance(experiment, config.ProblemExperiment) else "network"
             varied = "  ".join(
                 f"{path} = {', '.join(map(format_value, values))}"
                 for path, values in experiment.grid.items()
             )
             runs = len(atlas.runs(study, name))
-            print(f"{study} {name}  ({kind}, {runs} runs at {atlas.scale} scale)  {varied}")
+            how = f"{experiment.procedure}, {runs} runs at {atlas.scale} scale"
+            print(f"{study} {name}  ({how})  {varied}")
 
 
 def _figures(atlas: config.Atlas) -> None:
     for study in atlas.studies:
         for name, figure in studies.load(study).figures.items():
-            print(f"results/figures/{study}/{name}.pdf\n  {figure.caption}")
+            print(f"{atlas.results}/figures/{study}/{name}.pdf\n  {figure.caption}")
 
 
-def _claims(_: config.Atlas) -> None:
-    path = Path("results/claims.csv")
+def _claims(atlas: config.Atlas) -> None:
+    path = Path(atlas.results) / "claims.csv"
     if not path.is_file():
-        raise InputError(f"{path}: no such file: `snakemake --cores all {path}` decides the claims")
+        raise InputError(f"{path}: no such file: `snakemake {path}` decides the claims")
     for _, claim in pd.read_csv(path).iterrows():
         print(f"{claim.study} {claim.claim}: {claim.verdict.upper()} ({claim.scale} scale)")
         print(f"  {claim.statement} [{claim.source}]")
-        print(f"  expected: {claim.expected} (tolerance {claim.tolerance:g})")
+        print(f"  expected: {claim.expected} (tolerance {claim.tolerance:g}, set by {claim.bound})")
         print(f"  measured: {claim.measured} ({claim.seeds} seeds)")
 
 

@@ -1,6 +1,7 @@
 """Execute a study's notebook and write it with its outputs, as notebook and as a web page."""
 
 import argparse
+import os
 from pathlib import Path
 
 import nbformat
@@ -15,6 +16,7 @@ from collapse.errors import InputError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
     parser.add_argument("source", metavar="FILE", help="notebook to execute, in its folder")
+    parser.add_argument("--results", required=True, metavar="FOLDER", help="results it reads")
     parser.add_argument("--notebook", required=True, metavar="FILE", help="ipynb to write")
     parser.add_argument("--html", required=True, metavar="FILE", help="web page to write")
 
@@ -23,8 +25,10 @@ def run(args: argparse.Namespace) -> None:
     """Execute the notebook; a cell that fails ends it with the cell's error."""
     notebook = nbformat.read(args.source, as_version=4)
     resources = {"metadata": {"path": str(Path(args.source).parent)}}
+    environment = os.environ | {"COLLAPSE_RESULTS": str(Path(args.results).resolve())}
     try:
-        NotebookClient(notebook, resources=resources, record_timing=False).execute()
+        client = NotebookClient(notebook, resources=resources, record_timing=False)
+        client.execute(env=environment)
     except CellExecutionError as error:
         raise InputError(f"{args.source}: {error.ename}: {error.evalue}") from error
     with replacing(args.notebook) as temporary:

@@ -1,15 +1,14 @@
 """Search a linear policy for a control task and store it; print its returns on the way.
 
-The spec is {"task": TASK, "seed": SEED}. The file holds ``gain`` (n x F), ``mean`` and ``std`` (F),
-and as attributes the task, the episodes played and the return of its evaluation, less what staying
-alive is worth.
+The job is told {"task": TASK, "seed": SEED}. The file holds ``gain`` (n x F), ``mean`` and ``std``
+(F), and as attributes the task, the episodes played and the return of its evaluation, less what
+staying alive is worth.
 """
 
 import argparse
 
 from collapse.artifacts import write_tensors
-from collapse.data.demonstrations import find_policy
-from collapse.data.tasks import TASKS
+from collapse.data.makers.demonstrations import find_policy, searched
 from collapse.errors import InputError
 from collapse.provenance import record
 
@@ -21,13 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the policy that ``args.spec`` asks for to ``args.out``."""
-    task, seed = (args.spec.get(key) for key in ("task", "seed"))
-    searched = [name for name, each in TASKS.items() if each.search]
-    if task not in searched:
-        raise InputError(f"--spec: task is {task!r}, allowed are {', '.join(searched)}")
+    task, seed = (args.spec.job.get(key) for key in ("task", "seed"))
+    if task not in searched():
+        raise InputError(f"--spec: task is {task!r}, allowed are {', '.join(searched())}")
     if not isinstance(seed, int) or seed < 0:
         raise InputError(f"--spec: seed is {seed!r}, allowed are whole numbers from 0")
     found = find_policy(task, seed, lambda line: print(line, flush=True))
     policy = {"gain": found.policy.gain, "mean": found.policy.mean, "std": found.policy.std}
     attributes = {"task": task, "episodes": found.episodes, "score": found.score}
-    write_tensors(args.out, policy, record("policy", args.spec), attributes)
+    write_tensors(args.out, policy, record(args.spec), attributes)

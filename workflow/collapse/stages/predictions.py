@@ -1,4 +1,9 @@
-"""Compute the closed forms of an experiment's runs, one tidy row per run and predicted number."""
+"""Compute the closed forms of an experiment's runs, and the frames they are measured against.
+
+Predictions: one tidy row per run and predicted number. Frames: what theory says of each class of a
+run (``quantity``, ``index``, ``value``) that features and weights are measured against, at a
+``step`` of the run or at every one (-1).
+"""
 
 import argparse
 from collections.abc import Iterator, Mapping
@@ -8,70 +13,66 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
 
 from collapse.artifacts import write_table
-from collapse.data.dataset import Dataset, load, prepare
+from collapse.data.dataset import load
+from collapse.data.facts import facts_of
 from collapse.errors import InputError
 from collapse.provenance import record
-from collapse.stages.closed_form import hyperparameters, of_regression
+
+EVERY_STEP = -1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
-    parser.add_argument("--data", metavar="FILE", help="training data of a network experiment")
-    parser.add_argument("--out", required=True, metavar="FILE", help="table to write (parquet)")
+    parser.add_argument("--data", nargs="?", metavar="FILE", help="data it is about")
+    for name in ("predictions", "frames"):
+        parser.add_argument(f"--{name}", required=True, metavar="FILE", help="parquet to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the experiment's predictions."""
-    theory = import_module(f"collapse.theory.{args.spec['study']}")
+    """Write the experiment's predictions and frames."""
+    told = args.spec.job
+    theory = import_module(told["theory"]) if told["theory"] else None
     dataset = load(args.data) if args.data else None
-    rows = [
-        {**each["keys"], "seed": seed, "metric": metric, "value": value}
-        for each in args.spec["runs"]
-        for metric, value in _predict(theory, each["config"], dataset)
-        for seed in each["seeds"]
-    ]
-    columns = [*args.spec["keys"], "metric", "value"]
-    frame = pd.DataFrame(rows, columns=columns).astype({"value": float})
-    inputs = [args.data] if args.data else []
-    write_table(args.out, frame, record("predictions", args.spec, inputs))
+    predicted, framed = [], []
+    for each in told["runs"] if theory else ():
+        config, facts = each["config"], dict(each["facts"])
+        if dataset is not None:
+            facts |= facts_of(dataset, config["data"])
+        keys = [{**each["keys"], "seed": seed} for seed in each["seeds"]]
+        numbers = list(_predicted(theory, config, facts))
+        predicted += [{**key, "metric": m, "value": v} for m, v in numbers for key in keys]
+        for step, changes in each["stages"]:
+            entries = list(_framed(theory, config | changes, facts))
+            place = EVERY_STEP if step is None else step
+            framed += [{**key, "step": place, **entry} for key in keys for entry in entries]
+    provenance = record(args.spec, [args.data] if args.data else [])
+    for path, rows, columns in (
+        (args.predictions, predicted, ["metric", "value"]),
+        (args.frames, framed, ["step", "quantity", "index", "value"]),
+    ):
+        table = pd.DataFrame(rows, columns=[*told["keys"], *columns]).astype({"value": float})
+        write_table(path, table, provenance)
 
 
-def _predict(
-    theory: ModuleType, config: dict[str, Any], dataset: Dataset | None
+def _predicted(
+    theory: ModuleType, config: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> Iterator[tuple[str, float]]:
-    """Yield what theory says of a run: of a sweep its thresholds only, it has many decays."""
-    if config.get("sweep"):
-        depth = config["problem"]["depth"]
-        yield "threshold", float(theory.threshold(depth))
-        yield "metastable_threshold", float(theory.metastable_threshold(depth))
-        return
     try:
-        yield from _flat(theory.predict(**_hyperparameters(config, dataset)))
+        yield from _flat(theory.of_run(config, facts))
     except InputError as reason:
         print(f"no closed form: {reason}")
 
 
-def _hyperparameters(config: dict[str, Any], dataset: Dataset | None) -> dict[str, Any]:
-    if dataset is None:
-        problem = config["problem"]
-        if problem["kind"] == "regression":
-            mean, covariance = problem["target_mean"], problem["target_covariance"]
-            return of_regression(config, _moment(covariance, mean, problem["bias"]))
-        return hyperparameters(config, problem["class_sizes"])
-    targets = prepare(dataset, config["data"]).targets
-    if dataset.regression:
-        covariance = np.atleast_2d(np.cov(targets.T, ddof=0))
-        return of_regression(config, _moment(covariance, targets.mean(0), config["head"]["bias"]))
-    return hyperparameters(config, np.bincount(targets).tolist())
-
-
-def _moment(covariance: ArrayLike, mean: ArrayLike | None, bias: bool) -> NDArray[np.float64]:
-    """Return the covariance, or without a bias the second moment."""
-    covariance = np.asarray(covariance, dtype=float)
-    return covariance if bias or mean is None else covariance + np.outer(mean, mean)
+def _framed(
+    theory: ModuleType, config: Mapping[str, Any], facts: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a run's frame; a theory need not have one."""
+    frame = getattr(theory, "frame_of_run", lambda *_: {})(config, facts)
+    for quantity, values in frame.items():
+        for index, value in enumerate(values):
+            yield {"quantity": quantity, "index": index, "value": float(value)}
 
 
 def _flat(prediction: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

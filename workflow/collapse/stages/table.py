@@ -1,8 +1,8 @@
-"""Join the metrics of an experiment's runs into one tidy table.
+"""Join what is measured of an experiment's groups into tidy tables.
 
 One row per run, step, layer and metric: the run's keys (one column per grid key, then
 ``seed``), ``step`` (optimisation step of a problem, epoch of a network), ``layer``, ``metric``,
-``value``.
+``value``; and a table of samples, which has ``probe`` and the probes' columns instead.
 """
 
 import argparse
@@ -12,15 +12,25 @@ import pandas as pd
 from collapse.artifacts import read_table, write_table
 from collapse.provenance import record
 
+LEADING = ("step", "layer")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
-    parser.add_argument("inputs", nargs="+", metavar="FILE", help="metrics of runs or groups")
-    parser.add_argument("--out", required=True, metavar="FILE", help="table to write (parquet)")
+    for name in ("metrics", "samples"):
+        parser.add_argument(
+            f"--{name}", nargs="+", required=True, metavar="FILE", help=f"{name} of the groups"
+        )
+        parser.add_argument(f"--joined-{name}", required=True, metavar="FILE", help="to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the experiment's table."""
-    joined = pd.concat([read_table(path) for path in args.inputs], ignore_index=True)
-    columns = [*args.spec["keys"], "step", "layer", "metric", "value"]
-    write_table(args.out, joined[columns], record("table", args.spec, args.inputs))
+    """Write the experiment's tables."""
+    provenance = record(args.spec, [*args.metrics, *args.samples])
+    for paths, path in ((args.metrics, args.joined_metrics), (args.samples, args.joined_samples)):
+        frames = [read_table(each) for each in paths]
+        # An empty table says nothing of its columns' types.
+        joined = pd.concat([f for f in frames if len(f)] or frames, ignore_index=True)
+        first = [*args.spec.job["keys"], *LEADING]
+        columns = [*first, *(name for name in joined if name not in first)]
+        write_table(path, joined[columns], provenance)

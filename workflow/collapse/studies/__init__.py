@@ -41,6 +41,9 @@ class Experiment:
         Its tidy table: keys, ``seed``, ``step``, ``layer``, ``metric``, ``value``.
     predictions
         The closed forms: the same keys, ``metric``, ``value``.
+    samples
+        What fits no scalar row, such as points: the same keys, ``step``, ``layer``, ``probe``,
+        the kind of probe that made the row, and the columns of all probes.
     note
         What a figure has to say of values that it does not show; mostly empty.
     """
@@ -48,6 +51,7 @@ class Experiment:
     config: dict[str, Any]
     metrics: pd.DataFrame
     predictions: pd.DataFrame
+    samples: pd.DataFrame
     note: str = ""
 
     @property
@@ -59,6 +63,11 @@ class Experiment:
         """Return the rows of one metric (of one layer)."""
         rows = self.metrics[self.metrics["metric"] == metric]
         return rows if layer is None else rows[rows["layer"] == layer]
+
+    def points(self, probe: str) -> pd.DataFrame:
+        """Return the rows of one kind of probe, without the columns that only others fill."""
+        rows = self.samples[self.samples["probe"] == probe]
+        return rows.loc[:, rows.notna().any() | rows.empty]
 
     def predicted(self, metric: str) -> pd.DataFrame:
         """Return keys and ``value`` of one predicted number."""
@@ -115,7 +124,7 @@ def along_axes(experiment: Experiment, axes: tuple[str, ...]) -> Experiment:
     would pass for a spread over seeds.
     """
     grid, notes = experiment.config["grid"], []
-    tables = [experiment.metrics, experiment.predictions]
+    tables = [experiment.metrics, experiment.predictions, experiment.samples]
     for path in axes:
         *section, key = path.split(".")
         holder = experiment.config.get(section[0]) or {} if section else experiment.config
@@ -156,7 +165,7 @@ def read_experiments(
     for name, config in described.items():
         tables = [
             read_table(files[study, name, f"{table}.parquet"])
-            for table in ("metrics", "predictions")
+            for table in ("metrics", "predictions", "samples")
         ]
         axes = (*told.axes, *told.own_axes.get(name, ()))
         experiments[name] = along_axes(Experiment(config, *tables), axes)

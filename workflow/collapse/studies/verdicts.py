@@ -9,6 +9,9 @@ REPLICATED = "replicated"
 NOT_REPLICATED = "not replicated"
 INCONCLUSIVE = "inconclusive"
 
+BOUNDS = ("paper", "theory", "project")
+"""Who may set a tolerance."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -28,6 +31,15 @@ class Claim:
         Largest value of the statistic that still agrees with `expected`.
     seeds
         Number of seeds that a verdict needs.
+    bound
+        Who set the tolerance: ``paper``, where the paper or its released code states the number;
+        ``theory``, where it follows from a closed form or a definition without a choice, such as
+        an order; ``project``, where it is this project's choice.
+
+    Raises
+    ------
+    ValueError
+        If `bound` is none of these.
     """
 
     name: str
@@ -36,15 +48,22 @@ class Claim:
     expected: str
     tolerance: float
     seeds: int
+    bound: str = "project"
+
+    def __post_init__(self) -> None:
+        """Refuse a bound that nobody sets."""
+        if self.bound not in BOUNDS:
+            raise ValueError(f"{self.name}: bound '{self.bound}', allowed: {', '.join(BOUNDS)}")
 
     def row(self, measured: str, seeds: int, verdict: str) -> dict[str, object]:
-        """Return the claim's row of ``results/claims.csv``."""
+        """Return the claim's row of its study's claims."""
         return {
             "claim": self.name,
             "source": self.source,
             "statement": self.statement,
             "expected": self.expected,
             "tolerance": self.tolerance,
+            "bound": self.bound,
             "measured": measured,
             "seeds": seeds,
             "verdict": verdict,

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from collapse.theory.deep_linear import minimiser, read_problem, scaled_decay
+from collapse.theory.decay import scaled_decay
+from collapse.theory.direction import minimiser
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,25 +75,3 @@ def lengths(
         features=weights / (weights**2 + shift),
         first_layer=weights ** (1 / depth) * balance,
     )
-
-
-def frame(**hyperparameters: object) -> Lengths | None:
-    """Return the lengths of each class, in class order; None where the optimum is no such frame.
-
-    That is with a bias, with cross-entropy, and with a width below K.
-
-    Parameters
-    ----------
-    **hyperparameters
-        As described in `collapse.theory.deep_linear.KEYS`.
-
-    Raises
-    ------
-    InputError
-        A hyperparameter is unknown, missing, out of range or at odds with another.
-    """
-    problem = read_problem(hyperparameters)
-    sizes = problem.class_sizes
-    if problem.bias or problem.loss != "mse" or problem.width < len(sizes):
-        return None
-    return lengths(sizes, problem.total, problem.weight_decay, problem.feature_decay)

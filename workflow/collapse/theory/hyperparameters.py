@@ -180,6 +180,22 @@ def unknown(what: str, name: str, known: Mapping[str, Any] | list[str]) -> str:
     return f"unknown {what} {shown(name)}{hint}, allowed: {', '.join(known)}"
 
 
+def check_range(prediction: Mapping[str, object]) -> None:
+    """Refuse a prediction that holds a number beyond double precision; None is allowed.
+
+    Raises
+    ------
+    InputError
+        A value is infinite or not a number.
+    """
+    for name, value in prediction.items():
+        if value is not None and not np.all(np.isfinite(value)):
+            raise InputError(
+                f"weight_decay, feature_decay: found decays with which {name} leaves the range of"
+                " double precision, allowed: less extreme ones"
+            )
+
+
 def describe(objective: str, keys: Mapping[str, Hyperparameter]) -> str:
     """Return the help of a closed form: its objective, then every key with kind and default."""
     lines = ["objective:", f"  {objective}", "", "keys:"]

@@ -2,7 +2,7 @@
 
 Source: Dang, Tran, Osher, Tran-The, Ho, Nguyen, "Neural Collapse in Deep Linear Networks: From
 Balanced to Imbalanced Data", ICML 2023, arXiv 2301.00437, the imbalanced case. The problem is that
-of `collapse.theory.deep_linear`; here stands what is said class by class. Without a bias each
+of `collapse.theory.linear_head`; here stands what is said class by class. Without a bias each
 class is a direction of its own, with features and weights along one axis of an orthogonal frame
 whose lengths follow from the class's size (the general orthogonal frame, GOF). A class below the
 critical size collapses to zero. With an unpenalised last-layer bias, an extension of the paper,
@@ -11,22 +11,27 @@ the directions mix the classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
-from collapse.theory import deep_linear
-from collapse.theory.deep_linear import (
+from collapse.theory.decay import decay_at, scaled_decay
+from collapse.theory.direction import threshold
+from collapse.theory.frame import lengths
+from collapse.theory.hyperparameters import check_range
+from collapse.theory.linear_head import (
     KEYS,
     OBJECTIVE,
-    check_range,
-    decay_at,
-    metastable_threshold,
+    Problem,
+    frame_of_run,
+    global_minimum,
+    hyperparameters,
     read_problem,
-    scaled_decay,
-    threshold,
+    sweep_thresholds,
 )
-from collapse.theory.frame import lengths
 
-__all__ = ["KEYS", "OBJECTIVE", "metastable_threshold", "predict", "threshold"]
+__all__ = ["KEYS", "OBJECTIVE", "frame_of_run", "of_run", "predict"]
 
 
 def predict(**hyperparameters: object) -> dict[str, object]:
@@ -54,7 +59,8 @@ def predict(**hyperparameters: object) -> dict[str, object]:
             Directions without signal, of K without a bias and of K - 1 with one.
 
         With a bias the directions are not classes: all but the last are None. None is also what
-        the minimum leaves open (see `deep_linear.predict`), and ratios to a collapsed class.
+        the minimum leaves open (see `collapse.theory.deep_linear.predict`), and ratios to a class
+        that is collapsed.
 
     Raises
     ------
@@ -67,7 +73,7 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     Dang et al. 2023 (arXiv 2301.00437); with a bias, and critical values, derived. Checked
     numerically.
     """
-    prediction = deep_linear.predict(**hyperparameters)
+    prediction = global_minimum(**hyperparameters)
     problem = read_problem(hyperparameters)
     if problem.loss != "mse":
         return prediction
@@ -88,9 +94,12 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     return prediction | found
 
 
-def _by_class(
-    problem: deep_linear.Problem, prediction: dict[str, object]
-) -> dict[str, list[float] | None]:
+def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, object]:
+    """Return what the closed form says of a run; see `collapse.theory.deep_linear.of_run`."""
+    return sweep_thresholds(config) or predict(**hyperparameters(config, facts))
+
+
+def _by_class(problem: Problem, prediction: dict[str, object]) -> dict[str, list[float] | None]:
     sizes, depth = problem.class_sizes, problem.depth
     critical = decay_at(threshold(depth), sizes, problem.total, depth)
     found = {"critical_decay": critical.tolist()}
@@ -111,9 +120,7 @@ def _over_largest(lengths: np.ndarray, sizes: np.ndarray) -> list[float] | None:
     return (lengths / largest).tolist() if largest else None
 
 
-def _collapsed_directions(
-    problem: deep_linear.Problem, prediction: dict[str, object]
-) -> int | None:
+def _collapsed_directions(problem: Problem, prediction: dict[str, object]) -> int | None:
     spectrum = prediction["product_eigenvalues"]
     if spectrum is None:
         return None

@@ -21,14 +21,23 @@ diagonal with descending entries; Q diag(r) Q^T holds for every Sigma.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from collapse.errors import InputError
 from collapse.theory.covariance import principal_axes, symmetric
-from collapse.theory.deep_linear import check_range
-from collapse.theory.hyperparameters import Hyperparameter, Kind, boolean, list_of, number, parse
+from collapse.theory.hyperparameters import (
+    Hyperparameter,
+    Kind,
+    boolean,
+    check_range,
+    list_of,
+    number,
+    parse,
+)
 
 OBJECTIVE = (
     "min 1/(2M) ||W H + bias - Y||_F^2 + feature_decay/(2M) ||H||_F^2"
@@ -145,6 +154,36 @@ def predict(**hyperparameters: object) -> dict[str, object]:
         }
     check_range(prediction)
     return prediction
+
+
+def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, object]:
+    """Return what the closed form says of a run.
+
+    Parameters
+    ----------
+    config
+        The config of a run: a problem's with ``problem``, or a network's with ``head``.
+    facts
+        Of a network ``target_mean`` (n) and ``target_covariance`` (n x n, 1/M) of its data.
+
+    Raises
+    ------
+    InputError
+        The run has no closed form: the backbone is penalised, so the features are not free.
+    """
+    if config.get("backbone_decay"):
+        raise InputError("backbone_decay: the closed form is that of free features, it knows none")
+    given = config["problem"] if "problem" in config else {**config["head"], **facts}
+    mean, covariance = given["target_mean"], np.asarray(given["target_covariance"], dtype=float)
+    if not given["bias"] and mean is not None:
+        covariance = covariance + np.outer(mean, mean)
+    weight = config["weight_decay"]
+    return predict(
+        target_covariance=covariance,
+        weight_decay=weight[0] if isinstance(weight, list) else weight,
+        feature_decay=config["feature_decay"],
+        bias=given["bias"],
+    )
 
 
 def gram(

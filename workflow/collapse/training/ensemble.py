@@ -52,6 +52,11 @@ class Ensemble:
         return self._size
 
     @property
+    def outputs(self) -> int:
+        """K, the outputs of each network."""
+        return len(self._network.head.weights[-1])
+
+    @property
     def state(self) -> dict[str, Tensor]:
         """Parameters and buffers."""
         return self.parameters | self.buffers
@@ -100,6 +105,11 @@ class Ensemble:
             return torch.stack(torch._foreach_norm(chosen)).square().unsqueeze(1)
         norms = [torch.linalg.vector_norm(each, dim=tuple(range(1, each.ndim))) for each in chosen]
         return torch.stack(norms).square()
+
+    def drop_gradients(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
 
     def finite(self) -> Tensor:
         """Return which networks have no NaN or infinity in their parameters, (E,) bool."""

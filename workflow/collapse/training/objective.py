@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from collapse.errors import InputError
+from collapse.training import kinds
 from collapse.training.ensemble import Ensemble
 
 Decays = float | Sequence[float]
-
-
-def data_term(loss: str, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the loss of a batch of each network, (E,).
-
-    ``mse`` is ||Z - Y||^2 / (2B), summed over outputs, against real targets Y or the one-hot ones
-    of labels; ``ce`` is the mean cross-entropy.
-
-    Parameters
-    ----------
-    loss
-        ``mse`` or ``ce``.
-    outputs
-        Z, E x B x K.
-    targets
-        E x B labels from 0 to K - 1, or E x B x K real numbers.
-    """
-    if loss == "mse":
-        if targets.ndim == 2:
-            targets = functional.one_hot(targets, outputs.shape[-1])
-        return (outputs - targets).square().sum((1, 2)) / (2 * targets.shape[1])
-    return functional.cross_entropy(outputs.mT, targets, reduction="none").mean(1)
-
-
-def wrong(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the error of a batch of each network, (E,).
-
-    The fraction of labels that are not their sample's largest output; of real targets the mean
-    squared error over samples and outputs, without the factor 1/2.
-    """
-    if targets.ndim == 2:
-        return (outputs.argmax(-1) != targets).float().mean(1)
-    return (outputs - targets).square().mean((1, 2))
 
 
 @dataclass(frozen=True)
@@ -62,7 +30,7 @@ class Objective:
     Attributes
     ----------
     loss
-        ``mse`` or ``ce``.
+        The config's section ``loss``, by whose kind the data term is looked up.
     weight_decay
         lambda_W1 to lambda_WM, or one number for all layers; of several networks also one such
         list each, E x M or E x 1.
@@ -77,7 +45,7 @@ class Objective:
         N.
     """
 
-    loss: str
+    loss: Mapping[str, Any]
     weight_decay: Decays | Sequence[Decays]
     feature_decay: Decays
     backbone_decay: Decays
@@ -108,6 +76,9 @@ class Penalised:
 
     def __init__(self, objective: Objective, ensemble: Ensemble) -> None:
         self._loss, self._samples, self._ensemble = objective.loss, objective.samples, ensemble
+        # Bound here: a step, compiled or not, looks nothing up.
+        loss = kinds.load("losses", objective.loss)
+        self._data_term, self._error = loss.data_term, loss.error
         like = next(iter(ensemble.parameters.values())).detach()
         head = [name for name in ensemble.parameters if _is_head_weight(name)]
         backbone = ensemble.backbone_names(weights_only=objective.decayed == "weights")
@@ -137,9 +108,13 @@ class Penalised:
             E x B x K, E x B x d and E x B (labels) or E x B x K.
         """
         batch = targets.shape[1]
-        data = data_term(self._loss, outputs, targets)
+        data = self._data_term(outputs, targets, self._loss)
         scale = self._feature_decay * self._samples / (2 * batch)
         return data, scale * features.square().sum((1, 2))
+
+    def error(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss's error on a batch, (E,), without a gradient."""
+        return self._error(outputs.detach(), targets)
 
     def penalty(self) -> Tensor:
         """Return the penalties of the parameters, (E,), without a gradient."""

@@ -24,6 +24,22 @@ def batch_sizes(samples: int, size: int) -> list[int]:
     return sizes
 
 
+def generator(seed: int, epoch: int, device: torch.device, *stream: int) -> torch.Generator:
+    """Return a source of random numbers for one epoch of one network.
+
+    Parameters
+    ----------
+    seed, epoch
+        Neighbouring seeds and epochs share no numbers.
+    device
+        Where they are drawn.
+    stream
+        Name of a stream besides that of the order, which has none: numbers of the caller's choice.
+    """
+    mixed = np.random.SeedSequence([seed, epoch], spawn_key=stream)
+    return torch.Generator(device).manual_seed(int(mixed.generate_state(1, np.uint64)[0] >> 1))
+
+
 class Order:
     """The order in which each of E networks sees the samples, redrawn for every epoch.
 
@@ -40,10 +56,17 @@ class Order:
     augmentation
         What is done to the images: ``crop`` moves each by up to 4 pixels in both directions,
         ``flip`` mirrors half of them.
+
+    Attributes
+    ----------
+    seeds
+        Those of the networks.
+    samples
+        E x N: the sample at each place of the epoch that was drawn last.
     """
 
     def __init__(self, images: Images, seeds: Sequence[int], augmentation: Sequence[str]) -> None:
-        self._images, self._seeds = images, tuple(seeds)
+        self._images, self.seeds = images, tuple(seeds)
         shape, device = (len(seeds), len(images)), images.pixels.device
         self.samples = torch.empty(shape, dtype=torch.int64, device=device)
         self._shift = self._flip = None
@@ -55,9 +78,8 @@ class Order:
     def draw(self, epoch: int) -> None:
         """Draw an epoch's numbers into the same memory as those of the epoch before."""
         samples, device = self.samples.shape[1], self.samples.device
-        for row, seed in enumerate(self._seeds):
-            generator = torch.Generator(device).manual_seed(_mixed(seed, epoch))
-            like = {"generator": generator, "device": device}
+        for row, seed in enumerate(self.seeds):
+            like = {"generator": generator(seed, epoch, device), "device": device}
             self.samples[row] = torch.randperm(samples, **like)
             if self._shift is not None:
                 self._shift[row] = torch.randint(-BORDER, BORDER + 1, (samples, 2), **like)
@@ -74,8 +96,3 @@ class Order:
             for drawn in (self._shift, self._flip)
         )
         return self._images.take_moved(index, *moves), index
-
-
-def _mixed(seed: int, epoch: int) -> int:
-    """Return a seed for one epoch: neighbouring seeds and epochs share no stream."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)

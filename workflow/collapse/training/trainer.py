@@ -13,18 +13,19 @@ from torch import Tensor
 from collapse.capture import can_compile, captured
 from collapse.errors import InputError
 from collapse.schedule import log_spaced
-from collapse.training import optimisers
+from collapse.training import kinds
 from collapse.training.checkpoints import Arrays, Checkpoints
 from collapse.training.device import mixed, precision
 from collapse.training.ensemble import Ensemble
 from collapse.training.history import History
 from collapse.training.images import Images
-from collapse.training.objective import Objective, wrong
+from collapse.training.objective import Objective
 from collapse.training.order import Order, batch_sizes
 from collapse.training.progress import Progress
 
 # Steps from which compiling repays its 15 to 25 seconds: 130 epochs of 50,000 images by 128.
 COMPILE_FROM = 50_000
+PLAIN = {"kind": "plain"}
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,9 @@ class TrainingResult:
     history
         One row per finished epoch (in a training of more than 20,000 epochs, of that many evenly
         spaced ones at most): ``epoch``; ``objective``, and ``data_loss``, its data term, as
-        means over the epoch's batches weighted by their size; ``error``, the fraction of samples
-        misclassified on the way, of real targets the mean squared error; ``step_size``, the
-        learning rate. No column has the name of a config key, which a grid makes a column of its
-        own.
+        means over the epoch's batches weighted by their size; ``error``, the loss's error on the
+        way, such as the fraction of samples misclassified; ``step_size``, the learning rate. No
+        column has the name of a config key, which a grid makes a column of its own.
     diverged_epoch, diverged_step
         Epoch, and step counted over the whole training, at which the objective stopped being
         finite (both from 1); None when it never did.
@@ -69,8 +69,8 @@ class Training:
     """Networks, their data and their optimiser, advanced epoch by epoch.
 
     Everything that a step needs lies on the device, and a step is the same sequence of kernels
-    each time: on a GPU it is captured once, as one CUDA graph, and replayed. On a CPU the same
-    step runs as it is.
+    each time, whatever the kinds of loss, input and optimiser: on a GPU it is captured once, as one
+    CUDA graph, and replayed. On a CPU the same step runs as it is.
 
     Parameters
     ----------
@@ -84,6 +84,8 @@ class Training:
         The config's section ``training``.
     seeds
         Seeds of the order of samples, one per network.
+    input
+        The config's section ``input``: what a batch is made of.
     compiled
         Whether forward and backward pass are compiled; None decides by the number of steps.
 
@@ -101,15 +103,18 @@ class Training:
         objective: Objective,
         settings: Mapping[str, Any],
         seeds: Sequence[int],
+        input: Mapping[str, Any] = PLAIN,
         compiled: bool | None = None,
     ) -> None:
         _check_batches(ensemble, len(images), settings["batch_size"])
         self.ensemble, self.settings = ensemble, settings
-        self.optimiser = optimisers.make(settings, ensemble.parameters)
+        rule = kinds.load("update_rules", settings["optimiser"])
+        self.optimiser = rule.make(ensemble.parameters, settings)
         self.sizes = batch_sizes(len(images), settings["batch_size"])
         self._objective = objective.bind(ensemble)
-        self._targets, device = targets, targets.device
-        self._order = Order(images, seeds, settings["augmentation"])
+        order, device = Order(images, seeds, settings["augmentation"]), targets.device
+        batches = kinds.load("inputs", input)
+        self._input = batches.build(order, targets, ensemble.outputs, input)
         # The step's own clock: where in the epoch it is, by samples and by batches.
         self._place = torch.zeros(1, dtype=torch.int64, device=device)
         self._batch = torch.zeros(1, dtype=torch.int64, device=device)
@@ -137,7 +142,7 @@ class Training:
             Objective, data term and error of every batch and network, (batches, 3, E). A network
             that diverges has NaN from there on.
         """
-        self._order.draw(number)
+        self._input.draw(number)
         self._place.zero_()
         self._batch.zero_()
         self._rate.fill_(learning_rate(self.settings, number))
@@ -169,19 +174,19 @@ class Training:
         (data + features).sum().backward()
         self._objective.add_penalty_gradient()
         self.optimiser.step(self._rate)
+        self.ensemble.drop_gradients()
         row = torch.stack([data + features + penalty, data, errors]).detach()
         self._log.index_copy_(0, self._batch, row.unsqueeze(0))
         self._place += size
         self._batch += 1
 
     def _terms(self, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        images, index = self._order.take(places)
-        targets = self._targets[index]
+        images, targets = self._input.take(places)
         with mixed(self.settings["precision"], targets.device):
             outputs, features = self.ensemble(images)
         outputs, features = outputs.float(), features.float()
         data, penalty = self._objective.terms(outputs, features, targets)
-        return data, penalty, wrong(outputs.detach(), targets)
+        return data, penalty, self._objective.error(outputs, targets)
 
 
 def train(training: Training, checkpoints: Checkpoints | None = None) -> list[TrainingResult]:

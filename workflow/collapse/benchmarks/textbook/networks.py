@@ -15,6 +15,11 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 from collapse.models.network import Network
 
 MOST_WORKERS = 8
+OPTIMISERS = {
+    "adam": lambda groups, rate, momentum: torch.optim.Adam(groups, lr=rate),
+    "sgd": lambda groups, rate, momentum: torch.optim.SGD(groups, lr=rate, momentum=momentum),
+}
+"""PyTorch's own, by the kind of ours."""
 
 
 class ArrayImages(Dataset):
@@ -125,11 +130,8 @@ class TextbookTraining:
             },
             {"params": [each for each in self.model.parameters() if id(each) in biases]},
         ]
-        rate = settings["learning_rate"]
-        if settings["optimiser"] == "adam":
-            self.optimiser = torch.optim.Adam(groups, lr=rate)
-        else:
-            self.optimiser = torch.optim.SGD(groups, lr=rate, momentum=settings["momentum"])
+        make = OPTIMISERS[settings["optimiser"]["kind"]]
+        self.optimiser = make(groups, settings["learning_rate"], settings["momentum"])
 
     def epoch(self) -> float:
         """Take one pass over the samples; return the mean of the data term."""

@@ -143,8 +143,9 @@ def _transitions(experiment: Experiment) -> Iterator[Row]:
             f"M={depth}: the non-zero solution is better than zero exactly up to the scaled decay "
             f"tau = {tau:.6g}.",
             "distance of tau from the interval in which the loss comparison flips is 0",
-            1e-12,
+            1e-12,  # the rounding of the decays
             5,
+            bound="theory",
         ).decide(gap, seeds, absent + coarse)
         yield _order(depth, up).decide(
             _below_threshold_error(up, depth, tau), seeds, absent + coarse

@@ -10,7 +10,7 @@ from collapse.grid import format_value
 from collapse.studies import Experiment
 from collapse.studies.analysis import by_class
 from collapse.studies.verdicts import lost, missing
-from collapse.theory.deep_linear import logit_fraction, minimiser
+from collapse.theory.direction import logit_fraction, minimiser
 from collapse.theory.frame import Lengths, lengths
 
 PAPER = "Dang et al. 2023"

@@ -22,7 +22,7 @@ from collapse.studies.imbalanced.analysis import (
 )
 from collapse.studies.imbalanced.network_claims import network_mlp, network_shuttle
 from collapse.studies.verdicts import Claim, short_of
-from collapse.theory.deep_linear import metastable_threshold, threshold
+from collapse.theory.direction import metastable_threshold, threshold
 from collapse.theory.frame import lengths
 
 CODE = "released code of Dang et al. 2023"
@@ -125,7 +125,15 @@ def _orders(direct: Experiment, sweeps: Experiment) -> Iterator[Row]:
     ):
         pairs = _pairs(direct.at_last(by_class(direct, metric)), keys)
         wrong = (pairs["value_1"] > pairs["value_2"]) != longer
-        yield Claim(name, PAPER, statement, "pairs of classes in the other order: 0", 0, 5).decide(
+        yield Claim(
+            name,
+            PAPER,
+            statement,
+            "pairs of classes in the other order: 0",
+            0,
+            5,
+            bound="theory",
+        ).decide(
             wrong.groupby([pairs["depth"], pairs["seed"]]).sum(), direct.config["seeds"], obstacles
         )
     yield _feature_peak(sweeps)

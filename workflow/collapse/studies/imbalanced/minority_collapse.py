@@ -13,13 +13,8 @@ from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours
 from collapse.studies import Experiment
 from collapse.studies.curves import diverged_note
 from collapse.studies.imbalanced.analysis import logit_fractions, predicted_fraction
-from collapse.theory.deep_linear import (
-    decay_at,
-    largest_root,
-    logit_fraction,
-    metastable_threshold,
-    threshold,
-)
+from collapse.theory.decay import decay_at
+from collapse.theory.direction import largest_root, logit_fraction, metastable_threshold, threshold
 
 _MARKERS = {"up": "^", "down": "v"}
 _LOCAL = THEORY | {"linestyle": (0, (1, 1.5)), "linewidth": 0.9}

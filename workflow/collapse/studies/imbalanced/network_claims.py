@@ -14,7 +14,6 @@ from collapse.studies.imbalanced.analysis import (
     runs_lost,
     weight_decays,
 )
-from collapse.studies.networks import data_name
 from collapse.studies.verdicts import Claim, short_of
 from collapse.theory.frame import lengths
 
@@ -67,6 +66,7 @@ def network_mlp(experiment: Experiment) -> Iterator[Row]:
         "largest distance to the general frame over that to the balanced one is below 1",
         1.0,
         2,
+        bound="theory",
     ).decide(pd.concat(ratios, axis=1).max(axis=1, skipna=False), seeds, obstacles, shorter)
 
 
@@ -95,7 +95,7 @@ def network_shuttle(experiment: Experiment) -> Row:
     ).decide(
         pd.concat(wrong),
         experiment.config["seeds"],
-        ([] if data_name(experiment.config) == "Shuttle" else ["other data than Shuttle"])
+        ([] if experiment.config["data"]["name"] == "shuttle" else ["other data than Shuttle"])
         + ([] if arms >= 3 else [f"{arms} of 3 decays"])
         + runs_lost(experiment),
     )

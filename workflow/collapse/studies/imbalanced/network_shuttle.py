@@ -24,7 +24,7 @@ from collapse.studies.analysis import by_class
 from collapse.studies.curves import clipped, diverged_note
 from collapse.studies.imbalanced.analysis import predicted_fraction, weight_decays
 from collapse.studies.networks import describe
-from collapse.theory.deep_linear import scaled_decay
+from collapse.theory.decay import scaled_decay
 
 _CURVES = (
     ("NC1", "H1", "NC1", FLOAT32_FLOOR**2),

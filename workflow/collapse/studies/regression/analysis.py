@@ -1,6 +1,5 @@
 """Numbers that figures and claims of the regression study share."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -32,7 +31,7 @@ def on_data(experiments: Mapping[str, Experiment], suffix: str = "") -> dict[str
 def chosen(experiment: Experiment, **keys: Any) -> Experiment:
     """Return the experiment's runs with these values of their keys."""
     tables = {}
-    for name in ("metrics", "predictions"):
+    for name in ("metrics", "predictions", "samples"):
         table = getattr(experiment, name)
         wanted = [table[key] == value for key, value in keys.items()]
         tables[name] = table[np.logical_and.reduce(wanted)]
@@ -94,14 +93,6 @@ def runs(
     keys = [*experiment.keys, *(["step"] if every_step else [])]
     for values, own in rows.groupby(keys, sort=True):
         yield dict(zip(keys, values, strict=True)), own
-
-
-def table(rows: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    """Return a run's rows ``name[k,i]`` as an array, k along the first axis."""
-    places = np.array([[int(i) for i in re.findall(r"\d+", each)] for each in rows["metric"]])
-    entries = np.zeros(places.max(0) + 1)
-    entries[places[:, 0], places[:, 1]] = rows["value"]
-    return entries
 
 
 def nrc3_curves(experiment: Experiment) -> pd.DataFrame:

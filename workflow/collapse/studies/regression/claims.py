@@ -104,6 +104,7 @@ def _weight_decay(name: str, experiment: Experiment) -> Iterator[Row]:
         "NRC1_centred without that ReLU over NRC1_centred with it is at most 1",
         1.0,
         2,
+        bound="theory",
     ).decide(
         values,
         seeds,
@@ -222,6 +223,7 @@ def _biases(name: str, experiment: Experiment, decayed: Experiment) -> Iterator[
         "norm(mean h)/mean norm(h) without that ReLU over the same with it is below 1",
         1.0,
         2,
+        bound="theory",
     ).decide(
         values,
         seeds,

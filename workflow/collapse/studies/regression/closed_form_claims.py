@@ -181,6 +181,7 @@ def norms(name: str, experiment: Experiment) -> Iterator[Row]:
         "decades between the feature decays of the measured and of the predicted peak: 0",
         0.0,
         1,
+        bound="theory",
     ).decide(peaks, seeds, obstacles, excuses)
 
 

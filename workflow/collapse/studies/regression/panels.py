@@ -86,10 +86,8 @@ def _trained(configs: Sequence[Mapping[str, Any]]) -> str:
             what = f"free features, $M={problem['samples']}$ samples, $d={problem['dim']}$"
             told.setdefault(what, [])
             continue
-        training = config["training"]
-        optimiser = {"sgd": "SGD", "adam": "Adam"}[training["optimiser"]]
-        epochs = told.setdefault(f"{model_name(config)}, {optimiser}", [])
-        epochs.append(str(training["epochs"]))
+        what = f"{model_name(config)}, {config['labels']['optimiser']}"
+        told.setdefault(what, []).append(str(config["training"]["epochs"]))
     return "; ".join(
         f"{what}, {', '.join(dict.fromkeys(epochs))} epochs" if epochs else what
         for what, epochs in told.items()

@@ -19,7 +19,6 @@ from collapse.studies.regression.analysis import (
     covariance,
     products,
     runs,
-    table,
     whitened,
 )
 from collapse.studies.regression.panels import (
@@ -113,27 +112,31 @@ def _states(experiment: Experiment) -> list[_State]:
     own = covariance(experiment)
     if len(own) < 2:
         return []
-    moments, targets = (
-        {run["step"]: rows for run, rows in runs(experiment, name, every_step=True)}
-        for name in ("residual_covariance", "target")
-    )
+    moments = {
+        run["step"]: matrix(rows, "residual_covariance")
+        for run, rows in runs(experiment, "residual_covariance", every_step=True)
+    }
     fits = experiment.values("r2").set_index("step")["value"]
     states = []
-    for run, rows in runs(experiment, "residual", every_step=True):
-        step = run["step"]
-        moment = matrix(moments[step], "residual_covariance")
+    for step, rows in experiment.completed(experiment.points("residuals")).groupby("step"):
+        moment = moments[step]
         spectrum = np.linalg.eigvalsh(moment)
         states.append(
             _State(
                 epoch=step,
-                residuals=table(rows, "residual"),
-                z=whitened(table(targets[step], "target"), own),
+                residuals=_by_sample(rows, "residual"),
+                z=whitened(_by_sample(rows, "target"), own),
                 correlation=moment[0, 1] / np.sqrt(moment[0, 0] * moment[1, 1]),
                 ratio=spectrum[-1] / spectrum[0],
                 r2=fits.get(step, np.nan),
             )
         )
     return [states[0], states[-1]] if states else []
+
+
+def _by_sample(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column of a run's residuals as an array, a row per sample, a column per output."""
+    return rows.pivot(index="sample", columns="output", values=column).to_numpy()
 
 
 def _palette() -> ListedColormap:

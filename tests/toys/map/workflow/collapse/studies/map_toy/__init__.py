@@ -1,0 +1,5 @@
+"""A toy without figures."""
+
+from collapse.studies import Study
+
+STUDY = Study(paper="A toy", objective="none", figures={}, axes=(), claims_read=())

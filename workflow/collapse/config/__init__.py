@@ -1,0 +1,177 @@
+"""The config as typed, frozen models, and its expansion into runs.
+
+A study's file holds the paper's own values, a scale's file of that study what a smaller scale
+reduces, and a user's config whatever they change. They are merged in that order, mappings key by
+key, lists and ``grid`` whole. Every number is in the units of the objective as the study prints it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from collapse.config.experiments import parse, validate_experiment
+from collapse.config.planning import Atlas, Run, plain
+from collapse.config.reading import Layers, known, read_yaml
+from collapse.config.section import Section, Seed
+from collapse.config.slots import kinds
+from collapse.data import catalogue
+from collapse.errors import InputError
+
+__all__ = ["Atlas", "Run", "check_results", "load", "mark_results", "plain", "read_yaml"]
+
+_MARK = "scale.txt"
+
+FULL_SCALE = "paper"
+"""The scale that reduces nothing: the studies' own values."""
+
+RESERVED = frozenset(
+    {"all", "benchmark", "benchmarks", "claims", "data", "figure", "figures", "logs", "notebook"}
+    | {"notebooks", "policies", "policy", "precision", "predictions", "reference", "table"}
+    | {"compute", "measure", "measure_group", "solve", "study_claims", "train"}
+)
+"""Names of folders in the results and of rules: no study's."""
+
+
+class Settings(Section):
+    """What the config says beside data sets and studies."""
+
+    scale: str = Field(description="Scale to run at: a folder of config/scales, or `paper`.")
+    first_seed: Seed = Field(0, description="First seed of every experiment; trials: 1000 and up.")
+    results: str = Field("results", min_length=1, description="Folder that results go to.")
+
+
+def load(folder: str | Path, user: Mapping[str, Any] | None = None, origin: str = "") -> Atlas:
+    """Read, merge and validate the whole config.
+
+    Parameters
+    ----------
+    folder
+        The ``config`` folder.
+    user
+        The user's config (``--configfile`` and ``--config``, already merged), which may name
+        the scale.
+    origin
+        Where `user` came from, for messages.
+
+    Raises
+    ------
+    InputError
+        In one line: the file, the key, what was found and what is allowed.
+    """
+    folder, user = Path(folder), dict(user or {})
+    base = read_yaml(folder / "config.yaml")
+    studies = sorted(folder.glob("studies/*.yaml"))
+    scale = user.get("scale", base.get("scale"))
+    files = [folder / "config.yaml", *studies, *_scale_files(folder, scale, studies)]
+    layers = Layers(
+        [*((str(path), read_yaml(path)) for path in files), (origin or "--config", user)]
+    )
+    merged = layers.merged()
+    settings = parse(
+        Settings,
+        {key: merged.pop(key) for key in Settings.model_fields if key in merged},
+        layers,
+        (),
+    )
+    data_sets, sources = _data_sets(merged.pop("datasets", {}), layers)
+    known_studies = {path.stem for path in studies}
+    atlas = Atlas(
+        **settings.model_dump(),
+        data_sets=data_sets,
+        sources=sources,
+        studies={
+            study: _study(study, block, layers, data_sets, known_studies)
+            for study, block in merged.items()
+        },
+    )
+    atlas.check_references()
+    return atlas
+
+
+def _scale_files(folder: Path, scale: Any, studies: list[Path]) -> list[Path]:
+    """Return the files of a scale, one for each study.
+
+    A study that a scale does not mention would run at the paper's values by accident.
+    """
+    scales = {path.name for path in (folder / "scales").glob("*/")} | {FULL_SCALE}
+    known("scale", scale, scales)
+    if scale == FULL_SCALE:
+        return []
+    files = [folder / "scales" / scale / path.name for path in studies]
+    for path in files:
+        if not path.is_file():
+            raise InputError(
+                f"{path}: no such file: say there what the {scale} scale reduces of "
+                f"{path.stem}, or {path.stem}: {{}} for nothing"
+            )
+    return files
+
+
+def _study(
+    name: str, block: Any, layers: Layers, data_sets: Mapping, known_studies: set[str]
+) -> dict:
+    if name not in known_studies:
+        layers.refuse(
+            (name,), "no such study", known_studies | {"datasets", *Settings.model_fields}
+        )
+    if name in RESERVED:
+        layers.refuse((name,), "is no name for a study, the workflow uses it itself")
+    if not isinstance(block, Mapping):
+        layers.refuse((name,), "should be a mapping of experiments")
+    return {
+        experiment: validate_experiment(each, layers, (name, experiment), data_sets)
+        for experiment, each in block.items()
+    }
+
+
+def _data_sets(blocks: Any, layers: Layers) -> tuple[dict[str, Any], dict[str, Section]]:
+    """Return the data sets and where they come from: the project's own, and the user's tables."""
+    if not isinstance(blocks, Mapping):
+        layers.refuse(("datasets",), "should be a mapping of data sets")
+    found, sources = {name: catalogue.find(name) for name in catalogue.names()}, {}
+    for name, block in blocks.items():
+        table = isinstance(block, Mapping) and "table" in block
+        if table and name in catalogue.names():
+            layers.refuse(
+                ("datasets", name, "table"), f"{name} is not the user's: name the table otherwise"
+            )
+        if table:
+            found[name] = catalogue.Table(title=name)
+        elif name not in found:
+            message = "no such data set, and no table of the user's"
+            layers.refuse(("datasets", name), message, found)
+    for name, data_set in found.items():
+        section = kinds("source")[data_set.source]
+        sources[name] = parse(section, blocks.get(name) or {}, layers, ("datasets", name))
+    return found, sources
+
+
+def check_results(atlas: Atlas) -> None:
+    """Refuse a folder of results that holds those of another scale, or of other seeds.
+
+    Raises
+    ------
+    InputError
+        Names both, and the ways to keep or to replace what is there.
+    """
+    mark = Path(atlas.results, _MARK)
+    held = mark.read_text(encoding="utf-8").strip() if mark.is_file() else _mark(atlas)
+    if held != _mark(atlas):
+        raise InputError(
+            f"{atlas.results} holds results of {held}, not of {_mark(atlas)}: "
+            f"`--config results=FOLDER` puts these elsewhere, `rm {mark}` lets them replace those"
+        )
+
+
+def mark_results(atlas: Atlas) -> None:
+    """Note in the folder of results which scale and seeds it holds."""
+    folder = Path(atlas.results)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).write_text(_mark(atlas) + "\n", encoding="utf-8")
+
+
+def _mark(atlas: Atlas) -> str:
+    seeds = f", seeds from {atlas.first_seed}" if atlas.first_seed else ""
+    return f"scale {atlas.scale}{seeds}"

@@ -1,0 +1,93 @@
+"""What every experiment has, whatever its procedure, and what planning asks of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from collapse.config.section import Count, Section
+from collapse.data.catalogue import DataSet
+
+VERBS = ("solve", "train", "compute")
+"""What a job that computes states is called; a procedure chooses one."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a job asks for: cores, GPUs, memory in MB, time in minutes."""
+
+    cores: int = 1
+    gpus: int = 0
+    memory: int = 4000
+    minutes: int = 240
+
+
+class Experiment(Section):
+    """Base of the procedures' sections.
+
+    Attributes
+    ----------
+    signature
+        The key by which a block without ``procedure`` is recognised as one of this procedure.
+    verb
+        What its jobs that compute are called, one of `VERBS`.
+    measured_by_group
+        Whether each group is measured by a job of its own and a table joins them; else one job
+        measures the whole experiment.
+    seeds_in_folder
+        Whether the folder of a group says which seeds it holds.
+    compute_only, measure_only
+        Keys that only one of the two kinds of jobs reads: a change to them leaves the other alone.
+    """
+
+    signature: ClassVar[str | None] = None
+    verb: ClassVar[str] = "compute"
+    measured_by_group: ClassVar[bool] = True
+    seeds_in_folder: ClassVar[bool] = True
+    compute_only: ClassVar[frozenset[str]] = frozenset()
+    measure_only: ClassVar[frozenset[str]] = frozenset()
+
+    grid: dict[str, list] = Field(
+        default_factory=dict, description="Lists of values at dotted paths of this experiment."
+    )
+    seeds: Count = Field(description="Number of seeds, from `first_seed` on.")
+
+    @property
+    def batched(self) -> frozenset[str] | None:
+        """Paths whose values may differ inside one job; None if each run is a job of its own."""
+        return None
+
+    @property
+    def data_set(self) -> str | None:
+        """The name of the data set that its jobs read, if they read one."""
+        data = getattr(self, "data", None)
+        return None if data is None else data.name
+
+    def resources(self, runs: int) -> Resources:
+        """Return what a job that computes so many runs asks for."""
+        return Resources()
+
+    def measure_resources(self) -> Resources:
+        """Return what a job that measures asks for."""
+        return Resources(minutes=60)
+
+    def probes_for(self, data_set: DataSet | None) -> list[str]:
+        """Return the kinds of probes that measure its states, beside those that it names."""
+        return []
+
+    def stages(self) -> list[tuple[int | None, dict[str, Any]]]:
+        """Return the steps at which its config changes, with the changes; None for every step."""
+        return [(None, {})]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what theory may ask of it that its config does not say."""
+        return {}
+
+    def labels(self, data_set: DataSet | None) -> dict[str, str]:
+        """Return how figures name its parts."""
+        return {}
+
+    def misfits(self, data_set: DataSet) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield what does not fit the data set, known before it is fetched: the key, and why."""
+        return iter(())

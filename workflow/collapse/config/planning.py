@@ -1,0 +1,277 @@
+"""The validated config, and its expansion into runs and the groups that share a job."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from collapse import grid
+from collapse.config.experiment import Experiment
+from collapse.config.reading import known
+from collapse.config.reference import Reference
+from collapse.config.section import Section
+from collapse.config.slots import nested
+from collapse.data.catalogue import DataSet
+from collapse.errors import InputError
+
+
+@dataclass(frozen=True)
+class Run:
+    """One point of an experiment's grid at one seed.
+
+    Attributes
+    ----------
+    study, experiment
+        Where it belongs.
+    point
+        Its grid values by dotted path.
+    seed
+        Its seed.
+    config
+        The experiment at this point, every value resolved.
+    """
+
+    study: str
+    experiment: str
+    point: dict[str, Any]
+    seed: int
+    config: Experiment
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The columns that name it in tables."""
+        return {**grid.short_keys(self.point), "seed": self.seed}
+
+    @property
+    def id(self) -> str:
+        """The name of its folder, ``depth=3+bias=false+seed=0``."""
+        return grid.identifier(
+            {**{p.rsplit(".", 1)[-1]: v for p, v in self.point.items()}, "seed": self.seed}
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that one job computes.
+
+    Attributes
+    ----------
+    spec
+        What the job is told: study, experiment, the point that its runs share, the config there,
+        the grid of what varies inside, the order of the grid's keys, and the seeds.
+    runs
+        The runs.
+    """
+
+    spec: dict[str, Any]
+    runs: list[Run]
+
+
+@dataclass(frozen=True)
+class Read:
+    """A run of another experiment that a run reads: what of it, where it lies, its id."""
+
+    what: str
+    study: str
+    experiment: str
+    group: str
+    run: str
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """The whole validated config.
+
+    Attributes
+    ----------
+    scale
+        The scale it was read at.
+    first_seed
+        The first seed of every experiment.
+    results
+        The folder of the results.
+    data_sets
+        The data sets by name.
+    sources
+        Where each data set comes from, by name: the sections of ``datasets``.
+    studies
+        Experiments by study and name.
+    """
+
+    scale: str
+    first_seed: int
+    results: str
+    data_sets: dict[str, DataSet]
+    sources: dict[str, Section]
+    studies: dict[str, dict[str, Experiment]]
+
+    def experiment(self, study: str, name: str) -> Experiment:
+        """Return one experiment.
+
+        Raises
+        ------
+        InputError
+            If the study or the experiment does not exist.
+        """
+        known("study", study, self.studies)
+        known(f"experiment of {study}", name, self.studies[study])
+        return self.studies[study][name]
+
+    def data_set(self, experiment: Experiment) -> DataSet | None:
+        """Return the data set that an experiment reads, if it reads one."""
+        return None if experiment.data_set is None else self.data_sets[experiment.data_set]
+
+    @cache  # noqa: B019  (one Atlas lives as long as the process, which asks for each job)
+    def runs(self, study: str, name: str) -> list[Run]:
+        """Return the runs of an experiment in the order of its grid, seeds fastest."""
+        experiment = self.experiment(study, name)
+        return [
+            Run(study, name, point, seed, config)
+            for point in grid.points(experiment.grid)
+            for config in [resolve(experiment, point)]
+            for seed in range(self.first_seed, self.first_seed + experiment.seeds)
+        ]
+
+    @cache  # noqa: B019
+    def groups(self, study: str, name: str) -> dict[str, Group]:
+        """Return what one job computes, by the name of its folder.
+
+        Runs whose tensors have one shape share a job. The folder is named by what they have in
+        common, ``depth=3``, and where the procedure says so by the seeds it holds,
+        ``depth=3+seeds=0-2``; that of a single run is the run's.
+        """
+        experiment = self.experiment(study, name)
+        members: dict[str, list[Run]] = {}
+        for run in self.runs(study, name):
+            shared = _shared(run)
+            members.setdefault(run.id if shared is None else _named(shared), []).append(run)
+        return dict(_group(experiment, runs) for runs in members.values())
+
+    def group(self, study: str, name: str, folder: str) -> Group:
+        """Return one group of an experiment by the name of its folder.
+
+        Raises
+        ------
+        InputError
+            If there is no such folder.
+        """
+        groups = self.groups(study, name)
+        if folder not in groups:
+            raise InputError(
+                f"{study}.{name} has no folder '{folder}' (there are: {', '.join(groups)})"
+            )
+        return groups[folder]
+
+    def reads(self, run: Run) -> dict[str, Read]:
+        """Return the runs of other experiments that a run reads, by the path of the reference.
+
+        Raises
+        ------
+        InputError
+            If a reference names no run, or more than one.
+        """
+        return {
+            ".".join(path): self._find(run, ".".join(path), section)
+            for path, section in nested(run.config)
+            if isinstance(section, Reference)
+        }
+
+    def _find(self, reader: Run, path: str, reference: Reference) -> Read:
+        where = f"{reader.study}.{reader.experiment}.{path}"
+        wanted = {**reference.run}
+        wanted["seed"] = reader.seed if reference.seed is None else reference.seed
+        try:
+            groups = self.groups(reference.study, reference.experiment)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        found = [
+            (folder, run.id)
+            for folder, group in groups.items()
+            for run in group.runs
+            if all(key in run.keys and run.keys[key] == value for key, value in wanted.items())
+        ]
+        if len(found) != 1:
+            asked = ", ".join(f"{key}={grid.format_value(v)}" for key, v in wanted.items())
+            number = f"{len(found)} runs of" if found else "no run of"
+            keys = ", ".join(next(iter(groups.values())).runs[0].keys)
+            raise InputError(
+                f"{where}: {number} {reference.study}.{reference.experiment} with {asked}, allowed "
+                f"is one (its keys: {keys})"
+            )
+        return Read(reference.read, reference.study, reference.experiment, *found[0])
+
+    def check_references(self) -> None:
+        """Refuse references that lead nowhere, or back to where they began.
+
+        Raises
+        ------
+        InputError
+            Names the experiment and the reference, or the circle.
+        """
+        edges: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        for study, experiments in self.studies.items():
+            for name, experiment in experiments.items():
+                if not any(isinstance(each, Reference) for _, each in nested(experiment)):
+                    continue
+                edges[study, name] = {
+                    (read.study, read.experiment)
+                    for run in self.runs(study, name)
+                    for read in self.reads(run).values()
+                }
+        for start in edges:
+            _check_circle(edges, [start])
+
+
+def _check_circle(edges: Mapping, path: list[tuple[str, str]]) -> None:
+    for following in edges.get(path[-1], ()):
+        if following in path:
+            circle = [*path[path.index(following) :], following]
+            names = " reads ".join(".".join(each) for each in circle)
+            raise InputError(f"experiments read each other in a circle: {names}")
+        _check_circle(edges, [*path, following])
+
+
+def _shared(run: Run) -> dict[str, Any] | None:
+    """Return the part of a run's point that its whole job shares; None if it runs alone."""
+    batched = run.config.batched
+    if batched is None:
+        return None
+    return {path: value for path, value in run.point.items() if path not in batched}
+
+
+def _named(point: Mapping[str, Any]) -> str:
+    return grid.identifier({path.rsplit(".", 1)[-1]: value for path, value in point.items()})
+
+
+def _group(experiment: Experiment, runs: list[Run]) -> tuple[str, Group]:
+    """Return the folder and the group of these runs."""
+    first, shared = runs[0], _shared(runs[0])
+    point = first.point if shared is None else shared
+    seeds = sorted({run.seed for run in runs})
+    if not experiment.seeds_in_folder:
+        folder = _named(point)
+    elif len(runs) == 1:
+        folder = first.id
+    else:
+        folder = f"{_named(point)}+" if point else ""
+        folder += f"seeds={seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"seed={seeds[0]}"
+    spec = {
+        "study": first.study,
+        "experiment": first.experiment,
+        "point": point,
+        "config": plain(resolve(experiment, point)),
+        "grid": {path: values for path, values in experiment.grid.items() if path not in point},
+        "order": list(experiment.grid),
+        "seeds": seeds,
+    }
+    return folder, Group(spec, runs)
+
+
+def plain(section: Section) -> dict[str, Any]:
+    """Return a section as JSON values, its grid and seeds left out."""
+    return section.model_dump(mode="json", exclude={"grid", "seeds"})
+
+
+def resolve(experiment: Experiment, point: Mapping[str, Any]) -> Experiment:
+    """Return the experiment at one point of its grid, validated."""
+    return type(experiment).model_validate(grid.assign(experiment.model_dump(), point))

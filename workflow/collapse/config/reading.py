@@ -1,0 +1,116 @@
+"""Reading and merging the config's files, and the one line that says what is wrong in which."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from collapse.errors import InputError
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; raise InputError in one line where it is none."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: should be a mapping, found {type(content).__name__}")
+    return content
+
+
+def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two nested configs: mappings key by key; lists, values and ``grid`` whole."""
+    merged = dict(base)
+    for key, value in override.items():
+        both = isinstance(merged.get(key), Mapping) and isinstance(value, Mapping)
+        # A mapping of another kind (mlp -> cnn) is another thing: its keys do not mix.
+        same = both and value.get("kind", merged[key].get("kind")) == merged[key].get("kind")
+        merged[key] = merge(merged[key], value) if same and key != "grid" else value
+    return merged
+
+
+def known(what: str, name: str, allowed: Iterable[str]) -> None:
+    """Refuse a name that is not among the allowed ones, with the nearest that is.
+
+    Raises
+    ------
+    InputError
+        Names what is allowed.
+    """
+    allowed = sorted(map(str, allowed))
+    if name not in allowed:
+        close = difflib.get_close_matches(str(name), allowed, 1)
+        hint = f", did you mean '{close[0]}'?" if close else ""
+        raise InputError(f"no {what} '{name}'{hint} (there are: {', '.join(allowed)})")
+
+
+class Layers:
+    """The config's files in the order in which they are merged.
+
+    Parameters
+    ----------
+    layers
+        Origin (a file's path, or what to call the command line) and content of each.
+
+    Raises
+    ------
+    InputError
+        If a key is no text: YAML reads ``1`` and ``on`` as something else.
+    """
+
+    def __init__(self, layers: list[tuple[str, Mapping[str, Any]]]) -> None:
+        self._layers = layers
+        for origin, content in layers:
+            _check_keys(origin, content)
+
+    def merged(self) -> dict[str, Any]:
+        """Return all of them merged."""
+        result: dict[str, Any] = {}
+        for _, content in self._layers:
+            result = merge(result, content)
+        return result
+
+    def names(self, *place: str, last: bool = False) -> set[str]:
+        """Return the keys at a place in any file, the last one (the user's) included or not."""
+        found: set[str] = set()
+        for _, content in self._layers if last else self._layers[:-1]:
+            for key in place:
+                content = content.get(key) if isinstance(content, Mapping) else None
+            found |= set(content) if isinstance(content, Mapping) else set()
+        return found
+
+    def refuse(
+        self, place: tuple[str, ...], message: str, allowed: Iterable[str] | None = None
+    ) -> NoReturn:
+        """Raise the one-line error, naming the last file that sets the key (or its section)."""
+        hint = ""
+        if allowed is not None:
+            close = difflib.get_close_matches(place[-1], list(allowed), 1)
+            hint = f", did you mean '{close[0]}'?" if close else ""
+            hint += f" (allowed: {', '.join(sorted(allowed))})"
+        for length in range(len(place), 0, -1):
+            for origin, content in reversed(self._layers):
+                if _holds(content, place[:length]):
+                    raise InputError(f"{origin}: {'.'.join(place)}: {message}{hint}")
+        raise InputError(f"{self._layers[-1][0]}: {'.'.join(place)}: {message}{hint}")
+
+
+def _check_keys(origin: str, block: Any, where: tuple[str, ...] = ()) -> None:
+    for key, value in block.items() if isinstance(block, Mapping) else ():
+        if not isinstance(key, str):
+            place = ".".join([*where, str(key)])
+            raise InputError(f"{origin}: {place}: a key should be text, found {key!r}")
+        _check_keys(origin, value, (*where, key))
+
+
+def _holds(content: Any, place: tuple[str, ...]) -> bool:
+    for key in place:
+        if not isinstance(content, Mapping) or key not in content:
+            return False
+        content = content[key]
+    return True

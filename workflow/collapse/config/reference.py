@@ -1,0 +1,21 @@
+"""References from an experiment to runs of another one."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from collapse.config.section import Section, Seed
+
+
+class Reference(Section):
+    """A run of another experiment, of which a job reads the states or the features."""
+
+    study: str = Field(description="Its study.")
+    experiment: str = Field(description="Its experiment.")
+    run: dict[str, Any] = Field(
+        default_factory=dict, description="Its keys, as columns of tables have them, by value."
+    )
+    seed: Seed | None = Field(None, description="Its seed; null for the same as the reading run's.")
+    read: Literal["states", "features"] = Field(
+        "states", description="What is read of it: parameters, or features on all samples."
+    )

@@ -1,0 +1,46 @@
+"""Number types, the base of every config section, and what its validators raise."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a number, not a boolean")
+    return value
+
+
+Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Positive = Annotated[Real, Field(gt=0)]
+NonNegative = Annotated[Real, Field(ge=0)]
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
+Decays = NonNegative | Annotated[list[NonNegative], Field(min_length=1)]
+Widths = Count | Annotated[list[Count], Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """Base of every config section: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def fault(key: str, message: str) -> PydanticCustomError:
+    """Return the error of a section's validator about one of its keys."""
+    return PydanticCustomError("fault", "{message}", {"key": key, "message": message})
+
+
+def check_layers(key: str, values: float | list[float] | None, depth: int) -> None:
+    """Refuse, at `key` of the section, a list that has not one value per layer."""
+    if isinstance(values, list) and len(values) != depth:
+        message = f"{len(values)} values found, allowed are one, or one per layer (depth {depth})"
+        raise fault(key, message)
+
+
+def check_tied(section: Section, *keys: str) -> None:
+    """Refuse decays that equal `weight_decay` where that is a list."""
+    for key in keys:
+        if getattr(section, key) is None and isinstance(section.weight_decay, list):
+            raise fault(key, "null found with a list of weight decays, allowed is a number")

@@ -1,0 +1,1 @@
+"""The config's sections; a folder for each slot, in it a module for each kind."""

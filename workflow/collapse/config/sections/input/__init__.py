@@ -1,0 +1,3 @@
+"""Input of a network: what a batch is made of."""
+
+IMPLEMENTATIONS = "collapse.training.inputs"

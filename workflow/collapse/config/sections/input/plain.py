@@ -1,0 +1,13 @@
+"""Samples as they are, as a config's section ``input``."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from collapse.config.section import Section as Base
+
+
+class Section(Base):
+    """Samples as they are, each once in an epoch."""
+
+    kind: Literal["plain"] = Field(description="Samples as they are.")

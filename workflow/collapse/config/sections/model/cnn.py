@@ -1,0 +1,29 @@
+"""A small convolutional network as a config's section ``model``."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from collapse.config.section import Count
+from collapse.config.section import Section as Base
+
+
+class Section(Base):
+    """A small convolutional network, for scales without a GPU."""
+
+    ensemble: ClassVar[bool] = False
+
+    kind: Literal["cnn"] = Field(description="Small convolutional network.")
+    channels: list[Count] = Field(
+        min_length=1, description="Channels of the 3x3 convolutions; each halves the image."
+    )
+
+    @property
+    def label(self) -> str:
+        """The network in a figure."""
+        return "CNN " + "-".join(map(str, self.channels))
+
+    @property
+    def width(self) -> int:
+        """Feature dimension d."""
+        return self.channels[-1]

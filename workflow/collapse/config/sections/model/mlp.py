@@ -1,0 +1,44 @@
+"""A fully connected network as a config's section ``model``."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from collapse.config.section import Count, fault
+from collapse.config.section import Section as Base
+
+
+class Section(Base):
+    """Fully connected network with ReLU."""
+
+    ensemble: ClassVar[bool] = True
+
+    kind: Literal["mlp"] = Field(description="Fully connected network.")
+    hidden: list[Count] = Field(min_length=1, description="Widths of the hidden layers.")
+    normalisation: Literal["batch", "none"] = Field(
+        "batch", description="`batch` puts BatchNorm after each ReLU and on the features."
+    )
+    ending: Literal["signed", "relu", "linear"] = Field(
+        "signed",
+        description="`signed` gives the features both signs by BatchNorm, or without "
+        "normalisation by one more linear layer; `relu` takes the last ReLU's values as features, "
+        "`linear` what enters it (both without normalisation).",
+    )
+
+    @property
+    def label(self) -> str:
+        """The network in a figure."""
+        if len(set(self.hidden)) == 1:
+            return f"MLP {len(self.hidden)}x{self.hidden[0]}"
+        return "MLP " + "-".join(map(str, self.hidden))
+
+    @property
+    def width(self) -> int:
+        """Feature dimension d."""
+        return self.hidden[-1]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Section":
+        if self.normalisation == "batch" and self.ending != "signed":
+            raise fault("ending", f"{self.ending} found, with BatchNorm allowed is signed")
+        return self

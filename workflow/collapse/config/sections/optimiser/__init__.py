@@ -1,0 +1,3 @@
+"""Solvers of problems over free features."""
+
+IMPLEMENTATIONS = "collapse.problems.solvers"

@@ -1,0 +1,16 @@
+"""L-BFGS, for the optimum rather than the path to it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from collapse.config.bases import SolverKind
+from collapse.config.section import Count, Positive
+
+
+class Section(SolverKind):
+    """L-BFGS with strong-Wolfe line search, one problem after the other."""
+
+    kind: Literal["lbfgs"] = Field(description="Optimiser.")
+    steps: Count = Field(description="Largest number of iterations.")
+    tolerance: Positive = Field(1e-12, description="Gradient norm at which a run has converged.")

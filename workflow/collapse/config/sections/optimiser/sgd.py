@@ -1,0 +1,26 @@
+"""Gradient descent with momentum on all samples."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from collapse.config.bases import SolverKind
+from collapse.config.section import Count, Positive, Real
+from collapse.problems.chunks import chunks
+
+
+class Section(SolverKind):
+    """Full-batch gradient descent with heavy-ball momentum at a constant learning rate."""
+
+    batched: ClassVar = frozenset({"learning_rate"})
+    sweeps: ClassVar = True
+
+    kind: Literal["sgd"] = Field(description="Optimiser.")
+    learning_rate: Positive = Field(description="Step size.")
+    momentum: Annotated[Real, Field(ge=0, lt=1)] = Field(0.0, description="Momentum.")
+    steps: Count = Field(description="Number of steps.")
+    record: Count = Field(40, description="Log-spaced steps whose state is kept.")
+
+    def cores(self, runs: int, entries: int) -> int:
+        """Return the number of chunks of position and velocity that suit a core's cache."""
+        return len(chunks(runs, 2 * 8 * entries))

@@ -1,0 +1,3 @@
+"""Objectives over free features."""
+
+IMPLEMENTATIONS = "collapse.problems"

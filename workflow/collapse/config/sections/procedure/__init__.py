@@ -1,0 +1,3 @@
+"""How an experiment is carried out."""
+
+IMPLEMENTATIONS = "collapse.procedures"

@@ -1,0 +1,135 @@
+"""Optimisations over free features."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from collapse.config.bases import SolverKind
+from collapse.config.experiment import Experiment, Resources
+from collapse.config.section import (
+    Decays,
+    NonNegative,
+    Positive,
+    check_layers,
+    check_tied,
+    fault,
+)
+from collapse.config.section import Section as Base
+from collapse.config.slots import slot
+from collapse.data.catalogue import DataSet
+from collapse.grid import tied
+from collapse.problems.decay_path import decay_path
+
+PENALTIES = ("weight_decay", "feature_decay")
+
+
+class Sweep(Base):
+    """A path of decays, each solved from the end of the one before."""
+
+    scaled_decay: list[Positive] = Field(
+        min_length=1,
+        description="Scaled decays b/n of the largest class; all decays scale together.",
+    )
+    direction: Literal["up", "down"] = Field("up", description="Order of the path.")
+    perturbation: NonNegative = Field(
+        0.0, description="Std of the Gaussian noise added to every parameter between decays."
+    )
+
+
+class Section(Experiment):
+    """An optimisation over free features; float64, one batch per shape."""
+
+    signature: ClassVar = "problem"
+    verb: ClassVar = "solve"
+    measured_by_group: ClassVar = False
+    seeds_in_folder: ClassVar = False
+    compute_only: ClassVar = frozenset({"optimiser", "start"})
+    measure_only: ClassVar = frozenset({"probes"})
+
+    procedure: Literal["problem"] = Field("problem", description="How it is carried out.")
+    problem: slot("problem") = Field(description="The objective.")
+    start: slot("start") = Field(
+        {"kind": "random"}, validate_default=True, description="Where the solver starts."
+    )
+    optimiser: slot("optimiser") | list[slot("optimiser")] = Field(
+        description="The solver; of a list each starts where the one before ended."
+    )
+    sweep: Sweep | None = Field(None, description="Path of decays; null keeps them constant.")
+    weight_decay: Decays | None = Field(
+        None, description="lambda_W in 1/2 lambda_W ||W_m||^2: W_1 to W_M, or one number for all."
+    )
+    feature_decay: NonNegative | None = Field(
+        None,
+        description="lambda_H in 1/2 lambda_H ||H||^2, summed over all samples; of a regression "
+        "in 1/(2M) lambda_H ||H||^2, a mean over them. Null: as weight_decay.",
+    )
+    probes: list[slot("probe")] = Field(
+        default_factory=list, description="What is measured beside the problem's own rows."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Section":
+        if not self.solvers:
+            raise fault("optimiser", "[] found, allowed is an optimiser, or a list of them")
+        self._check_penalties()
+        check_layers("weight_decay", self.weight_decay, self.problem.layers)
+        check_tied(self, "feature_decay")
+        if self.sweep:
+            self._check_sweep()
+        return self
+
+    def _check_penalties(self) -> None:
+        for key in PENALTIES:
+            given = key in self.model_fields_set
+            if key in self.problem.penalties and not given:
+                raise fault(key, "is missing")
+            if key not in self.problem.penalties and getattr(self, key) is not None:
+                raise fault(key, f"found, a {self.problem.kind} problem has no such penalty")
+        if "weight_decay" in self.problem.penalties and self.weight_decay is None:
+            raise fault("weight_decay", "null found, allowed is a number or a list of numbers")
+
+    def _check_sweep(self) -> None:
+        if not self.problem.sweeps:
+            raise fault("sweep", f"found with a {self.problem.kind} problem, allowed is null")
+        if not (isinstance(self.optimiser, SolverKind) and self.optimiser.sweeps):
+            raise ValueError("a sweep follows gradient descent: optimiser.kind must be sgd")
+        decays = self.weight_decay if isinstance(self.weight_decay, list) else [self.weight_decay]
+        if not all([*decays, self.feature_decay]):
+            raise ValueError("a sweep scales the decays: none of them may be 0")
+
+    @property
+    def solvers(self) -> list[SolverKind]:
+        """The optimisers in their order."""
+        return self.optimiser if isinstance(self.optimiser, list) else [self.optimiser]
+
+    @property
+    def batched(self) -> frozenset[str]:
+        """What changes no tensor's shape."""
+        paths = {*PENALTIES, "sweep.direction"}
+        paths |= {f"problem.{key}" for key in self.problem.batched}
+        if isinstance(self.optimiser, SolverKind):
+            paths |= {f"optimiser.{key}" for key in self.optimiser.batched}
+        return frozenset(paths)
+
+    def resources(self, runs: int) -> Resources:
+        """Return as many cores as the solver can use for the problem's size."""
+        return Resources(max(each.cores(runs, self.problem.entries) for each in self.solvers))
+
+    def probes_for(self, data_set: DataSet | None) -> list[str]:
+        """Return the problem's own."""
+        return list(self.problem.probes)
+
+    def stages(self) -> list[tuple[int | None, dict[str, Any]]]:
+        """Return the ends of a sweep's stages with their decays."""
+        if self.sweep is None:
+            return super().stages()
+        path = decay_path(tied(self.model_dump(mode="json", exclude={"grid", "seeds"})))
+        return [
+            (
+                self.optimiser.steps * (stage + 1),
+                {"weight_decay": weights.tolist(), "feature_decay": float(feature)},
+            )
+            for stage, (weights, feature) in enumerate(
+                zip(path.weight_decay, path.feature_decay, strict=True)
+            )
+        ]

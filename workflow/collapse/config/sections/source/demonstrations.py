@@ -1,0 +1,40 @@
+"""Demonstrations of control tasks."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from collapse.config.section import Seed
+from collapse.config.sections.source import SourceKind
+from collapse.data.kinds.demonstrations import Task
+
+SHIPPED = "results/reference/policies"
+"""Where this project keeps the policies that it ships."""
+
+
+class Section(SourceKind):
+    """An expert's demonstrations of a control task, made in a simulator."""
+
+    policy: Literal["shipped", "searched"] = Field(
+        "shipped",
+        description="The policy of swimmer and hopper: this project's, or one that is searched "
+        "first, in minutes. Reacher's expert is a controller and needs none.",
+    )
+    seed: Seed = Field(0, description="Seed of the episodes' starts, and of the search.")
+
+    def told(self, data_set: Task) -> dict[str, Any]:
+        """Return the seed; which policy it is shows in its file."""
+        return {"seed": self.seed}
+
+    def source_file(self, name: str, data_set: Task, results: str, home: str) -> list[str]:
+        """Return the policy's file; none where the expert is a controller."""
+        if not data_set.search:
+            return []
+        folder = f"{results}/policies" if self.policy == "searched" else f"{home}/{SHIPPED}"
+        return [f"{folder}/{name}.safetensors"]
+
+    def policy_spec(self, name: str, data_set: Task) -> dict[str, Any]:
+        """Return the task and the seed of the search."""
+        if not data_set.search:
+            return super().policy_spec(name, data_set)
+        return {"task": name, "seed": self.seed}

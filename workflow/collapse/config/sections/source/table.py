@@ -1,0 +1,34 @@
+"""Tables of the user's."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from collapse.config.section import Real
+from collapse.config.sections.source import SourceKind
+from collapse.data.catalogue import Table
+from collapse.errors import InputError
+
+
+class Section(SourceKind):
+    """A regression's inputs and targets in a table of the user's."""
+
+    table: str = Field(description="A csv or parquet file.")
+    targets: list[str] = Field(min_length=1, description="Columns to predict.")
+    inputs: list[str] | None = Field(
+        None, min_length=1, description="Columns to predict from; null for all others."
+    )
+    test_share: Annotated[Real, Field(ge=0, le=0.5)] = Field(
+        0.2, description="Share of the rows, evenly spaced, that is kept for testing."
+    )
+
+    def told(self, data_set: Table) -> dict[str, Any]:
+        """Return what is read of the table; its file is told by its content."""
+        return self.model_dump(mode="json", exclude={"table"})
+
+    def source_file(self, name: str, data_set: Table, results: str, home: str) -> list[str]:
+        """Return the table's file."""
+        if not Path(self.table).is_file():
+            raise InputError(f"datasets.{name}.table: {self.table}: no such file")
+        return [self.table]

@@ -1,0 +1,3 @@
+"""Where the optimisation of free features starts."""
+
+IMPLEMENTATIONS = "collapse.problems.starts"

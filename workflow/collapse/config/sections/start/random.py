@@ -1,0 +1,13 @@
+"""The problem's own random start."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from collapse.config.section import Section as Base
+
+
+class Section(Base):
+    """The start that the problem draws from the run's seed and its `init_scale`."""
+
+    kind: Literal["random"] = Field("random", description="Start.")

@@ -1,0 +1,15 @@
+"""Gradient descent as a config's section ``training.optimiser``."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from collapse.config.section import Section as Base
+
+
+class Section(Base):
+    """Gradient descent with the heavy-ball momentum ``training.momentum``."""
+
+    label: ClassVar = "SGD"
+
+    kind: Literal["sgd"] = Field(description="Gradient descent with momentum.")

@@ -1,0 +1,80 @@
+"""Data sets that a function of their own module makes, or takes from another package."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from collapse.data.catalogue import find
+from collapse.data.kinds.generated import Generated
+from collapse.data.regressions import check_targets, held_out, split
+from collapse.data.spec import required
+from collapse.data.tensors import Tensors
+from collapse.errors import InputError
+
+
+def make(spec: Mapping[str, Any], _: str | None) -> Tensors:
+    """Return the data set that the data job is told to make; see `generate`."""
+    (name,) = required(spec, name=str)
+    return generate(name)
+
+
+def generate(name: str) -> Tensors:
+    """Return a data set as its own module's function makes it.
+
+    Parameters
+    ----------
+    name
+        A module of `collapse.data.sets`.
+
+    Raises
+    ------
+    InputError
+        If what the function returns is not as many inputs as targets, all finite, of the shapes
+        that the module names; if a label is none, or a target does not vary.
+    """
+    wanted = find(name, Generated)
+    inputs, targets = map(np.asarray, wanted.load())
+    finite = np.isfinite(inputs).all() and np.isfinite(targets).all()
+    if len(inputs) != len(targets) or not finite:
+        found = f"{len(inputs)} inputs and {len(targets)} targets"
+        raise InputError(f"{name}: {found} found, allowed are as many, all finite")
+    made = (_regression if wanted.regression else _labelled)(name, wanted, inputs, targets)
+    about = {"name": name, "source": wanted.origin}
+    return Tensors(made.arrays, {**about, **made.attributes})
+
+
+def _regression(name: str, wanted: Generated, inputs: np.ndarray, targets: np.ndarray) -> Tensors:
+    for what, values, names in (
+        ("inputs", inputs, wanted.inputs),
+        ("targets", targets, wanted.targets),
+    ):
+        if values.shape[1:] != (len(names),):
+            raise InputError(f"{name}: {what} of shape {values.shape}, named are {len(names)}")
+    test = held_out(len(inputs), wanted.test_share)
+    arrays = split(inputs.astype(float), targets.astype(float), test)
+    check_targets(name, arrays["train_targets"], wanted.targets)
+    return Tensors(arrays, {"inputs": list(wanted.inputs), "targets": list(wanted.targets)})
+
+
+def _labelled(name: str, wanted: Generated, inputs: np.ndarray, labels: np.ndarray) -> Tensors:
+    """Labelled samples; a channel that is constant over the training samples has std 1."""
+    known = np.isin(labels, np.arange(len(wanted.classes)))
+    if labels.ndim != 1 or not known.all():
+        raise InputError(f"{name}: allowed are N labels from 0 to {len(wanted.classes) - 1}")
+    images = inputs.reshape(len(inputs), *(wanted.image_shape or (-1, 1, 1)))
+    test = held_out(len(inputs), wanted.test_share)
+    train = images[~test].astype(float)
+    std = train.std((0, 2, 3))
+    arrays = {
+        f"{part}_{kind}": values[rows]
+        for part, rows in (("train", ~test), ("test", test))
+        for kind, values in (("images", images), ("labels", labels.astype(np.int64)))
+    }
+    attributes = {
+        "classes": list(wanted.classes),
+        "maximum": 1,
+        "mean": train.mean((0, 2, 3)).tolist(),
+        "std": np.where(std > 0, std, 1.0).tolist(),
+    }
+    return Tensors(arrays, attributes)

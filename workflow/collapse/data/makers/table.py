@@ -1,0 +1,132 @@
+"""Regressions in tables of the user's."""
+
+import difflib
+import hashlib
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from collapse.artifacts import first_line
+from collapse.data.regressions import Array, check_targets, held_out, split
+from collapse.data.spec import required
+from collapse.data.tensors import Tensors
+from collapse.errors import InputError
+
+
+def make(spec: Mapping[str, Any], path: str | None) -> Tensors:
+    """Return the table that the data job is told to read; see `from_file`."""
+    name, *told = required(spec, name=str, targets=list, inputs=list | None, test_share=float | int)
+    if path is None:
+        raise InputError(f"{name}: needs the file of the table (--source)")
+    return from_file(name, path, *told)
+
+
+def from_file(
+    name: str,
+    path: str,
+    targets: Sequence[str],
+    inputs: Sequence[str] | None,
+    test_share: float,
+) -> Tensors:
+    """Return the regression in a user's table.
+
+    Parameters
+    ----------
+    name
+        The data set's name.
+    path
+        A csv or parquet file.
+    targets, inputs
+        Columns to predict, and to predict from; None for all others.
+    test_share
+        Share of the rows kept for testing; see `held_out`.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, a column is not there, not a number or named twice, a value is
+        missing or infinite, a target does not vary, or fewer than two rows are left for training.
+    """
+    frame = _read(path)
+    chosen = list(inputs) if inputs else [each for each in frame if each not in targets]
+    _check_columns(path, frame, list(targets), chosen)
+    test = held_out(len(frame), test_share)
+    if (~test).sum() < 2:
+        raise InputError(f"{path}: {(~test).sum()} rows for training, allowed are 2 or more")
+    arrays = split(_numbers(path, frame, chosen), _numbers(path, frame, list(targets)), test)
+    check_targets(path, arrays["train_targets"], list(targets))
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    attributes = {
+        "name": name,
+        "inputs": chosen,
+        "targets": list(targets),
+        "source": f"table {Path(path).name}, sha256 {digest}",
+    }
+    return Tensors(arrays, attributes)
+
+
+def _read_csv(path: str) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        # Rows longer than the header would lose what does not fit.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        frame = pd.read_csv(path, index_col=False)
+    header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
+    twice = header[header.duplicated() & header.notna()]
+    if len(twice):
+        raise ValueError(f"two columns are named {twice.iloc[0]!r}")
+    return frame
+
+
+READERS = {".csv": _read_csv, ".parquet": pd.read_parquet}
+
+
+def _read(path: str) -> pd.DataFrame:
+    reader = READERS.get(Path(path).suffix)
+    if reader is None:
+        raise InputError(f"{path}: allowed are files named {' or '.join(READERS)}")
+    try:
+        frame = reader(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+        raise InputError(f"{path}: cannot be read ({first_line(error)})") from None
+    return frame.rename(columns=str)
+
+
+def _check_columns(
+    path: str, frame: pd.DataFrame, targets: Sequence[str], inputs: Sequence[str]
+) -> None:
+    wanted = [*targets, *inputs]
+    for column in wanted:
+        if column not in frame:
+            close = difflib.get_close_matches(column, list(frame), 1)
+            hint = f", did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"{path}: no column {column!r}{hint} (it has {', '.join(frame)})")
+        if wanted.count(column) > 1:
+            raise InputError(f"{path}: column {column!r} is asked for twice")
+    if not inputs:
+        raise InputError(f"{path}: no column is left for the inputs")
+
+
+def _numbers(path: str, frame: pd.DataFrame, columns: Sequence[str]) -> Array:
+    for column in columns:
+        values: Any = frame[column]
+        if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+            wrong = pd.to_numeric(values, errors="coerce").isna() & values.notna()
+            row = int(np.flatnonzero(wrong)[0]) if wrong.any() else 0
+            raise InputError(
+                f"{path}: column {column!r} holds {values.dtype}, {values.iloc[row]} in row {row} "
+                "(counted from 0), allowed are numbers"
+            )
+        bad = ~np.isfinite(values.to_numpy(dtype=float, na_value=np.nan))
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise InputError(
+                f"{path}: column {column!r} is NaN or infinite in row {row} (counted from 0), "
+                "allowed are finite numbers"
+            )
+    return frame[list(columns)].to_numpy(dtype=float)

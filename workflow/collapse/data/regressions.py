@@ -1,0 +1,73 @@
+"""What regressions of every origin share: how rows are split, and which targets are refused."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collapse.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+def held_out(rows: int, share: float) -> NDArray[np.bool_]:
+    """Return which rows are kept for testing: every k-th, k the nearest whole number to 1/share.
+
+    Parameters
+    ----------
+    rows
+        Number of rows.
+    share
+        From 0, for none, to 0.5.
+    """
+    test = np.zeros(rows, dtype=bool)
+    if share:
+        every = round(1 / share)
+        test[every - 1 :: every] = True
+    return test
+
+
+def split(inputs: Array, targets: Array, test: NDArray[np.bool_]) -> dict[str, Array]:
+    """Return ``train_inputs``, ``train_targets`` and the same of ``test_``.
+
+    Parameters
+    ----------
+    inputs, targets
+        M x F and M x n.
+    test
+        Which rows are for testing, M.
+    """
+    return {
+        f"{part}_{kind}": values[rows]
+        for part, rows in (("train", ~test), ("test", test))
+        for kind, values in (("inputs", inputs), ("targets", targets))
+    }
+
+
+def check_targets(where: str, targets: Array, names: Sequence[str]) -> None:
+    """Refuse targets that are not finite or do not vary.
+
+    Parameters
+    ----------
+    where
+        What they belong to, for the message.
+    targets
+        M x n.
+    names
+        Their names.
+
+    Raises
+    ------
+    InputError
+        Names the first target that is wrong.
+    """
+    for name, values in zip(names, targets.T, strict=True):
+        bad = ~np.isfinite(values)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise InputError(f"{where}: target {name!r} is {values[row]} in row {row}")
+        if np.ptp(values) == 0:
+            raise InputError(
+                f"{where}: target {name!r} has zero variance, it is {values[0]:g} in every row; "
+                "allowed are targets that vary"
+            )

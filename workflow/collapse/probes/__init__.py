@@ -1,0 +1,76 @@
+"""What is measured of a state: rows of the experiment's table, and points that fit no row.
+
+A probe is a module that its kind names. It offers ``rows(state, settings)``, which yields layer,
+metric and value, and may offer ``points(state, settings)``, which returns a frame with a column
+``layer`` and columns of its own; `settings` is its section of the config.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor, nn
+
+Reading = tuple[str, str, float]
+"""Layer, metric, value."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A state of a run, as probes see it.
+
+    Attributes
+    ----------
+    config
+        The run's config at this step.
+    tensors
+        Its variables by name, as its procedure names them.
+    features
+        N x d, of a head; None where there are no features.
+    weights, bias
+        Of a linear head: W_1 to W_M, and the last layer's bias or None.
+    targets
+        N labels, or N x n real targets; None where there are none.
+    frame
+        What theory says that features and weights are measured against: numbers by class, by name.
+    first, last
+        Whether it is the first or the last recorded of its run: what does not change, or is large,
+        is measured only there.
+    held_out
+        Returns outputs and targets of samples it was not trained on, or None if there are none.
+    network
+        The network that it is a state of, or None.
+    """
+
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+    features: Tensor | None = None
+    weights: Sequence[Tensor] = ()
+    bias: Tensor | None = None
+    targets: Tensor | None = None
+    frame: Mapping[str, np.ndarray] = field(default_factory=dict)
+    first: bool = False
+    last: bool = False
+    held_out: Callable[[], tuple[Tensor, Tensor] | None] = lambda: None
+    network: nn.Module | None = None
+
+
+def rows(state: State, probes: Sequence[Mapping[str, Any]]) -> Iterator[Reading]:
+    """Yield the rows of all probes of a state, in their order."""
+    for settings in probes:
+        yield from _module(settings).rows(state, settings)
+
+
+def points(state: State, probes: Sequence[Mapping[str, Any]]) -> Iterator[pd.DataFrame]:
+    """Yield the points of those probes that have any, with a column ``probe``."""
+    for settings in probes:
+        found = getattr(_module(settings), "points", lambda *_: None)(state, settings)
+        if found is not None:
+            yield found.assign(probe=settings["kind"])
+
+
+def _module(settings: Mapping[str, Any]) -> Any:
+    return import_module(f"{__name__}.{settings['kind']}")

@@ -1,0 +1,123 @@
+"""What every problem over free variables is: named variables and an objective, in batches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from collapse.problems.parameters import Flat, Parameters, add_decay
+
+
+class Problem(ABC):
+    """A batch of B problems of one shape.
+
+    A subclass says its shapes and its objective; the gradient is then PyTorch's. One that knows
+    more (an analytic gradient, an exact reduction) overrides what it does better.
+    """
+
+    @property
+    @abstractmethod
+    def batch(self) -> int:
+        """The number of problems, B."""
+
+    @abstractmethod
+    def objective(self, parameters: Parameters) -> Tensor:
+        """Return the objective of each problem, (B,)."""
+
+    @abstractmethod
+    def select(self, index: slice) -> Problem:
+        """Return the problems of a slice of the batch."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of each variable of one problem, matrices first."""
+        raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """Where the problem's tensors live."""
+        return torch.device("cpu")
+
+    def initial(self, seeds: Sequence[int], init_scale: float | Tensor) -> Parameters:
+        """Draw random starts: every variable i.i.d. N(0, init_scale^2), float64.
+
+        Each problem draws from a generator of its own, on the CPU, in the order of its variables:
+        its start depends on its seed and shape only, neither on the batch nor on the device.
+
+        Parameters
+        ----------
+        seeds : sequence of int
+            One per problem.
+        init_scale : float or Tensor
+            Standard deviation, for all problems or one each, (B,).
+        """
+        scales = torch.as_tensor(init_scale, dtype=torch.float64).expand(len(seeds))
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        drawn = {}
+        for name, shape in self.shapes.items():
+            rows = [torch.randn(shape, generator=g, dtype=torch.float64) for g in generators]
+            factors = scales.view(-1, *[1] * len(shape))
+            drawn[name] = (factors * torch.stack(rows)).to(self.device)
+        return Parameters(**drawn)
+
+    def gradient(self, parameters: Parameters) -> Parameters:
+        """Return the objective's gradient in every variable, shapes as `parameters`."""
+        with torch.enable_grad():
+            leaves = parameters.map(lambda tensor: tensor.detach().requires_grad_())
+            slopes = iter(torch.autograd.grad(self.objective(leaves).sum(), leaves.tensors()))
+        return leaves.map(lambda _: next(slopes))
+
+    def accumulator(
+        self,
+        position: Flat,
+        velocity: Flat,
+        scale: Tensor,
+        momentum: float,
+        update: Callable[[Tensor, Tensor, Tensor], None] = add_decay,
+    ) -> Callable[[], None]:
+        """Return a function that does velocity = momentum * velocity + scale * gradient, in place.
+
+        Parameters
+        ----------
+        position : Flat
+            Where the gradient is taken; read at every call.
+        velocity : Flat
+            Updated at every call.
+        scale : Tensor
+            One factor per problem, (B,).
+        momentum : float
+            Factor of the old velocity.
+        update : callable
+            Ends each call, given the rows of position and velocity and the penalties' factors,
+            which are 0 where, as here, the gradient holds the penalties already.
+
+        Returns
+        -------
+        callable
+            Takes and returns nothing and never waits for the device, so that it can be captured
+            in a CUDA graph.
+        """
+        nothing = position.rows.new_zeros(len(position.rows), 1)
+        pairs = [(t, scale.view(-1, *[1] * (t.ndim - 1))) for t in velocity.parameters.tensors()]
+
+        def accumulate_gradient() -> None:
+            slopes = self.gradient(position.parameters).tensors()
+            for (speed, factor), slope in zip(pairs, slopes, strict=True):
+                speed.mul_(momentum).addcmul_(slope, factor)
+            update(position.rows, velocity.rows, nothing)
+
+        return accumulate_gradient
+
+    def reduced(self, start: Parameters) -> tuple[Problem, Parameters, Tensor | None]:
+        """Return an exactly equivalent smaller problem, its start and the basis of its columns.
+
+        The basis is (B, C, N) with H = columns @ basis, or None where nothing was reduced.
+        """
+        return self, start, None
+
+    def with_decay(self, weight_decay: Tensor, feature_decay: Tensor) -> Problem:
+        """Return the same problems under other penalties, (B, M) and (B,), for a sweep."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Where the optimisation of free features starts: a module for each kind, found by its name."""

@@ -1,0 +1,16 @@
+"""The problem's own random start."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from collapse.problems.base import Problem
+from collapse.problems.parameters import Parameters
+from collapse.upstream import Upstream
+
+
+def begin(problem: Problem, runs: Sequence[Mapping[str, Any]], _: Upstream) -> Parameters:
+    """Return what the problem draws from each run's seed and ``problem.init_scale``."""
+    scales = [run["config"]["problem"]["init_scale"] for run in runs]
+    return problem.initial([run["seed"] for run in runs], torch.tensor(scales, dtype=torch.float64))

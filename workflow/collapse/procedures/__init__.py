@@ -1,0 +1,177 @@
+"""How experiments are carried out: a module for each procedure, found by its name.
+
+It offers ``compute(runs, upstream, job)``, which returns what the runs computed, and
+``measure(runs, states, upstream, job)``, which yields what is measured of each run in turn. A run
+is what `collapse.grid.expand` returns: its ``id``, ``keys``, ``seed`` and resolved ``config``.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+
+from collapse.specs import Spec
+from collapse.training.device import acquire_device, device_class
+from collapse.upstream import run_attributes, state_at
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a group of runs computed.
+
+    Attributes
+    ----------
+    tensors
+        States as ``{run}/{step:06d}/{name}``; ``{run}/basis`` where free features ``H`` have
+        fewer columns than samples: they are H @ basis.
+    runs
+        Of each run ``id``, ``keys``, the recorded ``steps``, ``status`` (``completed`` or
+        ``diverged``) and ``diverged_at``, the step from which on there is no state, or None.
+    history
+        The run's keys and columns of the procedure's: what is known of every step.
+    """
+
+    tensors: dict[str, np.ndarray]
+    runs: list[dict[str, Any]]
+    history: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class States:
+    """The states of a group of runs, read back.
+
+    Attributes
+    ----------
+    path
+        The file, for messages.
+    tensors, attributes
+        What it holds, see `Computed`.
+    history
+        The history beside it.
+    """
+
+    path: str
+    tensors: Mapping[str, np.ndarray]
+    attributes: Mapping[str, Any]
+    history: pd.DataFrame
+
+    def run(self, name: str) -> dict[str, Any]:
+        """Return what is said of a run.
+
+        Raises
+        ------
+        InputError
+            If the file holds no such run.
+        """
+        return run_attributes(self.path, self.attributes, name)
+
+    def at(self, run: str, step: int) -> dict[str, np.ndarray]:
+        """Return a run's state at a recorded step, see `collapse.upstream.state_at`."""
+        return state_at(self.path, self.tensors, self.attributes, run, step)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured of a run.
+
+    Attributes
+    ----------
+    rows
+        Step, layer, metric, value.
+    points
+        Frames with ``step``, ``layer``, ``probe`` and the probe's columns.
+    features
+        Tensors to dump, by their name in the file.
+    """
+
+    rows: list[tuple[int, str, str, float]]
+    points: list[pd.DataFrame] = field(default_factory=list)
+    features: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+class Job:
+    """The job around a procedure: its device, cores and folder, and what it is measured against.
+
+    Parameters
+    ----------
+    spec
+        What it is told.
+    threads
+        Cores that it may use.
+    provenance
+        Returns what determines its results, given the class of its device.
+    folder
+        Where it may leave what a successor of a killed job continues from; None where it may not.
+    frame
+        Returns, of a run's keys and a step, what theory says that its state is measured against.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        threads: int,
+        provenance: Callable[[str], dict[str, Any]],
+        folder: Path | None = None,
+        frame: Callable[[Mapping[str, Any], int], dict[str, np.ndarray]] = lambda *_: {},
+    ) -> None:
+        self.told, self.threads, self.frame = spec.job, threads, frame
+        self.folder = folder
+        self._provenance, self._route = provenance, "cpu"
+        self._stack = ExitStack()
+        self._when_written: list[Callable[[], None]] = []
+
+    def __enter__(self) -> Self:
+        """Begin; what is held is released when the context is left."""
+        # How a sum is split over threads changes its last bits.
+        torch.set_num_threads(1)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Release what is held."""
+        self._stack.close()
+
+    @cached_property
+    def device(self) -> torch.device:
+        """A GPU of its own, or the CPU; the results then say on what class of device they are."""
+        device = acquire_device()
+        self._route = device_class(device)
+        return device
+
+    def compiled(self) -> None:
+        """Note that compiled code computes the results: they are not those of the same device."""
+        self._route += ", compiled"
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What determines the results."""
+        return self._provenance(self._route)
+
+    def hold(self, context: AbstractContextManager, when_written: Callable[[], None]) -> None:
+        """Enter a context, such as a locked folder of checkpoints, until the job ends.
+
+        Parameters
+        ----------
+        context
+            What is entered.
+        when_written
+            Called once the results are written: what served to continue may go.
+        """
+        self._stack.enter_context(context)
+        self._when_written.append(when_written)
+
+    def written(self) -> None:
+        """Note that the results are written."""
+        for call in self._when_written:
+            call()

@@ -1,0 +1,165 @@
+"""Optimisation over free features: a batch of problems of one shape, float64.
+
+A state's tensors are the problem's variables, of a linear head ``H`` (d_1 x C, in the solver's
+columns, samples = H @ basis), ``W1`` to ``WM`` and ``bias``. The history holds ``objective`` and
+``gradient_norm`` at every recorded step, and ``scaled_decay`` of a sweep.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from collapse import probes
+from collapse.probes import State
+from collapse.problems.decay_path import DecayPath, decay_path
+from collapse.problems.parameters import Parameters
+from collapse.problems.trajectory import Trajectory
+from collapse.procedures import Computed, Job, Measured, States
+from collapse.upstream import Upstream
+
+Runs = Sequence[Mapping[str, Any]]
+
+
+def compute(runs: Runs, upstream: Upstream, job: Job) -> Computed:
+    """Solve the problems of a group as one batch."""
+    configs = [run["config"] for run in runs]
+    problem = _module("problems", configs[0]["problem"]).build(configs, job.device)
+    start = _module("problems.starts", configs[0]["start"]).begin(problem, runs, upstream)
+    report = _reporter(len(runs))
+    paths = [decay_path(config) for config in configs] if configs[0].get("sweep") else []
+    if paths:
+        trajectory = _follow(problem, start, runs, paths, report, job.threads)
+    else:
+        trajectory = _solve(problem, start, configs, report, job.threads)
+    return _computed(runs, trajectory, paths)
+
+
+def _module(package: str, section: Mapping[str, Any]) -> ModuleType:
+    return import_module(f"collapse.{package}.{section['kind']}")
+
+
+def _solve(problem, start: Parameters, configs, report, threads: int) -> Trajectory:
+    """Let each optimiser start where the one before ended."""
+    optimisers = [
+        each["optimiser"] if isinstance(each["optimiser"], list) else [each["optimiser"]]
+        for each in configs
+    ]
+    trajectory = None
+    for settings in zip(*optimisers, strict=True):
+        solver = _module("problems.solvers", settings[0])
+        found = solver.solve(problem, start, settings, report, threads)
+        trajectory = found if trajectory is None else trajectory.then(found)
+        start = found.state(-1)
+    return trajectory
+
+
+def _follow(
+    problem, start: Parameters, runs: Runs, paths: list[DecayPath], report, threads: int
+) -> Trajectory:
+    """Follow each problem's path of decays."""
+    settings = [run["config"]["optimiser"] for run in runs]
+    decays = tuple(
+        torch.from_numpy(np.stack([getattr(path, name) for path in paths], 1)).to(problem.device)
+        for name in ("weight_decay", "feature_decay")
+    )
+    return _module("problems.solvers", settings[0]).follow(
+        problem, start, settings, decays, runs[0]["config"]["sweep"]["perturbation"],
+        [run["seed"] for run in runs], report, threads,
+    )  # fmt: skip
+
+
+def _computed(runs: Runs, trajectory: Trajectory, paths: list[DecayPath]) -> Computed:
+    arrays = {name: each.cpu().numpy() for name, each in trajectory.parameters.named.items()}
+    basis = None if trajectory.basis is None else trajectory.basis.cpu().numpy()
+    scalars = {
+        name: getattr(trajectory, name).cpu().numpy() for name in ("objective", "gradient_norm")
+    }
+    tensors, told, frames = {}, [], []
+    for index, (run, valid) in enumerate(zip(runs, trajectory.valid.tolist(), strict=True)):
+        kept = [record for record, good in enumerate(valid) if good]
+        steps = [trajectory.steps[record] for record in kept]
+        for record, step in zip(kept, steps, strict=True):
+            prefix = f"{run['id']}/{step:06d}/"
+            tensors |= {prefix + name: array[index, record] for name, array in arrays.items()}
+        if basis is not None:
+            tensors[f"{run['id']}/basis"] = basis[index]
+        told.append(_told(run, steps, int(trajectory.diverged_step[index])))
+        columns = {name: values[index, kept] for name, values in scalars.items()}
+        if paths:
+            columns["scaled_decay"] = paths[index].scaled_decay[kept]
+        frames.append(pd.DataFrame({**run["keys"], "step": steps, **columns}))
+    return Computed(tensors, told, pd.concat(frames, ignore_index=True))
+
+
+def _told(run: Mapping[str, Any], steps: list[int], diverged: int) -> dict[str, Any]:
+    if diverged >= 0:
+        print(f"{run['id']}: diverged at step {diverged}")
+    return {
+        "id": run["id"],
+        "keys": run["keys"],
+        "steps": steps,
+        "status": "completed" if diverged < 0 else "diverged",
+        "diverged_at": None if diverged < 0 else diverged,
+    }
+
+
+def _reporter(runs: int, every: float = 5.0) -> Callable[[str], None]:
+    """Return a callback that prints how far the runs are now and then."""
+    state = {"next": time.monotonic() + every}
+
+    def report(text: str) -> None:
+        if time.monotonic() >= state["next"]:
+            print(f"{runs} runs: {text}", flush=True)
+            state["next"] = time.monotonic() + every
+
+    return report
+
+
+def measure(runs: Runs, states: States, upstream: Upstream, job: Job) -> Iterator[Measured]:
+    """Measure every recorded state of each run, on the CPU."""
+    module = _module("problems", runs[0]["config"]["problem"])
+    targets = module.answers(runs[0]["config"])
+    history = states.history
+    scalars = [name for name in history if name not in (*runs[0]["keys"], "step")]
+    for run in runs:
+        told = states.run(run["id"])
+        own = history[_are(history, run["keys"])]
+        rows, points = [], []
+        for step, values in zip(told["steps"], own[scalars].to_dict("records"), strict=True):
+            place = {"first": step == told["steps"][0], "last": step == told["steps"][-1]}
+            tensors = {k: torch.from_numpy(v) for k, v in states.at(run["id"], step).items()}
+            state = _state(run["config"], tensors, targets, job.frame(run["keys"], step), place)
+            rows += [(step, *each) for each in probes.rows(state, job.told["probes"])]
+            points += [each.assign(step=step) for each in probes.points(state, job.told["probes"])]
+            rows += [(step, "all", name, value) for name, value in values.items()]
+        if told["diverged_at"] is not None:
+            rows.append((told["diverged_at"], "all", "diverged", 1.0))
+        yield Measured(rows, points)
+
+
+def _are(table: pd.DataFrame, keys: Mapping[str, Any]) -> np.ndarray:
+    """Return which rows are of a run; a key that is null is missing in tables."""
+    columns = ((table[name], value) for name, value in keys.items())
+    return np.logical_and.reduce(
+        [column.isna() if value is None else column == value for column, value in columns]
+    )
+
+
+def _state(config, tensors, targets, frame, place) -> State:
+    variables = Parameters(**tensors)
+    return State(
+        config=config,
+        tensors=tensors,
+        features=None if variables.features is None else variables.features.T.contiguous(),
+        weights=variables.weights,
+        bias=variables.bias,
+        targets=targets,
+        frame=frame,
+        **place,
+    )

@@ -1,0 +1,141 @@
+"""A job's spec: what it is told and with which code, as a file that the driver writes at its start.
+
+The file is JSON that a person can read. It holds the stage, the code digest that the job was
+planned with and the modules it covers, what the job is told, and the code digests that the files it
+reads were planned with. A job refuses to run where the code on disk, the spec or an input is not
+the planned one.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from collapse.artifacts import canonical_json, replacing, stored_provenance
+from collapse.errors import InputError
+from collapse.provenance import code_digest
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a job is told.
+
+    Attributes
+    ----------
+    stage
+        The subcommand that carries it out.
+    modules
+        Root modules of the code digest: the stage, and what it loads by name.
+    job
+        Exactly the part of the config that the job reads.
+    code
+        Digest of the code that the job is planned with.
+    inputs
+        Code digest by file, relative to the results, of what the job reads.
+    """
+
+    stage: str
+    modules: tuple[str, ...]
+    job: Mapping[str, Any]
+    code: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def config(self) -> str:
+        """The digest of the part of the config that the job reads."""
+        return _digest(self.job)
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of all that determines the job but its inputs, whose changes are seen."""
+        return _digest([self.stage, self.modules, self.job, self.code])
+
+    def write(self, path: str | Path) -> None:
+        """Write the file."""
+        content = {
+            "stage": self.stage,
+            "code": self.code,
+            "modules": list(self.modules),
+            "job": self.job,
+            "inputs": dict(self.inputs),
+        }
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    def check(self, path: str | Path, expected: str | None) -> None:
+        """Refuse to run where spec or code differ from what the job was planned with.
+
+        Parameters
+        ----------
+        path
+            Where the spec is from, for the message.
+        expected
+            The digest that Snakemake planned the job with; None where it is run by hand.
+
+        Raises
+        ------
+        InputError
+            If either differs.
+        """
+        if expected is not None and expected != self.digest:
+            raise InputError(
+                f"{path}: the spec or the code is not what this job was planned with (--expect "
+                f"{expected}, found {self.digest}): start the workflow again"
+            )
+        found = code_digest(*self.modules)
+        if found != self.code:
+            raise InputError(
+                f"{path}: the code changed since this job was planned (planned {self.code}, found "
+                f"{found}): start the workflow again"
+            )
+
+    def check_inputs(self, paths: Iterable[str]) -> None:
+        """Refuse files that were made by other code than planned.
+
+        Raises
+        ------
+        InputError
+            Names the first such file.
+        """
+        for path in paths:
+            planned = next((self.inputs[name] for name in self.inputs if _ends(path, name)), None)
+            made = planned and stored_provenance(path).get("code", planned)
+            if planned != made:
+                raise InputError(
+                    f"{path}: made by other code than planned (planned {planned}, found {made}): "
+                    "start the workflow again"
+                )
+
+
+def _ends(path: str, name: str) -> bool:
+    return path == name or path.endswith(f"/{name}")
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+def read(path: str | Path, stage: str) -> Spec:
+    """Read the spec of a stage.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no spec, or one of another stage.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, allowed is the spec of a job") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    kinds = {"stage": str, "code": str, "modules": list, "job": dict, "inputs": dict}
+    for key, kind in kinds.items():
+        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
+            raise InputError(f"{path}: not the spec of a job, it has no {key}")
+    if content["stage"] != stage:
+        raise InputError(f"{path}: the spec of `collapse {content['stage']}`, not of {stage}")
+    return Spec(**{**content, "modules": tuple(content["modules"])})

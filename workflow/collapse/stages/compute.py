@@ -1,0 +1,42 @@
+"""Compute the states of a group of runs: solve problems, train networks, or as a procedure does.
+
+The states at the recorded steps are written as tensors ``{run}/{step:06d}/{name}``; the attribute
+``runs`` says of each run its ``id``, ``keys``, recorded ``steps`` and ``status``: a run that
+diverges succeeds, and says so there. A killed job continues from the folder ``checkpoints`` beside
+the states where its procedure keeps checkpoints.
+"""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from collapse import grid
+from collapse.artifacts import write_table, write_tensors
+from collapse.procedures import Job
+from collapse.provenance import record
+from collapse.upstream import Upstream
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the stage's arguments."""
+    parser.add_argument("--reads", nargs="*", default=[], metavar="FILE", help="files it reads")
+    parser.add_argument("--states", required=True, metavar="FILE", help="safetensors to write")
+    parser.add_argument("--history", required=True, metavar="FILE", help="parquet to write")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU cores to use")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Compute the group; write its states and history."""
+    told = args.spec.job
+    upstream = Upstream(told, args.reads)
+
+    def provenance(device: str) -> dict:
+        return record(args.spec, upstream.paths, device)
+
+    procedure = import_module(f"collapse.procedures.{told['procedure']}")
+    with Job(args.spec, args.threads, provenance, Path(args.states).parent) as job:
+        found = procedure.compute(grid.expand(told), upstream, job)
+        attributes = {"runs": found.runs}
+        write_tensors(args.states, found.tensors, job.provenance, attributes)
+        write_table(args.history, found.history, job.provenance, attributes)
+        job.written()

@@ -1,0 +1,44 @@
+"""Join the claims of the studies into one table."""
+
+import argparse
+import csv
+from pathlib import Path
+
+import pandas as pd
+
+from collapse.artifacts import first_line, write_csv
+from collapse.errors import InputError
+from collapse.stages.claims import COLUMNS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the stage's arguments."""
+    parser.add_argument("inputs", nargs="+", metavar="FILE", help="claims of a study (csv)")
+    parser.add_argument("--out", required=True, metavar="FILE", help="csv to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the rows of the studies one below the other, in the order given."""
+    rows = [row for path in args.inputs for row in _rows(path)]
+    write_csv(args.out, pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _rows(path: str) -> list[list[str]]:
+    """Return the claims of a study, every value as the text that the file spells.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or its columns are not those of claims.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            header, *rows = list(csv.reader(file, strict=True)) or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as csv ({first_line(error)})") from None
+    if header != COLUMNS:
+        raise InputError(f"{path}: columns are {header}, should be {', '.join(COLUMNS)}")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(COLUMNS):
+            raise InputError(f"{path}: row {number} has {len(row)} of {len(COLUMNS)} columns")
+    return rows

@@ -1,0 +1,112 @@
+"""Measure the states of runs: of a whole experiment, or of a group.
+
+Writes tidy rows (the run's keys, ``step``, ``layer``, ``metric``, ``value``); points, matrices and
+curves (the run's keys, ``step``, ``layer``, ``probe`` and the probe's columns); and, where asked
+for, features: their file holds ``{run}/{step:06d}/{name}`` and what all states share, and has the
+states' attributes and ``layers``, the names of the feature layers.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from collapse import grid
+from collapse.artifacts import read_table, read_tensors, write_table, write_tensors
+from collapse.errors import InputError
+from collapse.procedures import Job, Measured, States
+from collapse.provenance import record
+from collapse.upstream import Upstream
+
+ROWS = ("step", "layer", "metric", "value")
+POINTS = ("step", "layer", "probe")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the stage's arguments."""
+    for name in ("states", "histories"):
+        parser.add_argument(
+            f"--{name}", nargs="+", required=True, metavar="FILE", help="of the groups, in order"
+        )
+    parser.add_argument("--frames", required=True, metavar="FILE", help="frames of theory")
+    parser.add_argument("--reads", nargs="*", default=[], metavar="FILE", help="files it reads")
+    for name in ("metrics", "samples"):
+        parser.add_argument(f"--{name}", required=True, metavar="FILE", help="parquet to write")
+    parser.add_argument("--features", metavar="FILE", help="safetensors to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure all groups; write rows, points and features."""
+    told = args.spec.job
+    upstream = Upstream(told, args.reads)
+    files = [*args.states, *args.histories, args.frames, *upstream.paths]
+
+    def provenance(device: str) -> dict:
+        return record(args.spec, files, device)
+
+    rows, points, features, attributes = [], [], {}, {"runs": []}
+    with Job(args.spec, 1, provenance, frame=_frames(args.frames)) as job:
+        for keys, found, states in _measured(args, upstream, job):
+            rows.append(pd.DataFrame(found.rows, columns=list(ROWS)).assign(**keys))
+            points += [each.assign(**keys) for each in found.points]
+            if args.features:
+                features |= {n: tensor.cpu().numpy() for n, tensor in found.features.items()}
+                attributes = dict(states.attributes) | {"layers": ["H1"]}
+        made = job.provenance
+    table = pd.concat(rows, ignore_index=True)[[*told["keys"], *ROWS]]
+    write_table(args.metrics, table, made)
+    write_table(args.samples, _points(points, told["keys"]), made)
+    if args.features:
+        write_tensors(args.features, features, made, attributes)
+
+
+def _measured(
+    args: argparse.Namespace, upstream: Upstream, job: Job
+) -> Iterator[tuple[dict[str, Any], Measured, States]]:
+    told = args.spec.job
+    procedure = import_module(f"collapse.procedures.{told['procedure']}")
+    if not len(told["groups"]) == len(args.states) == len(args.histories):
+        raise InputError(
+            f"--states, --histories: {len(args.states)} and {len(args.histories)} files found, "
+            f"wanted are {len(told['groups'])} of each"
+        )
+    for group, path, history in zip(told["groups"], args.states, args.histories, strict=True):
+        tensors, attributes = read_tensors(path)
+        states = States(path, tensors, attributes, read_table(history))
+        runs = grid.expand(group)
+        for each, found in zip(runs, procedure.measure(runs, states, upstream, job), strict=True):
+            yield each["keys"], found, states
+
+
+def _points(frames: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
+    """Return all points as one table, the columns that every table has first."""
+    joined = (
+        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*keys, *POINTS])
+    )
+    own = [name for name in joined if name not in (*keys, *POINTS)]
+    return joined[[*keys, *POINTS, *own]]
+
+
+def _frames(path: str) -> Callable[[Mapping[str, Any], int], dict[str, np.ndarray]]:
+    """Return what looks up the frame of a run's state in the table that theory wrote."""
+    table = read_table(path)
+    keys = [name for name in table if name not in ("step", "quantity", "index", "value")]
+    found = {
+        _place(names): {name: np.array(own["value"]) for name, own in rows.groupby("quantity")}
+        for names, rows in table.groupby([*keys, "step"], dropna=False)
+    }
+
+    def frame(run: Mapping[str, Any], step: int) -> dict[str, np.ndarray]:
+        place = _place(run[key] for key in keys)
+        # -1: the same at every step.
+        return found.get((*place, -1)) or found.get((*place, step)) or {}
+
+    return frame
+
+
+def _place(names: Iterable[Any]) -> tuple[Any, ...]:
+    """Return a run's keys so that two are equal: a key that is null is NaN in some tables."""
+    return tuple(None if pd.isna(name) else name for name in names)

@@ -1,0 +1,158 @@
+"""One direction of the labels under squared error: what decays leave of it.
+
+With M layers and the scaled decay b/n, x >= 0 minimises 1/(1 + x^M) + (b/n) x; the direction is
+collapsed (x = 0) from b/n = threshold(M) on (Dang et al. 2023, arXiv 2301.00437).
+
+The code works with the residual fraction y = 1/(1 + x^M), since its stationarity
+y (1 - y)^((M-1)/(M+1)) = (b/(M n))^(M/(M+1)) neither overflows nor cancels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+
+
+def threshold(depth: ArrayLike) -> NDArray[np.float64]:
+    """Return the scaled decay at which a class collapses, tau_M = (M-1)^((M-1)/M) / M.
+
+    Parameters
+    ----------
+    depth : array_like of int
+        Number of layers M.
+
+    Returns
+    -------
+    ndarray
+        tau_M, of the shape of ``depth``. At it the logits fall to zero from the fraction
+        (M-1)/M of the label: continuously for M = 1, with a jump for M >= 2.
+
+    Notes
+    -----
+    Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
+    """
+    depth = np.asarray(depth, dtype=np.float64)
+    return (depth - 1) ** ((depth - 1) / depth) / depth
+
+
+def metastable_threshold(depth: ArrayLike) -> NDArray[np.float64]:
+    """Return the scaled decay up to which a non-zero stationary point exists.
+
+    tau_loc = (M+1)^2/(4M) ((M-1)/(M+1))^((M-1)/M), equal to `threshold` for M = 1.
+
+    Parameters
+    ----------
+    depth : array_like of int
+        Number of layers M.
+
+    Returns
+    -------
+    ndarray
+        tau_loc, of the shape of ``depth``.
+
+    Notes
+    -----
+    Derived and checked numerically.
+    """
+    depth = np.asarray(depth, dtype=np.float64)
+    below = ((depth - 1) / (depth + 1)) ** ((depth - 1) / depth)
+    return (depth + 1) ** 2 / (4 * depth) * below
+
+
+def largest_root(scaled_decay: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
+    """Return the largest stationary x: that of M x^(M-1) / (1 + x^M)^2 = b/n.
+
+    Between `threshold` and `metastable_threshold` it is a local minimum above that of x = 0.
+
+    Parameters
+    ----------
+    scaled_decay : array_like
+        b/n > 0.
+    depth : array_like of int
+        Number of layers M.
+
+    Returns
+    -------
+    ndarray
+        x, of the common shape; nan beyond `metastable_threshold`.
+
+    Notes
+    -----
+    Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
+    """
+    decay, depth = np.broadcast_arrays(np.asarray(scaled_decay, dtype=np.float64), depth)
+    residual = residual_fraction((decay / depth) ** (depth / (depth + 1)), depth)
+    root = ((1 - residual) / residual) ** (1 / depth)
+    return np.where(decay <= metastable_threshold(depth), root, np.nan)
+
+
+def minimiser(scaled_decay: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
+    """Return the x >= 0 that minimises 1/(1 + x^M) + (b/n) x.
+
+    Parameters
+    ----------
+    scaled_decay : array_like
+        b/n > 0.
+    depth : array_like of int
+        Number of layers M.
+
+    Returns
+    -------
+    ndarray
+        x, of the common shape: `largest_root` below `threshold`, zero from it on.
+
+    Notes
+    -----
+    Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
+    """
+    below = np.asarray(scaled_decay) < threshold(depth)
+    return np.where(below, largest_root(scaled_decay, depth), 0.0)
+
+
+def logit_fraction(x: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
+    """Return the logit's fraction of the label, x^M / (1 + x^M): singular value over sqrt(n).
+
+    Parameters
+    ----------
+    x : array_like
+        As `minimiser` or `largest_root` returns it.
+    depth : array_like of int
+        Number of layers M.
+
+    Returns
+    -------
+    ndarray
+        The fraction, of the common shape.
+
+    Notes
+    -----
+    Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
+    """
+    with np.errstate(divide="ignore"):
+        return expit(np.asarray(depth) * np.log(x))
+
+
+def residual_fraction(constant: NDArray[np.float64], depth: ArrayLike) -> NDArray[np.float64]:
+    """Return the smallest root y of y (1 - y)^a = constant, a = (M-1)/(M+1).
+
+    Newton's method from below on a concave increasing function: it ascends to the root without
+    passing it. Where there is no root the result is the y of the largest left-hand side.
+    """
+    constant, depth = np.broadcast_arrays(np.asarray(constant, dtype=np.float64), depth)
+    power = (depth - 1) / (depth + 1)
+    top = (depth + 1) / (2 * depth)
+    residual = np.minimum(constant, top)
+    single = depth == 1
+    rest = np.where(single, 1.0, 1 - residual)
+    for _ in range(100):
+        value = residual - constant * rest**-power
+        slope = 1 - power * constant * rest ** (-power - 1)
+        steps = np.divide(value, slope, out=np.full(value.shape, -1.0), where=slope > 0)
+        updated = np.minimum(residual - steps, top)
+        converged = np.all(np.abs(updated - residual) <= 4e-16 * residual)
+        residual = updated
+        rest = np.where(single, 1.0, 1 - residual)
+        if converged:
+            break
+    return residual

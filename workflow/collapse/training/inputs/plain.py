@@ -1,0 +1,37 @@
+"""Samples as they are: the images of the data set, moved as the order says, and their targets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from collapse.training.order import Order
+
+
+class Plain:
+    """Batches of samples in an order.
+
+    Parameters
+    ----------
+    order
+        The order of the N samples.
+    targets
+        Their labels, N, or real targets, N x n.
+    """
+
+    def __init__(self, order: Order, targets: Tensor) -> None:
+        self._order, self._targets = order, targets
+
+    def draw(self, epoch: int) -> None:
+        """Draw the order of an epoch."""
+        self._order.draw(epoch)
+
+    def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images, E x B x C x H x W, and targets, E x B [x n], at B places."""
+        images, samples = self._order.take(places)
+        return images, self._targets[samples]
+
+
+def build(order: Order, targets: Tensor, outputs: int, settings: Mapping[str, Any]) -> Plain:
+    """Return the batches of a training; its section has no further keys."""
+    return Plain(order, targets)

@@ -1,0 +1,58 @@
+"""Adam (Kingma and Ba 2015)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+
+class Adam:
+    """Adam with betas 0.9 and 0.999 and epsilon 1e-8, without decay.
+
+    Parameters
+    ----------
+    parameters
+        What is updated, by name.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+        self._parameters = list(parameters.values())
+        self._first = [torch.zeros_like(each) for each in self._parameters]
+        self._second = [torch.zeros_like(each) for each in self._parameters]
+        self._steps = [each.new_zeros((), requires_grad=False) for each in self._parameters]
+        self.state = {
+            f"{name}/{key}": tensor
+            for key, tensors in {
+                "exp_avg": self._first,
+                "exp_avg_sq": self._second,
+                "step": self._steps,
+            }.items()
+            for name, tensor in zip(parameters, tensors, strict=True)
+        }
+
+    @torch.no_grad()
+    def step(self, learning_rate: Tensor) -> None:
+        """Update the parameters by their gradients."""
+        adam(
+            self._parameters,
+            [each.grad for each in self._parameters],
+            self._first,
+            self._second,
+            [],
+            self._steps,
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+
+
+def make(parameters: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Adam:
+    """Return the update of named parameters; of the section ``training`` it reads nothing."""
+    return Adam(parameters)

@@ -1,0 +1,124 @@
+"""What a job reads beside its spec: data sets, and the runs of other experiments."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from collapse.artifacts import read_tensors
+from collapse.data.dataset import Dataset, load
+from collapse.errors import InputError
+
+
+class Upstream:
+    """The files that a job reads.
+
+    Parameters
+    ----------
+    told
+        What the job is told: ``reads``, the names of the files, and ``references``, for each run
+        by the path of a reference which of the files it is about, and the run in it.
+    paths
+        The files in the same order.
+
+    Raises
+    ------
+    InputError
+        If there are more or fewer files than names.
+    """
+
+    def __init__(self, told: Mapping[str, Any], paths: Sequence[str]) -> None:
+        if len(paths) != len(told["reads"]):
+            found, wanted = len(paths), ", ".join(told["reads"]) or "none"
+            raise InputError(f"--reads: {found} files found, wanted: {wanted}")
+        self.paths = list(paths)
+        self._references = told["references"]
+        self._data = [
+            path
+            for name, path in zip(told["reads"], paths, strict=True)
+            if name.startswith("data/")
+        ]
+        self._read = cache(read_tensors)
+
+    def data_set(self) -> Dataset | None:
+        """Return the data set that the job reads, None where it reads none."""
+        return load(self._data[0]) if self._data else None
+
+    def last_state(self, run: str, reference: str) -> dict[str, np.ndarray]:
+        """Return the last recorded state, or features, of the run that a run refers to.
+
+        Parameters
+        ----------
+        run
+            Id of the run that reads.
+        reference
+            Path of the reference in its config.
+
+        Returns
+        -------
+        dict
+            Arrays by name; free features with a column per sample.
+        """
+        index, name = self._references[run][reference]
+        arrays, attributes = self._read(self.paths[index])
+        return state_at(self.paths[index], arrays, attributes, name)
+
+
+def run_attributes(path: str, attributes: Mapping[str, Any], run: str) -> dict[str, Any]:
+    """Return what a file of states says of a run: its id, keys, recorded steps and status.
+
+    Raises
+    ------
+    InputError
+        If the file holds no such run.
+    """
+    for each in attributes.get("runs", ()):
+        if each["id"] == run:
+            return each
+    raise InputError(f"{path}: holds no run '{run}'")
+
+
+def state_at(
+    path: str,
+    arrays: Mapping[str, np.ndarray],
+    attributes: Mapping[str, Any],
+    run: str,
+    step: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Return a run's state at a recorded step, or at its last, as arrays by name.
+
+    Tensors are ``{run}/{step:06d}/{name}``. Free features ``H`` that were reduced to fewer columns
+    are expanded by ``{run}/basis``.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    arrays, attributes
+        What it holds.
+    run, step
+        Which state.
+
+    Raises
+    ------
+    InputError
+        If the file holds no such state.
+    """
+    recorded = run_attributes(path, attributes, run)["steps"]
+    if not recorded:
+        raise InputError(f"{path}: {run} diverged before a state was recorded")
+    prefix = f"{run}/{recorded[-1] if step is None else step:06d}/"
+    state = {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+    if not state:
+        raise InputError(f"{path}: holds no state {prefix}")
+    if f"{run}/basis" in arrays:
+        # As the solver does it: another library's product differs in the last bits.
+        columns, basis = (torch.from_numpy(each) for each in (state["H"], arrays[f"{run}/basis"]))
+        state["H"] = (columns @ basis).numpy()
+    return state

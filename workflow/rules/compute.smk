@@ -1,0 +1,44 @@
+# One rule for each verb of a closed list, from which a procedure chooses: a new procedure is cached
+# and goes to a cluster as these do.
+COMPUTING = {"solve": "Solving", "train": "Training", "compute": "Computing"}
+
+
+for verb in VERBS:
+
+    rule:
+        name:
+            verb
+        input:
+            reads("compute", "upstream"),
+        output:
+            states=f"{RESULTS}/{{experiment}}/{{group}}/states.safetensors",
+            history=f"{RESULTS}/{{experiment}}/{{group}}/history.parquet",
+        log:
+            f"{RESULTS}/logs/{{experiment}}/{{group}}/{verb}.log",
+        wildcard_constraints:
+            # The last verb takes what no other does, names of no experiment among it.
+            experiment=(
+                all_but(lambda experiment: experiment.verb != VERBS[-1])
+                if verb == VERBS[-1]
+                else experiments(lambda experiment, verb=verb: experiment.verb == verb)
+            ),
+        cache: True
+        retries: 2
+        conda:
+            "../../envs/environment.yaml"
+        threads: computing("cores")
+        resources:
+            gpu=computing("gpus"),
+            mem_mb=computing("memory"),
+            runtime=computing("minutes"),
+        params:
+            spec=spec_of(
+                "compute", f"{RESULTS}/logs/{{experiment}}/{{group}}/{verb}.log"
+            ),
+            digest=digest_of("compute"),
+        message:
+            f"{COMPUTING[verb]} {{wildcards.experiment}} {{wildcards.group}}"
+        shell:
+            "collapse compute --spec {params.spec:q} --expect {params.digest}"
+            " --threads {threads} --reads {input:q}"
+            " --states {output.states:q} --history {output.history:q} > {log:q} 2>&1"

@@ -1,0 +1,68 @@
+# A whole experiment in one job, which writes its table.
+rule measure:
+    input:
+        states=reads("measure", "states"),
+        histories=reads("measure", "histories"),
+        frames=f"{RESULTS}/{{experiment}}/frames.parquet",
+        reads=reads("measure", "upstream"),
+    output:
+        metrics=f"{RESULTS}/{{experiment}}/metrics.parquet",
+        samples=f"{RESULTS}/{{experiment}}/samples.parquet",
+    log:
+        f"{RESULTS}/logs/{{experiment}}/measure.log",
+    wildcard_constraints:
+        experiment=experiments(lambda experiment: not by_group(experiment)),
+    cache: True
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        gpu=measuring("gpus"),
+        mem_mb=measuring("memory"),
+        runtime=measuring("minutes"),
+    params:
+        spec=spec_of("measure", f"{RESULTS}/logs/{{experiment}}/measure.log"),
+        digest=digest_of("measure"),
+    message:
+        "Measuring {wildcards.experiment}"
+    shell:
+        "collapse measure_runs --spec {params.spec:q} --expect {params.digest}"
+        " --states {input.states:q} --histories {input.histories:q} --frames {input.frames:q}"
+        " --reads {input.reads:q} --metrics {output.metrics:q} --samples {output.samples:q}"
+        " > {log:q} 2>&1"
+
+
+rule measure_group:
+    input:
+        states=f"{RESULTS}/{{experiment}}/{{group}}/states.safetensors",
+        history=f"{RESULTS}/{{experiment}}/{{group}}/history.parquet",
+        frames=f"{RESULTS}/{{experiment}}/frames.parquet",
+        reads=reads("measure_group", "upstream"),
+    output:
+        metrics=f"{RESULTS}/{{experiment}}/{{group}}/metrics.parquet",
+        samples=f"{RESULTS}/{{experiment}}/{{group}}/samples.parquet",
+        features=f"{RESULTS}/{{experiment}}/{{group}}/features.safetensors",
+    log:
+        f"{RESULTS}/logs/{{experiment}}/{{group}}/measure.log",
+    wildcard_constraints:
+        experiment=experiments(by_group),
+    cache: True
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        gpu=measuring("gpus"),
+        mem_mb=measuring("memory"),
+        runtime=measuring("minutes"),
+    params:
+        spec=spec_of(
+            "measure_group", f"{RESULTS}/logs/{{experiment}}/{{group}}/measure.log"
+        ),
+        digest=digest_of("measure_group"),
+    message:
+        "Measuring {wildcards.experiment} {wildcards.group}"
+    shell:
+        "collapse measure_runs --spec {params.spec:q} --expect {params.digest}"
+        " --states {input.states:q} --histories {input.history:q} --frames {input.frames:q}"
+        " --reads {input.reads:q} --metrics {output.metrics:q} --samples {output.samples:q}"
+        " --features {output.features:q} > {log:q} 2>&1"
