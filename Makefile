@@ -7,10 +7,10 @@ SCALE ?= laptop
 .PHONY: all bench test lint format lock
 
 all: .venv/installed
-	$(BIN)/snakemake --cores all --config scale=$(SCALE)
+	$(BIN)/snakemake --config scale=$(SCALE)
 
 bench: .venv/installed
-	$(BIN)/snakemake --cores all --forcerun benchmark -- benchmarks
+	$(BIN)/snakemake --forcerun benchmark -- benchmarks
 
 .venv/installed: envs/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

@@ -1,7 +1,10 @@
+import shutil
+from pathlib import Path
+
 import pytest
 import yaml
 
-from collapse import config, grid
+from collapse import config, grid, jobs
 from collapse.errors import InputError
 
 SCALES = ("smoke", "laptop", "reference", "paper")
@@ -87,7 +90,7 @@ def test_new_experiments_may_be_added():
     assert len(atlas.runs("deep_linear", "mine")) == 8
     groups = atlas.groups("deep_linear", "mine")
     assert list(groups) == ["depth=1", "depth=2"]
-    assert groups["depth=2"]["grid"] == {"weight_decay": [0.001, 0.5]}
+    assert groups["depth=2"].spec["grid"] == {"weight_decay": [0.001, 0.5]}
 
 
 @pytest.mark.parametrize(
@@ -111,7 +114,7 @@ def test_mlps_of_one_shape_share_a_job_and_other_networks_do_not(changes, folder
     atlas = load(study(network_mlp=changes), scale="smoke")
     groups = atlas.groups("deep_linear", "network_mlp")
     assert list(groups) == folders
-    told = [each for group in groups.values() for each in grid.expand(group)]
+    told = [each for group in groups.values() for each in grid.expand(group.spec)]
     runs = atlas.runs("deep_linear", "network_mlp")
     by_id = {run.id: run for run in runs}
     assert len(told) == len(runs) and {each["id"] for each in told} == set(by_id)
@@ -284,3 +287,121 @@ def test_file_that_is_no_yaml(tmp_path):
 )
 def test_values_are_spelt_for_ids(value, text):
     assert grid.format_value(value) == text
+
+
+DESCENT = {"kind": "sgd", "learning_rate": 0.1, "steps": 5}
+PROBLEM = {
+    "problem": {"kind": "deep_linear", "class_sizes": [4, 4], "widths": 3},
+    "optimiser": DESCENT,
+    "weight_decay": 1e-3,
+    "feature_decay": 1e-3,
+    "seeds": 2,
+}
+
+
+def reading(**of):
+    start = {"kind": "states", "of": {"study": "deep_linear", "experiment": "first", **of}}
+    return {**PROBLEM, "start": start}
+
+
+def test_seeds_begin_at_the_first_seed():
+    atlas = load({"first_seed": 1000, "deep_linear": {"mine": PROBLEM}})
+    assert [run.seed for run in atlas.runs("deep_linear", "mine")] == [1000, 1001]
+    assert atlas.groups("deep_linear", "mine")["all"].spec["seeds"] == [1000, 1001]
+    folders = list(atlas.groups("deep_linear", "network_mlp"))
+    assert folders == ["depth=3+bias=false+seed=1000"]
+
+
+def test_a_run_reads_the_run_of_its_own_seed():
+    first = {**PROBLEM, "grid": {"problem.depth": [1, 2], "weight_decay": [1e-3, 1e-2]}}
+    second = reading(run={"depth": 2, "weight_decay": 0.01})
+    atlas = load(study(first=first, second=second))
+    found = [atlas.reads(run)["start.of"] for run in atlas.runs("deep_linear", "second")]
+    assert [each.run for each in found] == [
+        f"depth=2+weight_decay=0.01+seed={seed}" for seed in (0, 1)
+    ]
+    assert {each.group for each in found} == {"depth=2"}
+    job = jobs.compute(atlas, "deep_linear", "second", "all")
+    assert job.files("upstream") == ["deep_linear/first/depth=2/states.safetensors"]
+    assert job.told["references"]["seed=1"] == {"start.of": [0, found[1].run]}
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        (study(first=PROBLEM, second=reading(seed=7)), ["second.start.of: no run of", "seed=7"]),
+        (
+            study(first={**PROBLEM, "grid": {"problem.depth": [1, 2]}}, second=reading()),
+            ["second.start.of: 2 runs of deep_linear.first with seed=0", "its keys: depth, seed"],
+        ),
+        (study(second=reading()), ["second.start.of: no experiment of deep_linear 'first'"]),
+        (
+            study(first=PROBLEM, second=reading(studyy="x")),
+            ["second.start.of.studyy: unknown key, did you mean 'study'"],
+        ),
+        (
+            study(
+                first={**reading(experiment="second"), "seeds": 1}, second={**reading(), "seeds": 1}
+            ),
+            ["read each other in a circle", "deep_linear.first reads deep_linear.second reads"],
+        ),
+        (
+            study(mine={**PROBLEM, "optimiser": [DESCENT, {"kind": "lbfgs", "stepss": 3}]}),
+            ["mine.optimiser.1.stepss: unknown key, did you mean 'steps'"],
+        ),
+        (
+            study(mine={**PROBLEM, "optimiser": [DESCENT, {"kind": "newton", "steps": 3}]}),
+            ["mine.optimiser", "newton", "lbfgs"],
+        ),
+        (study(mine={**PROBLEM, "procedure": "problm"}), ["mine.procedure", "did you mean 'prob"]),
+        (study(mine={**PROBLEM, "probes": ["x"]}), ["mine.probes", "x", "classifier"]),
+        (
+            study(mine={key: PROBLEM[key] for key in PROBLEM if key != "weight_decay"}),
+            ["mine.weight_decay: is missing"],
+        ),
+        (
+            study(mine={key: PROBLEM[key] for key in PROBLEM if key != "feature_decay"}),
+            ["mine.feature_decay: is missing"],
+        ),
+        ({"first_seed": -1}, ["first_seed", "-1"]),
+        ({"results": ""}, ["results", "at least 1"]),
+        ({"result": "x"}, ["result", "did you mean 'results'"]),
+    ],
+)
+def test_bad_references_procedures_and_settings_are_one_line(user, words):
+    message = refusal(user)
+    assert all(word in message for word in words), message
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the config's folder."""
+    return Path(shutil.copytree("config", tmp_path / "config"))
+
+
+@pytest.mark.parametrize("name", ["data", "figures", "claims", "logs", "policies", "solve"])
+def test_reserved_names_are_no_studys(folder, name):
+    (folder / f"studies/{name}.yaml").write_text(f"{name}: {{mine: {{}}}}")
+    (folder / f"scales/smoke/{name}.yaml").write_text("")
+    with pytest.raises(InputError, match=f"{name}: is no name for a study"):
+        config.load(folder, {"scale": "smoke"})
+
+
+def test_a_study_says_what_each_scale_reduces_of_it(folder):
+    (folder / "studies/mine.yaml").write_text("mine: {}")
+    for scale in ("smoke", "laptop", "reference"):
+        with pytest.raises(InputError, match=rf"scales/{scale}/mine.yaml: no such file: say there"):
+            config.load(folder, {"scale": scale})
+    assert config.load(folder, {"scale": "paper"}).studies["mine"] == {}
+    (folder / "scales/smoke/mine.yaml").write_text("mine: {}")
+    assert config.load(folder, {"scale": "smoke"}).studies["mine"] == {}
+
+
+def test_a_folder_of_results_belongs_to_one_scale(tmp_path):
+    here = {"results": str(tmp_path / "here")}
+    config.mark_results(load(here))
+    config.check_results(load(here))
+    for user, scale in ((here, "laptop"), (here | {"first_seed": 3}, "smoke")):
+        with pytest.raises(InputError, match="holds results of scale smoke, not of scale"):
+            config.check_results(load(user, scale=scale))
+    config.check_results(load({"results": str(tmp_path / "there")}, scale="laptop"))

@@ -2,13 +2,18 @@ import gzip
 import hashlib
 import io
 import lzma
+import shutil
 import struct
+import subprocess
+import sys
 import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+from argparse import Namespace
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,17 +22,29 @@ import rdata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import collapse
 from collapse.artifacts import read_tensors, write_tensors
-from collapse.cli import main
-from collapse.data import sources
+from collapse.config.slots import kinds
+from collapse.data import sets, sources
+from collapse.data.catalogue import Table, find, modules, names
 from collapse.data.dataset import load, long_tail, subset
-from collapse.data.fetch import channel_statistics, fetch
-from collapse.data.registry import DATA_SETS, DebianPackage
+from collapse.data.kinds.files import DebianPackage, Files
+from collapse.data.kinds.generated import Generated
+from collapse.data.makers.files import channel_statistics, fetch
+from collapse.data.makers.generated import generate
 from collapse.errors import InputError
+from collapse.provenance import code_digest, imported_modules
+from collapse.specs import Spec
+from collapse.stages import data as stage
 from collapse.training.images import held_out, training_set
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
+
+
+def run(out, source=None, **told):
+    """The data stage, told this."""
+    stage.run(Namespace(spec=Spec("data", (), told, code=""), source=source, out=str(out)))
 
 
 def idx(array):
@@ -58,7 +75,7 @@ def shuttle_frame(values=None):
     if values is None:
         values = np.random.default_rng(2).integers(-30_000, 30_000, (30, 9))
     frame = pd.DataFrame(values.astype(float), columns=[f"V{i}" for i in range(1, 10)])
-    names = [name.replace(" ", ".") for name in DATA_SETS["shuttle"].classes]
+    names = [name.replace(" ", ".") for name in find("shuttle").classes]
     return frame.assign(Class=pd.Categorical.from_codes(np.arange(len(frame)) % 7, names))
 
 
@@ -81,11 +98,13 @@ def md5(content):
     return hashlib.md5(content).hexdigest()
 
 
+def changed(monkeypatch, name, **changes):
+    monkeypatch.setattr(f"{sets.__name__}.{name}.SET", replace(find(name), **changes))
+
+
 def register(monkeypatch, name, files, **changes):
     checksums = {key: hashlib.sha256(content).hexdigest() for key, content in files.items()}
-    entry = replace(DATA_SETS[name], checksums=checksums, **changes)
-    monkeypatch.setitem(DATA_SETS, name, entry)
-    return entry
+    changed(monkeypatch, name, checksums=checksums, **changes)
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +139,7 @@ def fashion(monkeypatch):
 def cifar(monkeypatch):
     files = cifar_files()
     archive = tar_gz(files)
-    published = replace(DATA_SETS["cifar10"].archive, md5=md5(archive))
+    published = replace(find("cifar10").archive, md5=md5(archive))
     register(monkeypatch, "cifar10", files, train_count=20, test_count=4, archive=published)
     return files, archive
 
@@ -187,7 +206,7 @@ def check_idx(arrays, files):
 @pytest.mark.parametrize("zipped", [True, False])
 def test_idx_directory(small, tmp_path, layout, zipped):
     name, files = small
-    official = DATA_SETS[name].torchvision
+    official = find(name).torchvision
     write(tmp_path / {"torchvision": f"{official}/raw"}.get(layout, layout), files, zipped)
     tensors = from_directory(name, tmp_path)
     check_idx(tensors.arrays, files)
@@ -242,7 +261,7 @@ def serve_official(monkeypatch, served, name, files):
     """Serve fabricated files at torchvision's addresses, under their own md5."""
     import torchvision
 
-    official = getattr(torchvision.datasets, DATA_SETS[name].torchvision)
+    official = getattr(torchvision.datasets, find(name).torchvision)
     zipped = {f"{key}.gz": gzip.compress(content) for key, content in files.items()}
     resources = [(key, md5(content)) for key, content in zipped.items()]
     monkeypatch.setattr(official, "resources", resources)
@@ -303,10 +322,11 @@ def test_sources_are_tried_in_order(fashion, tmp_path, monkeypatch, served):
 def test_no_source_answers(fashion, monkeypatch, served, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     out = tmp_path / "results" / "fashion_mnist.safetensors"
-    spec = '{"name": "fashion_mnist", "sources": ["directory", "debian", "download"]}'
-    assert main(["data", "--spec", spec, "--out", str(out)]) == 2
-    captured = capsys.readouterr()
-    (error,) = [line for line in captured.err.splitlines() if line.startswith("collapse: error: ")]
+    tried = ["directory", "debian", "download"]
+    with pytest.raises(InputError) as caught:
+        run(out, name="fashion_mnist", kind="files", sources=tried, directory=None)
+    error = str(caught.value)
+    assert "\n" not in error
     for part in (
         "directory: no directory is configured",
         "debian: dataset-fashion-mnist is not installed and there is no apt-get here",
@@ -316,7 +336,7 @@ def test_no_source_answers(fashion, monkeypatch, served, tmp_path, capsys):
         "point datasets.fashion_mnist.directory at a folder with train-images-idx3-ubyte",
     ):
         assert part in error
-    assert len(captured.out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 3
     assert not out.parent.exists()
 
 
@@ -345,9 +365,8 @@ def apt(fashion, tmp_path, monkeypatch):
         tools / "dpkg",
         f'test -f "$2" && mkdir -p "$3/share/fashion" && cp {files}/* "$3/share/fashion"',
     )
-    entry = DATA_SETS["fashion_mnist"]
     package = DebianPackage("dataset-fashion-mnist", "/share/fashion")
-    monkeypatch.setitem(DATA_SETS, "fashion_mnist", replace(entry, debian=package))
+    changed(monkeypatch, "fashion_mnist", debian=package)
     monkeypatch.setenv("PATH", str(tools))
     return tools
 
@@ -381,8 +400,7 @@ def test_debian_hangs(apt, monkeypatch):
 def test_debian_installed(fashion, tmp_path, monkeypatch):
     write(tmp_path / "share", fashion)
     package = DebianPackage("dataset-fashion-mnist", str(tmp_path / "share"))
-    entry = replace(DATA_SETS["fashion_mnist"], debian=package)
-    monkeypatch.setitem(DATA_SETS, "fashion_mnist", entry)
+    changed(monkeypatch, "fashion_mnist", debian=package)
     monkeypatch.setenv("PATH", "")
     check_idx(fetch("fashion_mnist", ["debian"]).arrays, fashion)
 
@@ -429,9 +447,9 @@ def test_cifar_archive(cifar, tmp_path):
 
 def test_cifar_download(cifar, served):
     files, archive = cifar
-    served[DATA_SETS["cifar10"].archive.url] = archive
+    served[find("cifar10").archive.url] = archive
     check_cifar(fetch("cifar10", ["download"]), files)
-    served[DATA_SETS["cifar10"].archive.url] = archive[:-1]
+    served[find("cifar10").archive.url] = archive[:-1]
     with pytest.raises(InputError, match="cifar-10-binary.tar.gz: md5 is"):
         fetch("cifar10", ["download"])
 
@@ -500,7 +518,8 @@ def test_another_table_than_shuttle(shuttle, tmp_path, objects, reason):
 @pytest.mark.parametrize(
     ("name", "tried", "message"),
     [
-        ("kmnist", ["download"], "datasets: 'kmnist' found, allowed are fashion_mnist, mnist"),
+        ("kmnist", ["download"], "no data set 'kmnist', did you mean 'mnist'? (there are: cifar10"),
+        ("reacher", ["download"], "reacher.py: SET is Task(title='Reacher'"),
         ("mnist", ["ftp"], "datasets.mnist.sources: 'ftp' found, allowed are directory, package"),
         ("mnist", [], "datasets.mnist.sources: none found"),
         ("mnist", ["debian", "package"], "debian: no Debian package holds it | package: no Py"),
@@ -517,8 +536,7 @@ def test_bad_request(name, tried, message):
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     out = tmp_path_factory.mktemp("data") / "digits.safetensors"
-    spec = '{"name": "digits", "sources": ["package"], "directory": null}'
-    assert main(["data", "--spec", spec, "--out", str(out)]) == 0
+    run(out, name="digits", kind="files", sources=["package"], directory=None)
     return out
 
 
@@ -540,7 +558,7 @@ def test_digits(digits):
 def test_written_file(digits, tmp_path):
     attributes = read_tensors(digits)[1]
     assert attributes["name"] == "digits" and attributes["source"] == "package"
-    assert attributes["sha256"] == dict(DATA_SETS["digits"].checksums)
+    assert attributes["sha256"] == dict(find("digits").checksums)
     inputs = load(digits).normalise(load(digits).images)
     assert inputs.dtype.is_floating_point and inputs.shape == (1442, 1, 8, 8)
     assert abs(float(inputs.mean())) < 1e-5
@@ -554,10 +572,18 @@ def test_written_file(digits, tmp_path):
         load(other)
 
 
-def test_bad_spec(tmp_path, capsys):
-    for spec in ('{"name": "digits"}', '{"name": 3, "sources": []}'):
-        assert main(["data", "--spec", spec, "--out", str(tmp_path / "x.safetensors")]) == 2
-        assert "collapse: error: --spec: " in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({"name": "digits", "kind": "files"}, "sources is None"),
+        ({"name": 3, "kind": "files", "sources": []}, "name is 3"),
+        ({"name": "digits", "sources": ["package"]}, "kind is None"),
+        ({"name": "digits", "kind": "ftp"}, "kind is 'ftp', allowed are demonstrations, files"),
+    ],
+)
+def test_bad_spec(tmp_path, told, reason):
+    with pytest.raises(InputError, match=f"^--spec: {reason}"):
+        run(tmp_path / "x.safetensors", **told)
     assert not (tmp_path / "x.safetensors").exists()
 
 
@@ -662,8 +688,7 @@ def test_real_fashion_mnist_subset(fashion_mnist):
 def real_shuttle(tmp_path_factory):
     """The real data set, through the sources that the workflow uses when nothing is set up."""
     out = tmp_path_factory.mktemp("data") / "shuttle.safetensors"
-    spec = '{"name": "shuttle", "sources": ["directory", "debian"], "directory": null}'
-    assert main(["data", "--spec", spec, "--out", str(out)]) == 0
+    run(out, name="shuttle", kind="files", sources=["directory", "debian"], directory=None)
     return load(out)
 
 
@@ -691,3 +716,186 @@ def test_each_feature_of_a_table_is_standardised(real_shuttle):
 def test_real_shuttle_holds_no_more_than_it_holds(real_shuttle):
     with pytest.raises(InputError, match="7 samples of class 'Bpv Close' wanted, allowed are 1 to"):
         subset(real_shuttle.targets, 7, classes=real_shuttle.outputs)
+
+
+def test_data_sets_are_found_by_their_modules():
+    folder = Path(sets.__file__).parent
+    assert names() == sorted(path.stem for path in folder.glob("[a-z]*.py"))
+    titles = {name: find(name).title for name in names()}
+    assert titles["fashion_mnist"] == "Fashion-MNIST" and titles["digits"] == "digits (8x8)"
+    assert len(set(titles.values())) == len(titles)
+    pictures = {name for name in names() if find(name).images}
+    assert pictures == {"fashion_mnist", "mnist", "cifar10", "digits"}
+    classified = {name for name in names() if not find(name).regression}
+    assert classified == pictures | {"shuttle"}
+    own = Table(title="mine")
+    assert own.regression and not own.images
+
+
+def test_finding_data_sets_loads_nothing_heavy():
+    program = (
+        "import sys; from collapse.data.catalogue import find, names; "
+        "found = [find(name) for name in names()]; "
+        "heavy = {'torch', 'sklearn', 'gymnasium', 'pydantic', 'pandas'}; "
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_misspelt_data_set_is_refused_with_the_nearest():
+    with pytest.raises(InputError, match=r"no data set 'fashion_mnst', did you mean 'fashion_mnis"):
+        find("fashion_mnst")
+    with pytest.raises(InputError, match=r"no data set 'x' \(there are: cifar10, diabetes, "):
+        find("x")
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_data_set_depends_on_the_code_that_makes_it_alone(name):
+    own = modules(find(name).source, name)
+    found = imported_modules(["collapse.stages.data", *own])
+    of_sets = ("collapse.data.sets.", "collapse.data.makers.", "collapse.data.kinds.")
+    kind = find(name).source
+    allowed = {*own, f"collapse.data.kinds.{kind}"}
+    assert {module for module in found if module.startswith(of_sets)} == allowed
+    layouts = [module for module in found if module.startswith("collapse.data.layouts.")]
+    assert len(layouts) == isinstance(find(name), Files)
+
+
+def test_a_table_of_the_users_has_no_module():
+    assert modules("table", "mine") == ("collapse.data.makers.table",)
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_config_need_not_mention_a_data_set(name):
+    wanted = find(name)
+    section = kinds("source")[wanted.source].model_validate({})
+    told = section.spec(name, wanted)
+    assert (told["name"], told["kind"]) == (name, wanted.source)
+    assert told.get("sources") == (list(wanted.sources) if isinstance(wanted, Files) else None)
+    files = section.source_file(name, wanted, "results", "home")
+    searched = {"hopper", "swimmer"} & {name}
+    assert files == [f"home/results/reference/policies/{each}.safetensors" for each in searched]
+
+
+def test_sources_that_the_config_names():
+    files, made = (kinds("source")[kind] for kind in ("files", "generated"))
+    chosen = files.model_validate({"sources": ["download"], "directory": "here"})
+    told = {"name": "mnist", "kind": "files", "sources": ["download"], "directory": "here"}
+    assert chosen.spec("mnist", find("mnist")) == told
+    section = made.model_validate({"sources": ["package"]})
+    assert section.spec("linnerud", find("linnerud")) == {"name": "linnerud", "kind": "generated"}
+
+
+WAVE = '''"""A wave."""
+
+import numpy as np
+
+from collapse.data.kinds.generated import Generated
+
+
+def load():
+    places = np.linspace(0, 1, 50)[:, None]
+    return places, np.hstack([np.sin(9 * places), np.cos(9 * places)])
+
+
+SET = Generated(title="Wave", inputs=("place",), targets=("sine", "cosine"), load=load)
+'''
+
+
+@pytest.fixture
+def dropped(tmp_path, monkeypatch):
+    """Writes a module into a folder where data sets are looked for."""
+    folder = tmp_path / "sets"
+    folder.mkdir()
+    monkeypatch.setattr(sets, "__path__", [*sets.__path__, str(folder)])
+
+    def write(name, text):
+        (folder / f"{name}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, f"{sets.__name__}.{name}", raising=False)
+
+    return write
+
+
+def test_a_module_that_is_dropped_in_is_found_and_made(dropped, tmp_path):
+    dropped("wave", WAVE)
+    assert "wave" in names() and find("wave").title == "Wave"
+    run(tmp_path / "wave.safetensors", name="wave", kind=find("wave").source)
+    data = load(tmp_path / "wave.safetensors")
+    assert data.outputs == ("sine", "cosine")
+    assert data.images.shape == (40, 1, 1, 1) and data.test_targets.shape == (10, 2)
+    assert data.test_images.ravel() == pytest.approx(np.linspace(0, 1, 50)[4::5])
+    assert data.test_targets[:, 0] == pytest.approx(np.sin(9 * data.test_images.ravel()))
+
+
+@pytest.mark.parametrize("text", ["", "SET = 'wave'"])
+def test_a_module_that_says_nothing_is_refused(dropped, text):
+    dropped("silent", text)
+    with pytest.raises(InputError, match=r"sets/silent.py: SET is .*, needed is a DataSet"):
+        find("silent")
+
+
+def test_a_module_that_is_dropped_in_changes_no_other_digest(tmp_path):
+    package = tmp_path / "collapse"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(collapse.__file__).parent, package, ignore=ignored)
+    roots = ("collapse.stages.data", *modules("files", "digits"))
+    (package / "data/sets/wave.py").write_text(WAVE)
+    with (package / "data/sets/mnist.py").open("a") as handle:
+        handle.write("EDITED = True\n")
+    program = (
+        "from collapse.data.catalogue import find, modules; "
+        "from collapse.provenance import code_digest; "
+        f"code_digest(*modules(find('wave').source, 'wave')); print(code_digest(*{roots!r}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == code_digest(*roots)
+
+
+def generated(monkeypatch, numbers, **changes):
+    """What is made of a function's inputs and targets."""
+    wanted = Generated(title="x", load=lambda: numbers, **changes)
+    monkeypatch.setattr(f"{sets.__name__}.linnerud.SET", wanted)
+    return generate("linnerud")
+
+
+def test_labelled_samples_that_a_function_makes(monkeypatch, tmp_path):
+    rows = np.stack([np.arange(20.0), np.full(20, 7.0)], 1)
+    numbers, classes = (rows, np.arange(20) % 2), ("even", "odd")
+    made = generated(monkeypatch, numbers, classes=classes, test_share=0.5)
+    path = tmp_path / "made.safetensors"
+    write_tensors(path, made.arrays, {}, made.attributes)
+    data = load(path)
+    assert data.images.shape == data.test_images.shape == (10, 2, 1, 1)
+    assert data.targets.tolist() == [0] * 10 and data.test_targets.tolist() == [1] * 10
+    inputs = data.normalise(data.images)
+    assert inputs[:, 0].mean().item() == pytest.approx(0, abs=1e-6)
+    assert inputs[:, 0].std(correction=0).item() == pytest.approx(1)
+    assert (inputs[:, 1] == 0).all()
+    pictures = np.zeros((4, 9), np.uint8), [0, 1, 0, 1]
+    made = generated(monkeypatch, pictures, classes=classes, image_shape=(1, 3, 3))
+    assert made.arrays["train_images"].shape == (4, 1, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "changes", "reason"),
+    [
+        (np.ones((3, 1)), np.ones((2, 1)), {}, "3 inputs and 2 targets found"),
+        (np.full((3, 1), np.nan), np.ones((3, 1)), {}, "3 inputs and 3 .* all finite"),
+        (np.ones((3, 2)), np.ones((3, 1)), {}, r"inputs of shape \(3, 2\), named are 1"),
+        (np.ones((3, 1)), np.ones(3), {}, r"targets of shape \(3,\), named are 1"),
+        (np.ones((3, 1)), np.ones((3, 1)), {}, "target 'y' has zero variance"),
+        (np.ones((3, 1)), [0, 1, 2], {"classes": ("a", "b")}, "allowed are N labels from 0 to 1"),
+        (np.ones((3, 1)), [0, 0.5, 1], {"classes": ("a", "b")}, "allowed are N labels from 0 to 1"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(monkeypatch, inputs, targets, changes, reason):
+    named = {"inputs": ("x",), "targets": ("y",)}
+    with pytest.raises(InputError, match=f"^linnerud: .*{reason}"):
+        generated(monkeypatch, (inputs, targets), **named, **changes)

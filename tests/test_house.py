@@ -79,13 +79,13 @@ def test_no_digest_of_another_studys_job_changes(extended):
 
 
 def test_a_toy_costs_less_than_a_hundred_lines_beside_its_mathematics():
-    mathematics = ("problems", "theory", "procedures")
+    mathematics = {"problems", "theory", "procedures"}
     for toy in TOYS.iterdir():
         files = [path for path in toy.rglob("*") if path.suffix in (".py", ".yaml")]
         lines = [
             line
             for path in files
-            if path.parent.name not in mathematics
+            if mathematics.isdisjoint(path.parent.parts)
             for line in path.read_text().splitlines()
             if line.strip()
         ]
@@ -112,7 +112,7 @@ def test_only_the_toys_are_planned_and_they_run(extended):
     assert list(points) == ["seed", "step", "layer", "probe", "label", "first", "second"]
     assert len(points) == 2 * 60 and (points["first"] >= 0).all()
     for suffix in ("pdf", "png", "csv"):
-        assert (results / f"figures/relu_toy/descent.{suffix}").stat().st_size > 500
+        assert (results / f"figures/relu_toy/descent.{suffix}").stat().st_size > 300
 
     claims = pd.read_csv(results / "claims.csv")
     assert claims.loc[claims["study"] == "relu_toy", "verdict"].tolist() == ["inconclusive"]
@@ -145,11 +145,10 @@ def test_a_scale_that_does_not_know_a_study_is_refused(extended):
 def test_no_kind_is_compared_with_outside_its_own_module():
     sections = ROOT / "workflow/collapse/config/sections"
     kinds = {path.stem: path for path in sections.glob("*/*.py") if path.stem != "__init__"}
-    pattern = re.compile(
-        rf"""kind["'\]]*\s*(?:[=!]=|\bin\b)|[=!]=\s*["'](?:{"|".join(kinds)})["']"""
-    )
+    names = "|".join(sorted(kinds))
+    pattern = re.compile(rf"""kind["'\]]*\s*[=!]=|[=!]=\s*["'](?:{names})["']""")
     # A deep linear problem's own word for its loss, no kind of a section; and a device's kind.
-    allowed = re.compile(r"\bloss\b.*\"(?:mse|ce)\"|benchmark\.kind|dtype\.kind|Literal")
+    allowed = re.compile(r"\bloss\b.*\"(?:mse|ce)\"|benchmark\.kind|Literal")
     found = [
         f"{path}: {line.strip()}"
         for path in (ROOT / "workflow").rglob("*.py")

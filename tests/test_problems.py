@@ -624,6 +624,10 @@ class Robust(Problem):
     def batch(self):
         return len(self.decay)
 
+    @property
+    def device(self):
+        return self.targets.device
+
     def objective(self, parameters):
         maps, shifts = (parameters.named[name] for name in self.shapes)
         error = maps @ self.inputs + shifts.unsqueeze(2) - self.targets
@@ -634,12 +638,13 @@ class Robust(Problem):
         return replace(self, decay=self.decay[index])
 
 
-def robust(decay=(0.1, 0.2, 0.3, 0.2)):
+def robust(decay=(0.1, 0.2, 0.3, 0.2), device="cpu"):
     generator = torch.Generator().manual_seed(3)
     inputs, noise = (
         torch.randn(rows, 9, generator=generator, dtype=torch.float64) for rows in (3, 2)
     )
-    return Robust(inputs, inputs[:2] - inputs[1:] + 1 + 2 * noise, f64(decay))
+    targets = inputs[:2] - inputs[1:] + 1 + 2 * noise
+    return Robust(*(tensor.to(device) for tensor in (inputs, targets, f64(decay))))
 
 
 def descended(problem, start, rate, steps, momentum=0.9):
@@ -716,6 +721,30 @@ def test_problems_of_any_kind_start_from_their_own_seeds_and_go_their_own_way(mo
         assert found.diverged_step.tolist() == together.diverged_step.tolist()
     same, other = (run.parameters.map(torch.Tensor.nan_to_num).tensors() for run in runs)
     assert all(map(torch.equal, same, other))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_optimisers_one_after_the_other_on_a_gpu_do_as_on_a_cpu():
+    runs = []
+    for problems_on in (robust, small_on):
+        for device in ("cpu", "cuda"):
+            problem = problems_on(device=device)
+            start = problem.initial(range(problem.batch), 0.5)
+            rates = [0.1, 0.2, 1e3, 0.3][: problem.batch]
+            first = solve_by_sgd(problem, start, rates, steps=200)
+            runs.append(first.then(solve_by_lbfgs(problem, first.state(-1))))
+    for host, device in (runs[:2], runs[2:]):
+        assert host.diverged_step.tolist() == device.diverged_step.tolist()
+        assert host.diverged_step[2] > 0 and host.steps[:-1] == device.steps[:-1]
+        for record in range(len(host.steps)):
+            found = device.state(record).map(torch.Tensor.cpu)
+            assert_same(found.map(lambda t: t[:2]), host.state(record).map(lambda t: t[:2]), 1e-7)
+
+
+def small_on(device):
+    problem = small(bias=True, loss="ce")
+    moved = {name: getattr(problem, name).to(device) for name in ("weight_decay", "feature_decay")}
+    return replace(problem, targets=problem.targets.to(device), ones=None, **moved)
 
 
 @pytest.mark.parametrize("kind", [DeepLinear, Unreduced])
@@ -951,6 +980,23 @@ def test_the_states_of_a_problem_are_written_under_their_run_and_step(tmp_path):
         assert value == pytest.approx(np.linalg.norm(product[0]), rel=1e-10)
 
 
+def test_learning_rates_side_by_side_are_measured_though_measuring_reads_none(tmp_path):
+    quick = DESCENT | {"steps": 5, "momentum": 0.0}
+    rows, states, *_ = solved(
+        tmp_path, optimiser=quick, grid={"optimiser.learning_rate": [0.01, 0.3]}
+    )
+    objective = rows[rows["metric"] == "objective"].set_index(["learning_rate", "step"])["value"]
+    assert objective[0.01, 0] == objective[0.3, 0]
+    assert objective[0.01, 0] > objective[0.01, 5] > objective[0.3, 5]
+    # One step goes along the same gradient, so far as its rate says.
+    ends = [
+        states[f"learning_rate={rate}+seed=1/000001/W1"]
+        - states[f"learning_rate={rate}+seed=1/000000/W1"]
+        for rate in (0.01, 0.3)
+    ]
+    np.testing.assert_allclose(30 * ends[0], ends[1], rtol=1e-10, atol=1e-13)
+
+
 def test_a_list_of_optimisers_goes_from_the_config_to_the_optimum(tmp_path):
     optimisers = [DESCENT | {"steps": 50}, {"kind": "lbfgs", "steps": 5000, "tolerance": 1e-11}]
     rows, states, runs, history = solved(
@@ -970,6 +1016,21 @@ def test_a_list_of_optimisers_goes_from_the_config_to_the_optimum(tmp_path):
         assert (values[GOF_KEYS] < 1e-6).all()
 
 
+def test_each_optimiser_of_a_list_starts_where_the_one_before_ended(tmp_path):
+    parts = [DESCENT | {"momentum": 0.0, "steps": steps} for steps in (20, 30, 10)]
+    whole = block(2, bias=True, optimiser=parts[0] | {"steps": 60})
+    atlas = atlas_of(mine=block(2, bias=True, optimiser=parts), whole=whole)
+    for name in ("mine", "whole"):
+        measured(tmp_path, atlas, name=name)
+    steps = sorted({*log_spaced(20, 5), *(20 + step for step in log_spaced(30, 5))})
+    steps += [50 + step for step in log_spaced(10, 5)[1:]]
+    _, (run,), history = states_of(tmp_path)
+    assert run["steps"] == history["step"].tolist() == steps
+    for name, array in state(tmp_path, "whole", "seed=1", 60).items():
+        found = state(tmp_path, "mine", "seed=1", 60)[name]
+        np.testing.assert_allclose(found, array, rtol=0, atol=1e-13)
+
+
 def test_a_run_lost_by_the_first_optimiser_succeeds_and_its_files_say_so(tmp_path, capsys):
     optimisers = [DESCENT | {"steps": 900}, {"kind": "lbfgs", "steps": 50}]
     both = block(2, optimiser=optimisers, grid={"weight_decay": [1e-2, 60.0]})
@@ -983,6 +1044,50 @@ def test_a_run_lost_by_the_first_optimiser_succeeds_and_its_files_say_so(tmp_pat
     assert history.loc[history["weight_decay"] == 60, "step"].tolist() == lost["steps"]
     told = rows[rows["metric"] == "diverged"]
     assert told[["weight_decay", "step", "layer", "value"]].values.tolist() == [[60, at, "all", 1]]
+
+
+REGRESSION = {
+    "kind": "regression",
+    "target_covariance": [[1.0, 0.3], [0.3, 0.5]],
+    "samples": 30,
+    "dim": 4,
+    "init_scale": 0.3,
+}
+
+
+def test_a_null_in_a_grid_is_measured_like_any_value(tmp_path):
+    mine = {
+        "problem": REGRESSION,
+        "optimiser": {"kind": "lbfgs", "steps": 5000},
+        "weight_decay": 0.1,
+        "feature_decay": 0.2,
+        "grid": {"problem.target_mean": [None, [1.0, 2.0]], "problem.bias": [True, False]},
+        "seeds": 1,
+    }
+    rows = measured(tmp_path, atlas_of("regression", mine=mine), "regression")
+    predicted = read_table(tmp_path / "regression/mine/predictions.parquet")
+    losses = []
+    for table, metric in ((rows, "objective"), (predicted, "loss")):
+        own = table[table["metric"] == metric]
+        assert own["target_mean"].isna().tolist() == [True, True, False, False]
+        losses.append(own["value"].tolist())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+    # Only without a bias a mean makes a difference.
+    assert losses[1][0] == pytest.approx(losses[1][1]) == pytest.approx(losses[1][2])
+    assert losses[1][3] > 1.1 * losses[1][2]
+
+
+@pytest.mark.parametrize(
+    "optimiser", [DESCENT | {"steps": 5}, {"kind": "lbfgs", "steps": 50}], ids=["sgd", "lbfgs"]
+)
+def test_a_start_without_a_finite_objective_is_a_divergence(tmp_path, optimiser):
+    mine = block(2, optimiser=optimiser, grid={"problem.init_scale": [0.4, 1e200]})
+    rows = measured(tmp_path, atlas_of(mine=mine))
+    states, (good, lost), history = states_of(tmp_path)
+    assert good["status"] == "completed" and good["steps"][-1] == history["step"].max()
+    assert (lost["status"], lost["diverged_at"], lost["steps"]) == ("diverged", 0, [])
+    assert set(history["init_scale"]) == {0.4}
+    assert rows.loc[rows["init_scale"] > 1, ["step", "metric"]].values.tolist() == [[0, "diverged"]]
 
 
 @pytest.mark.parametrize(
@@ -1006,6 +1111,7 @@ def test_a_wrong_list_of_optimisers_is_refused_in_one_line(optimisers, words):
 
 
 def states_as_start(**run):
+    """The section ``start`` that names a run of the experiment `first` by its keys."""
     return {"kind": "states", "of": {"study": "imbalanced", "experiment": "first", "run": run}}
 
 
@@ -1033,6 +1139,7 @@ def test_a_run_starts_where_another_ended(tmp_path):
     atlas = atlas_of(first=first, second=second)
     job = jobs.compute(atlas, "imbalanced", "second", "all")
     assert job.files("upstream") == ["imbalanced/first/all/states.safetensors"]
+    assert jobs.measure(atlas, "imbalanced", "second").files("upstream") == []
     measured(tmp_path, atlas, name="second")
     for seed in (1, 2):
         ended = state(tmp_path, "first", f"weight_decay=0.01+seed={seed}", 40)
@@ -1052,17 +1159,10 @@ def test_a_run_starts_where_another_ended(tmp_path):
 
 @pytest.mark.parametrize("seed", [None, 2])
 def test_a_run_goes_on_as_if_another_had_not_ended(tmp_path, seed):
-    problem = {
-        "kind": "regression",
-        "target_covariance": [[1.0, 0.3], [0.3, 0.5]],
-        "samples": 30,
-        "dim": 4,
-        "init_scale": 0.3,
-    }
     part = {"kind": "sgd", "learning_rate": 0.1, "steps": 20, "record": 2}
     decays = {"weight_decay": 0.1, "feature_decay": 0.2, "seeds": 2}
-    whole = {"problem": problem, "optimiser": part | {"steps": 40}, **decays}
-    first = {"problem": problem, "optimiser": part, **decays}
+    whole = {"problem": REGRESSION, "optimiser": part | {"steps": 40}, **decays}
+    first = {"problem": REGRESSION, "optimiser": part, **decays}
     start = states_as_start()
     start["of"] |= {"study": "regression", "seed": seed}
     atlas = atlas_of("regression", whole=whole, first=first, second=first | {"start": start})
@@ -1101,6 +1201,17 @@ def test_a_start_that_does_not_fit_is_refused_in_one_line(tmp_path, capsys, chan
     assert not (tmp_path / path).exists()
 
 
+@pytest.mark.parametrize("spelt", ["1e-2", 0.01])
+def test_a_run_is_named_by_the_values_of_its_keys_as_yaml_reads_them(spelt):
+    grid = {"weight_decay": [4e-3, 1e-2], "problem.widths": [[5, 6], [6, 5]]}
+    first = block(depth=2, grid=grid)
+    start = states_as_start(weight_decay=spelt, widths="5-6")
+    atlas = atlas_of(first=first, second=block(depth=2, start=start))
+    (run,) = atlas.runs("imbalanced", "second")
+    (read,) = atlas.reads(run).values()
+    assert (read.group, read.run) == ("widths=5-6", "weight_decay=0.01+widths=5-6+seed=1")
+
+
 @pytest.mark.parametrize(
     ("of", "words"),
     [
@@ -1111,6 +1222,7 @@ def test_a_start_that_does_not_fit_is_refused_in_one_line(tmp_path, capsys, chan
         ({"run": {"weight_decay": 3}}, "no run of imbalanced.first with weight_decay=3, seed=1"),
         ({"run": {"depth": 1}}, "no run of imbalanced.first with depth=1, seed=1"),
         ({"run": {"weight_decay": 0.1}, "seed": 7}, "no run of imbalanced.first with weight_decay"),
+        ({"run": {"seed": 2}}, "second.start.of.run: a seed found among its keys, allowed is"),
         ({"experiment": "fist"}, "did you mean 'first'?"),
         ({"study": "imbalance"}, "did you mean 'imbalanced'?"),
         ({"experiment": "second", "run": {}}, "imbalanced.second reads imbalanced.second"),

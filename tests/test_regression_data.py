@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,27 +13,38 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from collapse.artifacts import read_tensors, write_tensors
-from collapse.cli import main
-from collapse.data import tables
-from collapse.data.demonstrations import LINKS, make, reach, read_policy
+from collapse.data import sets
+from collapse.data.catalogue import find, names
+from collapse.data.kinds.demonstrations import Search, Task
+from collapse.data.makers.demonstrations import LINKS, demonstrate, reach, read_policy
+from collapse.data.makers.generated import generate
+from collapse.data.makers.table import from_file
 from collapse.data.policy_search import Moments, Policy, search
-from collapse.data.tasks import TASKS, Search
+from collapse.data.regressions import check_targets
 from collapse.errors import InputError
+from collapse.specs import Spec
+from collapse.stages import data, policy
 
 SHIPPED = Path(__file__).resolve().parents[1] / "results/reference/policies"
-SEARCHED = [name for name, task in TASKS.items() if task.search]
+TASKS = [name for name in names() if isinstance(find(name), Task)]
+SEARCHED = [name for name in TASKS if find(name).search]
 PARTS = ("train", "test")
 
 angle = st.floats(-3, 3)
 
 
 def policy_file(name):
-    return SHIPPED / f"{name}.safetensors" if TASKS[name].search else None
+    return SHIPPED / f"{name}.safetensors" if name in SEARCHED else None
+
+
+def run(stage, out, source=None, **told):
+    """A stage, told this."""
+    stage.run(Namespace(spec=Spec("any", (), told, code=""), source=source, out=str(out)))
 
 
 @cache
 def demonstrations(name):
-    return make(name, policy_file(name), 0)
+    return demonstrate(name, policy_file(name), 0)
 
 
 def same(first, second):
@@ -90,7 +102,7 @@ def test_arm_is_damped_and_limited():
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_reacher_reaches_its_target(seed):
-    made = make("reacher", None, seed)
+    made = demonstrate("reacher", None, seed)
     for part in PARTS:
         last = made.arrays[f"{part}_inputs"].reshape(-1, 50, 11)[:, -1]
         assert np.hypot(last[:, 8], last[:, 9]).max() < 0.02
@@ -107,7 +119,7 @@ def test_reacher_acts_by_its_observation():
 
 @pytest.mark.parametrize("name", TASKS)
 def test_sizes(name):
-    task, made = TASKS[name], demonstrations(name)
+    task, made = find(name), demonstrations(name)
     for part, count in (("train", task.train_count), ("test", task.test_count)):
         inputs, targets = made.arrays[f"{part}_inputs"], made.arrays[f"{part}_targets"]
         assert inputs.shape == (count, task.inputs) and targets.shape == (count, task.outputs)
@@ -129,10 +141,10 @@ def test_test_pairs_come_from_other_episodes(name):
 
 
 def test_held_out_episode_is_thinned(monkeypatch):
-    task = replace(TASKS["swimmer"], test_count=1000, test_stride=1)
+    task = replace(find("swimmer"), test_count=1000, test_stride=1)
     thinned = demonstrations("swimmer").arrays
-    monkeypatch.setitem(TASKS, "swimmer", task)
-    whole = make("swimmer", policy_file("swimmer"), 0).arrays
+    monkeypatch.setattr(f"{sets.__name__}.swimmer.SET", task)
+    whole = demonstrate("swimmer", policy_file("swimmer"), 0).arrays
     for key in ("test_inputs", "test_targets"):
         assert (whole[key][::5] == thinned[key]).all()
 
@@ -148,8 +160,8 @@ def test_targets_span_all_directions(name):
 @pytest.mark.parametrize("name", ["reacher", "swimmer"])
 def test_seed_decides(name):
     first = demonstrations(name)
-    assert same(first, make(name, policy_file(name), 0))
-    other = make(name, policy_file(name), 1)
+    assert same(first, demonstrate(name, policy_file(name), 0))
+    other = demonstrate(name, policy_file(name), 1)
     for part in PARTS:
         key = f"{part}_inputs"
         assert not (first.arrays[key] == other.arrays[key]).all(1).any()
@@ -170,7 +182,7 @@ def test_shipped_policy_is_as_good_as_it_says(name, least):
     _, attributes = read_tensors(policy_file(name))
     mean_return = demonstrations(name).attributes["mean_return"]
     # The score leaves out what 1,000 steps of staying alive are worth.
-    stated = attributes["score"] + 1000 * TASKS[name].search.shift
+    stated = attributes["score"] + 1000 * find(name).search.shift
     assert mean_return > least
     assert mean_return == pytest.approx(stated, rel=0.05)
 
@@ -178,9 +190,7 @@ def test_shipped_policy_is_as_good_as_it_says(name, least):
 @pytest.mark.parametrize("name", ["reacher", "swimmer"])
 def test_stage_writes_what_is_made(name, tmp_path):
     out = tmp_path / "data.safetensors"
-    source = ["--source", str(policy_file(name))] if policy_file(name) else []
-    spec = f'{{"name": "{name}", "maker": "demonstrations", "seed": 0}}'
-    assert main(["data", "--spec", spec, "--out", str(out), *source]) == 0
+    run(data, out, policy_file(name), name=name, kind="demonstrations", seed=0)
     tensors, attributes = read_tensors(out)
     made = demonstrations(name)
     assert attributes == made.attributes
@@ -189,11 +199,11 @@ def test_stage_writes_what_is_made(name, tmp_path):
 
 def test_policy_must_be_given_and_of_the_task(tmp_path):
     with pytest.raises(InputError, match="swimmer: needs the file of a policy"):
-        make("swimmer", None, 0)
+        demonstrate("swimmer", None, 0)
     with pytest.raises(InputError, match="none.safetensors: no such file"):
-        make("swimmer", tmp_path / "none.safetensors", 0)
+        demonstrate("swimmer", tmp_path / "none.safetensors", 0)
     with pytest.raises(InputError, match="not a policy of hopper, its task is 'swimmer'"):
-        make("hopper", policy_file("swimmer"), 0)
+        demonstrate("hopper", policy_file("swimmer"), 0)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +215,7 @@ def test_policy_of_other_shapes(damage, tmp_path):
     held = {key: array for key, array in tensors.items() if array is not None}
     write_tensors(path, held, {}, {"task": "swimmer"})
     with pytest.raises(InputError, match="other.safetensors: not a policy of swimmer, it holds"):
-        make("swimmer", path, 0)
+        demonstrate("swimmer", path, 0)
 
 
 def test_policy_that_does_nothing(tmp_path):
@@ -213,22 +223,25 @@ def test_policy_that_does_nothing(tmp_path):
     tensors = {"gain": np.zeros((2, 8)), "mean": np.zeros(8), "std": np.ones(8)}
     write_tensors(path, tensors, {}, {"task": "swimmer"})
     with pytest.raises(InputError, match=r"swimmer: target 'action\[0\]' has zero variance"):
-        make("swimmer", path, 0)
+        demonstrate("swimmer", path, 0)
 
 
 @pytest.mark.parametrize("module", ["gymnasium", "mujoco", "imageio", "packaging"])
 def test_missing_simulator(module, tmp_path):
     out = tmp_path / "reacher.safetensors"
     # In a process of its own: this one may have imported the simulator already.
-    spec = '{"name": "reacher", "maker": "demonstrations", "seed": 0}'
     program = (
-        f"import sys; sys.modules[{module!r}] = None; from collapse.cli import main; "
-        f"sys.exit(main(['data', '--spec', {spec!r}, '--out', {str(out)!r}]))"
+        f"import sys; sys.modules[{module!r}] = None\n"
+        "from test_regression_data import InputError, data, run\n"
+        f"try: run(data, {str(out)!r}, name='reacher', kind='demonstrations', seed=0)\n"
+        "except InputError as error: sys.exit(str(error))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 2
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("collapse: error: reacher: the simulator ")
+    assert line.startswith("reacher: the simulator ")
     reason, _, advice = line.rpartition("): ")
     assert module in reason.lower()
     assert "install gymnasium, mujoco, imageio" in advice and "envs/requirements.txt" in advice
@@ -351,31 +364,31 @@ def test_policy_is_normalised_and_clipped():
 
 def test_short_search_in_the_simulator(tmp_path, monkeypatch, capsys):
     short = Search(directions=1, best=1, step=0.02, noise=0.03, iterations=2)
-    monkeypatch.setitem(TASKS, "swimmer", replace(TASKS["swimmer"], search=short))
-    spec = '{"task": "swimmer", "seed": 3}'
+    task = replace(find("swimmer"), search=short)
+    monkeypatch.setattr(f"{sets.__name__}.swimmer.SET", task)
     paths = [tmp_path / f"{index}.safetensors" for index in range(2)]
     for path in paths:
-        assert main(["policy", "--spec", spec, "--out", str(path)]) == 0
+        run(policy, path, task="swimmer", seed=3)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert re.match(r"4 episodes: return -?\d+\.\d\n", capsys.readouterr().out)
-    policy = read_policy(paths[0], "swimmer")
-    assert policy.gain.shape == (2, 8) and policy.mean.shape == policy.std.shape == (8,)
-    assert (policy.gain != 0).all() and (policy.std != 1).all()
+    found = read_policy(paths[0], "swimmer", task)
+    assert found.gain.shape == (2, 8) and found.mean.shape == found.std.shape == (8,)
+    assert (found.gain != 0).all() and (found.std != 1).all()
 
 
 @pytest.mark.parametrize(
-    ("spec", "reason"),
+    ("told", "reason"),
     [
-        ('{"task": "reacher", "seed": 0}', "task is 'reacher', allowed are swimmer, hopper"),
-        ('{"seed": 0}', "task is None, allowed are swimmer, hopper"),
-        ('{"task": "swimmer"}', "seed is None, allowed are whole numbers from 0"),
-        ('{"task": "swimmer", "seed": -1}', "seed is -1, allowed are whole numbers from 0"),
+        ({"task": "reacher", "seed": 0}, "task is 'reacher', allowed are hopper, swimmer"),
+        ({"seed": 0}, "task is None, allowed are hopper, swimmer"),
+        ({"task": "swimmer"}, "seed is None, allowed are whole numbers from 0"),
+        ({"task": "swimmer", "seed": -1}, "seed is -1, allowed are whole numbers from 0"),
     ],
 )
-def test_policy_spec(spec, reason, tmp_path, capsys):
+def test_policy_spec(told, reason, tmp_path):
     out = tmp_path / "policy.safetensors"
-    assert main(["policy", "--spec", spec, "--out", str(out)]) == 2
-    assert f"collapse: error: --spec: {reason}" in capsys.readouterr().err
+    with pytest.raises(InputError, match=f"^--spec: {reason}"):
+        run(policy, out, **told)
     assert not out.exists()
 
 
@@ -384,7 +397,7 @@ def test_policy_spec(spec, reason, tmp_path, capsys):
     [("linnerud", (20, 3), 3), ("diabetes", (442, 10), 1)],
 )
 def test_package(name, shape, targets, tmp_path):
-    made = tables.from_package(name)
+    made = generate(name)
     arrays, attributes = made.arrays, made.attributes
     assert arrays["train_inputs"].shape == shape
     assert arrays["train_targets"].shape == (shape[0], targets)
@@ -393,16 +406,18 @@ def test_package(name, shape, targets, tmp_path):
     assert all(array.dtype == np.float64 for array in arrays.values())
     assert len(attributes["inputs"]) == shape[1] and len(attributes["targets"]) == targets
     out = tmp_path / "data.safetensors"
-    spec = f'{{"name": "{name}", "maker": "tables"}}'
-    assert main(["data", "--spec", spec, "--out", str(out)]) == 0
+    run(data, out, name=name, kind="generated")
     assert (read_tensors(out)[0]["train_targets"] == arrays["train_targets"]).all()
 
 
 def test_package_values():
-    linnerud = tables.from_package("linnerud").arrays["train_targets"]
+    made = generate("linnerud")
+    assert made.attributes["inputs"] == ["Chins", "Situps", "Jumps"]
+    assert made.attributes["targets"] == ["Weight", "Waist", "Pulse"]
+    linnerud = made.arrays["train_targets"]
     spectrum = np.linalg.eigvalsh(np.cov(linnerud.T, bias=True))
     assert spectrum == pytest.approx([2.321, 42.263, 593.686], abs=1e-3)
-    diabetes = tables.from_package("diabetes").arrays
+    diabetes = generate("diabetes").arrays
     assert diabetes["train_targets"].var() == pytest.approx(5929.885, abs=1e-3)
     # Years of age: the inputs are not scaled.
     assert diabetes["train_inputs"][0, 0] == 59
@@ -425,7 +440,7 @@ def written(folder, table, suffix=".csv"):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_own_table(tmp_path, suffix):
     path = written(tmp_path, frame(10), suffix)
-    made = tables.from_file("own", path, ["z", "y"], None, 0.2)
+    made = from_file("own", path, ["z", "y"], None, 0.2)
     arrays, attributes = made.arrays, made.attributes
     assert attributes["inputs"] == ["a", "b"] and attributes["targets"] == ["z", "y"]
     assert arrays["train_inputs"][:, 0].tolist() == [0, 1, 2, 3, 5, 6, 7, 8]
@@ -433,7 +448,7 @@ def test_own_table(tmp_path, suffix):
     assert arrays["test_targets"].tolist() == [[-4, 4], [-9, 4]]
     assert attributes["name"] == "own"
     assert re.fullmatch(rf"table own\{suffix}, sha256 [0-9a-f]{{64}}", attributes["source"])
-    chosen = tables.from_file("own", path, ["y"], ["b", "z"], 0)
+    chosen = from_file("own", path, ["y"], ["b", "z"], 0)
     assert chosen.arrays["train_inputs"].shape == (10, 2)
     assert (chosen.arrays["train_inputs"][:, 1] == -np.arange(10.0)).all()
     assert chosen.arrays["test_inputs"].shape == (0, 2)
@@ -441,19 +456,20 @@ def test_own_table(tmp_path, suffix):
 
 def test_own_table_through_the_stage(tmp_path):
     out = tmp_path / "data.safetensors"
-    spec = '{"name": "own", "maker": "tables", "targets": ["y"], "inputs": null, "test_share": 0.5}'
-    path = written(tmp_path, frame(10))
-    assert main(["data", "--spec", spec, "--source", path, "--out", str(out)]) == 0
+    told = {"name": "own", "kind": "table", "targets": ["y"], "inputs": None, "test_share": 0.5}
+    run(data, out, written(tmp_path, frame(10)), **told)
     tensors, attributes = read_tensors(out)
     assert tensors["train_targets"].ravel().tolist() == [0, 2, 4, 1, 3]
     assert attributes["inputs"] == ["a", "b", "z"]
+    with pytest.raises(InputError, match="^own: needs the file of the table"):
+        run(data, out, **told)
 
 
 @settings(deadline=None, max_examples=50)
 @given(rows=st.integers(4, 60), every=st.integers(2, 12))
 def test_split(tmp_path_factory, rows, every):
     path = written(tmp_path_factory.getbasetemp(), frame(rows))
-    arrays = tables.from_file("own", path, ["z", "y"], ["a"], 1 / every).arrays
+    arrays = from_file("own", path, ["z", "y"], ["a"], 1 / every).arrays
     train, test = (arrays[f"{part}_inputs"].ravel() for part in PARTS)
     assert sorted([*train, *test]) == list(range(rows))
     assert test.tolist() == list(range(every - 1, rows, every))
@@ -494,42 +510,42 @@ def test_bad_table(tmp_path, text, targets, inputs, reason):
     path = tmp_path / "own.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=f"^{re.escape(str(path))}: {reason}") as error:
-        tables.from_file("own", str(path), targets, inputs, 0.5)
+        from_file("own", str(path), targets, inputs, 0.5)
     assert "\n" not in str(error.value)
 
 
 def test_unreadable_table(tmp_path):
     with pytest.raises(InputError, match="own.csv: no such file"):
-        tables.from_file("own", str(tmp_path / "own.csv"), ["y"], None, 0.2)
+        from_file("own", str(tmp_path / "own.csv"), ["y"], None, 0.2)
     for name in ("own.txt", "own"):
         (tmp_path / name).write_text(GOOD)
         with pytest.raises(InputError, match=f"{name}: allowed are files named .csv or .parquet"):
-            tables.from_file("own", str(tmp_path / name), ["y"], None, 0.2)
+            from_file("own", str(tmp_path / name), ["y"], None, 0.2)
     for name, content in (("own.parquet", b"PAR1"), ("own.csv", b"\xff\xfe\x00\n")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=f"{name}: cannot be read"):
-            tables.from_file("own", str(tmp_path / name), ["y"], None, 0.2)
+            from_file("own", str(tmp_path / name), ["y"], None, 0.2)
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(InputError, match="folder.csv: cannot be read"):
-        tables.from_file("own", str(tmp_path / "folder.csv"), ["y"], None, 0.2)
+        from_file("own", str(tmp_path / "folder.csv"), ["y"], None, 0.2)
 
 
 def test_parquet_columns(tmp_path):
     table = frame(4).assign(a=pd.array([1, None, 3, 4], dtype="Int64"))
     with pytest.raises(InputError, match="column 'a' is NaN or infinite in row 1"):
-        tables.from_file("own", written(tmp_path, table, ".parquet"), ["y"], None, 0)
+        from_file("own", written(tmp_path, table, ".parquet"), ["y"], None, 0)
     table = frame(4).assign(a=pd.date_range("2020", periods=4))
     with pytest.raises(InputError, match="column 'a' holds datetime64.* in row 0"):
-        tables.from_file("own", written(tmp_path, table, ".parquet"), ["y"], None, 0)
+        from_file("own", written(tmp_path, table, ".parquet"), ["y"], None, 0)
 
 
 def test_targets_are_finite_and_vary():
     good = np.array([[1.0, 2.0], [2.0, 3.0]])
-    tables.check_targets("here", good, ["u", "v"])
+    check_targets("here", good, ["u", "v"])
     for value, reason in ((np.nan, "is nan in row 1"), (np.inf, "is inf in row 1")):
         bad = good.copy()
         bad[1, 1] = value
         with pytest.raises(InputError, match=f"here: target 'v' {reason}"):
-            tables.check_targets("here", bad, ["u", "v"])
+            check_targets("here", bad, ["u", "v"])
     with pytest.raises(InputError, match="here: target 'u' has zero variance, it is 1 in every"):
-        tables.check_targets("here", np.array([[1.0, 2.0], [1.0, 3.0]]), ["u", "v"])
+        check_targets("here", np.array([[1.0, 2.0], [1.0, 3.0]]), ["u", "v"])

@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 from collapse import config, jobs
 from collapse.artifacts import read_table, read_tensors, write_tensors
 from collapse.cli import main
+from collapse.config.sections.procedure import problem as problem_procedure
+from collapse.config.slots import kinds
 from collapse.data import dataset
 from collapse.errors import InputError
 from collapse.grid import expand, tied
@@ -24,14 +26,14 @@ from collapse.metrics.regression import nrc3_at
 from collapse.metrics.targets import (
     fit_readings,
     regression_readings,
-    residual_readings,
+    residual_points,
     target_readings,
 )
 from collapse.models.network import build
 from collapse.problems import regression
-from collapse.problems.chunks import chunks, usable_cores
-from collapse.problems.parameters import Parameters
-from collapse.problems.solver import gradient_descent, lbfgs
+from collapse.problems.chunks import chunks
+from collapse.problems.solvers.lbfgs import lbfgs
+from collapse.problems.solvers.sgd import gradient_descent
 from collapse.schedule import log_spaced
 from collapse.theory.regression import predict
 from collapse.training import ensemble as ensemble_module
@@ -41,6 +43,7 @@ from collapse.training.ensemble import Ensemble
 from collapse.training.images import Images, held_out, training_set
 from collapse.training.objective import Objective
 from collapse.training.trainer import Training, train
+from conftest import write_spec
 
 CPU = torch.device("cpu")
 FEW = settings(derandomize=True, max_examples=25, deadline=None, database=None)
@@ -136,7 +139,7 @@ def test_objective_is_the_formula_before_and_after_reduction(covariance, more, w
     random = inside.map(lambda t: torch.randn(t.shape, generator=generator, dtype=t.dtype))
     y = problem.targets.numpy()
     for point in (inside, random):
-        full = Parameters(point.weights, point.features @ basis, point.bias)
+        full = point.replaced(H=point.features @ basis)
         found, small = problem.objective(full), smaller.objective(point)
         for index, decay in enumerate(decays):
             b = full.bias[index].numpy() if bias else None
@@ -207,9 +210,12 @@ def test_without_decay_small_steps_conserve_the_imbalance():
     assert drift(0.005, 0.1)[0] > 20 * finest
 
 
-def group_of(problem, seeds, kind="sgd"):
-    config = {"problem": problem, "optimiser": {"kind": kind}}
-    return {"config": config, "grid": {"weight_decay": [0.1, 0.2]}, "seeds": list(range(seeds))}
+def cores_of(problem, runs, **optimiser):
+    """What a job of so many runs asks for."""
+    asked = problem_procedure.Section(
+        problem=problem, optimiser=optimiser, weight_decay=0.1, feature_decay=0.1, seeds=1
+    )
+    return asked.resources(runs).cores
 
 
 @pytest.mark.parametrize(
@@ -222,8 +228,8 @@ def test_cores_of_a_regression_are_the_chunks_of_its_reduction(samples, dim, run
     _, start, _ = batch.select(slice(0, 1)).reduced(batch.select(slice(0, 1)).initial([0], 0.1))
     each = 2 * sum(tensor.nbytes for tensor in start.tensors())
     assert len(chunks(runs, each)) == cores
-    assert usable_cores(group_of(problem, runs // 2)) == cores
-    assert usable_cores(group_of(problem, runs // 2, "lbfgs")) == 1
+    assert cores_of(problem, runs, kind="sgd", learning_rate=0.1, steps=9) == cores
+    assert cores_of(problem, runs, kind="lbfgs", steps=9) == 1
 
 
 # Metrics
@@ -424,16 +430,16 @@ def test_residuals_of_evenly_spaced_samples(samples, bias):
     h, y = generator.standard_normal((samples, 5)), generator.standard_normal((samples, 2)) + 4
     w, b = generator.standard_normal((2, 5)), generator.standard_normal(2)
     given = [torch.from_numpy(each) for each in (h, y, w, b)]
-    found = readings(residual_readings(*given[:3], given[3] if bias else None))
+    found = pd.DataFrame(residual_points(*given[:3], given[3] if bias else None))
     count = min(samples, targets.SCATTER)
     chosen = [k * samples // count for k in range(count)]
     error = (h @ w.T + (b if bias else 0) - y)[chosen]
     centred = (y - y.mean(0))[chosen]
-    assert len(found) == 4 * count
-    for k in range(count):
-        for i in range(2):
-            assert found["all", f"residual[{k},{i}]"] == pytest.approx(error[k, i])
-            assert found["all", f"target[{k},{i}]"] == pytest.approx(centred[k, i])
+    assert list(found) == ["sample", "output", "target", "residual"] and len(found) == 2 * count
+    assert found["sample"].tolist() == [k for k in range(count) for _ in range(2)]
+    assert found["output"].tolist() == [0, 1] * count
+    for name, values in (("residual", error), ("target", centred)):
+        np.testing.assert_allclose(found[name], values.flatten(), rtol=1e-12, atol=1e-12)
 
 
 @FEW
@@ -852,7 +858,9 @@ def told(out, capsys):
     """The one line that a command of exit code 2 said."""
     assert out == 2
     printed = capsys.readouterr()
-    assert printed.out == "" and printed.err.count("\n") == 1
+    # Stages begin with the line that runs them by hand; other commands say nothing.
+    assert all(line.startswith("$ collapse ") for line in printed.out.splitlines())
+    assert printed.err.count("\n") == 1
     assert printed.err.startswith("collapse: error: ")
     return printed.err
 
@@ -862,7 +870,8 @@ def spec_of(grid=None, seeds=(1,), data=None, **changes):
         "data": {"name": "toy", **(data or {})},
         "model": MLP,
         "head": {"depth": 1, "bias": True, "init": "uniform"},
-        "loss": "mse",
+        "loss": MSE,
+        "input": {"kind": "plain"},
         "weight_decay": 1e-2,
         "feature_decay": 2e-2,
         "backbone_decay": 0.0,
@@ -875,21 +884,60 @@ def spec_of(grid=None, seeds=(1,), data=None, **changes):
     return spec | {"grid": grid or {}, "order": list(grid or {}), "seeds": list(seeds)}
 
 
-def trained(folder, spec, arrays):
-    """Train and measure; return the history, the rows, the features and the dataset's path."""
-    data = write(folder / "toy.safetensors", arrays)
-    paths = {
-        name: str(folder / name)
-        for name in ("model.safetensors", "history.parquet", "features.safetensors", "rows.parquet")
+PROBES = ("regression", "residuals")
+FILES = ("states.safetensors", "features.safetensors") + tuple(
+    f"{name}.parquet" for name in ("history", "predictions", "frames", "metrics", "samples")
+)
+
+
+def carry_out(folder, spec, probes=PROBES, data=()):
+    """Compute a group of runs and measure it; return the exit code of what came last."""
+    procedure = "network" if "model" in spec["config"] else "problem"
+    section = kinds("procedure")[procedure]
+    common = {"procedure": procedure, "reads": ["data/toy.safetensors"] * len(data)}
+    common["references"] = {}
+    keys = [*(path.rsplit(".", 1)[-1] for path in spec["order"]), "seed"]
+    measured = {"groups": [without(spec, section.compute_only)], "keys": keys, **common}
+    file = {name: str(folder / name) for name in FILES}
+    states, frames = file["states.safetensors"], file["frames.parquet"]
+    history, rows, points = (file[f"{name}.parquet"] for name in ("history", "metrics", "samples"))
+    reads = ["--reads", *map(str, data)]
+    jobs_of = {
+        "compute": (
+            {**without(spec, section.measure_only), **common},
+            [*reads, "--states", states, "--history", history],
+        ),
+        "predictions": (
+            {"theory": None, "keys": keys, "runs": []},
+            ["--predictions", file["predictions.parquet"], "--frames", frames],
+        ),
+        "measure_runs": (
+            measured | {"probes": [{"kind": kind} for kind in probes]},
+            [*reads, "--states", states, "--histories", history, "--frames", frames]
+            + ["--metrics", rows, "--samples", points, "--features", file["features.safetensors"]],
+        ),
     }
-    common = ["--spec", json.dumps(spec), "--data", str(data)]
-    common += ["--model", paths["model.safetensors"]]
-    assert main(["train", *common, "--history", paths["history.parquet"]]) == 0
-    written = ["--features", paths["features.safetensors"], "--metrics", paths["rows.parquet"]]
-    assert main(["features", *common, *written]) == 0
-    features, attributes = read_tensors(paths["features.safetensors"])
+    for stage, (job, words) in jobs_of.items():
+        path = write_spec(folder / f"{stage}.json", stage, job)
+        if code := main([stage, "--spec", path, *words]):
+            return code
+    return 0
+
+
+def without(spec, keys):
+    """A group's spec without the keys of its config that a job does not read."""
+    kept = {key: value for key, value in spec["config"].items() if key not in keys}
+    return spec | {"config": kept}
+
+
+def trained(folder, spec, arrays):
+    """Train and measure; return the history, the rows, the points and the features."""
+    data = write(folder / "toy.safetensors", arrays)
+    assert carry_out(folder, spec, data=[data]) == 0
+    features, attributes = read_tensors(folder / "features.safetensors")
     assert attributes["layers"] == ["H1"]
-    return read_table(paths["history.parquet"]), read_table(paths["rows.parquet"]), features
+    tables = (read_table(folder / f"{name}.parquet") for name in ("history", "metrics", "samples"))
+    return *tables, features
 
 
 def forward(state, prefix, inputs):
@@ -907,7 +955,7 @@ def test_a_regression_from_data_to_tables(tmp_path, standardise):
     grid = {"weight_decay": [1e-2, 0.1]}
     spec = spec_of(grid, seeds=(1, 4), data={"standardise": standardise, "samples": 10})
     arrays = table(samples=20)
-    history, rows, features = trained(tmp_path, spec, arrays)
+    history, rows, points, features = trained(tmp_path, spec, arrays)
     assert list(history)[:3] == ["weight_decay", "seed", "epoch"] and len(history) == 4 * 5
     recorded = list(log_spaced(5, 3))
     assert recorded[0] == 0 and sorted(rows["step"].unique()) == recorded
@@ -917,14 +965,24 @@ def test_a_regression_from_data_to_tables(tmp_path, standardise):
     y, aims = chosen.targets, chosen.test_targets
     np.testing.assert_allclose(features["targets"], y, rtol=1e-6)
     assert features["targets"].shape == (10, 2) and "labels" not in features
-    state, attributes = read_tensors(tmp_path / "model.safetensors")
+    columns = ["step", "layer", "probe", "sample", "output", "target", "residual"]
+    assert list(points) == ["weight_decay", "seed", *columns]
+    assert (points["layer"] == "all").all() and (points["probe"] == "residuals").all()
+    assert not rows["metric"].str.contains("residual\\[|^target\\[").any()
+    state, attributes = read_tensors(tmp_path / "states.safetensors")
     assert [each["status"] for each in attributes["runs"]] == ["completed"] * 4
     for run in attributes["runs"]:
-        assert run["epochs"] == recorded
+        assert run["steps"] == recorded
         own = rows[
             (rows["weight_decay"] == run["keys"]["weight_decay"])
             & (rows["seed"] == run["keys"]["seed"])
         ]
+        single = points[
+            (points["weight_decay"] == run["keys"]["weight_decay"])
+            & (points["seed"] == run["keys"]["seed"])
+        ]
+        # Single residuals at the first and the last epoch, what never changes at the last.
+        assert single["step"].unique().tolist() == [0, 5] and len(single) == 2 * 20
         for epoch in recorded:
             here = own[own["step"] == epoch]
             values = here.set_index(["layer", "metric"])["value"]
@@ -944,11 +1002,12 @@ def test_a_regression_from_data_to_tables(tmp_path, standardise):
             assert values["all", "test_r2"] == pytest.approx(
                 1 - np.sum(missed**2) / scatter, rel=1e-3
             )
-            # Single residuals at the first and the last epoch, what never changes at the last.
-            residuals = here[here["metric"].str.startswith("residual[")]
-            assert len(residuals) == (20 if epoch in (0, 5) else 0)
             if epoch in (0, 5):
-                assert values["all", "residual[3,1]"] == pytest.approx(error[3, 1], rel=1e-3)
+                at = single[single["step"] == epoch]
+                assert at["sample"].tolist() == [k for k in range(10) for _ in range(2)]
+                assert at["output"].tolist() == [0, 1] * 10
+                found = at[["residual", "target"]].to_numpy().T.reshape(2, 10, 2)
+                np.testing.assert_allclose(found, [error, y - y.mean(0)], rtol=1e-3, atol=1e-5)
             assert (("all", "target_covariance[0,1]") in values.index) == (epoch == 5)
         assert values["all", "samples"] == 10
         sigma = np.cov(y.T, ddof=0)
@@ -981,8 +1040,8 @@ def test_feature_decay_of_a_regression_is_a_mean_over_samples(tmp_path):
     """With one batch the first epoch's objective is that of the start, whose formula is known."""
     arrays = table()
     spec = spec_of({"feature_decay": [0.0, 0.5]}, training=SETTINGS | {"batch_size": 12})
-    history, rows, _ = trained(tmp_path, spec, arrays)
-    state, _ = read_tensors(tmp_path / "model.safetensors")
+    history, rows, *_ = trained(tmp_path, spec, arrays)
+    state, _ = read_tensors(tmp_path / "states.safetensors")
     first = history[history["epoch"] == 1].set_index("feature_decay")
     for decay in (0.0, 0.5):
         prefix = f"feature_decay={decay:g}+seed=1/000000/"
@@ -1013,25 +1072,26 @@ def test_a_null_decay_is_that_of_the_weights(tmp_path):
 
 
 def test_a_regression_without_test_samples(tmp_path):
-    _, rows, _ = trained(tmp_path, spec_of(), table(test=0))
+    _, rows, points, _ = trained(tmp_path, spec_of(), table(test=0))
     assert not rows["metric"].str.startswith("test_").any()
-    assert {"r2", "NRC1", "NRC3_c", "residual[0,0]"} <= set(rows["metric"])
+    assert {"r2", "NRC1", "NRC3_c"} <= set(rows["metric"]) and len(points) == 2 * 12 * 2
 
 
 def test_training_refuses_what_the_data_do_not_give(tmp_path, capsys):
     data = write(tmp_path / "toy.safetensors", table())
     spec = spec_of(data={"samples": 13})
-    command = ["train", "--spec", json.dumps(spec), "--data", str(data)]
-    command += ["--model", str(tmp_path / "m"), "--history", str(tmp_path / "h")]
-    assert "data.samples: 13 found, allowed are up to 12" in told(main(command), capsys)
+    said = told(carry_out(tmp_path, spec, data=[data]), capsys)
+    assert "data.samples: 13 found, allowed are up to 12" in said
+    assert not (tmp_path / "states.safetensors").exists()
 
 
-# The solver's stage
+# The stages of a problem
 
 
 def solve(folder, problem, grid, seeds=(0,), **changes):
     config = {
         "problem": problem,
+        "start": {"kind": "random"},
         "optimiser": {"kind": "lbfgs", "steps": 5000, "tolerance": 1e-11},
         "sweep": None,
         "weight_decay": 0.1,
@@ -1040,8 +1100,7 @@ def solve(folder, problem, grid, seeds=(0,), **changes):
     }
     spec = {"study": "regression", "experiment": "e", "point": {}, "config": config}
     spec |= {"grid": grid, "order": list(grid), "seeds": list(seeds)}
-    arguments = ["--states", str(folder / "states"), "--metrics", str(folder / "rows.parquet")]
-    return main(["solve", "--spec", json.dumps(spec), *arguments])
+    return carry_out(folder, spec, probes=("regression",))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -1049,7 +1108,8 @@ def test_solved_problems_are_set_beside_their_closed_form(tmp_path, bias):
     problem = problem_of(SIGMA, 20, 4, mean=[1.0, -0.5], bias=bias)
     grid = {"weight_decay": [0.1, 2.0]}
     assert solve(tmp_path, problem, grid, (0, 1), feature_decay=0.4) == 0
-    rows = read_table(tmp_path / "rows.parquet")
+    rows = read_table(tmp_path / "metrics.parquet")
+    assert read_table(tmp_path / "samples.parquet").empty
     moment = SIGMA if bias else SIGMA + np.outer([1.0, -0.5], [1.0, -0.5])
     for (decay, _), own in rows.groupby(["weight_decay", "seed"]):
         values = own.set_index(["layer", "metric"])["value"]
@@ -1085,13 +1145,13 @@ def load(tmp_path_factory):
     """Load this project's config, for speed without most of its experiments."""
     folder = tmp_path_factory.mktemp("config")
     shutil.copy("config/config.yaml", folder)
-    for name in ("scales/smoke", "studies/regression", "studies/deep_linear"):
+    for name in (f"{part}/{study}" for part in ("scales/smoke", "studies") for study in KEPT):
         whole = config.read_yaml(Path(f"config/{name}.yaml"))
         kept = {
             study: {key: block for key, block in whole[study].items() if key in KEPT[study]}
             for study in whole.keys() & KEPT.keys()
         }
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(kept))
 
     def read(user=None):
@@ -1249,24 +1309,24 @@ def test_jobs_refuse_data_that_is_not_there(load, tmp_path):
     source = {"table": str(tmp_path / "a.csv"), "targets": ["y"]}
     atlas = load({"datasets": {"mine": source}})
     with pytest.raises(InputError, match=r"datasets.mine.table: .*a.csv: no such file"):
-        jobs.data_source(atlas, "mine", "home")
+        jobs.source(atlas, "mine", "home")
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(InputError, match="no such file"):
-        jobs.data_source(atlas, "mine", "home")
-    for ask in (lambda: jobs.data(atlas, "my"), lambda: jobs.data_source(atlas, "my", "home")):
+        jobs.source(atlas, "mine", "home")
+    for ask in (lambda: jobs.data(atlas, "my"), lambda: jobs.source(atlas, "my", "home")):
         with pytest.raises(InputError, match=r"no data set 'my' \(there are: .*mine"):
             ask()
 
 
 def test_data_come_from_their_policies_tables_or_sources(load):
     atlas = load({"datasets": {"hopper": {"policy": "searched", "seed": 3}}})
-    found = {name: jobs.data_source(atlas, name, "home") for name in atlas.datasets}
+    found = {name: jobs.source(atlas, name, "home") for name in atlas.data_sets}
     assert found.pop("hopper") == ["results/policies/hopper.safetensors"]
     assert found.pop("swimmer") == ["home/results/reference/policies/swimmer.safetensors"]
     assert set(map(tuple, found.values())) == {()}
-    told = {"name": "hopper", "maker": "demonstrations", "seed": 3}
-    assert jobs.data(atlas, "hopper") == told
-    assert jobs.policy(atlas, "hopper") == {"task": "hopper", "seed": 3}
+    expected = {"name": "hopper", "kind": "demonstrations", "seed": 3}
+    assert jobs.data(atlas, "hopper").told == expected
+    assert jobs.policy(atlas, "hopper").told == {"task": "hopper", "seed": 3}
     for name in ("reacher", "digits"):
         with pytest.raises(InputError, match=f"no policy is searched for '{name}'"):
             jobs.policy(atlas, name)
@@ -1279,8 +1339,9 @@ def test_null_decays_are_those_of_the_weights_in_every_job(load):
     atlas = load(study(reacher=grid_of, reacher_features=grid_of, free_features=grid_of))
     for name in ("reacher", "reacher_features", "free_features"):
         groups = atlas.groups("regression", name).values()
-        runs = [each["config"] for group in groups for each in expand(group)]
-        predicted = [each["config"] for each in jobs.predictions(atlas, "regression", name)["runs"]]
+        runs = [each["config"] for group in groups for each in expand(group.spec)]
+        job = jobs.predictions(atlas, "regression", name)
+        predicted = [each["config"] for each in job.told["runs"]]
         assert len(runs) == 4 and len(predicted) == 2
         for each in (*runs, *predicted):
             assert each["feature_decay"] == each["weight_decay"]
@@ -1303,6 +1364,19 @@ def test_tied_leaves_given_decays_and_its_argument_alone():
     }
 
 
+def run(folder, job, *words):
+    """Run a job as the workflow does; return its exit code."""
+    job.spec.write(folder / f"{job.stage}.json")
+    return main([job.stage, "--spec", str(folder / f"{job.stage}.json"), *map(str, words)])
+
+
+def predicted(folder, job, *words):
+    """Write the predictions of an experiment; return their file."""
+    out, frames = folder / "predictions.parquet", folder / "frames.parquet"
+    assert run(folder, job, *words, "--predictions", out, "--frames", frames) == 0
+    return out
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_table_of_the_users_from_config_to_predictions(load, tmp_path, bias):
     generator = np.random.default_rng(5)
@@ -1322,15 +1396,17 @@ def test_a_table_of_the_users_from_config_to_predictions(load, tmp_path, bias):
     }
     source = {"table": str(path), "targets": ["z", "y"], "test_share": 0.25}
     atlas = load({"datasets": {"mine": source}, **study(mine=mine)})
-    out = tmp_path / "data.safetensors"
-    (given,) = jobs.data_source(atlas, "mine", "home")
-    spec = json.dumps(jobs.data(atlas, "mine"))
-    assert str(path) not in spec
-    assert main(["data", "--spec", spec, "--source", given, "--out", str(out)]) == 0
-    assert jobs.data_read(atlas, "regression", "mine") == ["results/data/mine.safetensors"]
-    spec = json.dumps(jobs.predictions(atlas, "regression", "mine"))
-    found = tmp_path / "predictions.parquet"
-    assert main(["predictions", "--spec", spec, "--data", str(out), "--out", str(found)]) == 0
+    (given,) = jobs.source(atlas, "mine", "home")
+    job = jobs.data(atlas, "mine")
+    assert str(path) not in json.dumps(job.told)
+    out = tmp_path / "data/mine.safetensors"
+    assert run(tmp_path, job, "--source", given, "--out", out) == 0
+    predictions = jobs.predictions(atlas, "regression", "mine")
+    assert predictions.files("data") == ["data/mine.safetensors"]
+    found, frames = tmp_path / "predictions.parquet", tmp_path / "frames.parquet"
+    written = ["--predictions", found, "--frames", frames]
+    assert run(tmp_path, predictions, "--data", out, *written) == 0
+    assert read_table(frames).empty
     rows = read_table(found)
     # Every fourth row is for testing; of the other 15, eight are taken.
     kept = [row for row in range(20) if row % 4 != 3]
@@ -1347,15 +1423,20 @@ def test_a_table_of_the_users_from_config_to_predictions(load, tmp_path, bias):
                 assert told[name] == pytest.approx(expected[name], rel=1e-9)
             for name, value in upper("gram", np.array(expected["gram"])).items():
                 assert told[name] == pytest.approx(value, rel=1e-9)
-    run = jobs.units(atlas, "regression", "mine")[0]
-    spec = json.dumps(jobs.train(atlas, "regression", "mine", run))
-    common = ["--data", str(out), "--model", str(tmp_path / "model")]
-    history = ["--history", str(tmp_path / "history.parquet")]
-    assert main(["train", "--spec", spec, *common, *history]) == 0
-    spec = json.dumps(jobs.features(atlas, "regression", "mine", run))
-    files = ["--features", str(tmp_path / "features"), "--metrics", str(tmp_path / "rows.parquet")]
-    assert main(["features", "--spec", spec, *common, *files]) == 0
-    last = read_table(tmp_path / "rows.parquet").set_index("metric")["value"]
+    (folder,) = atlas.groups("regression", "mine")
+    reads = ["--reads", out]
+    states, history = tmp_path / "states.safetensors", tmp_path / "history.parquet"
+    job = jobs.compute(atlas, "regression", "mine", folder)
+    assert job.files("upstream") == ["data/mine.safetensors"]
+    assert run(tmp_path, job, *reads, "--states", states, "--history", history) == 0
+    job = jobs.measure_group(atlas, "regression", "mine", folder)
+    assert job.files("upstream") == ["data/mine.safetensors"]
+    written = ["--states", states, "--histories", history, "--frames", frames]
+    for name, suffix in (("metrics", "parquet"), ("samples", "parquet"), ("features", "dump")):
+        written += [f"--{name}", tmp_path / f"{name}.{suffix}"]
+    assert run(tmp_path, job, *reads, *written) == 0
+    assert len(read_table(tmp_path / "samples.parquet")) == 4 * 2 * 8 * 2
+    last = read_table(tmp_path / "metrics.parquet").set_index("metric")["value"]
     covariances_of = last["target_covariance[0,1]"].tolist()
     assert covariances_of == pytest.approx([np.cov(y.T, ddof=0)[0, 1]] * 4, rel=1e-4)
 
@@ -1371,9 +1452,7 @@ def test_predictions_of_free_features_are_about_the_mean_or_about_zero(
         "seeds": 1,
     }
     atlas = load(study(free_features=mine))
-    spec = json.dumps(jobs.predictions(atlas, "regression", "free_features"))
-    out = tmp_path / "predictions.parquet"
-    assert main(["predictions", "--spec", spec, "--out", str(out)]) == 0
+    out = predicted(tmp_path, jobs.predictions(atlas, "regression", "free_features"))
     rows = read_table(out)
     moment = SIGMA if bias else SIGMA + np.outer(mean, mean)
     feature = atlas.experiment("regression", "free_features").feature_decay
@@ -1392,9 +1471,7 @@ def test_a_decayed_backbone_has_no_closed_form(load, tmp_path, capsys):
     grid_of = {"grid": {"backbone_decay": [0.1, 0.0]}, "seeds": 1}
     atlas = load(study(reacher={"feature_decay": 0.2} | grid_of))
     data = write(tmp_path / "toy.safetensors", table())
-    spec = json.dumps(jobs.predictions(atlas, "regression", "reacher"))
-    out = tmp_path / "predictions.parquet"
-    assert main(["predictions", "--spec", spec, "--data", str(data), "--out", str(out)]) == 0
+    out = predicted(tmp_path, jobs.predictions(atlas, "regression", "reacher"), "--data", data)
     assert set(read_table(out)["backbone_decay"]) == {0.0}
     assert "no closed form: backbone_decay" in capsys.readouterr().out
 

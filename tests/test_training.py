@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import subprocess
@@ -22,7 +21,7 @@ from collapse.config.section import Section
 from collapse.config.sections.procedure import network as network_procedure
 from collapse.data.dataset import Dataset
 from collapse.errors import InputError
-from collapse.grid import assign
+from collapse.grid import assign, expand
 from collapse.metrics import measure
 from collapse.models.network import build
 from collapse.provenance import imported_modules
@@ -39,6 +38,7 @@ from collapse.training.images import Images, training_set
 from collapse.training.objective import Objective
 from collapse.training.order import Order, batch_sizes, generator
 from collapse.training.trainer import Training, learning_rate, train
+from conftest import write_spec
 
 CPU = torch.device("cpu")
 K = 4
@@ -776,10 +776,18 @@ def spec_of(seeds=(1,), **training):
     }
 
 
+def told(spec, unread):
+    """What a job of these runs is told, but for the keys that it does not read."""
+    config = {key: value for key, value in spec["config"].items() if key not in unread}
+    common = {"procedure": "network", "reads": ["data/toy.safetensors"], "references": {}}
+    return spec | {"config": config}, common
+
+
 def command(folder, data, spec):
+    group, common = told(spec, network_procedure.Section.measure_only)
     return [
-        *("train", "--spec", json.dumps(spec), "--data", str(data)),
-        *("--model", str(folder / "model.safetensors")),
+        *("compute", "--spec", write_spec(folder / "compute.json", "compute", group | common)),
+        *("--reads", str(data), "--states", str(folder / "states.safetensors")),
         *("--history", str(folder / "history.parquet")),
     ]
 
@@ -829,25 +837,55 @@ def test_a_killed_training_ends_in_the_same_bytes(data, tmp_path, capsys):
                 time.sleep(0.002)
             assert main(command(killed, data, spec)) == 2
         kill_at(process, state, seconds)
-        assert not (killed / "model.safetensors").exists()
+        assert not (killed / "states.safetensors").exists()
         firsts.append((killed / "checkpoints" / "state-000001.safetensors").stat().st_ino)
     capsys.readouterr()
     assert main(command(killed, data, spec)) == 0
     assert "checkpoint ignored" not in capsys.readouterr().err
     # The last successor wrote nothing again that its predecessor had recorded.
     assert firsts[1] == firsts[2]
-    for name in ("model.safetensors", "history.parquet"):
+    for name in ("states.safetensors", "history.parquet"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes()
     assert not (killed / "checkpoints").exists()
     assert not list(killed.glob(".*"))
 
 
-def measured(folder, data, spec):
+def framed(folder, data, *specs):
+    """Write the frames of the runs of an experiment; return their file."""
+    runs = [
+        {
+            "keys": {key: value for key, value in run["keys"].items() if key != "seed"},
+            "config": run["config"],
+            "facts": {"width": MLP["hidden"][-1]},
+            "stages": [[None, {}]],
+            "seeds": [run["seed"]],
+        }
+        for spec in specs
+        for run in expand(spec)
+    ]
+    job = {"theory": "collapse.theory.imbalanced", "keys": keys_in(specs[0]), "runs": runs}
+    written = [f"--{name}={folder / name}.parquet" for name in ("predictions", "frames")]
+    spec = write_spec(folder / "predictions.json", "predictions", job)
+    assert main(["predictions", "--spec", spec, "--data", str(data), *written]) == 0
+    return str(folder / "frames.parquet")
+
+
+def keys_in(spec):
+    return [*(path.rsplit(".", 1)[-1] for path in spec["order"]), "seed"]
+
+
+def measured(folder, data, spec, *others):
+    """The command that measures a group of an experiment, which may have others."""
+    group, common = told(spec, network_procedure.Section.compute_only)
+    job = {"groups": [group], "keys": keys_in(spec), "probes": [{"kind": "classifier"}], **common}
     return [
-        *("features", "--spec", json.dumps(spec), "--data", str(data)),
-        *("--model", str(folder / "model.safetensors")),
+        *("measure_runs", "--spec", write_spec(folder / "measure.json", "measure_runs", job)),
+        *("--reads", str(data), "--states", str(folder / "states.safetensors")),
+        *("--histories", str(folder / "history.parquet")),
+        *("--frames", framed(folder, data, spec, *others)),
         *("--features", str(folder / "features.safetensors")),
         *("--metrics", str(folder / "metrics.parquet")),
+        *("--samples", str(folder / "samples.parquet")),
     ]
 
 
@@ -856,12 +894,12 @@ def test_the_stages_write_states_history_features_and_metrics(data, tmp_path, ke
     spec = spec_of(seeds=(1, 4))
     spec["config"]["features"] = kept
     assert main(command(tmp_path, data, spec)) == 0
-    states, attributes = read_tensors(tmp_path / "model.safetensors")
+    states, attributes = read_tensors(tmp_path / "states.safetensors")
     recorded = [epoch for epoch in log_spaced(6, 4) if epoch]
     assert [each["id"] for each in attributes["runs"]] == ["depth=3+seed=1", "depth=3+seed=4"]
     for each in attributes["runs"]:
-        assert each["status"] == "completed" and each["diverged_epoch"] is None
-        assert each["epochs"] == recorded
+        assert each["status"] == "completed" and each["diverged_at"] is None
+        assert each["steps"] == recorded
     history = read_table(tmp_path / "history.parquet")
     assert list(history)[:3] == ["depth", "seed", "epoch"] and len(history) == 12
     assert history["seed"].unique().tolist() == [1, 4]
@@ -889,6 +927,8 @@ def test_the_stages_write_states_history_features_and_metrics(data, tmp_path, ke
     assert (held_out["step"] == 6).all() and len(held_out) == 2 * (1 + K)
     assert held_out["value"].between(0, 1).all()
     assert sorted(metrics["step"].unique()) == recorded
+    samples = read_table(tmp_path / "samples.parquet")
+    assert samples.empty and list(samples) == ["depth", "seed", "step", "layer", "probe"]
 
 
 def keys_of(section):
@@ -913,10 +953,14 @@ def test_no_config_key_is_a_column_of_the_history():
 
 
 def test_a_grid_over_what_the_history_tells(data, tmp_path):
-    for path, value in (("loss", "ce"), ("training.learning_rate", 0.01)):
+    for path, value, section in (
+        ("loss", "ce", CE),
+        ("training.optimiser", "sgd", SGD),
+        ("training.learning_rate", 0.01, 0.01),
+    ):
         name = path.rsplit(".", 1)[-1]
         spec = spec_of() | {"point": {path: value}, "order": [path]}
-        spec["config"] = assign(spec["config"], {path: value})
+        spec["config"] = assign(spec["config"], {path: section})
         folder = tmp_path / name
         assert main(command(folder, data, spec)) == 0
         history = read_table(folder / "history.parquet")
@@ -955,33 +999,49 @@ def test_networks_are_compared_with_the_frame_of_their_own_sizes_and_decays(data
     assert len(grams) == 2 * (10 + 10 + K) and set(grams["step"]) == {6}
 
 
+def test_a_null_in_a_grid_finds_its_frame(data, tmp_path):
+    path = "data.imbalance_ratio"
+    spec, other = (
+        spec_of(epochs=1) | {"point": {path: ratio}, "order": [path]} for ratio in (None, 2.0)
+    )
+    for each in (spec, other):
+        each["config"] = assign(each["config"], each["point"])
+        each["config"]["head"] = {"depth": 1, "bias": False, "init": "orthogonal"}
+    assert main(command(tmp_path, data, spec)) == 0
+    assert main(measured(tmp_path, data, spec, other)) == 0
+    rows = read_table(tmp_path / "metrics.parquet")
+    assert rows["imbalance_ratio"].isna().all() and "NC2_W_GOF" in set(rows["metric"])
+    frames = read_table(tmp_path / "frames.parquet")
+    assert len(frames) == 2 * 2 * K and frames["imbalance_ratio"].isna().sum() == 2 * K
+
+
 def test_a_diverged_run_succeeds_and_its_files_say_so(data, tmp_path, capsys):
     spec = spec_of(optimiser=SGD, learning_rate=1e6, epochs=40)
     spec["config"]["model"] = PLAIN
     assert main(command(tmp_path, data, spec)) == 0
     assert "depth=3+seed=1: diverged in epoch 1" in capsys.readouterr().err
-    (told,) = read_tensors(tmp_path / "model.safetensors")[1]["runs"]
-    assert told["status"] == "diverged" and told["epochs"] == [0]
-    assert told["diverged_epoch"] == 1 and told["diverged_step"] >= 2
+    (run,) = read_tensors(tmp_path / "states.safetensors")[1]["runs"]
+    assert run["status"] == "diverged" and run["steps"] == [0]
+    assert run["diverged_at"] == 1 and run["diverged_batch"] >= 2
     assert read_table(tmp_path / "history.parquet").empty
     assert main(measured(tmp_path, data, spec)) == 0
     metrics = read_table(tmp_path / "metrics.parquet")
     assert metrics.loc[metrics["step"] > 0, ["step", "metric"]].values.tolist() == [[1, "diverged"]]
 
 
-def test_features_refuse_a_model_that_does_not_fit(data, tmp_path, capsys):
+def test_states_that_do_not_fit_are_refused(data, tmp_path, capsys):
     assert main(command(tmp_path, data, spec_of(epochs=1))) == 0
     spec = spec_of()
     spec["config"]["head"] = {"depth": 2, "bias": False, "init": "orthogonal"}
     assert main(measured(tmp_path, data, spec)) == 2
     assert main(measured(tmp_path, data, spec_of(seeds=(1, 2)))) == 2
-    (tmp_path / "model.safetensors").write_bytes(data.read_bytes())
+    (tmp_path / "states.safetensors").write_bytes(data.read_bytes())
     assert main(measured(tmp_path, data, spec)) == 2
     lines = capsys.readouterr().err.splitlines()
-    model = tmp_path / "model.safetensors"
-    assert f"{model}: depth=3+seed=1/000001/head.layers" in lines[-3]
-    assert f"{model}: holds no run 'depth=3+seed=2'" in lines[-2]
-    assert f"{model}: not a trained network" in lines[-1]
+    states = tmp_path / "states.safetensors"
+    assert f"{states}: depth=3+seed=1, epoch 1: head.layers" in lines[-3]
+    assert f"{states}: holds no run 'depth=3+seed=2'" in lines[-2]
+    assert f"{states}: holds no run 'depth=3+seed=1'" in lines[-1]
     assert not (tmp_path / "features.safetensors").exists()
 
 

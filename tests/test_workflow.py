@@ -1,8 +1,13 @@
 """The workflow as its users meet it: what it makes, what it reruns, and how it refuses."""
 
 import json
+import os
+import shlex
+import subprocess
+import sys
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +22,7 @@ from collapse.config import load
 from collapse.plotting import paper_style
 from conftest import Checkout
 
+BIN = Path(sys.executable).parent
 STUDIES = ("deep_linear", "imbalanced", "regression")
 FIGURES = [(study, name) for study in STUDIES for name in studies.load(study).figures]
 
@@ -69,10 +75,12 @@ def test_a_figure_draws_the_numbers_of_its_table(finished):
 def test_tables_hold_a_row_per_run_step_layer_and_metric(finished, study):
     atlas = load("config", {"scale": "smoke"})
     for name in atlas.studies[study]:
-        metrics, predictions = (
-            read_table(finished.folder / path) for path in jobs.results_of(atlas, study, name)
+        metrics, predictions, samples = (
+            read_table(finished.folder / "results" / path)
+            for path, _ in jobs.tables(atlas, study, [name])
         )
         keys = list(atlas.runs(study, name)[0].keys)
+        assert list(samples.columns)[: len(keys) + 3] == [*keys, "step", "layer", "probe"]
         assert list(metrics.columns) == [*keys, "step", "layer", "metric", "value"]
         assert not metrics.duplicated([*keys, "step", "layer", "metric"]).any()
         runs = {tuple(run.keys.values()) for run in atlas.runs(study, name)}
@@ -83,8 +91,11 @@ def test_tables_hold_a_row_per_run_step_layer_and_metric(finished, study):
 def test_claims_are_decided_and_never_replicated_at_smoke_scale(finished):
     claims = pd.read_csv(finished.folder / "results/claims.csv")
     assert ",".join(claims.columns) == (
-        "study,claim,source,statement,expected,tolerance,measured,seeds,scale,verdict"
+        "study,claim,source,statement,expected,tolerance,bound,measured,seeds,scale,verdict"
     )
+    for study in STUDIES:
+        own = pd.read_csv(finished.folder / f"results/claims/{study}.csv")
+        assert own["claim"].tolist() == claims.loc[claims["study"] == study, "claim"].tolist()
     assert set(claims["study"]) == set(STUDIES)
     assert len(claims) > 50 and not claims["claim"].duplicated().any()
     assert "replicated" not in set(claims["verdict"])
@@ -105,7 +116,8 @@ def test_the_notebook_ran_without_an_error(finished, study):
 
 
 def test_the_checkout_stays_clean(finished):
-    known = {"Snakefile", "workflow", "config", "envs", "notebooks", "results", ".snakemake"}
+    known = {"Snakefile", "workflow", "config", "envs", "notebooks", "profiles", "results"}
+    known |= {".snakemake"}
     assert {path.name for path in finished.folder.iterdir()} == known
     assert not list(finished.folder.glob("notebooks/**/.*"))
 
@@ -135,7 +147,7 @@ def test_editing_the_trainer_retrains_and_a_comment_does_not(finished):
 
 
 def test_editing_one_experiment_reruns_only_it(finished):
-    path = finished.folder / "config/scales/smoke.yaml"
+    path = finished.folder / "config/scales/smoke/deep_linear.yaml"
     before = path.read_text()
     path.write_text(
         before.replace("frames: {optimiser: {steps: 300", "frames: {optimiser: {steps: 299")
@@ -144,7 +156,104 @@ def test_editing_one_experiment_reruns_only_it(finished):
         planned = finished.planned()
     finally:
         path.write_text(before)
-    assert planned["solve"] == 2 and "train" not in planned
+    assert planned["solve"] == 2 and planned["measure"] == 1 and "train" not in planned
+
+
+def test_editing_a_metric_measures_again_and_computes_nothing(finished):
+    planned = replan(finished, "metrics/layers.py")
+    assert {"solve", "train", "data", "predictions"}.isdisjoint(planned)
+    assert planned["measure"] == 14 and planned["measure_group"] == 16
+
+
+def test_editing_a_studys_theory_leaves_the_others_alone(finished):
+    planned = replan(finished, "theory/imbalanced.py", "\nEDITED = True\n", "-p")
+    assert {"solve", "train", "data"}.isdisjoint(planned)
+    assert (planned["predictions"], planned["measure"], planned["measure_group"]) == (9, 7, 2)
+    assert planned["study_claims"] == 1 and planned["figure"] == 7
+
+
+def test_a_log_begins_with_the_line_that_runs_its_job_alone(finished, tmp_path):
+    folder = finished.folder / "results/deep_linear/frames"
+    log = finished.folder / "results/logs/deep_linear/frames/measure.log"
+    first = log.read_text().splitlines()[0]
+    assert first.startswith("$ collapse measure_runs --spec results/logs/deep_linear/frames/")
+    written = (folder / "metrics.parquet").read_bytes()
+    words = shlex.split(first.removeprefix("$ "))
+    for name in ("metrics", "samples"):
+        words[words.index(f"--{name}") + 1] = str(tmp_path / f"{name}.parquet")
+    assert finished.run(*words).returncode == 0
+    assert (tmp_path / "metrics.parquet").read_bytes() == written
+    # A person can read what it is told.
+    spec = json.loads(log.with_suffix(".json").read_text())
+    assert spec["job"]["probes"] == [{"kind": "classifier"}] and spec["stage"] == "measure_runs"
+
+
+@pytest.mark.parametrize("edited", ["code", "spec", "input"])
+def test_a_job_refuses_what_is_not_as_planned(finished, tmp_path, edited):
+    log = finished.folder / "results/logs/deep_linear/frames/measure.log"
+    words = shlex.split(log.read_text().splitlines()[0].removeprefix("$ "))
+    for name in ("metrics", "samples"):
+        words[words.index(f"--{name}") + 1] = str(tmp_path / f"{name}.parquet")
+    spec = json.loads(log.with_suffix(".json").read_text())
+    before = None
+    if edited == "code":
+        probe = finished.folder / "workflow/collapse/probes/classifier.py"
+        before = edit(probe)
+    elif edited == "spec":
+        spec["job"]["probes"] = []
+    else:
+        name = "deep_linear/frames/frames.parquet"
+        spec["inputs"][name] = "0123456789abcdef"
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(spec))
+    words[words.index("--spec") + 1] = str(path)
+    try:
+        done = finished.run(*words)
+    finally:
+        if before is not None:
+            probe.write_text(before)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "start the workflow again" in done.stderr
+    assert not (tmp_path / "metrics.parquet").exists()
+
+
+def test_results_of_another_scale_are_not_overwritten(finished):
+    for settings, words in (
+        (["scale=laptop"], "results holds results of scale smoke, not of scale laptop"),
+        (["scale=smoke", "first_seed=1000"], "not of scale smoke, seeds from 1000"),
+    ):
+        done = finished.run("snakemake", "-n", "--config", *settings)
+        errors = [line for line in done.stderr.splitlines() if line.startswith("collapse: error:")]
+        assert done.returncode == 2 and len(errors) == 1 and words in errors[0]
+        assert "--config results=FOLDER" in errors[0] and "rm results/scale.txt" in errors[0]
+    trial = finished.planned("results=trial", "first_seed=1000", "deep_linear")
+    assert trial["solve"] == 7 and not (finished.folder / "trial").exists()
+
+
+def test_the_plain_call_is_right_from_anywhere(finished, tmp_path):
+    snakefile = str(finished.folder / "Snakefile")
+    settings = ["--config", "scale=smoke"]
+    for words in (
+        ["snakemake", "-n", *settings],
+        ["snakemake", "-n", *settings, "--cores", "1"],
+        ["snakemake", "-n", "-s", snakefile, *settings],
+        ["snakemake", "-n", "-s", snakefile, "--directory", str(finished.folder), *settings],
+    ):
+        done = finished.run(*words)
+        assert done.returncode == 0, done.stderr
+        assert "Nothing to be done" in done.stdout + done.stderr
+    elsewhere = subprocess.run(
+        [BIN / "snakemake", "-n", "-s", snakefile, *settings],
+        **{"cwd": tmp_path, "capture_output": True, "text": True},
+        env=os.environ | {"PYTHONPATH": str(finished.folder / "workflow")},
+    )
+    assert elsewhere.returncode == 0 and "solve" in elsewhere.stdout
+
+
+def test_a_study_plans_nothing_of_the_others(finished):
+    done = finished.run("snakemake", "-n", "-F", "--config", "scale=smoke", "--", "regression")
+    assert done.returncode == 0
+    assert "results/regression" in done.stdout and "imbalanced" not in done.stdout
 
 
 def test_a_shared_cache_saves_a_second_checkout_the_work(tmp_path_factory):
@@ -158,8 +267,9 @@ def test_a_shared_cache_saves_a_second_checkout_the_work(tmp_path_factory):
         contents.append((checkout.folder / target).read_bytes())
         sidecars.append(len(list((checkout.folder / "results").rglob("*.run.json"))))
     assert contents[0] == contents[1]
-    # States and metrics of the solver, and the table: the job that computes writes the sidecar.
-    assert sidecars == [3, 0]
+    # States and history, predictions and frames, metrics and samples: the job that computes a file
+    # writes its sidecar.
+    assert sidecars == [6, 0]
 
 
 def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
@@ -212,7 +322,7 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
 def test_figures_and_claims_say_which_runs_diverged(finished, study, share):
     atlas = load("config", {"scale": "smoke"})
     names = tuple(atlas.studies[study])
-    paths = [path for name in names for path in jobs.results_of(atlas, study, name)]
+    paths = [f"results/{path}" for path, _ in jobs.tables(atlas, study, names)]
     described = jobs.described(atlas, study, names)
     experiments = studies.read_experiments(
         [str(finished.folder / path) for path in paths], described, study
@@ -259,23 +369,22 @@ def test_snakemake_refuses_in_one_line(checkout, arguments, words):
 
 
 def test_a_damaged_input_fails_the_job_with_one_line(finished, tmp_path):
-    run = next((finished.folder / "results/deep_linear/network_mlp").glob("*/model.safetensors"))
-    model, out = tmp_path / "model.safetensors", tmp_path / "metrics.parquet"
-    model.write_bytes(run.read_bytes()[:-100])
-    atlas = load("config", {"scale": "smoke"})
-    spec = json.dumps(jobs.features(atlas, "deep_linear", "network_mlp", run.parent.name))
-    data = finished.folder / "results/data/digits.safetensors"
-    done = finished.run(
-        *("collapse", "features", "--spec", spec, "--data", str(data), "--model", str(model)),
-        *("--features", str(tmp_path / "features.safetensors"), "--metrics", str(out)),
-    )
+    log = next((finished.folder / "results/logs/deep_linear/network_mlp").glob("*/measure.log"))
+    words = shlex.split(log.read_text().splitlines()[0].removeprefix("$ "))
+    states = tmp_path / "states.safetensors"
+    whole = finished.folder / words[words.index("--states") + 1]
+    states.write_bytes(whole.read_bytes()[:-100])
+    words[words.index("--states") + 1] = str(states)
+    for name in ("metrics.parquet", "samples.parquet", "features.safetensors"):
+        words[words.index(f"--{name.split('.')[0]}") + 1] = str(tmp_path / name)
+    done = finished.run(*words)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert str(model) in done.stderr and not out.exists()
+    assert str(states) in done.stderr and not (tmp_path / "metrics.parquet").exists()
 
 
 @pytest.mark.parametrize(
     "command",
-    [["nonsense"], ["list", "nonsense"], ["table", "--spec", "[]"], ["solve"], ["--nonsense"]],
+    [["nonsense"], ["list", "nonsense"], ["table", "--spec", "[]"], ["compute"], ["--nonsense"]],
 )
 def test_a_bad_command_line_is_one_line(finished, command):
     done = finished.run("collapse", *command)

@@ -63,12 +63,15 @@ def expand(group: Mapping[str, Any]) -> list[dict[str, Any]]:
     Parameters
     ----------
     group
-        What `collapse.config.Atlas.groups` says of the job. The seed runs fastest.
+        What a job is told of its group: ``config``, or those of its sections that the job reads,
+        ``point``, ``grid``, ``order`` and ``seeds``. The seed runs fastest.
     """
     runs = []
     for inner, seed in itertools.product(points(group["grid"]), group["seeds"]):
         point = {path: (group["point"] | inner)[path] for path in group["order"]}
         keys = {**short_keys(point), "seed": seed}
-        config = tied(assign(group["config"], inner))
+        # A job need not read the sections that its runs differ in.
+        read = {path: v for path, v in inner.items() if path.split(".")[0] in group["config"]}
+        config = tied(assign(group["config"], read))
         runs.append({"id": identifier(keys), "keys": keys, "seed": seed, "config": config})
     return runs

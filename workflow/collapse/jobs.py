@@ -118,8 +118,8 @@ def compute(atlas: Atlas, study: str, experiment: str, folder: str) -> Job:
     """Return the job that computes the states of a group: it reads no key about measuring."""
     group = atlas.group(study, experiment, folder)
     first = group.runs[0].config
-    read, references = _read(atlas, group.runs)
-    modules = _implementations(first, first.measure_only)
+    read, references = _read(atlas, group.runs, first.measure_only)
+    modules = _implementations(first, "compute", first.measure_only)
     told = {
         "procedure": first.procedure,
         **_without(group, first.measure_only),
@@ -146,7 +146,8 @@ def _measure(atlas: Atlas, study: str, name: str, groups: Mapping[str, Group]) -
     experiment = atlas.experiment(study, name)
     first = next(iter(groups.values())).runs[0]
     probes = _probes(atlas, experiment)
-    read, references = _read(atlas, [run for group in groups.values() for run in group.runs])
+    runs = [run for group in groups.values() for run in group.runs]
+    read, references = _read(atlas, runs, experiment.compute_only)
     told = {
         "study": study,
         "experiment": name,
@@ -163,7 +164,7 @@ def _measure(atlas: Atlas, study: str, name: str, groups: Mapping[str, Group]) -
         for role, file in (("states", "states.safetensors"), ("histories", "history.parquet"))
     }
     reads["frames"] = [(f"{study}/{name}/frames.parquet", predictions(atlas, study, name))]
-    modules = _implementations(experiment, experiment.compute_only)
+    modules = _implementations(experiment, "measure", experiment.compute_only)
     modules += tuple(implementation(probe) for probe in probes)
     return Job("measure_runs", told, tuple(dict.fromkeys(modules)), reads | {"upstream": read})
 
@@ -179,18 +180,22 @@ def _without(group: Group, keys: Iterable[str]) -> dict[str, Any]:
     return group.spec | {"config": config}
 
 
-def _implementations(experiment: Experiment, unread: Iterable[str]) -> tuple[str, ...]:
-    """Return the modules of all kinds that an experiment names, but under the unread keys."""
-    found = [
-        implementation(section)
-        for path, section in nested(experiment)
-        if not path or path[0] not in unread
-    ]
+def _implementations(experiment: Experiment, verb: str, unread: Iterable[str]) -> tuple[str, ...]:
+    """Return the module of a procedure's verb, and those of all kinds but under the unread keys."""
+    found = [f"{implementation(experiment)}.{verb}"]
+    for path, section in nested(experiment):
+        if path and path[0] not in unread:
+            found.append(implementation(section))
     return tuple(dict.fromkeys(module for module in found if module))
 
 
-def _read(atlas: Atlas, runs: list[Run]) -> tuple[list[tuple[str, Job]], dict[str, Any]]:
-    """Return the files that runs read, and for each run where in them its references lie."""
+def _read(
+    atlas: Atlas, runs: list[Run], unread: Iterable[str]
+) -> tuple[list[tuple[str, Job]], dict[str, Any]]:
+    """Return the files that runs read, and for each run where in them its references lie.
+
+    References under the unread keys are left out.
+    """
     files: dict[str, Job] = {}
     name = runs[0].config.data_set
     if name is not None:
@@ -198,6 +203,8 @@ def _read(atlas: Atlas, runs: list[Run]) -> tuple[list[tuple[str, Job]], dict[st
     references: dict[str, dict[str, list]] = {}
     for run in runs:
         for path, read in atlas.reads(run).items():
+            if path.split(".")[0] in unread:
+                continue
             where = read.study, read.experiment, read.group
             file = f"{'/'.join(where)}/{read.what}.safetensors"
             files[file] = (measure_group if read.what == "features" else compute)(atlas, *where)

@@ -7,6 +7,7 @@ from collapse import config as atlas_config
 from collapse import jobs, studies
 from collapse.config.experiment import VERBS
 from collapse.errors import InputError
+from snakemake.logging import logger
 
 # Jobs find `collapse` and `jupyter` beside this Python, activated or not; idle threads of two
 # torch processes on one machine must sleep, not spin.
@@ -15,6 +16,10 @@ os.environ.update(
 )
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+# Without --cache Snakemake warns of every rule that could be cached: a page before the first job.
+logger.addFilter(lambda record: "eligible for caching" not in record.getMessage())
 
 
 def refuse(error):

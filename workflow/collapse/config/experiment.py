@@ -37,8 +37,10 @@ class Experiment(Section):
         measures the whole experiment.
     seeds_in_folder
         Whether the folder of a group says which seeds it holds.
-    compute_only, measure_only
-        Keys that only one of the two kinds of jobs reads: a change to them leaves the other alone.
+    compute_only
+        Keys that say how states are looked for: neither measuring nor theory reads them.
+    measure_only
+        Keys that only measuring reads: a change to them computes nothing again.
     """
 
     signature: ClassVar[str | None] = None

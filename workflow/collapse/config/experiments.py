@@ -71,7 +71,7 @@ def _procedure(block: Mapping, layers: Layers, where: tuple[str, str]) -> type[E
     if "procedure" in block:
         name = block["procedure"]
         if name not in procedures:
-            layers.refuse((*where, "procedure"), f"no procedure {name!r}", procedures)
+            layers.refuse((*where, "procedure"), f"no procedure {name!r}", procedures, name)
         return procedures[name]
     for section in procedures.values():
         if section.signature in block:
@@ -175,14 +175,21 @@ def parse(
     try:
         return model.model_validate(block)
     except ValidationError as error:
-        # Of a union's branches, the one that got furthest is the one that was meant.
-        problem = max(error.errors(), key=lambda e: len(_place(e, block)))
+        # Of a union's branches, the one that got furthest is the one that was meant; a key that is
+        # unknown says more than one that is missing.
+        problem = max(
+            error.errors(), key=lambda e: (len(_place(e, block)), e["type"] == "extra_forbidden")
+        )
     key = _place(problem, block)
     place = _swept(where, key, lists)
     if problem["type"] == "extra_forbidden":
         layers.refuse(place, "unknown key", _fields(model, block, key[:-1]))
     if problem["type"] == "missing":
         layers.refuse(place, "is missing")
+    if problem["type"] == "union_tag_invalid":
+        kinds_there = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
+        tag = problem["ctx"]["tag"]
+        layers.refuse((*place, "kind"), f"no kind {tag!r}", kinds_there, tag)
     message = problem["msg"].removeprefix("Value error, ")
     found = "" if isinstance(problem["input"], Mapping) else f", found {problem['input']!r}"
     layers.refuse(place, message[0].lower() + message[1:] + found)

@@ -188,7 +188,7 @@ class Atlas:
             (folder, run.id)
             for folder, group in groups.items()
             for run in group.runs
-            if all(key in run.keys and run.keys[key] == value for key, value in wanted.items())
+            if all(key in run.keys and _is(run.keys[key], value) for key, value in wanted.items())
         ]
         if len(found) != 1:
             asked = ", ".join(f"{key}={grid.format_value(v)}" for key, v in wanted.items())
@@ -220,6 +220,16 @@ class Atlas:
                 }
         for start in edges:
             _check_circle(edges, [start])
+
+
+def _is(value: Any, asked: Any) -> bool:
+    """Return whether a run's key has the value that is asked for: ``1e-3`` in YAML is text."""
+    if isinstance(value, float) and isinstance(asked, str):
+        try:
+            return value == float(asked)
+        except ValueError:
+            return False
+    return value == asked
 
 
 def _check_circle(edges: Mapping, path: list[tuple[str, str]]) -> None:

@@ -85,12 +85,26 @@ class Layers:
         return found
 
     def refuse(
-        self, place: tuple[str, ...], message: str, allowed: Iterable[str] | None = None
+        self,
+        place: tuple[str, ...],
+        message: str,
+        allowed: Iterable[str] | None = None,
+        found: str | None = None,
     ) -> NoReturn:
-        """Raise the one-line error, naming the last file that sets the key (or its section)."""
+        """Raise the one-line error, naming the last file that sets the key (or its section).
+
+        Parameters
+        ----------
+        place, message
+            The key's path, and what is wrong there.
+        allowed
+            Words that are allowed instead of the one that was found, by default the key itself.
+        found
+            That word.
+        """
         hint = ""
         if allowed is not None:
-            close = difflib.get_close_matches(place[-1], list(allowed), 1)
+            close = difflib.get_close_matches(str(found or place[-1]), list(allowed), 1)
             hint = f", did you mean '{close[0]}'?" if close else ""
             hint += f" (allowed: {', '.join(sorted(allowed))})"
         for length in range(len(place), 0, -1):

@@ -2,9 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from collapse.config.section import Section, Seed
+from collapse.config.section import Section, Seed, fault
 
 
 class Reference(Section):
@@ -19,3 +19,9 @@ class Reference(Section):
     read: Literal["states", "features"] = Field(
         "states", description="What is read of it: parameters, or features on all samples."
     )
+
+    @model_validator(mode="after")
+    def _seed_has_its_key(self) -> "Reference":
+        if "seed" in self.run:
+            raise fault("run", "a seed found among its keys, allowed is the key `seed` beside it")
+        return self

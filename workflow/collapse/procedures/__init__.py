@@ -1,8 +1,9 @@
-"""How experiments are carried out: a module for each procedure, found by its name.
+"""How experiments are carried out: a package for each procedure, found by its name.
 
-It offers ``compute(runs, upstream, job)``, which returns what the runs computed, and
-``measure(runs, states, upstream, job)``, which yields what is measured of each run in turn. A run
-is what `collapse.grid.expand` returns: its ``id``, ``keys``, ``seed`` and resolved ``config``.
+Its module ``compute`` offers ``compute(runs, upstream, job)``, which returns what the runs
+computed, its module ``measure`` ``measure(runs, states, upstream, job)``, which yields what is
+measured of each run in turn: two modules, so that an edit of one leaves the other's jobs alone. A
+run is what `collapse.grid.expand` returns: its ``id``, ``keys``, ``seed`` and resolved ``config``.
 """
 
 from collections.abc import Callable, Mapping

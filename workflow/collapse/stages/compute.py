@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
     def provenance(device: str) -> dict:
         return record(args.spec, upstream.paths, device)
 
-    procedure = import_module(f"collapse.procedures.{told['procedure']}")
+    procedure = import_module(f"collapse.procedures.{told['procedure']}.compute")
     with Job(args.spec, args.threads, provenance, Path(args.states).parent) as job:
         found = procedure.compute(grid.expand(told), upstream, job)
         attributes = {"runs": found.runs}

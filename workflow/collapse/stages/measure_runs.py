@@ -67,7 +67,7 @@ def _measured(
     args: argparse.Namespace, upstream: Upstream, job: Job
 ) -> Iterator[tuple[dict[str, Any], Measured, States]]:
     told = args.spec.job
-    procedure = import_module(f"collapse.procedures.{told['procedure']}")
+    procedure = import_module(f"collapse.procedures.{told['procedure']}.measure")
     if not len(told["groups"]) == len(args.states) == len(args.histories):
         raise InputError(
             f"--states, --histories: {len(args.states)} and {len(args.histories)} files found, "

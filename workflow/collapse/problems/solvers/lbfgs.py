@@ -83,6 +83,8 @@ def lbfgs(
             end, iterations = _minimise(
                 chosen, start.map(lambda tensor, one=one: tensor[one]), tolerance, max_iterations
             )
+            if not chosen.objective(end).isfinite():
+                states.diverged[one] = iterations
             states.write(0, one, chosen, end)
             taken = max(taken, iterations)
             if on_progress is not None:

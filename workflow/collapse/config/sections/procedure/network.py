@@ -17,7 +17,7 @@ class Section(Experiment):
 
     signature: ClassVar = "model"
     verb: ClassVar = "train"
-    compute_only: ClassVar = frozenset({"training", "input", "backbone_decay", "decayed"})
+    compute_only: ClassVar = frozenset({"training"})
     measure_only: ClassVar = frozenset({"features", "probes"})
 
     procedure: Literal["network"] = Field("network", description="How it is carried out.")

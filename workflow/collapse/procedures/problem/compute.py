@@ -1,12 +1,7 @@
-"""Optimisation over free features: a batch of problems of one shape, float64.
-
-A state's tensors are the problem's variables, of a linear head ``H`` (d_1 x C, in the solver's
-columns, samples = H @ basis), ``W1`` to ``WM`` and ``bias``. The history holds ``objective`` and
-``gradient_norm`` at every recorded step, and ``scaled_decay`` of a sweep.
-"""
+"""Solve the problems of a group as one batch."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -15,12 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from collapse import probes
-from collapse.probes import State
 from collapse.problems.decay_path import DecayPath, decay_path
 from collapse.problems.parameters import Parameters
 from collapse.problems.trajectory import Trajectory
-from collapse.procedures import Computed, Job, Measured, States
+from collapse.procedures import Computed, Job
 from collapse.upstream import Upstream
 
 Runs = Sequence[Mapping[str, Any]]
@@ -119,47 +112,3 @@ def _reporter(runs: int, every: float = 5.0) -> Callable[[str], None]:
             state["next"] = time.monotonic() + every
 
     return report
-
-
-def measure(runs: Runs, states: States, upstream: Upstream, job: Job) -> Iterator[Measured]:
-    """Measure every recorded state of each run, on the CPU."""
-    module = _module("problems", runs[0]["config"]["problem"])
-    targets = module.answers(runs[0]["config"])
-    history = states.history
-    scalars = [name for name in history if name not in (*runs[0]["keys"], "step")]
-    for run in runs:
-        told = states.run(run["id"])
-        own = history[_are(history, run["keys"])]
-        rows, points = [], []
-        for step, values in zip(told["steps"], own[scalars].to_dict("records"), strict=True):
-            place = {"first": step == told["steps"][0], "last": step == told["steps"][-1]}
-            tensors = {k: torch.from_numpy(v) for k, v in states.at(run["id"], step).items()}
-            state = _state(run["config"], tensors, targets, job.frame(run["keys"], step), place)
-            rows += [(step, *each) for each in probes.rows(state, job.told["probes"])]
-            points += [each.assign(step=step) for each in probes.points(state, job.told["probes"])]
-            rows += [(step, "all", name, value) for name, value in values.items()]
-        if told["diverged_at"] is not None:
-            rows.append((told["diverged_at"], "all", "diverged", 1.0))
-        yield Measured(rows, points)
-
-
-def _are(table: pd.DataFrame, keys: Mapping[str, Any]) -> np.ndarray:
-    """Return which rows are of a run; a key that is null is missing in tables."""
-    columns = ((table[name], value) for name, value in keys.items())
-    return np.logical_and.reduce(
-        [column.isna() if value is None else column == value for column, value in columns]
-    )
-
-
-def _state(config, tensors, targets, frame, place) -> State:
-    variables = Parameters(**tensors)
-    return State(
-        config=config,
-        tensors=tensors,
-        features=None if variables.features is None else variables.features.T.contiguous(),
-        weights=variables.weights,
-        bias=variables.bias,
-        targets=targets,
-        frame=frame,
-        **place,
-    )

@@ -1,0 +1,84 @@
+"""Train the networks of a group side by side."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from collapse.models.network import build
+from collapse.procedures import Computed, Job
+from collapse.training.checkpoints import Checkpoints
+from collapse.training.ensemble import Ensemble
+from collapse.training.images import training_set
+from collapse.training.objective import Objective
+from collapse.training.trainer import Training, TrainingResult, train
+from collapse.upstream import Upstream
+
+Runs = Sequence[Mapping[str, Any]]
+
+
+def compute(runs: Runs, upstream: Upstream, job: Job) -> Computed:
+    """Train the networks of a group; a killed training continues from its checkpoints."""
+    training = _prepare(runs, upstream, job.device)
+    if training.compiled:
+        job.compiled()
+    checkpoints = Checkpoints(job.folder / "checkpoints", job.provenance)
+    job.hold(checkpoints, when_written=checkpoints.remove)
+    return _computed(runs, train(training, checkpoints))
+
+
+def _prepare(runs: Runs, upstream: Upstream, device: torch.device) -> Training:
+    configs, seeds = [run["config"] for run in runs], [run["seed"] for run in runs]
+    first, dataset = configs[0], upstream.data_set()
+    images, targets = training_set(dataset, first["data"], device)
+    shape, outputs = dataset.images.shape[1:], len(dataset.outputs)
+    networks = [build(first, shape, outputs, seed).to(device) for seed in seeds]
+    depth = first["head"]["depth"]
+    objective = Objective(
+        loss=first["loss"],
+        weight_decay=[
+            np.broadcast_to(config["weight_decay"], depth).tolist() for config in configs
+        ],
+        # Of a regression it penalises the mean over samples (Andriopoulos et al. 2024).
+        feature_decay=[
+            config["feature_decay"] / (len(images) if dataset.regression else 1)
+            for config in configs
+        ],
+        backbone_decay=[config["backbone_decay"] for config in configs],
+        decayed=first["decayed"],
+        samples=len(images),
+    )
+    ensemble = Ensemble(networks)
+    return Training(ensemble, images, targets, objective, first["training"], seeds, first["input"])
+
+
+def _computed(runs: Runs, results: Sequence[TrainingResult]) -> Computed:
+    tensors, told, frames = {}, [], []
+    for run, result in zip(runs, results, strict=True):
+        if result.diverged_epoch is not None:
+            print(
+                f"{run['id']}: diverged in epoch {result.diverged_epoch}, "
+                f"at step {result.diverged_step}",
+                file=sys.stderr,
+            )
+        told.append(
+            {
+                "id": run["id"],
+                "keys": run["keys"],
+                "steps": sorted(result.states),
+                "status": result.status,
+                "diverged_at": result.diverged_epoch,
+                "diverged_batch": result.diverged_step,
+            }
+        )
+        frames.append(result.history.assign(**run["keys"]))
+        tensors |= {
+            f"{run['id']}/{epoch:06d}/{name}": array
+            for epoch, state in result.states.items()
+            for name, array in state.items()
+        }
+    columns = [*runs[0]["keys"], *results[0].history.columns]
+    return Computed(tensors, told, pd.concat(frames, ignore_index=True)[columns])
