@@ -334,6 +334,10 @@ def test_a_run_reads_the_run_of_its_own_seed():
             study(first={**PROBLEM, "grid": {"problem.depth": [1, 2]}}, second=reading()),
             ["second.start.of: 2 runs of deep_linear.first with seed=0", "its keys: depth, seed"],
         ),
+        (
+            study(first=PROBLEM, second=reading(read="features")),
+            ["second.start.of: problem experiments write no features"],
+        ),
         (study(second=reading()), ["second.start.of: no experiment of deep_linear 'first'"]),
         (
             study(first=PROBLEM, second=reading(studyy="x")),

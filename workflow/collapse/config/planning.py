@@ -178,12 +178,17 @@ class Atlas:
 
     def _find(self, reader: Run, path: str, reference: Reference) -> Read:
         where = f"{reader.study}.{reader.experiment}.{path}"
-        wanted = {**reference.run}
+        wanted = dict(reference.run)
         wanted["seed"] = reader.seed if reference.seed is None else reference.seed
         try:
             groups = self.groups(reference.study, reference.experiment)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
+        read = self.experiment(reference.study, reference.experiment)
+        if reference.read == "features" and not read.measured_by_group:
+            raise InputError(
+                f"{where}: {read.procedure} experiments write no features, only states"
+            )
         found = [
             (folder, run.id)
             for folder, group in groups.items()

@@ -25,7 +25,7 @@ class State:
     Attributes
     ----------
     config
-        The run's config at this step.
+        The run's config; of a sweep with the decays whose ratio it keeps, not those of this step.
     tensors
         Its variables by name, as its procedure names them.
     features

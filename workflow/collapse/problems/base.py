@@ -67,7 +67,8 @@ class Problem(ABC):
         """Return the objective's gradient in every variable, shapes as `parameters`."""
         with torch.enable_grad():
             leaves = parameters.map(lambda tensor: tensor.detach().requires_grad_())
-            slopes = iter(torch.autograd.grad(self.objective(leaves).sum(), leaves.tensors()))
+            total = self.objective(leaves).sum()
+            slopes = iter(torch.autograd.grad(total, leaves.tensors(), materialize_grads=True))
         return leaves.map(lambda _: next(slopes))
 
     def accumulator(

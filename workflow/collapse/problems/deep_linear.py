@@ -209,26 +209,7 @@ class DeepLinear(Problem):
         momentum: float,
         update: Callable[[Tensor, Tensor, Tensor], None] = add_decay,
     ) -> Callable[[], None]:
-        """Return a function that does velocity = momentum * velocity + scale * gradient, in place.
-
-        Parameters
-        ----------
-        position : Flat
-            Where the gradient is taken; read at every call.
-        velocity : Flat
-            Updated at every call.
-        scale : Tensor
-            One factor per problem, (B,).
-        momentum : float
-            Factor of the old velocity.
-        update : callable
-            Ends each call: `add_decay`, or what moves the position too; the same arguments.
-
-        Returns
-        -------
-        callable
-            Takes and returns nothing and never waits for the device, so that it can be captured
-            in a CUDA graph.
+        """Return a function that accumulates the analytic gradient, see `Problem.accumulator`.
 
         Notes
         -----

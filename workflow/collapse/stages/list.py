@@ -59,7 +59,10 @@ def _claims(atlas: config.Atlas) -> None:
     path = Path(atlas.results) / "claims.csv"
     if not path.is_file():
         raise InputError(f"{path}: no such file: `snakemake {path}` decides the claims")
-    for _, claim in pd.read_csv(path).iterrows():
+    claims = pd.read_csv(path)
+    if "bound" not in claims:
+        raise InputError(f"{path}: has no column bound, an older version made it: run `snakemake`")
+    for _, claim in claims.iterrows():
         print(f"{claim.study} {claim.claim}: {claim.verdict.upper()} ({claim.scale} scale)")
         print(f"  {claim.statement} [{claim.source}]")
         print(f"  expected: {claim.expected} (tolerance {claim.tolerance:g}, set by {claim.bound})")
