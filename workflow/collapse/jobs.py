@@ -153,6 +153,7 @@ def _measure(atlas: Atlas, study: str, name: str, groups: Mapping[str, Group]) -
         "experiment": name,
         "procedure": experiment.procedure,
         "keys": list(first.keys),
+        "seeds": sorted({run.seed for group in groups.values() for run in group.runs}),
         "groups": [_without(group, experiment.compute_only) for group in groups.values()],
         "probes": [plain(probe) for probe in probes],
         "reads": [path for path, _ in read],

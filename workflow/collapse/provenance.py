@@ -1,4 +1,4 @@
-"""What determines a result: the code digest and the provenance record.
+"""The code digest: what of a job's code determines its result.
 
 Snakemake sees a rule's command, params and inputs, not the package behind the command. The
 code digest makes the package visible: it hashes exactly those modules that a stage imports,
@@ -11,19 +11,12 @@ import hashlib
 import sys
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from collapse.artifacts import stored_digest
 from collapse.errors import InputError
-
-if TYPE_CHECKING:
-    from collapse.specs import Spec
 
 PACKAGE_ROOT = Path(__file__).resolve().parent
 _PACKAGE = PACKAGE_ROOT.name
-_LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib", "torch", "torchvision")
 
 
 def _source(module: str) -> Path | None:
@@ -95,27 +88,3 @@ def code_digest(*roots: str) -> str:
     for module in imported_modules(roots):
         digest.update(f"|{module}|{ast.dump(_tree(_source(module)))}".encode())
     return digest.hexdigest()[:16]
-
-
-def record(spec: "Spec", inputs: Iterable[str | Path] = (), device: str = "cpu") -> dict[str, Any]:
-    """Return the provenance of a result: everything that determines it.
-
-    Parameters
-    ----------
-    spec
-        What the job is told, and with which code.
-    inputs
-        Paths of the files that it read, recorded by name and digest.
-    device
-        Device class, such as ``cpu`` or the name of a GPU.
-    """
-    return {
-        "stage": spec.stage,
-        "code": spec.code,
-        "config": spec.config,
-        "inputs": [[Path(path).name, stored_digest(path)] for path in inputs],
-        "packages": {name: version(name) for name in _LIBRARIES},
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "device": device,
-        "seed": spec.job.get("seeds"),
-    }

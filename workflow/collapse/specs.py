@@ -8,15 +8,19 @@ the planned one.
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from collapse.artifacts import canonical_json, replacing, stored_provenance
+from collapse.artifacts import canonical_json, replacing, stored_digest, stored_provenance
 from collapse.errors import InputError
 from collapse.provenance import code_digest
+
+_LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib", "torch", "torchvision")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,27 @@ class Spec:
     def digest(self) -> str:
         """The digest of all that determines the job but its inputs, whose changes are seen."""
         return _digest([self.stage, self.modules, self.job, self.code])
+
+    def provenance(self, inputs: Iterable[str | Path] = (), device: str = "cpu") -> dict[str, Any]:
+        """Return everything that determines the job's result.
+
+        Parameters
+        ----------
+        inputs
+            Paths of the files that it read, recorded by name and digest.
+        device
+            Device class, such as ``cpu`` or the name of a GPU.
+        """
+        return {
+            "stage": self.stage,
+            "code": self.code,
+            "config": self.config,
+            "inputs": [[Path(path).name, stored_digest(path)] for path in inputs],
+            "packages": {name: version(name) for name in _LIBRARIES},
+            "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+            "device": device,
+            "seed": self.job.get("seeds"),
+        }
 
     def write(self, path: str | Path) -> None:
         """Write the file."""

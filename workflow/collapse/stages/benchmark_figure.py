@@ -12,7 +12,6 @@ from collapse.artifacts import replacing, write_csv, write_sidecar
 from collapse.benchmarks.figures import FIGURES
 from collapse.errors import InputError
 from collapse.plotting import paper_style, save
-from collapse.provenance import record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"{args.table}: {error.strerror}") from None
     with paper_style():
         figure, drawn = FIGURES[name](table)
-        provenance = record(args.spec, [args.table])
+        provenance = args.spec.provenance([args.table])
         for path in (args.pdf, args.png):
             with replacing(path) as temporary:
                 save(figure, temporary, Path(path).suffix, provenance)

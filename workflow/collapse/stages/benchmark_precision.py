@@ -11,7 +11,6 @@ from collapse.artifacts import write_csv
 from collapse.benchmarks import precision
 from collapse.benchmarks.suite import NO_GPU
 from collapse.data.dataset import load
-from collapse.provenance import record
 from collapse.training.device import acquire_device, device_class
 
 
@@ -26,7 +25,7 @@ def run(args: argparse.Namespace) -> None:
     dataset = load(args.data)
     device = acquire_device()
     if device.type == "cuda":
-        identity = record(args.spec, [args.data], device_class(device))
+        identity = args.spec.provenance([args.data], device_class(device))
         table = precision.study(dataset, Path(args.out).parent, identity, device)
     else:
         table = precision.left_out(NO_GPU)

@@ -13,7 +13,6 @@ from pathlib import Path
 from collapse import grid
 from collapse.artifacts import write_table, write_tensors
 from collapse.procedures import Job
-from collapse.provenance import record
 from collapse.upstream import Upstream
 
 
@@ -31,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     upstream = Upstream(told, args.reads)
 
     def provenance(device: str) -> dict:
-        return record(args.spec, upstream.paths, device)
+        return args.spec.provenance(upstream.paths, device)
 
     procedure = import_module(f"collapse.procedures.{told['procedure']}.compute")
     with Job(args.spec, args.threads, provenance, Path(args.states).parent) as job:

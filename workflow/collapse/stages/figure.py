@@ -6,7 +6,6 @@ from pathlib import Path
 
 from collapse.artifacts import replacing, write_csv, write_sidecar
 from collapse.plotting import paper_style, save
-from collapse.provenance import record
 from collapse.studies import read_experiments
 
 
@@ -23,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
     experiments = read_experiments(args.inputs, args.spec.job["experiments"], study)
     with paper_style():
         figure, drawn = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
-        provenance = record(args.spec, args.inputs)
+        provenance = args.spec.provenance(args.inputs)
         for path in (args.pdf, args.png):
             with replacing(path) as temporary:
                 save(figure, temporary, Path(path).suffix, provenance)

@@ -18,7 +18,6 @@ from collapse import grid
 from collapse.artifacts import read_table, read_tensors, write_table, write_tensors
 from collapse.errors import InputError
 from collapse.procedures import Job, Measured, States
-from collapse.provenance import record
 from collapse.upstream import Upstream
 
 ROWS = ("step", "layer", "metric", "value")
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     files = [*args.states, *args.histories, args.frames, *upstream.paths]
 
     def provenance(device: str) -> dict:
-        return record(args.spec, files, device)
+        return args.spec.provenance(files, device)
 
     rows, points, features, attributes = [], [], {}, {"runs": []}
     with Job(args.spec, 1, provenance, frame=_frames(args.frames)) as job:

@@ -10,7 +10,6 @@ import argparse
 from collapse.artifacts import write_tensors
 from collapse.data.makers.demonstrations import find_policy, searched
 from collapse.errors import InputError
-from collapse.provenance import record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,4 +27,4 @@ def run(args: argparse.Namespace) -> None:
     found = find_policy(task, seed, lambda line: print(line, flush=True))
     policy = {"gain": found.policy.gain, "mean": found.policy.mean, "std": found.policy.std}
     attributes = {"task": task, "episodes": found.episodes, "score": found.score}
-    write_tensors(args.out, policy, record(args.spec), attributes)
+    write_tensors(args.out, policy, args.spec.provenance(), attributes)

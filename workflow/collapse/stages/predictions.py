@@ -18,7 +18,6 @@ from collapse.artifacts import write_table
 from collapse.data.dataset import load
 from collapse.data.facts import facts_of
 from collapse.errors import InputError
-from collapse.provenance import record
 
 EVERY_STEP = -1
 
@@ -47,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
             entries = list(_framed(theory, config | changes, facts))
             place = EVERY_STEP if step is None else step
             framed += [{**key, "step": place, **entry} for key in keys for entry in entries]
-    provenance = record(args.spec, [args.data] if args.data else [])
+    provenance = args.spec.provenance([args.data] if args.data else [])
     for path, rows, columns in (
         (args.predictions, predicted, ["metric", "value"]),
         (args.frames, framed, ["step", "quantity", "index", "value"]),

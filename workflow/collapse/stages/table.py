@@ -10,7 +10,6 @@ import argparse
 import pandas as pd
 
 from collapse.artifacts import read_table, write_table
-from collapse.provenance import record
 
 LEADING = ("step", "layer")
 
@@ -26,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the experiment's tables."""
-    provenance = record(args.spec, [*args.metrics, *args.samples])
+    provenance = args.spec.provenance([*args.metrics, *args.samples])
     for paths, path in ((args.metrics, args.joined_metrics), (args.samples, args.joined_samples)):
         frames = [read_table(each) for each in paths]
         # An empty table says nothing of its columns' types.
