@@ -106,8 +106,10 @@ def or_refuse(what, *names):
 
 
 def planned(stage, *names):
-    """Return a job of the workflow."""
-    return or_refuse(getattr(jobs, stage), ATLAS, *names)
+    """Return a job of the workflow, its code among what is known to be there."""
+    job = or_refuse(getattr(jobs, stage), ATLAS, *names)
+    or_refuse(lambda: job.spec)
+    return job
 
 
 # What the driver writes when it starts: each spec with its path, a file beside the job's log.

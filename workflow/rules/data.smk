@@ -24,7 +24,9 @@ rule policy:
 
 rule data:
     input:
-        source=lambda wildcards: planned("source", wildcards.dataset, relative("")),
+        source=lambda wildcards: or_refuse(
+            jobs.source, ATLAS, wildcards.dataset, relative("")
+        ),
     output:
         f"{RESULTS}/data/{{dataset}}.safetensors",
     log:
