@@ -13,6 +13,7 @@ from typing import Any
 from collapse import studies
 from collapse.config.experiment import Experiment
 from collapse.config.planning import Atlas, Group, Run, plain
+from collapse.config.reading import known
 from collapse.config.section import Section
 from collapse.config.slots import implementation, kinds, nested
 from collapse.data import catalogue
@@ -173,7 +174,10 @@ def _measure(atlas: Atlas, study: str, name: str, groups: Mapping[str, Group]) -
 def _probes(atlas: Atlas, experiment: Experiment) -> list[Section]:
     """Return the probes of an experiment: what its data or problem asks for, then its own."""
     usual = experiment.probes_for(atlas.data_set(experiment))
-    return [kinds("probe")[kind](kind=kind) for kind in usual] + getattr(experiment, "probes", [])
+    for kind in usual:
+        known("probe", kind, kinds("probe"))
+    own = [each for each in getattr(experiment, "probes", []) if each.kind not in usual]
+    return [kinds("probe")[kind](kind=kind) for kind in usual] + own
 
 
 def _without(group: Group, keys: Iterable[str]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def imported_modules(roots: Iterable[str]) -> list[str]:
     pending, seen = [], set()
     for root in roots:
         if _source(root) is None:
-            raise InputError(f"no module {root}: the config names something that does not exist")
+            raise InputError(f"no module {root}: a study or a kind that the config names needs it")
         pending.append(root)
     while pending:
         module = pending.pop()

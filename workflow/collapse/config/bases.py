@@ -1,4 +1,4 @@
-"""What planning asks of a kind: the bases of problems' and solvers' sections."""
+"""What planning asks of a kind: the bases of the sections of each slot that it asks something."""
 
 from typing import ClassVar
 
@@ -13,7 +13,8 @@ class ProblemKind(Section):
     penalties
         Which decays of the experiment the objective has: these are required, others refused.
     batched
-        Keys of the section that may differ inside one job: they change no tensor's shape.
+        Keys of the section that may differ inside one job: they change no tensor's shape, and
+        `build` reads them from every config. Each value of another key gets a job of its own.
     sweeps
         Whether all its decays can be scaled together, as a `sweep` does.
     probes
@@ -27,13 +28,16 @@ class ProblemKind(Section):
 
     @property
     def layers(self) -> int:
-        """The number of weight decays that a list of them has."""
+        """The length of a list of weight decays; a single number may stand for all."""
         return 1
 
     @property
     def entries(self) -> int:
-        """Numbers in one problem's variables, in the columns that the solver works on."""
-        raise NotImplementedError
+        """Numbers in one problem's variables, in the columns that the solver works on.
+
+        By it a job asks for cores.
+        """
+        return 1
 
 
 class SolverKind(Section):
@@ -53,3 +57,51 @@ class SolverKind(Section):
     def cores(self, runs: int, entries: int) -> int:
         """Return how many cores a job can use for so many problems of so many numbers each."""
         return 1
+
+
+class LossKind(Section):
+    """Base of the sections of networks' losses.
+
+    Attributes
+    ----------
+    real_targets
+        Whether it takes the real targets of a regression.
+    """
+
+    real_targets: ClassVar[bool] = False
+
+    @property
+    def label(self) -> str:
+        """Its name in figures."""
+        return self.kind.upper()
+
+
+class ModelKind(Section):
+    """Base of the sections of networks' backbones.
+
+    Attributes
+    ----------
+    ensemble
+        Whether networks of one shape train side by side in one job.
+    """
+
+    ensemble: ClassVar[bool] = False
+
+    @property
+    def label(self) -> str:
+        """Its name in figures."""
+        return self.kind
+
+    @property
+    def width(self) -> int | None:
+        """The features' dimension, None where the section does not say it."""
+        return None
+
+
+class UpdateRuleKind(Section):
+    """Base of the sections of networks' update rules."""
+
+    @property
+    def label(self) -> str:
+        """Its name in figures."""
+        return self.kind

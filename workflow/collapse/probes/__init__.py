@@ -2,7 +2,8 @@
 
 A probe is a module that its kind names. It offers ``rows(state, settings)``, which yields layer,
 metric and value, and may offer ``points(state, settings)``, which returns a frame with a column
-``layer`` and columns of its own; `settings` is its section of the config.
+``layer`` and columns of its own, or None; `settings` is its section of the config. Columns named
+for the run's keys, ``step`` and ``probe`` are the workflow's.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from torch import Tensor, nn
+
+from collapse.errors import InputError
 
 Reading = tuple[str, str, float]
 """Layer, metric, value."""
@@ -29,9 +32,11 @@ class State:
     tensors
         Its variables by name, as its procedure names them.
     features
-        N x d, of a head; None where there are no features.
+        N x d; of a problem its variable ``H`` as it is, before any nonlinearity of the objective.
+        None where there are no features.
     weights, bias
-        Of a linear head: W_1 to W_M, and the last layer's bias or None.
+        Of a linear head: W_1 to W_M (a problem's ``W1``, ``W2``, ...), and the last layer's bias or
+        None.
     targets
         N labels, or N x n real targets; None where there are none.
     frame
@@ -69,7 +74,17 @@ def points(state: State, probes: Sequence[Mapping[str, Any]]) -> Iterator[pd.Dat
     for settings in probes:
         found = getattr(_module(settings), "points", lambda *_: None)(state, settings)
         if found is not None:
-            yield found.assign(probe=settings["kind"])
+            yield _checked(found, settings["kind"])
+
+
+def _checked(points: pd.DataFrame, probe: str) -> pd.DataFrame:
+    """Return a probe's points with its name, or refuse columns that are not its own."""
+    if "layer" not in points:
+        raise InputError(f"probe {probe}: its points have no column layer")
+    for name in ("step", "seed", "probe"):
+        if name in points:
+            raise InputError(f"probe {probe}: column {name} is the workflow's, name it otherwise")
+    return points.assign(probe=probe)
 
 
 def _module(settings: Mapping[str, Any]) -> Any:

@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what", nargs="?", default="studies", metavar="WHAT", help=f"one of {', '.join(_LISTS)}"
     )
     parser.add_argument("--scale", help="scale to read the config at")
+    parser.add_argument("--results", metavar="FOLDER", help="folder of the results")
     parser.add_argument("--configfile", metavar="FILE", help="your config, as for snakemake")
 
 
@@ -28,6 +29,8 @@ def run(args: argparse.Namespace) -> None:
     user = config.read_yaml(Path(args.configfile)) if args.configfile else {}
     if args.scale:
         user["scale"] = args.scale
+    if args.results:
+        user["results"] = args.results
     _LISTS[args.what](config.load("config", user, args.configfile or "--scale"))
 
 
@@ -58,7 +61,7 @@ def _figures(atlas: config.Atlas) -> None:
 def _claims(atlas: config.Atlas) -> None:
     path = Path(atlas.results) / "claims.csv"
     if not path.is_file():
-        raise InputError(f"{path}: no such file: `snakemake {path}` decides the claims")
+        raise InputError(f"{path}: no such file: `snakemake` decides the claims")
     claims = pd.read_csv(path)
     if "bound" not in claims:
         raise InputError(f"{path}: has no column bound, an older version made it: run `snakemake`")

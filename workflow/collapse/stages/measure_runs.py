@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     with Job(args.spec, 1, provenance, frame=_frames(args.frames)) as job:
         for keys, found, states in _measured(args, upstream, job):
             rows.append(pd.DataFrame(found.rows, columns=list(ROWS)).assign(**keys))
-            points += [each.assign(**keys) for each in found.points]
+            points += [_keyed(each, keys) for each in found.points]
             if args.features:
                 features |= {n: tensor.cpu().numpy() for n, tensor in found.features.items()}
                 attributes = dict(states.attributes) | {"layers": ["H1"]}
@@ -78,6 +78,12 @@ def _measured(
         runs = grid.expand(group)
         for each, found in zip(runs, procedure.measure(runs, states, upstream, job), strict=True):
             yield each["keys"], found, states
+
+
+def _keyed(points: pd.DataFrame, keys: dict[str, Any]) -> pd.DataFrame:
+    for name in keys.keys() & set(points):
+        raise InputError(f"samples: column {name} is a key of the run, name the probe's otherwise")
+    return points.assign(**keys)
 
 
 def _points(frames: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:

@@ -151,8 +151,11 @@ def load(name: str) -> Study:
     """
     try:
         return import_module(f"collapse.studies.{name}").STUDY
-    except ModuleNotFoundError:
-        raise InputError(f"no study '{name}': collapse.studies has no such module") from None
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise InputError(
+            f"no study '{name}': its figures and claims are missing, collapse/studies/{name}/"
+            f"__init__.py should hold STUDY = Study(...) ({error})"
+        ) from None
 
 
 def read_experiments(

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from collapse.errors import InputError
+from collapse.problems.base import Problem
 from collapse.problems.decay_path import DecayPath, decay_path
 from collapse.problems.parameters import Parameters
 from collapse.problems.trajectory import Trajectory
@@ -24,6 +26,7 @@ def compute(runs: Runs, upstream: Upstream, job: Job) -> Computed:
     configs = [run["config"] for run in runs]
     problem = _module("problems", configs[0]["problem"]).build(configs, job.device)
     start = _module("problems.starts", configs[0]["start"]).begin(problem, runs, upstream)
+    _check(problem, start, len(runs))
     report = _reporter(len(runs))
     paths = [decay_path(config) for config in configs] if configs[0].get("sweep") else []
     if paths:
@@ -33,11 +36,18 @@ def compute(runs: Runs, upstream: Upstream, job: Job) -> Computed:
     return _computed(runs, trajectory, paths)
 
 
+def _check(problem: Problem, start: Parameters, runs: int) -> None:
+    """Refuse a problem whose objective is not one number for each run."""
+    found = tuple(problem.objective(start).shape)
+    if found != (runs,):
+        raise InputError(f"objective: shape {found} found, needed is ({runs},), a number a problem")
+
+
 def _module(package: str, section: Mapping[str, Any]) -> ModuleType:
     return import_module(f"collapse.{package}.{section['kind']}")
 
 
-def _solve(problem, start: Parameters, configs, report, threads: int) -> Trajectory:
+def _solve(problem: Problem, start: Parameters, configs, report, threads: int) -> Trajectory:
     """Let each optimiser start where the one before ended."""
     optimisers = [
         each["optimiser"] if isinstance(each["optimiser"], list) else [each["optimiser"]]
@@ -53,7 +63,7 @@ def _solve(problem, start: Parameters, configs, report, threads: int) -> Traject
 
 
 def _follow(
-    problem, start: Parameters, runs: Runs, paths: list[DecayPath], report, threads: int
+    problem: Problem, start: Parameters, runs: Runs, paths: list[DecayPath], report, threads: int
 ) -> Trajectory:
     """Follow each problem's path of decays."""
     settings = [run["config"]["optimiser"] for run in runs]

@@ -1,16 +1,13 @@
 """Cross-entropy as a config's section ``loss``."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from collapse.config.section import Section as Base
+from collapse.config.bases import LossKind
 
 
-class Section(Base):
+class Section(LossKind):
     """Mean cross-entropy of labels, or of soft ones, under the softmax of the outputs."""
-
-    label: ClassVar[str] = "CE"
-    real_targets: ClassVar[bool] = False
 
     kind: Literal["ce"] = Field(description="Cross-entropy.")

@@ -4,13 +4,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from collapse.config.section import Section as Base
+from collapse.config.bases import LossKind
 
 
-class Section(Base):
+class Section(LossKind):
     """Squared error 1/(2N) ||Z - Y||^2, summed over outputs; of labels against one-hot targets."""
 
-    label: ClassVar[str] = "MSE"
-    real_targets: ClassVar[bool] = True
+    real_targets: ClassVar = True
 
     kind: Literal["mse"] = Field(description="Squared error.")

@@ -1,17 +1,15 @@
 """A small convolutional network as a config's section ``model``."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
+from collapse.config.bases import ModelKind
 from collapse.config.section import Count
-from collapse.config.section import Section as Base
 
 
-class Section(Base):
+class Section(ModelKind):
     """A small convolutional network, for scales without a GPU."""
-
-    ensemble: ClassVar[bool] = False
 
     kind: Literal["cnn"] = Field(description="Small convolutional network.")
     channels: list[Count] = Field(

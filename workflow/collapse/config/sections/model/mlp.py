@@ -4,14 +4,14 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from collapse.config.bases import ModelKind
 from collapse.config.section import Count, fault
-from collapse.config.section import Section as Base
 
 
-class Section(Base):
+class Section(ModelKind):
     """Fully connected network with ReLU."""
 
-    ensemble: ClassVar[bool] = True
+    ensemble: ClassVar = True
 
     kind: Literal["mlp"] = Field(description="Fully connected network.")
     hidden: list[Count] = Field(min_length=1, description="Widths of the hidden layers.")

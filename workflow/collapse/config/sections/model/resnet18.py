@@ -4,15 +4,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from collapse.config.section import Section as Base
+from collapse.config.bases import ModelKind
 
 
-class Section(Base):
+class Section(ModelKind):
     """ResNet18 with the CIFAR stem (3x3, stride 1, no pooling) and BatchNorm on the features."""
 
-    ensemble: ClassVar[bool] = False
-    label: ClassVar[str] = "ResNet18"
-    # The section does not say it: closed forms take no width of such a run.
-    width: ClassVar[int | None] = None
+    label: ClassVar = "ResNet18"
 
     kind: Literal["resnet18"] = Field(description="ResNet18.")

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from collapse.config.experiment import Experiment, Resources
 from collapse.config.network import Data, Head, Training
 from collapse.config.section import Decays, NonNegative, check_layers, check_tied
-from collapse.config.slots import slot
+from collapse.config.slots import kinds, slot
 from collapse.data.catalogue import DataSet
 
 
@@ -97,7 +97,11 @@ class Section(Experiment):
         name, data, moves = self.data.name, self.data, self.training.augmentation
         if data_set.regression:
             if not self.loss.real_targets:
-                yield ("loss",), f"{self.loss.kind} found, allowed is mse: {name} has real targets"
+                able = ", ".join(k for k, each in kinds("loss").items() if each.real_targets)
+                yield (
+                    ("loss",),
+                    f"{self.loss.kind} found, allowed is {able}: {name} has real targets",
+                )
             if self.head.depth > 1:
                 yield ("head", "depth"), f"{self.head.depth} found, allowed is 1: a regression"
             for key in ("samples_per_class", "class_sizes", "imbalance_ratio"):

@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from collapse.config.section import Section as Base
+from collapse.config.bases import UpdateRuleKind
 
 
-class Section(Base):
+class Section(UpdateRuleKind):
     """Adam with betas 0.9 and 0.999 and epsilon 1e-8; it knows no ``training.momentum``."""
 
     label: ClassVar = "Adam"

@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from collapse.config.section import Section as Base
+from collapse.config.bases import UpdateRuleKind
 
 
-class Section(Base):
+class Section(UpdateRuleKind):
     """Gradient descent with the heavy-ball momentum ``training.momentum``."""
 
     label: ClassVar = "SGD"
