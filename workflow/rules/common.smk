@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
-# Without --cache Snakemake warns of every rule that could be cached: a page before the first job.
+# Without --cache Snakemake warns of all that could be cached, a page before the first job.
 logger.addFilter(lambda record: "eligible for caching" not in record.getMessage())
 
 
