@@ -283,7 +283,14 @@ def test_file_that_is_no_yaml(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(True, "true"), (5e-4, "0.0005"), (1e-12, "1e-12"), ([1, 2.5], "1-2.5"), ("mse", "mse")],
+    [
+        (1_000_000, "1000000"),
+        (True, "true"),
+        (5e-4, "0.0005"),
+        (1e-12, "1e-12"),
+        ([1, 2.5], "1-2.5"),
+        ("mse", "mse"),
+    ],
 )
 def test_values_are_spelt_for_ids(value, text):
     assert grid.format_value(value) == text
@@ -329,6 +336,10 @@ def test_a_run_reads_the_run_of_its_own_seed():
 @pytest.mark.parametrize(
     ("user", "words"),
     [
+        (
+            study(mine={**PROBLEM, "grid": {"probes": [[], ["residuals"]]}}),
+            ["grid.probes", "not a"],
+        ),
         (study(first=PROBLEM, second=reading(seed=7)), ["second.start.of: no run of", "seed=7"]),
         (
             study(first={**PROBLEM, "grid": {"problem.depth": [1, 2]}}, second=reading()),
@@ -409,3 +420,34 @@ def test_a_folder_of_results_belongs_to_one_scale(tmp_path):
         with pytest.raises(InputError, match="holds results of scale smoke, not of scale"):
             config.check_results(load(user, scale=scale))
     config.check_results(load({"results": str(tmp_path / "there")}, scale="laptop"))
+
+
+def test_a_long_value_is_cut_in_ids_and_whole_in_tables():
+    sizes = [[4] * 40, [4] * 39 + [5]]
+    atlas = load(study(mine={**PROBLEM, "grid": {"problem.class_sizes": sizes}}))
+    runs = atlas.runs("deep_linear", "mine")
+    assert len({run.id for run in runs}) == 4 and max(len(run.id) for run in runs) < 100
+    assert {run.keys["class_sizes"] for run in runs} == {"-".join(map(str, each)) for each in sizes}
+
+
+def test_a_probe_measures_once_however_often_it_is_named():
+    probes = ["classifier", "classifier"]
+    atlas = load(study(network_mlp={"probes": probes}))
+    (group,) = atlas.groups("deep_linear", "network_mlp")
+    told = jobs.measure_group(atlas, "deep_linear", "network_mlp", group).told
+    assert told["probes"] == [{"kind": "classifier"}]
+
+
+@pytest.mark.parametrize("asked", [[200, 100, 50], "200-100-50"])
+def test_a_run_is_found_by_a_list_as_its_column_has_it(asked):
+    first = {**PROBLEM, "grid": {"problem.class_sizes": [[200, 100, 50], [4, 4, 4]]}}
+    atlas = load(study(first=first, second=reading(run={"class_sizes": asked})))
+    found = atlas.reads(atlas.runs("deep_linear", "second")[0])["start.of"]
+    assert found.run == "class_sizes=200-100-50+seed=0"
+
+
+def test_the_folder_of_results_is_one_however_it_is_spelt(tmp_path):
+    assert load({"results": "./trial/"}).results == "trial"
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file, allowed is a folder"):
+        config.check_results(load({"results": str(tmp_path / "file")}))

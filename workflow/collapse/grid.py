@@ -1,9 +1,13 @@
 """Grids: from lists of values at dotted config paths to runs with readable ids."""
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
+
+LONGEST = 60
+"""Characters of a value in an id: file names are limited."""
 
 TIED = ("feature_decay", "backbone_decay")
 """Decays whose null means that they equal ``weight_decay``."""
@@ -31,7 +35,9 @@ def format_value(value: Any) -> str:
     """Spell a grid value for ids and columns: %g, lower-case booleans, lists joined by ``-``."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float):
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
         return "-".join(format_value(item) for item in value)
@@ -47,8 +53,17 @@ def short_keys(point: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identifier(keys: Mapping[str, Any]) -> str:
-    """Return the id of a point, ``depth=3+bias=false``; ``all`` when there is no key."""
-    return "+".join(f"{key}={format_value(value)}" for key, value in keys.items()) or "all"
+    """Return the id of a point, ``depth=3+bias=false``; ``all`` when there is no key.
+
+    A value longer than `LONGEST` is cut and ends in a digest of the whole.
+    """
+    return "+".join(f"{key}={_short(format_value(value))}" for key, value in keys.items()) or "all"
+
+
+def _short(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST - 9]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def tied(config: Mapping[str, Any]) -> dict[str, Any]:

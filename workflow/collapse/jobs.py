@@ -176,8 +176,11 @@ def _probes(atlas: Atlas, experiment: Experiment) -> list[Section]:
     usual = experiment.probes_for(atlas.data_set(experiment))
     for kind in usual:
         known("probe", kind, kinds("probe"))
-    own = [each for each in getattr(experiment, "probes", []) if each.kind not in usual]
-    return [kinds("probe")[kind](kind=kind) for kind in usual] + own
+    found = [kinds("probe")[kind](kind=kind) for kind in usual]
+    for probe in getattr(experiment, "probes", []):
+        if probe not in found:
+            found.append(probe)
+    return found
 
 
 def _without(group: Group, keys: Iterable[str]) -> dict[str, Any]:

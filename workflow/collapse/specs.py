@@ -163,4 +163,4 @@ def read(path: str | Path, stage: str) -> Spec:
             raise InputError(f"{path}: not the spec of a job, it has no {key}")
     if content["stage"] != stage:
         raise InputError(f"{path}: the spec of `collapse {content['stage']}`, not of {stage}")
-    return Spec(**{**content, "modules": tuple(content["modules"])})
+    return Spec(**{**{key: content[key] for key in kinds}, "modules": tuple(content["modules"])})

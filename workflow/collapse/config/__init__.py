@@ -5,11 +5,12 @@ reduces, and a user's config whatever they change. They are merged in that order
 key, lists and ``grid`` whole. Every number is in the units of the objective as the study prints it.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from collapse.config.experiments import parse, validate_experiment
 from collapse.config.planning import Atlas, Run, plain
@@ -39,7 +40,9 @@ class Settings(Section):
 
     scale: str = Field(description="Scale to run at: a folder of config/scales, or `paper`.")
     first_seed: Seed = Field(0, description="First seed of every experiment; trials: 1000 and up.")
-    results: str = Field("results", min_length=1, description="Folder that results go to.")
+    results: Annotated[str, Field(min_length=1), AfterValidator(os.path.normpath)] = Field(
+        "results", description="Folder that results go to."
+    )
 
 
 def load(folder: str | Path, user: Mapping[str, Any] | None = None, origin: str = "") -> Atlas:
@@ -157,6 +160,8 @@ def check_results(atlas: Atlas) -> None:
         Names both, and the ways to keep or to replace what is there.
     """
     mark = Path(atlas.results, _MARK)
+    if mark.parent.exists() and not mark.parent.is_dir():
+        raise InputError(f"results: {atlas.results} found, which is a file, allowed is a folder")
     held = mark.read_text(encoding="utf-8").strip() if mark.is_file() else _mark(atlas)
     if held != _mark(atlas):
         raise InputError(

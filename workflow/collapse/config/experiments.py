@@ -100,7 +100,7 @@ def _check_grid(
             layers.refuse((*place, path), wrong)
         if path == "data.name":
             layers.refuse((*place, path), "an experiment has one data set")
-        allowed = set(procedure.model_fields) - {"grid", "seeds", "procedure"}
+        allowed = set(procedure.model_fields) - {"grid", "seeds", "procedure", "probes"}
         if path.split(".")[0] not in allowed or not _has_parent(base, path):
             layers.refuse((*place, path), "is not a key of this experiment", allowed)
     names = {path: path.rsplit(".", 1)[-1] for path in lists}

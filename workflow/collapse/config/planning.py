@@ -229,6 +229,10 @@ class Atlas:
 
 def _is(value: Any, asked: Any) -> bool:
     """Return whether a run's key has the value that is asked for: ``1e-3`` in YAML is text."""
+    if isinstance(asked, list):
+        asked = grid.format_value(asked)
+    if isinstance(value, bool) != isinstance(asked, bool):
+        return False
     if isinstance(value, float) and isinstance(asked, str):
         try:
             return value == float(asked)

@@ -85,7 +85,7 @@ class Experiment:
 
     def at_last(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of every run's last step among them."""
-        return rows[rows["step"] == rows.groupby(self.keys)["step"].transform("max")]
+        return rows[rows["step"] == rows.groupby(self.keys, dropna=False)["step"].transform("max")]
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,10 @@ def along_axes(experiment: Experiment, axes: tuple[str, ...]) -> Experiment:
         key = path.rsplit(".", 1)[-1]
         if path not in axes and len(values) > 1:
             first = experiment.metrics[key].iloc[0]
-            tables = [table[table[key] == first] for table in tables]
+            tables = [
+                table[table[key].isna() if pd.isna(first) else table[key] == first]
+                for table in tables
+            ]
             notes.append(f"{key} = {format_value(values[0])} of {len(values)} values")
     return Experiment(experiment.config, *tables, note=", ".join(notes))
 
