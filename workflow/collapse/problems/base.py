@@ -32,17 +32,22 @@ class Problem(ABC):
         """Return the problems of a slice of the batch."""
 
     @property
+    @abstractmethod
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of each variable of one problem, matrices first."""
-        raise NotImplementedError
 
     @property
     def device(self) -> torch.device:
         """Where the problem's tensors live."""
         return torch.device("cpu")
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the problem's variables."""
+        return torch.float64
+
     def initial(self, seeds: Sequence[int], init_scale: float | Tensor) -> Parameters:
-        """Draw random starts: every variable i.i.d. N(0, init_scale^2), float64.
+        """Draw random starts: every variable i.i.d. N(0, init_scale^2).
 
         Each problem draws from a generator of its own, on the CPU, in the order of its variables:
         its start depends on its seed and shape only, neither on the batch nor on the device.
@@ -54,14 +59,19 @@ class Problem(ABC):
         init_scale : float or Tensor
             Standard deviation, for all problems or one each, (B,).
         """
-        scales = torch.as_tensor(init_scale, dtype=torch.float64).expand(len(seeds))
+        scales = torch.as_tensor(init_scale, dtype=self.dtype).expand(len(seeds))
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        drawn = {}
-        for name, shape in self.shapes.items():
-            rows = [torch.randn(shape, generator=g, dtype=torch.float64) for g in generators]
-            factors = scales.view(-1, *[1] * len(shape))
-            drawn[name] = (factors * torch.stack(rows)).to(self.device)
-        return Parameters(**drawn)
+        drawn = {
+            name: torch.stack(
+                [self.draw(name, *each) for each in zip(generators, scales, strict=True)]
+            )
+            for name in self.shapes
+        }
+        return Parameters(**{name: tensor.to(self.device) for name, tensor in drawn.items()})
+
+    def draw(self, name: str, generator: torch.Generator, scale: Tensor) -> Tensor:
+        """Draw the start of one variable of one problem."""
+        return scale * torch.randn(self.shapes[name], generator=generator, dtype=self.dtype)
 
     def gradient(self, parameters: Parameters) -> Parameters:
         """Return the objective's gradient in every variable, shapes as `parameters`."""

@@ -131,46 +131,31 @@ class DeepLinear(Problem):
         """That of the targets."""
         return self.targets.device
 
-    def initial(self, seeds: Sequence[int], init_scale: float | Tensor) -> Parameters:
-        """Draw random starts.
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the targets."""
+        return self.targets.dtype
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Those of H_1, W_1, ..., W_M and, if there is one, b."""
+        classes, samples = self.targets.shape
+        shapes = {"H": (self.widths[0], samples)}
+        outputs = zip((*self.widths[1:], classes), self.widths, strict=True)
+        shapes |= {f"W{m}": shape for m, shape in enumerate(outputs, 1)}
+        return shapes | ({"bias": (classes,)} if self.bias else {})
+
+    def draw(self, name: str, generator: torch.Generator, scale: Tensor) -> Tensor:
+        """Draw the start of one variable of one problem.
 
         H_1 and the weights are i.i.d. N(0, init_scale^2), the bias is uniform in +-1/sqrt(d_M)
         (PyTorch's default for a linear layer), as in the paper's released code with
-        init_scale = 0.1. Each problem draws from a generator of its own, on the CPU, in the order
-        H_1, W_1, ..., W_M, b: its start depends on its seed and shape only, neither on the batch
-        nor on the device.
-
-        Parameters
-        ----------
-        seeds : sequence of int
-            One per problem.
-        init_scale : float or Tensor
-            Standard deviation, for all problems or one each, (B,).
-
-        Returns
-        -------
-        start : Parameters
-            With all N sample columns.
+        init_scale = 0.1.
         """
-        scales = torch.as_tensor(init_scale, dtype=self.targets.dtype).expand(self.batch)
-        drawn = [self._draw(seed, scale) for seed, scale in zip(seeds, scales, strict=True)]
-        columns = [
-            torch.stack(tensors).to(self.targets.device) for tensors in zip(*drawn, strict=True)
-        ]
-        bias = columns.pop() if self.bias else None
-        return Parameters.of_head(columns[0], columns[1:], bias)
-
-    def _draw(self, seed: int, scale: Tensor) -> list[Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        like = {"generator": generator, "dtype": self.targets.dtype}
-        classes, samples = self.targets.shape
-        outputs = (*self.widths[1:], classes)
-        shapes = [(self.widths[0], samples), *zip(outputs, self.widths, strict=True)]
-        drawn = [scale * torch.randn(*shape, **like) for shape in shapes]
-        if self.bias:
-            bound = self.widths[-1] ** -0.5
-            drawn.append(bound * (2 * torch.rand(classes, **like) - 1))
-        return drawn
+        if name != "bias":
+            return super().draw(name, generator, scale)
+        uniform = torch.rand(self.shapes[name], generator=generator, dtype=self.dtype)
+        return self.widths[-1] ** -0.5 * (2 * uniform - 1)
 
     def output(self, parameters: Parameters) -> Tensor:
         """Return Z = W_M ... W_1 H_1 + b 1^T, (B, K, C)."""
