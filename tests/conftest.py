@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from collapse.artifacts import stored_provenance
 from collapse.provenance import code_digest
 from collapse.specs import Spec
 
@@ -66,8 +67,17 @@ def checkout(tmp_path):
     return Checkout(tmp_path)
 
 
-def write_spec(path, stage, told, *modules):
-    """Write the spec of a job that no config plans; return its path as text."""
-    modules = (f"collapse.stages.{stage}", *modules)
-    Spec(stage, modules, told, code_digest(*modules)).write(path)
-    return str(path)
+def write_spec(folder, stage, told, **reads):
+    """Write the spec of a job that no config plans; return the options that say where it is.
+
+    Keywords are the paths of what it reads, by role.
+    """
+    modules = (f"collapse.stages.{stage}",)
+    inputs = {
+        role: {
+            os.path.relpath(path, folder): stored_provenance(path).get("code", "") for path in of
+        }
+        for role, of in reads.items()
+    }
+    Spec(stage, modules, told, code_digest(*modules), inputs).write(folder / f"{stage}.json")
+    return ["--spec", str(folder / f"{stage}.json"), "--results", str(folder)]

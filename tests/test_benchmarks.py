@@ -284,8 +284,8 @@ def test_the_operations_of_a_step_are_counted(per_class):
 def draw(folder, figure, source):
     stem = folder / f"drawn_{figure}"
     files = [word for end in ("pdf", "png", "csv") for word in (f"--{end}", f"{stem}.{end}")]
-    spec = write_spec(folder / "spec.json", "benchmark_figure", {"figure": figure})
-    assert main(["benchmark_figure", "--spec", spec, *files, str(source)]) == 0
+    spec = write_spec(folder, "benchmark_figure", {"figure": figure})
+    assert main(["benchmark_figure", *spec, *files, str(source)]) == 0
     assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     image = imread(stem.with_suffix(".png"))[..., :3]
     assert image.shape[1] >= 1_300 and (image.min(axis=2) < 0.9).mean() > 0.005
@@ -407,9 +407,8 @@ def test_the_precision_study_is_left_out_on_a_cpu(toy, tmp_path, capsys):
     known = {"mean": [0.5], "std": [0.3], "maximum": 255, "classes": list(toy.outputs)}
     write_tensors(tmp_path / "data.safetensors", arrays, {}, known)
     out = tmp_path / "precision.csv"
-    spec = write_spec(tmp_path / "spec.json", "benchmark_precision", {})
-    arguments = ["--spec", spec, "--data", str(tmp_path / "data.safetensors"), "--out", str(out)]
-    assert main(["benchmark_precision", *arguments]) == 0
+    spec = write_spec(tmp_path, "benchmark_precision", {}, data=[tmp_path / "data.safetensors"])
+    assert main(["benchmark_precision", *spec, "--out", str(out)]) == 0
     found = pd.read_csv(out)
     assert tuple(found.columns) == precision.COLUMNS and found["value"].isna().all()
     assert set(found["note"]) == {"left out: needs a CUDA GPU"}

@@ -274,11 +274,21 @@ def test_what_the_history_also_tells_may_be_varied(path, values):
     assert [run.keys[name] for run in atlas.runs("deep_linear", "network_mlp")] == values
 
 
-def test_file_that_is_no_yaml(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a: [1\nb: 2", "expected"), ("a:\n  b: 1\n  c: 2\n  b: 3", "'b' given twice")],
+)
+def test_file_that_is_no_yaml(tmp_path, text, words):
     path = tmp_path / "broken.yaml"
-    path.write_text("a: [1\nb: 2")
-    with pytest.raises(InputError, match=r"broken.yaml: not valid YAML"):
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"broken.yaml: not valid YAML \(.*{words}"):
         config.read_yaml(path)
+
+
+def test_a_yaml_mapping_overrides_keys_that_it_merges(tmp_path):
+    path = tmp_path / "whole.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}")
+    assert config.read_yaml(path)["b"] == {"x": 1, "y": 3}
 
 
 @pytest.mark.parametrize(
@@ -329,8 +339,15 @@ def test_a_run_reads_the_run_of_its_own_seed():
     ]
     assert {each.group for each in found} == {"depth=2"}
     job = jobs.compute(atlas, "deep_linear", "second", "all")
-    assert job.files("upstream") == ["deep_linear/first/depth=2/states.safetensors"]
+    assert job.files("references") == ["deep_linear/first/depth=2/states.safetensors"]
     assert job.told["references"]["seed=1"] == {"start.of": [0, found[1].run]}
+
+
+def test_a_references_seed_counts_from_the_first_seed():
+    user = {"first": PROBLEM, "second": reading(seed=1)}
+    atlas = load({"first_seed": 1000, "deep_linear": user})
+    found = [atlas.reads(run)["start.of"].run for run in atlas.runs("deep_linear", "second")]
+    assert found == ["seed=1001", "seed=1001"]
 
 
 @pytest.mark.parametrize(

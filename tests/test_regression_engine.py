@@ -894,32 +894,32 @@ def carry_out(folder, spec, probes=PROBES, data=()):
     """Compute a group of runs and measure it; return the exit code of what came last."""
     procedure = "network" if "model" in spec["config"] else "problem"
     section = kinds("procedure")[procedure]
-    common = {"procedure": procedure, "reads": ["data/toy.safetensors"] * len(data)}
-    common["references"] = {}
+    common = {"procedure": procedure, "references": {}}
     keys = [*(path.rsplit(".", 1)[-1] for path in spec["order"]), "seed"]
     measured = {"groups": [without(spec, section.compute_only)], "keys": keys, **common}
     file = {name: str(folder / name) for name in FILES}
     states, frames = file["states.safetensors"], file["frames.parquet"]
     history, rows, points = (file[f"{name}.parquet"] for name in ("history", "metrics", "samples"))
-    reads = ["--reads", *map(str, data)]
+    reads = {"data": data, "references": []}
     jobs_of = {
         "compute": (
             {**without(spec, section.measure_only), **common},
-            [*reads, "--states", states, "--history", history],
+            reads,
+            ["--states", states, "--history", history],
         ),
         "predictions": (
             {"theory": None, "keys": keys, "runs": []},
+            {"data": []},
             ["--predictions", file["predictions.parquet"], "--frames", frames],
         ),
         "measure_runs": (
             measured | {"probes": [{"kind": kind} for kind in probes]},
-            [*reads, "--states", states, "--histories", history, "--frames", frames]
-            + ["--metrics", rows, "--samples", points, "--features", file["features.safetensors"]],
+            reads | {"states": [states], "histories": [history], "frames": [frames]},
+            ["--metrics", rows, "--samples", points, "--features", file["features.safetensors"]],
         ),
     }
-    for stage, (job, words) in jobs_of.items():
-        path = write_spec(folder / f"{stage}.json", stage, job)
-        if code := main([stage, "--spec", path, *words]):
+    for stage, (job, read, words) in jobs_of.items():
+        if code := main([stage, *write_spec(folder, stage, job, **read), *words]):
             return code
     return 0
 
@@ -1367,13 +1367,14 @@ def test_tied_leaves_given_decays_and_its_argument_alone():
 def run(folder, job, *words):
     """Run a job as the workflow does; return its exit code."""
     job.spec.write(folder / f"{job.stage}.json")
-    return main([job.stage, "--spec", str(folder / f"{job.stage}.json"), *map(str, words)])
+    spec = str(folder / f"{job.stage}.json")
+    return main([job.stage, "--spec", spec, "--results", str(folder), *map(str, words)])
 
 
-def predicted(folder, job, *words):
+def predicted(folder, job):
     """Write the predictions of an experiment; return their file."""
     out, frames = folder / "predictions.parquet", folder / "frames.parquet"
-    assert run(folder, job, *words, "--predictions", out, "--frames", frames) == 0
+    assert run(folder, job, "--predictions", out, "--frames", frames) == 0
     return out
 
 
@@ -1403,9 +1404,9 @@ def test_a_table_of_the_users_from_config_to_predictions(load, tmp_path, bias):
     assert run(tmp_path, job, "--source", given, "--out", out) == 0
     predictions = jobs.predictions(atlas, "regression", "mine")
     assert predictions.files("data") == ["data/mine.safetensors"]
-    found, frames = tmp_path / "predictions.parquet", tmp_path / "frames.parquet"
-    written = ["--predictions", found, "--frames", frames]
-    assert run(tmp_path, predictions, "--data", out, *written) == 0
+    home = tmp_path / "regression/mine"
+    found, frames = home / "predictions.parquet", home / "frames.parquet"
+    assert run(tmp_path, predictions, "--predictions", found, "--frames", frames) == 0
     assert read_table(frames).empty
     rows = read_table(found)
     # Every fourth row is for testing; of the other 15, eight are taken.
@@ -1424,17 +1425,16 @@ def test_a_table_of_the_users_from_config_to_predictions(load, tmp_path, bias):
             for name, value in upper("gram", np.array(expected["gram"])).items():
                 assert told[name] == pytest.approx(value, rel=1e-9)
     (folder,) = atlas.groups("regression", "mine")
-    reads = ["--reads", out]
-    states, history = tmp_path / "states.safetensors", tmp_path / "history.parquet"
+    states, history = home / folder / "states.safetensors", home / folder / "history.parquet"
     job = jobs.compute(atlas, "regression", "mine", folder)
-    assert job.files("upstream") == ["data/mine.safetensors"]
-    assert run(tmp_path, job, *reads, "--states", states, "--history", history) == 0
+    assert job.files("data") == ["data/mine.safetensors"]
+    assert run(tmp_path, job, "--states", states, "--history", history) == 0
     job = jobs.measure_group(atlas, "regression", "mine", folder)
-    assert job.files("upstream") == ["data/mine.safetensors"]
-    written = ["--states", states, "--histories", history, "--frames", frames]
+    assert job.files("data") == ["data/mine.safetensors"]
+    written = []
     for name, suffix in (("metrics", "parquet"), ("samples", "parquet"), ("features", "dump")):
         written += [f"--{name}", tmp_path / f"{name}.{suffix}"]
-    assert run(tmp_path, job, *reads, *written) == 0
+    assert run(tmp_path, job, *written) == 0
     assert len(read_table(tmp_path / "samples.parquet")) == 4 * 2 * 8 * 2
     last = read_table(tmp_path / "metrics.parquet").set_index("metric")["value"]
     covariances_of = last["target_covariance[0,1]"].tolist()
@@ -1470,8 +1470,9 @@ def test_predictions_of_free_features_are_about_the_mean_or_about_zero(
 def test_a_decayed_backbone_has_no_closed_form(load, tmp_path, capsys):
     grid_of = {"grid": {"backbone_decay": [0.1, 0.0]}, "seeds": 1}
     atlas = load(study(reacher={"feature_decay": 0.2} | grid_of))
-    data = write(tmp_path / "toy.safetensors", table())
-    out = predicted(tmp_path, jobs.predictions(atlas, "regression", "reacher"), "--data", data)
+    job = jobs.predictions(atlas, "regression", "reacher")
+    write(tmp_path / job.files("data")[0], table())
+    out = predicted(tmp_path, job)
     assert set(read_table(out)["backbone_decay"]) == {0.0}
     assert "no closed form: backbone_decay" in capsys.readouterr().out
 

@@ -28,7 +28,7 @@ def atlas():
 
 
 def test_a_spec_survives_its_file(tmp_path):
-    written = spec(inputs={"a/b.parquet": "0123"})
+    written = spec(inputs={"tables": {"a/b.parquet": "0123"}})
     written.write(tmp_path / "spec.json")
     read = specs.read(tmp_path / "spec.json", "table")
     assert read == written and read.digest == written.digest
@@ -36,11 +36,12 @@ def test_a_spec_survives_its_file(tmp_path):
     assert json.loads((tmp_path / "spec.json").read_text())["job"] == {"a": [1, 2]}
 
 
-def test_inputs_do_not_enter_the_digest_and_all_else_does():
-    digest = spec().digest
-    assert spec(inputs={"a": "b"}).digest == digest
-    for changes in ({"stage": "figure"}, {"job": {"a": [1, 3]}}, {"code": "other"}):
-        assert spec(**changes).digest != digest
+def test_the_code_of_inputs_does_not_enter_the_digest_and_all_else_does():
+    digest = spec(inputs={"tables": {"a": "b"}}).digest
+    assert spec(inputs={"tables": {"a": "c"}}).digest == digest
+    changes = ({"stage": "figure"}, {"job": {"a": [1, 3]}}, {"code": "other"})
+    for change in (*changes, {"inputs": {"tables": {"b": "b"}}}):
+        assert spec(**({"inputs": {"tables": {"a": "b"}}} | change)).digest != digest
     assert spec(job={"a": [1, 3]}).config != spec().config
 
 
@@ -57,10 +58,12 @@ def test_other_code_than_planned_is_refused():
 def test_inputs_of_other_code_than_planned_are_refused(tmp_path):
     path = tmp_path / "study/metrics.parquet"
     write_table(path, pd.DataFrame({"a": [1]}), {"code": "new"})
-    planned = spec(inputs={"study/metrics.parquet": "old"})
+    planned = spec(inputs={"tables": {"study/metrics.parquet": "old"}})
     with pytest.raises(InputError, match=r"metrics.parquet: made by other code .*old, found new"):
-        planned.check_inputs(["unrelated", str(path)])
-    spec(inputs={"study/metrics.parquet": "new"}).check_inputs([str(path)])
+        planned.check_inputs(str(tmp_path))
+    spec(inputs={"tables": {"study/metrics.parquet": "new"}}).check_inputs(str(tmp_path))
+    with pytest.raises(InputError, match=r"elsewhere/study/metrics.parquet: no such file"):
+        planned.check_inputs(str(tmp_path / "elsewhere"))
 
 
 @pytest.mark.parametrize(
@@ -122,5 +125,5 @@ def test_a_metric_is_no_part_of_what_computes(atlas):
 def test_what_a_job_reads_names_its_makers(atlas):
     job = jobs.measure(atlas, "deep_linear", "frames")
     assert [path.rsplit("/", 1)[-1] for path in job.files("histories")] == ["history.parquet"] * 2
-    planned = job.spec.inputs["deep_linear/frames/frames.parquet"]
+    planned = job.spec.inputs["frames"]["deep_linear/frames/frames.parquet"]
     assert planned == jobs.predictions(atlas, "deep_linear", "frames").spec.code

@@ -779,15 +779,16 @@ def spec_of(seeds=(1,), **training):
 def told(spec, unread):
     """What a job of these runs is told, but for the keys that it does not read."""
     config = {key: value for key, value in spec["config"].items() if key not in unread}
-    common = {"procedure": "network", "reads": ["data/toy.safetensors"], "references": {}}
+    common = {"procedure": "network", "references": {}}
     return spec | {"config": config}, common
 
 
 def command(folder, data, spec):
     group, common = told(spec, network_procedure.Section.measure_only)
     return [
-        *("compute", "--spec", write_spec(folder / "compute.json", "compute", group | common)),
-        *("--reads", str(data), "--states", str(folder / "states.safetensors")),
+        "compute",
+        *write_spec(folder, "compute", group | common, data=[data], references=[]),
+        *("--states", str(folder / "states.safetensors")),
         *("--history", str(folder / "history.parquet")),
     ]
 
@@ -865,9 +866,9 @@ def framed(folder, data, *specs):
     ]
     job = {"theory": "collapse.theory.imbalanced", "keys": keys_in(specs[0]), "runs": runs}
     written = [f"--{name}={folder / name}.parquet" for name in ("predictions", "frames")]
-    spec = write_spec(folder / "predictions.json", "predictions", job)
-    assert main(["predictions", "--spec", spec, "--data", str(data), *written]) == 0
-    return str(folder / "frames.parquet")
+    spec = write_spec(folder, "predictions", job, data=[data])
+    assert main(["predictions", *spec, *written]) == 0
+    return folder / "frames.parquet"
 
 
 def keys_in(spec):
@@ -878,11 +879,14 @@ def measured(folder, data, spec, *others):
     """The command that measures a group of an experiment, which may have others."""
     group, common = told(spec, network_procedure.Section.compute_only)
     job = {"groups": [group], "keys": keys_in(spec), "probes": [{"kind": "classifier"}], **common}
+    reads = {
+        "states": [folder / "states.safetensors"],
+        "histories": [folder / "history.parquet"],
+        "frames": [framed(folder, data, spec, *others)],
+        "data": [data],
+    }
     return [
-        *("measure_runs", "--spec", write_spec(folder / "measure.json", "measure_runs", job)),
-        *("--reads", str(data), "--states", str(folder / "states.safetensors")),
-        *("--histories", str(folder / "history.parquet")),
-        *("--frames", framed(folder, data, spec, *others)),
+        *("measure_runs", *write_spec(folder, "measure_runs", job, **reads, references=[])),
         *("--features", str(folder / "features.safetensors")),
         *("--metrics", str(folder / "metrics.parquet")),
         *("--samples", str(folder / "samples.parquet")),

@@ -57,7 +57,9 @@ class Job:
             If a module does not exist.
         """
         modules = (f"collapse.stages.{self.stage}", *self.modules)
-        inputs = {path: job.spec.code for files in self.reads.values() for path, job in files}
+        inputs = {
+            role: {path: job.spec.code for path, job in files} for role, files in self.reads.items()
+        }
         return Spec(self.stage, modules, self.told, code_digest(*modules), inputs)
 
     def files(self, role: str) -> list[str]:
@@ -124,10 +126,10 @@ def compute(atlas: Atlas, study: str, experiment: str, folder: str) -> Job:
     told = {
         "procedure": first.procedure,
         **_without(group, first.measure_only),
-        "reads": [path for path, _ in read],
         "references": references,
     }
-    return Job("compute", told, modules, {"upstream": read})
+    reads = {"data": _data(atlas, first), "references": read}
+    return Job("compute", told, modules, reads)
 
 
 @cache
@@ -157,7 +159,6 @@ def _measure(atlas: Atlas, study: str, name: str, groups: Mapping[str, Group]) -
         "seeds": sorted({run.seed for group in groups.values() for run in group.runs}),
         "groups": [_without(group, experiment.compute_only) for group in groups.values()],
         "probes": [plain(probe) for probe in probes],
-        "reads": [path for path, _ in read],
         "references": references,
     }
     computed = {folder: compute(atlas, study, name, folder) for folder in groups}
@@ -166,9 +167,10 @@ def _measure(atlas: Atlas, study: str, name: str, groups: Mapping[str, Group]) -
         for role, file in (("states", "states.safetensors"), ("histories", "history.parquet"))
     }
     reads["frames"] = [(f"{study}/{name}/frames.parquet", predictions(atlas, study, name))]
+    reads |= {"data": _data(atlas, experiment), "references": read}
     modules = _implementations(experiment, "measure", experiment.compute_only)
     modules += tuple(implementation(probe) for probe in probes)
-    return Job("measure_runs", told, tuple(dict.fromkeys(modules)), reads | {"upstream": read})
+    return Job("measure_runs", told, tuple(dict.fromkeys(modules)), reads)
 
 
 def _probes(atlas: Atlas, experiment: Experiment) -> list[Section]:
@@ -197,17 +199,20 @@ def _implementations(experiment: Experiment, verb: str, unread: Iterable[str]) -
     return tuple(dict.fromkeys(module for module in found if module))
 
 
+def _data(atlas: Atlas, experiment: Experiment) -> list[tuple[str, Job]]:
+    """Return the data set that an experiment reads, if any."""
+    name = experiment.data_set
+    return [] if name is None else [(f"data/{name}.safetensors", data(atlas, name))]
+
+
 def _read(
     atlas: Atlas, runs: list[Run], unread: Iterable[str]
 ) -> tuple[list[tuple[str, Job]], dict[str, Any]]:
-    """Return the files that runs read, and for each run where in them its references lie.
+    """Return the files that runs refer to, and for each run where in them its references lie.
 
     References under the unread keys are left out.
     """
     files: dict[str, Job] = {}
-    name = runs[0].config.data_set
-    if name is not None:
-        files[f"data/{name}.safetensors"] = data(atlas, name)
     references: dict[str, dict[str, list]] = {}
     for run in runs:
         for path, read in atlas.reads(run).items():
@@ -232,7 +237,6 @@ def predictions(atlas: Atlas, study: str, experiment: str) -> Job:
         runs.append((run.keys, told))
     theory = f"collapse.theory.{study}"
     modules = (theory,) if find_spec(theory) else ()
-    name = config.data_set
     return Job(
         "predictions",
         {
@@ -243,7 +247,7 @@ def predictions(atlas: Atlas, study: str, experiment: str) -> Job:
             "runs": _once(runs),
         },
         modules,
-        {"data": [(f"data/{name}.safetensors", data(atlas, name))] if name else []},
+        {"data": _data(atlas, config)},
     )
 
 

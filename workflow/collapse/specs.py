@@ -1,9 +1,9 @@
 """A job's spec: what it is told and with which code, as a file that the driver writes at its start.
 
 The file is JSON that a person can read. It holds the stage, the code digest that the job was
-planned with and the modules it covers, what the job is told, and the code digests that the files it
-reads were planned with. A job refuses to run where the code on disk, the spec or an input is not
-the planned one.
+planned with and the modules it covers, what the job is told, and which files it reads, with the
+code digests that they were planned with. A job refuses to run where the code on disk, the spec or
+an input is not the planned one.
 """
 
 import hashlib
@@ -38,14 +38,14 @@ class Spec:
     code
         Digest of the code that the job is planned with.
     inputs
-        Code digest by file, relative to the results, of what the job reads.
+        What the job reads: by role, the code digest of each file, relative to the results.
     """
 
     stage: str
     modules: tuple[str, ...]
     job: Mapping[str, Any]
     code: str
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
     def config(self) -> str:
@@ -54,8 +54,15 @@ class Spec:
 
     @cached_property
     def digest(self) -> str:
-        """The digest of all that determines the job but its inputs, whose changes are seen."""
-        return _digest([self.stage, self.modules, self.job, self.code])
+        """The digest of all that determines the job but what is in its inputs: that is seen."""
+        names = {role: list(files) for role, files in self.inputs.items()}
+        return _digest([self.stage, self.modules, self.job, self.code, names])
+
+    def paths(self, results: str) -> dict[str, list[str]]:
+        """Return the files that the job reads, by role, in a folder of results."""
+        return {
+            role: [f"{results}/{name}" for name in files] for role, files in self.inputs.items()
+        }
 
     def provenance(self, inputs: Iterable[str | Path] = (), device: str = "cpu") -> dict[str, Any]:
         """Return everything that determines the job's result.
@@ -85,7 +92,7 @@ class Spec:
             "code": self.code,
             "modules": list(self.modules),
             "job": self.job,
-            "inputs": dict(self.inputs),
+            "inputs": {role: dict(files) for role, files in self.inputs.items()},
         }
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -117,26 +124,23 @@ class Spec:
                 f"{found}): start the workflow again"
             )
 
-    def check_inputs(self, paths: Iterable[str]) -> None:
-        """Refuse files that were made by other code than planned.
+    def check_inputs(self, results: str) -> None:
+        """Refuse to read files that were made by other code than planned.
 
         Raises
         ------
         InputError
-            Names the first such file.
+            Names the first such file, or one that is missing.
         """
-        for path in paths:
-            planned = next((self.inputs[name] for name in self.inputs if _ends(path, name)), None)
-            made = planned and stored_provenance(path).get("code", planned)
-            if planned != made:
-                raise InputError(
-                    f"{path}: made by other code than planned (planned {planned}, found {made}): "
-                    "start the workflow again"
-                )
-
-
-def _ends(path: str, name: str) -> bool:
-    return path == name or path.endswith(f"/{name}")
+        for files in self.inputs.values():
+            for name, planned in files.items():
+                path = f"{results}/{name}"
+                made = stored_provenance(path).get("code", planned)
+                if planned != made:
+                    raise InputError(
+                        f"{path}: made by other code than planned (planned {planned}, found "
+                        f"{made}): start the workflow again"
+                    )
 
 
 def _digest(value: Any) -> str:

@@ -17,29 +17,22 @@ class Upstream:
 
     Parameters
     ----------
-    told
-        What the job is told: ``reads``, the names of the files, and ``references``, for each run
-        by the path of a reference which of the files it is about, and the run in it.
-    paths
-        The files in the same order.
-
-    Raises
-    ------
-    InputError
-        If there are more or fewer files than names.
+    references
+        For each run, by the path of a reference in its config, which file it is about, and the run
+        in it.
+    data
+        The data set's file, or none.
+    files
+        The files that references are about.
     """
 
-    def __init__(self, told: Mapping[str, Any], paths: Sequence[str]) -> None:
-        if len(paths) != len(told["reads"]):
-            found, wanted = len(paths), ", ".join(told["reads"]) or "none"
-            raise InputError(f"--reads: {found} files found, wanted: {wanted}")
-        self.paths = list(paths)
-        self._references = told["references"]
-        self._data = [
-            path
-            for name, path in zip(told["reads"], paths, strict=True)
-            if name.startswith("data/")
-        ]
+    def __init__(
+        self, references: Mapping[str, Any], data: Sequence[str], files: Sequence[str]
+    ) -> None:
+        self.paths = [*data, *files]
+        self._references = references
+        self._data = data
+        self._files = files
         self._read = cache(read_tensors)
 
     def data_set(self) -> Dataset | None:
@@ -62,8 +55,8 @@ class Upstream:
             Arrays by name; free features with a column per sample.
         """
         index, name = self._references[run][reference]
-        arrays, attributes = self._read(self.paths[index])
-        return state_at(self.paths[index], arrays, attributes, name)
+        arrays, attributes = self._read(self._files[index])
+        return state_at(self._files[index], arrays, attributes, name)
 
 
 def run_attributes(path: str, attributes: Mapping[str, Any], run: str) -> dict[str, Any]:

@@ -31,19 +31,18 @@ rule benchmark:
         mem_mb=32000,
         runtime=60,
     params:
-        spec=spec_of("benchmark", f"{RESULTS}/logs/benchmarks/benchmark.log"),
         digest=digest_of("benchmark"),
     message:
         "Timing the engine against the textbook ways"
     # Alone on the machine, threads may spin while they wait.
     shell:
-        "env -u OMP_WAIT_POLICY collapse benchmark --spec {params.spec:q} --expect {params.digest}"
+        "env -u OMP_WAIT_POLICY collapse benchmark --spec {log:q}.json --expect {params.digest}"
         " --out {output.table:q} --scaling {output.scaling:q} 2>&1 | tee {log:q}"
 
 
 rule benchmark_precision:
     input:
-        f"{RESULTS}/data/fashion_mnist.safetensors",
+        reads("benchmark_precision", "data"),
     output:
         BENCHMARK_TABLES["precision"],
     log:
@@ -56,13 +55,12 @@ rule benchmark_precision:
         mem_mb=8000,
         runtime=240,
     params:
-        spec=spec_of("benchmark_precision", f"{RESULTS}/logs/benchmarks/precision.log"),
         digest=digest_of("benchmark_precision"),
     message:
         "Training at several precisions"
     shell:
-        "collapse benchmark_precision --spec {params.spec:q} --expect {params.digest}"
-        " --data {input:q} --out {output:q} 2>&1 | tee {log:q}"
+        "collapse benchmark_precision --spec {log:q}.json --expect {params.digest}"
+        " --results {RESULTS:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule benchmark_figure:
@@ -80,13 +78,10 @@ rule benchmark_figure:
     conda:
         "../../envs/environment.yaml"
     params:
-        spec=spec_of(
-            "benchmark_figure", f"{RESULTS}/logs/figures/benchmarks/{{figure}}.log"
-        ),
         digest=digest_of("benchmark_figure"),
     message:
         "Drawing the benchmark's {wildcards.figure}"
     shell:
-        "collapse benchmark_figure --spec {params.spec:q} --expect {params.digest}"
+        "collapse benchmark_figure --spec {log:q}.json --expect {params.digest}"
         " --pdf {output.pdf:q} --png {output.png:q} --csv {output.csv:q}"
         " {input:q} > {log:q} 2>&1"

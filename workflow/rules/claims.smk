@@ -10,13 +10,12 @@ rule study_claims:
     conda:
         "../../envs/environment.yaml"
     params:
-        spec=spec_of("claims", f"{RESULTS}/logs/claims/{{study}}.log"),
         digest=digest_of("claims"),
     message:
         "Deciding the claims of {wildcards.study}"
     shell:
-        "collapse claims --spec {params.spec:q} --expect {params.digest}"
-        " --out {output:q} {input:q} > {log:q} 2>&1"
+        "collapse claims --spec {log:q}.json --expect {params.digest}"
+        " --results {RESULTS:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule claims:
@@ -35,10 +34,9 @@ rule claims:
     conda:
         "../../envs/environment.yaml"
     params:
-        spec=spec_of("join_claims", f"{RESULTS}/logs/claims.log"),
         digest=digest_of("join_claims"),
     message:
         "Joining the claims"
     shell:
-        "collapse join_claims --spec {params.spec:q} --expect {params.digest}"
-        " --out {output:q} {input:q} > {log:q} 2>&1"
+        "collapse join_claims --spec {log:q}.json --expect {params.digest}"
+        " --results {RESULTS:q} --out {output:q} > {log:q} 2>&1"

@@ -112,23 +112,19 @@ def planned(stage, *names):
     return job
 
 
-# What the driver writes when it starts: each spec with its path, a file beside the job's log.
+# The specs of the jobs that Snakemake asked about, by digest.
 SPECS = {}
 
 
-def spec_of(stage, log):
-    """Return the params function of a stage: the path of its spec, and the spec's digest."""
-
-    def file(wildcards):
-        path = str(Path(log.format(**dict(wildcards.items()))).with_suffix(".json"))
-        SPECS[path] = planned(stage, *where(wildcards)).spec
-        return path
-
-    return file
-
-
 def digest_of(stage):
-    return lambda wildcards: planned(stage, *where(wildcards)).spec.digest
+    """Return the params function of a stage: the digest of a job's spec."""
+
+    def digest(wildcards):
+        spec = planned(stage, *where(wildcards)).spec
+        SPECS[spec.digest] = spec
+        return spec.digest
+
+    return digest
 
 
 def where(wildcards):
@@ -200,9 +196,8 @@ def notebook_files(*names):
 
 onstart:
     # Jobs on other machines parse the Snakefile again, perhaps after an edit: what they are told,
-    # and with which code, is what the driver wrote.
+    # and with which code, is what the driver wrote beside their logs.
     for job in workflow.dag.needrun_jobs():
-        job.params
-    for path, spec in SPECS.items():
-        spec.write(path)
+        if "digest" in job.params.keys():
+            SPECS[job.params.digest].write(f"{job.log}.json")
     atlas_config.mark_results(ATLAS)

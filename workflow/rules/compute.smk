@@ -9,7 +9,8 @@ for verb in VERBS:
         name:
             verb
         input:
-            reads("compute", "upstream"),
+            data=reads("compute", "data"),
+            references=reads("compute", "references"),
         output:
             states=f"{RESULTS}/{{experiment}}/{{group}}/states.safetensors",
             history=f"{RESULTS}/{{experiment}}/{{group}}/history.parquet",
@@ -32,13 +33,10 @@ for verb in VERBS:
             mem_mb=computing("memory"),
             runtime=computing("minutes"),
         params:
-            spec=spec_of(
-                "compute", f"{RESULTS}/logs/{{experiment}}/{{group}}/{verb}.log"
-            ),
             digest=digest_of("compute"),
         message:
             f"{COMPUTING[verb]} {{wildcards.experiment}} {{wildcards.group}}"
         shell:
-            "collapse compute --spec {params.spec:q} --expect {params.digest}"
-            " --threads {threads} --reads {input:q}"
+            "collapse compute --spec {log:q}.json --expect {params.digest}"
+            " --results {RESULTS:q} --threads {threads}"
             " --states {output.states:q} --history {output.history:q} > {log:q} 2>&1"

@@ -13,12 +13,11 @@ rule policy:
         mem_mb=2000,
         runtime=60,
     params:
-        spec=spec_of("policy", f"{RESULTS}/logs/policies/{{task}}.log"),
         digest=digest_of("policy"),
     message:
         "Searching a policy for {wildcards.task}"
     shell:
-        "collapse policy --spec {params.spec:q} --expect {params.digest}"
+        "collapse policy --spec {log:q}.json --expect {params.digest}"
         " --out {output:q} > {log:q} 2>&1"
 
 
@@ -39,10 +38,9 @@ rule data:
         mem_mb=4000,
         runtime=60,
     params:
-        spec=spec_of("data", f"{RESULTS}/logs/data/{{dataset}}.log"),
         digest=digest_of("data"),
     message:
         "Fetching {wildcards.dataset}"
     shell:
-        "collapse data --spec {params.spec:q} --expect {params.digest} --source {input.source:q}"
+        "collapse data --spec {log:q}.json --expect {params.digest} --source {input.source:q}"
         " --out {output:q} > {log:q} 2>&1"

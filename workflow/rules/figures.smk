@@ -17,7 +17,6 @@ rule figure:
     conda:
         "../../envs/environment.yaml"
     params:
-        spec=spec_of("figure", f"{RESULTS}/logs/figures/{{study}}/{{figure}}.log"),
         digest=digest_of("figure"),
         caption=lambda wildcards: STUDIES[wildcards.study]
         .figures[wildcards.figure]
@@ -26,6 +25,6 @@ rule figure:
     message:
         "Drawing {wildcards.study} {wildcards.figure}"
     shell:
-        "collapse figure --spec {params.spec:q} --expect {params.digest}"
-        " --pdf {output.pdf:q} --png {output.png:q} --csv {output.csv:q}"
-        " {input:q} > {log:q} 2>&1"
+        "collapse figure --spec {log:q}.json --expect {params.digest}"
+        " --results {RESULTS:q}"
+        " --pdf {output.pdf:q} --png {output.png:q} --csv {output.csv:q} > {log:q} 2>&1"

@@ -4,7 +4,8 @@ rule measure:
         states=reads("measure", "states"),
         histories=reads("measure", "histories"),
         frames=f"{RESULTS}/{{experiment}}/frames.parquet",
-        reads=reads("measure", "upstream"),
+        data=reads("measure", "data"),
+        references=reads("measure", "references"),
     output:
         metrics=f"{RESULTS}/{{experiment}}/metrics.parquet",
         samples=f"{RESULTS}/{{experiment}}/samples.parquet",
@@ -21,14 +22,12 @@ rule measure:
         mem_mb=measuring("memory"),
         runtime=measuring("minutes"),
     params:
-        spec=spec_of("measure", f"{RESULTS}/logs/{{experiment}}/measure.log"),
         digest=digest_of("measure"),
     message:
         "Measuring {wildcards.experiment}"
     shell:
-        "collapse measure_runs --spec {params.spec:q} --expect {params.digest}"
-        " --states {input.states:q} --histories {input.histories:q} --frames {input.frames:q}"
-        " --reads {input.reads:q} --metrics {output.metrics:q} --samples {output.samples:q}"
+        "collapse measure_runs --spec {log:q}.json --expect {params.digest}"
+        " --results {RESULTS:q} --metrics {output.metrics:q} --samples {output.samples:q}"
         " > {log:q} 2>&1"
 
 
@@ -37,7 +36,8 @@ rule measure_group:
         states=f"{RESULTS}/{{experiment}}/{{group}}/states.safetensors",
         history=f"{RESULTS}/{{experiment}}/{{group}}/history.parquet",
         frames=f"{RESULTS}/{{experiment}}/frames.parquet",
-        reads=reads("measure_group", "upstream"),
+        data=reads("measure_group", "data"),
+        references=reads("measure_group", "references"),
     output:
         metrics=f"{RESULTS}/{{experiment}}/{{group}}/metrics.parquet",
         samples=f"{RESULTS}/{{experiment}}/{{group}}/samples.parquet",
@@ -55,14 +55,10 @@ rule measure_group:
         mem_mb=measuring("memory"),
         runtime=measuring("minutes"),
     params:
-        spec=spec_of(
-            "measure_group", f"{RESULTS}/logs/{{experiment}}/{{group}}/measure.log"
-        ),
         digest=digest_of("measure_group"),
     message:
         "Measuring {wildcards.experiment} {wildcards.group}"
     shell:
-        "collapse measure_runs --spec {params.spec:q} --expect {params.digest}"
-        " --states {input.states:q} --histories {input.history:q} --frames {input.frames:q}"
-        " --reads {input.reads:q} --metrics {output.metrics:q} --samples {output.samples:q}"
+        "collapse measure_runs --spec {log:q}.json --expect {params.digest}"
+        " --results {RESULTS:q} --metrics {output.metrics:q} --samples {output.samples:q}"
         " --features {output.features:q} > {log:q} 2>&1"

@@ -18,12 +18,10 @@ rule notebook:
     conda:
         "../../envs/environment.yaml"
     params:
-        spec=spec_of("notebook", f"{RESULTS}/logs/notebooks/{{study}}.log"),
         digest=digest_of("notebook"),
-        results=lambda wildcards: RESULTS,
     message:
         "Executing the notebook of {wildcards.study}"
     shell:
-        "collapse notebook --spec {params.spec:q} --expect {params.digest}"
-        " {input.notebook:q} --results {params.results:q}"
+        "collapse notebook --spec {log:q}.json --expect {params.digest}"
+        " {input.notebook:q} --results {RESULTS:q}"
         " --notebook {output.notebook:q} --html {output.html:q} > {log:q} 2>&1"

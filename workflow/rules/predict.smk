@@ -13,10 +13,9 @@ rule predictions:
     conda:
         "../../envs/environment.yaml"
     params:
-        spec=spec_of("predictions", f"{RESULTS}/logs/{{experiment}}/predictions.log"),
         digest=digest_of("predictions"),
     message:
         "Predicting {wildcards.experiment}"
     shell:
-        "collapse predictions --spec {params.spec:q} --expect {params.digest} --data {input:q}"
+        "collapse predictions --spec {log:q}.json --expect {params.digest} --results {RESULTS:q}"
         " --predictions {output.predictions:q} --frames {output.frames:q} > {log:q} 2>&1"

@@ -14,12 +14,10 @@ rule table:
     conda:
         "../../envs/environment.yaml"
     params:
-        spec=spec_of("table", f"{RESULTS}/logs/{{experiment}}/table.log"),
         digest=digest_of("table"),
     message:
         "Joining what is measured of {wildcards.experiment}"
     shell:
-        "collapse table --spec {params.spec:q} --expect {params.digest}"
-        " --metrics {input.metrics:q} --samples {input.samples:q}"
-        " --joined-metrics {output.metrics:q} --joined-samples {output.samples:q}"
+        "collapse table --spec {log:q}.json --expect {params.digest}"
+        " --results {RESULTS:q} --metrics {output.metrics:q} --samples {output.samples:q}"
         " > {log:q} 2>&1"

@@ -179,7 +179,7 @@ class Atlas:
     def _find(self, reader: Run, path: str, reference: Reference) -> Read:
         where = f"{reader.study}.{reader.experiment}.{path}"
         wanted = dict(reference.run)
-        wanted["seed"] = reader.seed if reference.seed is None else reference.seed
+        wanted["seed"] = reader.seed if reference.seed is None else self.first_seed + reference.seed
         try:
             groups = self.groups(reference.study, reference.experiment)
         except InputError as error:

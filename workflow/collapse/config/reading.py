@@ -10,10 +10,24 @@ import yaml
 from collapse.errors import InputError
 
 
+class _Loader(yaml.SafeLoader):
+    """A loader that refuses a key given twice, of which YAML keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        # The base class resolves `<<`, whose keys others may override.
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                message = f"key {key.value!r} given twice"
+                raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; raise InputError in one line where it is none."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

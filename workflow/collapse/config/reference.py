@@ -15,7 +15,10 @@ class Reference(Section):
     run: dict[str, Any] = Field(
         default_factory=dict, description="Its keys, as columns of tables have them, by value."
     )
-    seed: Seed | None = Field(None, description="Its seed; null for the same as the reading run's.")
+    seed: Seed | None = Field(
+        None,
+        description="Its seed, counted from `first_seed`; null for the same as the reading run's.",
+    )
     read: Literal["states", "features"] = Field(
         "states", description="What is read of it: parameters, or features on all samples."
     )

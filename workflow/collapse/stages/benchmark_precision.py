@@ -16,16 +16,16 @@ from collapse.training.device import acquire_device, device_class
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the stage's options."""
-    parser.add_argument("--data", required=True, metavar="FILE", help="Fashion-MNIST")
     parser.add_argument("--out", required=True, metavar="FILE", help="csv to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the table and print what it says."""
-    dataset = load(args.data)
+    (data,) = args.reads["data"]
+    dataset = load(data)
     device = acquire_device()
     if device.type == "cuda":
-        identity = args.spec.provenance([args.data], device_class(device))
+        identity = args.spec.provenance([data], device_class(device))
         table = precision.study(dataset, Path(args.out).parent, identity, device)
     else:
         table = precision.left_out(NO_GPU)

@@ -16,14 +16,13 @@ COLUMNS = [
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
-    parser.add_argument("inputs", nargs="*", metavar="FILE", help="tables of the experiments")
     parser.add_argument("--out", required=True, metavar="FILE", help="csv to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write one row per claim."""
     study, scale = args.spec.job["study"], args.spec.job["scale"]
-    experiments = read_experiments(args.inputs, args.spec.job["experiments"], study)
+    experiments = read_experiments(args.reads["tables"], args.spec.job["experiments"], study)
     decisions = import_module(f"collapse.studies.{study}.claims").decide(experiments)
     rows = [{"study": study, "scale": scale, **decision} for decision in decisions]
     frame = pd.DataFrame(rows, columns=COLUMNS)

@@ -18,7 +18,6 @@ from collapse.upstream import Upstream
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
-    parser.add_argument("--reads", nargs="*", default=[], metavar="FILE", help="files it reads")
     parser.add_argument("--states", required=True, metavar="FILE", help="safetensors to write")
     parser.add_argument("--history", required=True, metavar="FILE", help="parquet to write")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU cores to use")
@@ -27,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Compute the group; write its states and history."""
     told = args.spec.job
-    upstream = Upstream(told, args.reads)
+    upstream = Upstream(told["references"], args.reads["data"], args.reads["references"])
 
     def provenance(device: str) -> dict:
         return args.spec.provenance(upstream.paths, device)

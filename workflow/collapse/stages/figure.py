@@ -11,7 +11,6 @@ from collapse.studies import read_experiments
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
-    parser.add_argument("inputs", nargs="+", metavar="FILE", help="tables of the experiments")
     for suffix in ("pdf", "png", "csv"):
         parser.add_argument(f"--{suffix}", required=True, metavar="FILE", help="file to write")
 
@@ -19,10 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Draw the figure."""
     study, name = args.spec.job["study"], args.spec.job["figure"]
-    experiments = read_experiments(args.inputs, args.spec.job["experiments"], study)
+    tables = args.reads["tables"]
+    experiments = read_experiments(tables, args.spec.job["experiments"], study)
     with paper_style():
         figure, drawn = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
-        provenance = args.spec.provenance(args.inputs)
+        provenance = args.spec.provenance(tables)
         for path in (args.pdf, args.png):
             with replacing(path) as temporary:
                 save(figure, temporary, Path(path).suffix, provenance)

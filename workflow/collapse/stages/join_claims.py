@@ -13,13 +13,12 @@ from collapse.stages.claims import COLUMNS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
-    parser.add_argument("inputs", nargs="+", metavar="FILE", help="claims of a study (csv)")
     parser.add_argument("--out", required=True, metavar="FILE", help="csv to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the rows of the studies one below the other, in the order given."""
-    rows = [row for path in args.inputs for row in _rows(path)]
+    rows = [row for path in args.reads["claims"] for row in _rows(path)]
     write_csv(args.out, pd.DataFrame(rows, columns=COLUMNS))
 
 

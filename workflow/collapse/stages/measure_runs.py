@@ -26,12 +26,6 @@ POINTS = ("step", "layer", "probe")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
-    for name in ("states", "histories"):
-        parser.add_argument(
-            f"--{name}", nargs="+", required=True, metavar="FILE", help="of the groups, in order"
-        )
-    parser.add_argument("--frames", required=True, metavar="FILE", help="frames of theory")
-    parser.add_argument("--reads", nargs="*", default=[], metavar="FILE", help="files it reads")
     for name in ("metrics", "samples"):
         parser.add_argument(f"--{name}", required=True, metavar="FILE", help="parquet to write")
     parser.add_argument("--features", metavar="FILE", help="safetensors to write")
@@ -40,15 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure all groups; write rows, points and features."""
     told = args.spec.job
-    upstream = Upstream(told, args.reads)
-    files = [*args.states, *args.histories, args.frames, *upstream.paths]
+    reads = args.reads
+    upstream = Upstream(told["references"], reads["data"], reads["references"])
+    files = [path for paths in reads.values() for path in paths]
 
     def provenance(device: str) -> dict:
         return args.spec.provenance(files, device)
 
     rows, points, features, attributes = [], [], {}, {"runs": []}
-    with Job(args.spec, 1, provenance, frame=_frames(args.frames)) as job:
-        for keys, found, states in _measured(args, upstream, job):
+    with Job(args.spec, 1, provenance, frame=_frames(reads["frames"][0])) as job:
+        for keys, found, states in _measured(told, reads, upstream, job):
             rows.append(pd.DataFrame(found.rows, columns=list(ROWS)).assign(**keys))
             points += [_keyed(each, keys) for each in found.points]
             if args.features:
@@ -63,16 +58,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _measured(
-    args: argparse.Namespace, upstream: Upstream, job: Job
+    told: Mapping[str, Any], reads: Mapping[str, list[str]], upstream: Upstream, job: Job
 ) -> Iterator[tuple[dict[str, Any], Measured, States]]:
-    told = args.spec.job
     procedure = import_module(f"collapse.procedures.{told['procedure']}.measure")
-    if not len(told["groups"]) == len(args.states) == len(args.histories):
-        raise InputError(
-            f"--states, --histories: {len(args.states)} and {len(args.histories)} files found, "
-            f"wanted are {len(told['groups'])} of each"
-        )
-    for group, path, history in zip(told["groups"], args.states, args.histories, strict=True):
+    files = zip(told["groups"], reads["states"], reads["histories"], strict=True)
+    for group, path, history in files:
         tensors, attributes = read_tensors(path)
         states = States(path, tensors, attributes, read_table(history))
         runs = grid.expand(group)

@@ -16,7 +16,6 @@ from collapse.errors import InputError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
     parser.add_argument("source", metavar="FILE", help="notebook to execute, in its folder")
-    parser.add_argument("--results", required=True, metavar="FOLDER", help="results it reads")
     parser.add_argument("--notebook", required=True, metavar="FILE", help="ipynb to write")
     parser.add_argument("--html", required=True, metavar="FILE", help="web page to write")
 

@@ -24,7 +24,6 @@ EVERY_STEP = -1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
-    parser.add_argument("--data", nargs="?", metavar="FILE", help="data it is about")
     for name in ("predictions", "frames"):
         parser.add_argument(f"--{name}", required=True, metavar="FILE", help="parquet to write")
 
@@ -33,7 +32,8 @@ def run(args: argparse.Namespace) -> None:
     """Write the experiment's predictions and frames."""
     told = args.spec.job
     theory = import_module(told["theory"]) if told["theory"] else None
-    dataset = load(args.data) if args.data else None
+    data = args.reads["data"]
+    dataset = load(data[0]) if data else None
     predicted, framed = [], []
     for each in told["runs"] if theory else ():
         config, facts = each["config"], dict(each["facts"])
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
             entries = list(_framed(theory, config | changes, facts))
             place = EVERY_STEP if step is None else step
             framed += [{**key, "step": place, **entry} for key in keys for entry in entries]
-    provenance = args.spec.provenance([args.data] if args.data else [])
+    provenance = args.spec.provenance(data)
     for path, rows, columns in (
         (args.predictions, predicted, ["metric", "value"]),
         (args.frames, framed, ["step", "quantity", "index", "value"]),

@@ -17,17 +17,15 @@ LEADING = ("step", "layer")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
     for name in ("metrics", "samples"):
-        parser.add_argument(
-            f"--{name}", nargs="+", required=True, metavar="FILE", help=f"{name} of the groups"
-        )
-        parser.add_argument(f"--joined-{name}", required=True, metavar="FILE", help="to write")
+        parser.add_argument(f"--{name}", required=True, metavar="FILE", help="parquet to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the experiment's tables."""
-    provenance = args.spec.provenance([*args.metrics, *args.samples])
-    for paths, path in ((args.metrics, args.joined_metrics), (args.samples, args.joined_samples)):
-        frames = [read_table(each) for each in paths]
+    reads = args.reads
+    provenance = args.spec.provenance([*reads["metrics"], *reads["samples"]])
+    for role, path in (("metrics", args.metrics), ("samples", args.samples)):
+        frames = [read_table(each) for each in reads[role]]
         # An empty table says nothing of its columns' types.
         joined = pd.concat([f for f in frames if len(f)] or frames, ignore_index=True)
         first = [*args.spec.job["keys"], *LEADING]
