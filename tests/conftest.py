@@ -79,5 +79,6 @@ def write_spec(folder, stage, told, **reads):
         }
         for role, of in reads.items()
     }
-    Spec(stage, modules, told, code_digest(*modules), inputs).write(folder / f"{stage}.json")
-    return ["--spec", str(folder / f"{stage}.json"), "--results", str(folder)]
+    spec = Spec(stage, modules, told, code_digest(*modules), inputs, str(folder))
+    spec.write(folder / f"{stage}.json")
+    return ["--spec", str(folder / f"{stage}.json")]

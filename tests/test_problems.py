@@ -844,9 +844,8 @@ def block(depth=1, bias=False, widths=5, **changes):
 def command(results, path, job):
     """The command line of the job that makes a file; its spec is written."""
     place = (results / path).parent
-    job.spec.write(place / f"{job.stage}.json")
-    spec = ["--spec", str(place / f"{job.stage}.json")]
-    words = [job.stage, *spec, "--results", str(results)]
+    replace(job.spec, results=str(results)).write(place / f"{job.stage}.json")
+    words = [job.stage, "--spec", str(place / f"{job.stage}.json")]
     for option, name in WRITES[job.stage].items():
         words += [f"--{option}", str(place / name)]
     return words

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -1366,9 +1367,8 @@ def test_tied_leaves_given_decays_and_its_argument_alone():
 
 def run(folder, job, *words):
     """Run a job as the workflow does; return its exit code."""
-    job.spec.write(folder / f"{job.stage}.json")
-    spec = str(folder / f"{job.stage}.json")
-    return main([job.stage, "--spec", spec, "--results", str(folder), *map(str, words)])
+    replace(job.spec, results=str(folder)).write(folder / f"{job.stage}.json")
+    return main([job.stage, "--spec", str(folder / f"{job.stage}.json"), *map(str, words)])
 
 
 def predicted(folder, job):

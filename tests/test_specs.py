@@ -1,6 +1,7 @@
 """What a job is told: exactly what it reads, as a file that guards itself."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -38,7 +39,7 @@ def test_a_spec_survives_its_file(tmp_path):
 
 def test_the_code_of_inputs_does_not_enter_the_digest_and_all_else_does():
     digest = spec(inputs={"tables": {"a": "b"}}).digest
-    assert spec(inputs={"tables": {"a": "c"}}).digest == digest
+    assert spec(inputs={"tables": {"a": "c"}}, results="trial").digest == digest
     changes = ({"stage": "figure"}, {"job": {"a": [1, 3]}}, {"code": "other"})
     for change in (*changes, {"inputs": {"tables": {"b": "b"}}}):
         assert spec(**({"inputs": {"tables": {"a": "b"}}} | change)).digest != digest
@@ -58,12 +59,13 @@ def test_other_code_than_planned_is_refused():
 def test_inputs_of_other_code_than_planned_are_refused(tmp_path):
     path = tmp_path / "study/metrics.parquet"
     write_table(path, pd.DataFrame({"a": [1]}), {"code": "new"})
-    planned = spec(inputs={"tables": {"study/metrics.parquet": "old"}})
+    made = {"tables": {"study/metrics.parquet": "old"}}
+    planned = spec(inputs=made, results=str(tmp_path))
     with pytest.raises(InputError, match=r"metrics.parquet: made by other code .*old, found new"):
-        planned.check_inputs(str(tmp_path))
-    spec(inputs={"tables": {"study/metrics.parquet": "new"}}).check_inputs(str(tmp_path))
+        planned.check_inputs()
+    replace(planned, inputs={"tables": {"study/metrics.parquet": "new"}}).check_inputs()
     with pytest.raises(InputError, match=r"elsewhere/study/metrics.parquet: no such file"):
-        planned.check_inputs(str(tmp_path / "elsewhere"))
+        replace(planned, results=str(tmp_path / "elsewhere")).check_inputs()
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_inputs_of_other_code_than_planned_are_refused(tmp_path):
         ("[]", "not the spec of a job, it has no stage"),
         ('{"stage": "table", "code": "a"}', "it has no modules"),
         (
-            '{"stage": "figure", "code": "a", "modules": [], "job": {}, "inputs": {}}',
+            '{"stage": "figure", "code": "", "modules": [], "job": {}, "inputs": {}, "results": ""}',
             "the spec of `collapse figure`, not of table",
         ),
     ],

@@ -387,7 +387,9 @@ def test_a_damaged_input_fails_the_job_with_one_line(finished, tmp_path):
         shutil.copy(finished.folder / "results" / name, tmp_path / name)
     states = tmp_path / next(iter(spec["inputs"]["states"]))
     states.write_bytes(states.read_bytes()[:-100])
-    words[words.index("--results") + 1] = str(tmp_path)
+    spec["results"] = str(tmp_path)
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    words[words.index("--spec") + 1] = str(tmp_path / "spec.json")
     for name in ("metrics.parquet", "samples.parquet", "features.safetensors"):
         words[words.index(f"--{name.split('.')[0]}") + 1] = str(tmp_path / name)
     done = finished.run(*words)

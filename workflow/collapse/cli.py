@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from collapse import __version__
 from collapse.errors import InputError
@@ -72,26 +72,20 @@ def _add_stage_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIGEST",
         help="digest that the spec was planned with; refuse to run with another spec or other code",
     )
-    parser.add_argument(
-        "--results",
-        default="results",
-        metavar="FOLDER",
-        help="where the files lie that the spec says it reads (default: results)",
-    )
 
 
-def _check_stage(name: str, args: argparse.Namespace, arguments: list[str]) -> None:
-    """Read a job's spec, checked against the code and the inputs that are there.
+def _planned(name: str, path: str, expected: str | None, arguments: list[str]) -> Any:
+    """Return a job's spec, checked against the code and the inputs that are there.
 
     The log begins with the line that runs the job by hand.
     """
     from collapse import specs
 
-    spec = specs.read(args.spec, name)
+    spec = specs.read(path, name)
     print(f"$ {shlex.join(['collapse', name, *arguments])}", flush=True)
-    spec.check(args.spec, args.expect)
-    spec.check_inputs(args.results)
-    args.spec, args.reads = spec, spec.paths(args.results)
+    spec.check(path, expected)
+    spec.check_inputs()
+    return spec
 
 
 def _dispatch(name: str, arguments: list[str]) -> None:
@@ -112,7 +106,7 @@ def _dispatch(name: str, arguments: list[str]) -> None:
     stage.add_arguments(parser)
     args = parser.parse_args(arguments)
     if name in STAGES:
-        _check_stage(name, args, arguments)
+        args.spec = _planned(name, args.spec, args.expect, arguments)
     stage.run(args)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ class Spec:
         Digest of the code that the job is planned with.
     inputs
         What the job reads: by role, the code digest of each file, relative to the results.
+    results
+        The folder of the results, which may have any name.
     """
 
     stage: str
@@ -46,6 +49,7 @@ class Spec:
     job: Mapping[str, Any]
     code: str
     inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    results: str = "results"
 
     @cached_property
     def config(self) -> str:
@@ -58,22 +62,25 @@ class Spec:
         names = {role: list(files) for role, files in self.inputs.items()}
         return _digest([self.stage, self.modules, self.job, self.code, names])
 
-    def paths(self, results: str) -> dict[str, list[str]]:
-        """Return the files that the job reads, by role, in a folder of results."""
+    @cached_property
+    def reads(self) -> dict[str, list[str]]:
+        """Paths of the files that the job reads, by role."""
         return {
-            role: [f"{results}/{name}" for name in files] for role, files in self.inputs.items()
+            role: [f"{self.results}/{name}" for name in files]
+            for role, files in self.inputs.items()
         }
 
-    def provenance(self, inputs: Iterable[str | Path] = (), device: str = "cpu") -> dict[str, Any]:
+    def provenance(self, device: str = "cpu", further: Iterable[str] = ()) -> dict[str, Any]:
         """Return everything that determines the job's result.
 
         Parameters
         ----------
-        inputs
-            Paths of the files that it read, recorded by name and digest.
         device
             Device class, such as ``cpu`` or the name of a GPU.
+        further
+            Paths of files outside the results that it read; all are recorded by name and digest.
         """
+        inputs = [*chain(*self.reads.values()), *further]
         return {
             "stage": self.stage,
             "code": self.code,
@@ -92,6 +99,7 @@ class Spec:
             "code": self.code,
             "modules": list(self.modules),
             "job": self.job,
+            "results": self.results,
             "inputs": {role: dict(files) for role, files in self.inputs.items()},
         }
         with replacing(path) as temporary:
@@ -124,7 +132,7 @@ class Spec:
                 f"{found}): start the workflow again"
             )
 
-    def check_inputs(self, results: str) -> None:
+    def check_inputs(self) -> None:
         """Refuse to read files that were made by other code than planned.
 
         Raises
@@ -134,7 +142,7 @@ class Spec:
         """
         for files in self.inputs.values():
             for name, planned in files.items():
-                path = f"{results}/{name}"
+                path = f"{self.results}/{name}"
                 made = stored_provenance(path).get("code", planned)
                 if planned != made:
                     raise InputError(
@@ -161,7 +169,8 @@ def read(path: str | Path, stage: str) -> Spec:
         raise InputError(f"{path}: {error.strerror}, allowed is the spec of a job") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from None
-    kinds = {"stage": str, "code": str, "modules": list, "job": dict, "inputs": dict}
+    kinds = {"stage": str, "code": str, "modules": list, "job": dict, "results": str}
+    kinds["inputs"] = dict
     for key, kind in kinds.items():
         if not isinstance(content, dict) or not isinstance(content.get(key), kind):
             raise InputError(f"{path}: not the spec of a job, it has no {key}")

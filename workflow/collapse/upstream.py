@@ -20,19 +20,14 @@ class Upstream:
     references
         For each run, by the path of a reference in its config, which file it is about, and the run
         in it.
-    data
-        The data set's file, or none.
-    files
-        The files that references are about.
+    reads
+        The job's files by role: ``data``, the data set or none, and ``references``, those that
+        references are about.
     """
 
-    def __init__(
-        self, references: Mapping[str, Any], data: Sequence[str], files: Sequence[str]
-    ) -> None:
-        self.paths = [*data, *files]
+    def __init__(self, references: Mapping[str, Any], reads: Mapping[str, Sequence[str]]) -> None:
         self._references = references
-        self._data = data
-        self._files = files
+        self._data, self._files = reads["data"], reads["references"]
         self._read = cache(read_tensors)
 
     def data_set(self) -> Dataset | None:

@@ -60,7 +60,7 @@ rule benchmark_precision:
         "Training at several precisions"
     shell:
         "collapse benchmark_precision --spec {log:q}.json --expect {params.digest}"
-        " --results {RESULTS:q} --out {output:q} 2>&1 | tee {log:q}"
+        " --out {output:q} 2>&1 | tee {log:q}"
 
 
 rule benchmark_figure:

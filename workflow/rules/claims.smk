@@ -15,7 +15,7 @@ rule study_claims:
         "Deciding the claims of {wildcards.study}"
     shell:
         "collapse claims --spec {log:q}.json --expect {params.digest}"
-        " --results {RESULTS:q} --out {output:q} > {log:q} 2>&1"
+        " --out {output:q} > {log:q} 2>&1"
 
 
 rule claims:
@@ -39,4 +39,4 @@ rule claims:
         "Joining the claims"
     shell:
         "collapse join_claims --spec {log:q}.json --expect {params.digest}"
-        " --results {RESULTS:q} --out {output:q} > {log:q} 2>&1"
+        " --out {output:q} > {log:q} 2>&1"

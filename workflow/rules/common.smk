@@ -1,6 +1,7 @@
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from collapse import config as atlas_config
@@ -121,7 +122,7 @@ def digest_of(stage):
 
     def digest(wildcards):
         spec = planned(stage, *where(wildcards)).spec
-        SPECS[spec.digest] = spec
+        SPECS[spec.digest] = replace(spec, results=RESULTS)
         return spec.digest
 
     return digest

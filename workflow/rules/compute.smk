@@ -38,5 +38,5 @@ for verb in VERBS:
             f"{COMPUTING[verb]} {{wildcards.experiment}} {{wildcards.group}}"
         shell:
             "collapse compute --spec {log:q}.json --expect {params.digest}"
-            " --results {RESULTS:q} --threads {threads}"
+            " --threads {threads}"
             " --states {output.states:q} --history {output.history:q} > {log:q} 2>&1"

@@ -26,5 +26,4 @@ rule figure:
         "Drawing {wildcards.study} {wildcards.figure}"
     shell:
         "collapse figure --spec {log:q}.json --expect {params.digest}"
-        " --results {RESULTS:q}"
         " --pdf {output.pdf:q} --png {output.png:q} --csv {output.csv:q} > {log:q} 2>&1"

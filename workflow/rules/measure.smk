@@ -27,7 +27,7 @@ rule measure:
         "Measuring {wildcards.experiment}"
     shell:
         "collapse measure_runs --spec {log:q}.json --expect {params.digest}"
-        " --results {RESULTS:q} --metrics {output.metrics:q} --samples {output.samples:q}"
+        " --metrics {output.metrics:q} --samples {output.samples:q}"
         " > {log:q} 2>&1"
 
 
@@ -60,5 +60,5 @@ rule measure_group:
         "Measuring {wildcards.experiment} {wildcards.group}"
     shell:
         "collapse measure_runs --spec {log:q}.json --expect {params.digest}"
-        " --results {RESULTS:q} --metrics {output.metrics:q} --samples {output.samples:q}"
+        " --metrics {output.metrics:q} --samples {output.samples:q}"
         " --features {output.features:q} > {log:q} 2>&1"

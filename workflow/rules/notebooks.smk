@@ -23,5 +23,5 @@ rule notebook:
         "Executing the notebook of {wildcards.study}"
     shell:
         "collapse notebook --spec {log:q}.json --expect {params.digest}"
-        " {input.notebook:q} --results {RESULTS:q}"
+        " {input.notebook:q}"
         " --notebook {output.notebook:q} --html {output.html:q} > {log:q} 2>&1"

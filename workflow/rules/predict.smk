@@ -17,5 +17,5 @@ rule predictions:
     message:
         "Predicting {wildcards.experiment}"
     shell:
-        "collapse predictions --spec {log:q}.json --expect {params.digest} --results {RESULTS:q}"
+        "collapse predictions --spec {log:q}.json --expect {params.digest}"
         " --predictions {output.predictions:q} --frames {output.frames:q} > {log:q} 2>&1"

@@ -19,5 +19,5 @@ rule table:
         "Joining what is measured of {wildcards.experiment}"
     shell:
         "collapse table --spec {log:q}.json --expect {params.digest}"
-        " --results {RESULTS:q} --metrics {output.metrics:q} --samples {output.samples:q}"
+        " --metrics {output.metrics:q} --samples {output.samples:q}"
         " > {log:q} 2>&1"

@@ -106,8 +106,6 @@ class Job:
         What it is told.
     threads
         Cores that it may use.
-    provenance
-        Returns what determines its results, given the class of its device.
     folder
         Where it may leave what a successor of a killed job continues from; None where it may not.
     frame
@@ -118,13 +116,12 @@ class Job:
         self,
         spec: Spec,
         threads: int,
-        provenance: Callable[[str], dict[str, Any]],
         folder: Path | None = None,
         frame: Callable[[Mapping[str, Any], int], dict[str, np.ndarray]] = lambda *_: {},
     ) -> None:
         self.told, self.threads, self.frame = spec.job, threads, frame
         self.folder = folder
-        self._provenance, self._route = provenance, "cpu"
+        self._spec, self._route = spec, "cpu"
         self._stack = ExitStack()
         self._when_written: list[Callable[[], None]] = []
 
@@ -157,7 +154,7 @@ class Job:
     @property
     def provenance(self) -> dict[str, Any]:
         """What determines the results."""
-        return self._provenance(self._route)
+        return self._spec.provenance(self._route)
 
     def hold(self, context: AbstractContextManager, when_written: Callable[[], None]) -> None:
         """Enter a context, such as a locked folder of checkpoints, until the job ends.

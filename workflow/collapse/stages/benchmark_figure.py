@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"{args.table}: {error.strerror}") from None
     with paper_style():
         figure, drawn = FIGURES[name](table)
-        provenance = args.spec.provenance([args.table])
+        provenance = args.spec.provenance(further=[args.table])
         for path in (args.pdf, args.png):
             with replacing(path) as temporary:
                 save(figure, temporary, Path(path).suffix, provenance)

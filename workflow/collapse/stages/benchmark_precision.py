@@ -21,11 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the table and print what it says."""
-    (data,) = args.reads["data"]
+    (data,) = args.spec.reads["data"]
     dataset = load(data)
     device = acquire_device()
     if device.type == "cuda":
-        identity = args.spec.provenance([data], device_class(device))
+        identity = args.spec.provenance(device_class(device))
         table = precision.study(dataset, Path(args.out).parent, identity, device)
     else:
         table = precision.left_out(NO_GPU)

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write one row per claim."""
     study, scale = args.spec.job["study"], args.spec.job["scale"]
-    experiments = read_experiments(args.reads["tables"], args.spec.job["experiments"], study)
+    experiments = read_experiments(args.spec.reads["tables"], args.spec.job["experiments"], study)
     decisions = import_module(f"collapse.studies.{study}.claims").decide(experiments)
     rows = [{"study": study, "scale": scale, **decision} for decision in decisions]
     frame = pd.DataFrame(rows, columns=COLUMNS)

@@ -26,13 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Compute the group; write its states and history."""
     told = args.spec.job
-    upstream = Upstream(told["references"], args.reads["data"], args.reads["references"])
-
-    def provenance(device: str) -> dict:
-        return args.spec.provenance(upstream.paths, device)
-
+    upstream = Upstream(told["references"], args.spec.reads)
     procedure = import_module(f"collapse.procedures.{told['procedure']}.compute")
-    with Job(args.spec, args.threads, provenance, Path(args.states).parent) as job:
+    with Job(args.spec, args.threads, Path(args.states).parent) as job:
         found = procedure.compute(grid.expand(told), upstream, job)
         attributes = {"runs": found.runs}
         write_tensors(args.states, found.tensors, job.provenance, attributes)

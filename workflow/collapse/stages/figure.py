@@ -18,11 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Draw the figure."""
     study, name = args.spec.job["study"], args.spec.job["figure"]
-    tables = args.reads["tables"]
-    experiments = read_experiments(tables, args.spec.job["experiments"], study)
+    experiments = read_experiments(args.spec.reads["tables"], args.spec.job["experiments"], study)
     with paper_style():
         figure, drawn = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
-        provenance = args.spec.provenance(tables)
+        provenance = args.spec.provenance()
         for path in (args.pdf, args.png):
             with replacing(path) as temporary:
                 save(figure, temporary, Path(path).suffix, provenance)

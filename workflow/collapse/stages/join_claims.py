@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the rows of the studies one below the other, in the order given."""
-    rows = [row for path in args.reads["claims"] for row in _rows(path)]
+    rows = [row for path in args.spec.reads["claims"] for row in _rows(path)]
     write_csv(args.out, pd.DataFrame(rows, columns=COLUMNS))
 
 

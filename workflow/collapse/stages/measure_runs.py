@@ -33,16 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure all groups; write rows, points and features."""
-    told = args.spec.job
-    reads = args.reads
-    upstream = Upstream(told["references"], reads["data"], reads["references"])
-    files = [path for paths in reads.values() for path in paths]
-
-    def provenance(device: str) -> dict:
-        return args.spec.provenance(files, device)
-
+    told, reads = args.spec.job, args.spec.reads
+    upstream = Upstream(told["references"], reads)
     rows, points, features, attributes = [], [], {}, {"runs": []}
-    with Job(args.spec, 1, provenance, frame=_frames(reads["frames"][0])) as job:
+    with Job(args.spec, 1, frame=_frames(reads["frames"][0])) as job:
         for keys, found, states in _measured(told, reads, upstream, job):
             rows.append(pd.DataFrame(found.rows, columns=list(ROWS)).assign(**keys))
             points += [_keyed(each, keys) for each in found.points]

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     """Execute the notebook; a cell that fails ends it with the cell's error."""
     notebook = nbformat.read(args.source, as_version=4)
     resources = {"metadata": {"path": str(Path(args.source).parent)}}
-    environment = os.environ | {"COLLAPSE_RESULTS": str(Path(args.results).resolve())}
+    environment = os.environ | {"COLLAPSE_RESULTS": str(Path(args.spec.results).resolve())}
     try:
         client = NotebookClient(notebook, resources=resources, record_timing=False)
         client.execute(env=environment)

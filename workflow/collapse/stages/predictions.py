@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     """Write the experiment's predictions and frames."""
     told = args.spec.job
     theory = import_module(told["theory"]) if told["theory"] else None
-    data = args.reads["data"]
+    data = args.spec.reads["data"]
     dataset = load(data[0]) if data else None
     predicted, framed = [], []
     for each in told["runs"] if theory else ():
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
             entries = list(_framed(theory, config | changes, facts))
             place = EVERY_STEP if step is None else step
             framed += [{**key, "step": place, **entry} for key in keys for entry in entries]
-    provenance = args.spec.provenance(data)
+    provenance = args.spec.provenance()
     for path, rows, columns in (
         (args.predictions, predicted, ["metric", "value"]),
         (args.frames, framed, ["step", "quantity", "index", "value"]),

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the experiment's tables."""
-    reads = args.reads
-    provenance = args.spec.provenance([*reads["metrics"], *reads["samples"]])
+    reads = args.spec.reads
+    provenance = args.spec.provenance()
     for role, path in (("metrics", args.metrics), ("samples", args.samples)):
         frames = [read_table(each) for each in reads[role]]
         # An empty table says nothing of its columns' types.
