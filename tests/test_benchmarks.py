@@ -151,7 +151,7 @@ def test_the_textbook_loop_takes_the_trainers_steps(size, optimiser, annulled, s
     start = {name: tensor.clone() for name, tensor in training.ensemble.member(0).items()}
     order = Order(work.images, [0], [])
     order.draw(1)
-    textbook = work.textbook(workers=0, order=order.samples[0].tolist())
+    textbook = work.textbook(workers=0, order=order.indices[0].tolist())
     loss = textbook.epoch()
     batches = training.epoch(1)
     assert len(batches) == 2 and loss == pytest.approx(batches[:, 1, 0].mean(), rel=1e-4)
@@ -402,7 +402,7 @@ def test_bf16_is_compared_with_the_spread_of_the_seeds(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_the_precision_study_is_left_out_on_a_cpu(toy, tmp_path, capsys):
-    arrays = {f"{part}_images": toy.images for part in ("train", "test")}
+    arrays = {f"{part}_inputs": toy.inputs for part in ("train", "test")}
     arrays |= {f"{part}_labels": toy.targets for part in ("train", "test")}
     known = {"mean": [0.5], "std": [0.3], "maximum": 255, "classes": list(toy.outputs)}
     write_tensors(tmp_path / "data.safetensors", arrays, {}, known)

@@ -36,7 +36,7 @@ from collapse.errors import InputError
 from collapse.provenance import code_digest, imported_modules
 from collapse.specs import Spec
 from collapse.stages import data as stage
-from collapse.training.images import held_out, training_set
+from collapse.training.samples import held_out, training_set
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
@@ -195,9 +195,9 @@ def from_directory(name, folder):
 
 
 def check_idx(arrays, files):
-    assert arrays["train_images"].shape == (20, 1, 28, 28)
-    assert arrays["train_images"].tobytes() == files[TRAIN_IMAGES][16:]
-    assert arrays["test_images"].tobytes() == files["t10k-images-idx3-ubyte"][16:]
+    assert arrays["train_inputs"].shape == (20, 1, 28, 28)
+    assert arrays["train_inputs"].tobytes() == files[TRAIN_IMAGES][16:]
+    assert arrays["test_inputs"].tobytes() == files["t10k-images-idx3-ubyte"][16:]
     assert arrays["train_labels"].dtype == np.int64
     assert arrays["train_labels"].tolist() == list(range(10)) * 2
 
@@ -407,12 +407,12 @@ def test_debian_installed(fashion, tmp_path, monkeypatch):
 
 def check_cifar(tensors, files):
     arrays = tensors.arrays
-    assert arrays["train_images"].shape == (20, 3, 32, 32)
-    assert arrays["test_images"].shape == (4, 3, 32, 32)
+    assert arrays["train_inputs"].shape == (20, 3, 32, 32)
+    assert arrays["test_inputs"].shape == (4, 3, 32, 32)
     second = np.frombuffer(files["data_batch_2.bin"], np.uint8).reshape(4, 3073)
     assert (arrays["train_labels"][4:8] == second[:, 0]).all()
     red, green, blue = second[1, 1:].reshape(3, 32, 32)
-    assert (arrays["train_images"][5] == np.stack([red, green, blue])).all()
+    assert (arrays["train_inputs"][5] == np.stack([red, green, blue])).all()
 
 
 @pytest.mark.parametrize("folder", ["", "cifar-10-batches-bin"])
@@ -463,9 +463,9 @@ def test_cifar_pickles_are_never_read(tmp_path):
 def check_shuttle(tensors, frame):
     arrays = tensors.arrays
     table = frame.drop(columns="Class").to_numpy()
-    assert arrays["train_images"].dtype == arrays["test_images"].dtype == np.int16
-    assert (arrays["train_images"] == table[:20, :, None, None]).all()
-    assert (arrays["test_images"] == table[20:, :, None, None]).all()
+    assert arrays["train_inputs"].dtype == arrays["test_inputs"].dtype == np.int16
+    assert (arrays["train_inputs"] == table[:20, :, None, None]).all()
+    assert (arrays["test_inputs"] == table[20:, :, None, None]).all()
     labels = [*arrays["train_labels"], *arrays["test_labels"]]
     assert labels == frame["Class"].cat.codes.tolist()
 
@@ -544,22 +544,28 @@ def test_digits(digits):
     from sklearn.datasets import load_digits
 
     official, data = load_digits(), load(digits)
-    assert data.images.shape == (1442, 1, 8, 8) and data.images.dtype == np.uint8
-    assert data.images.max() == data.maximum == 16
+    assert data.inputs.shape == (1442, 1, 8, 8) and data.inputs.dtype == np.uint8
+    assert data.inputs.max() == data.maximum == 16
     totals = np.bincount(official.target)
     assert np.bincount(data.test_targets).tolist() == (totals // 5).tolist()
     assert np.bincount(data.targets).tolist() == (totals - totals // 5).tolist()
     fours = official.images[official.target == 4]
-    assert (data.test_images[data.test_targets == 4][:, 0] == fours[4::5]).all()
+    assert (data.test_inputs[data.test_targets == 4][:, 0] == fours[4::5]).all()
     kept = np.delete(fours, np.s_[4::5], axis=0)
-    assert (data.images[data.targets == 4][:, 0] == kept).all()
+    assert (data.inputs[data.targets == 4][:, 0] == kept).all()
+
+
+def normalised(dataset):
+    """The inputs of all training samples as networks see them."""
+    samples, _ = training_set(dataset, {"name": "toy"}, "cpu")
+    return samples.take(slice(None))
 
 
 def test_written_file(digits, tmp_path):
     attributes = read_tensors(digits)[1]
     assert attributes["name"] == "digits" and attributes["source"] == "package"
     assert attributes["sha256"] == dict(find("digits").checksums)
-    inputs = load(digits).normalise(load(digits).images)
+    inputs = normalised(load(digits))
     assert inputs.dtype.is_floating_point and inputs.shape == (1442, 1, 8, 8)
     assert abs(float(inputs.mean())) < 1e-5
     assert abs(float(inputs.std(correction=0)) - 1) < 1e-5
@@ -568,7 +574,7 @@ def test_written_file(digits, tmp_path):
         load(tmp_path / "absent.safetensors")
     other = tmp_path / "other.safetensors"
     write_tensors(other, {"features": np.zeros(3)}, {})
-    with pytest.raises(InputError, match="not a data set, it holds no train_images"):
+    with pytest.raises(InputError, match="not a data set, it holds no train_inputs"):
         load(other)
 
 
@@ -655,8 +661,8 @@ def fashion_mnist():
 
 def test_real_fashion_mnist(fashion_mnist):
     arrays = fashion_mnist.arrays
-    assert arrays["train_images"].shape == (60_000, 1, 28, 28)
-    assert arrays["test_images"].shape == (10_000, 1, 28, 28)
+    assert arrays["train_inputs"].shape == (60_000, 1, 28, 28)
+    assert arrays["test_inputs"].shape == (10_000, 1, 28, 28)
     assert np.bincount(arrays["train_labels"]).tolist() == [6000] * 10
     assert np.bincount(arrays["test_labels"]).tolist() == [1000] * 10
     (mean,), (std,) = fashion_mnist.attributes["mean"], fashion_mnist.attributes["std"]
@@ -666,9 +672,9 @@ def test_real_fashion_mnist(fashion_mnist):
 def test_real_fashion_mnist_has_the_published_md5(fashion_mnist):
     arrays = fashion_mnist.arrays
     published = {
-        "train_images": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train_inputs": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
         "train_labels": "9018921c3c673c538a1fc5bad174d6f9",
-        "test_images": "8181f5470baa50b63fa0f6fddb340f0a",
+        "test_inputs": "8181f5470baa50b63fa0f6fddb340f0a",
         "test_labels": "15d484375f8d13e6eb1aabb0c3f46965",
     }
     for name, expected in published.items():
@@ -693,23 +699,21 @@ def real_shuttle(tmp_path_factory):
 
 
 def test_real_shuttle_is_split_as_published(real_shuttle):
-    assert real_shuttle.images.shape == (43_500, 9, 1, 1)
-    assert real_shuttle.test_images.shape == (14_500, 9, 1, 1)
-    assert real_shuttle.images.dtype == real_shuttle.test_images.dtype == np.int16
+    assert real_shuttle.inputs.shape == (43_500, 9, 1, 1)
+    assert real_shuttle.test_inputs.shape == (14_500, 9, 1, 1)
+    assert real_shuttle.inputs.dtype == real_shuttle.test_inputs.dtype == np.int16
     assert np.bincount(real_shuttle.targets).tolist() == [34108, 37, 132, 6748, 2458, 6, 11]
     assert np.bincount(real_shuttle.test_targets).tolist() == [11478, 13, 39, 2155, 809, 4, 2]
-    assert real_shuttle.images[0].ravel().tolist() == [50, 21, 77, 0, 28, 0, 27, 48, 22]
-    assert real_shuttle.test_images[0].ravel().tolist() == [55, 0, 81, 0, -6, 11, 25, 88, 64]
+    assert real_shuttle.inputs[0].ravel().tolist() == [50, 21, 77, 0, 28, 0, 27, 48, 22]
+    assert real_shuttle.test_inputs[0].ravel().tolist() == [55, 0, 81, 0, -6, 11, 25, 88, 64]
     assert real_shuttle.outputs[real_shuttle.targets[0]] == "Fpv Close"
     assert real_shuttle.outputs[real_shuttle.test_targets[0]] == "High"
 
 
 def test_each_feature_of_a_table_is_standardised(real_shuttle):
-    inputs = real_shuttle.normalise(real_shuttle.images).double()
+    inputs = normalised(real_shuttle).double()
     assert inputs.mean((0, 2, 3)).abs().max() < 1e-5
     assert (inputs.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-5
-    images, _ = training_set(real_shuttle, {"name": "shuttle"}, "cpu")
-    assert (images.take(slice(None)) - inputs).abs().max() < 1e-4
     assert len(held_out(real_shuttle, {"name": "shuttle"}, "cpu")[0]) == 14_500
 
 
@@ -823,9 +827,9 @@ def test_a_module_that_is_dropped_in_is_found_and_made(dropped, tmp_path):
     run(tmp_path / "wave.safetensors", name="wave", kind=find("wave").source)
     data = load(tmp_path / "wave.safetensors")
     assert data.outputs == ("sine", "cosine")
-    assert data.images.shape == (40, 1, 1, 1) and data.test_targets.shape == (10, 2)
-    assert data.test_images.ravel() == pytest.approx(np.linspace(0, 1, 50)[4::5])
-    assert data.test_targets[:, 0] == pytest.approx(np.sin(9 * data.test_images.ravel()))
+    assert data.inputs.shape == (40, 1, 1, 1) and data.test_targets.shape == (10, 2)
+    assert data.test_inputs.ravel() == pytest.approx(np.linspace(0, 1, 50)[4::5])
+    assert data.test_targets[:, 0] == pytest.approx(np.sin(9 * data.test_inputs.ravel()))
 
 
 @pytest.mark.parametrize("text", ["", "SET = 'wave'"])
@@ -872,15 +876,15 @@ def test_labelled_samples_that_a_function_makes(monkeypatch, tmp_path):
     path = tmp_path / "made.safetensors"
     write_tensors(path, made.arrays, {}, made.attributes)
     data = load(path)
-    assert data.images.shape == data.test_images.shape == (10, 2, 1, 1)
+    assert data.inputs.shape == data.test_inputs.shape == (10, 2, 1, 1)
     assert data.targets.tolist() == [0] * 10 and data.test_targets.tolist() == [1] * 10
-    inputs = data.normalise(data.images)
+    inputs = normalised(data)
     assert inputs[:, 0].mean().item() == pytest.approx(0, abs=1e-6)
     assert inputs[:, 0].std(correction=0).item() == pytest.approx(1)
     assert (inputs[:, 1] == 0).all()
     pictures = np.zeros((4, 9), np.uint8), [0, 1, 0, 1]
     made = generated(monkeypatch, pictures, classes=classes, image_shape=(1, 3, 3))
-    assert made.arrays["train_images"].shape == (4, 1, 3, 3)
+    assert made.arrays["train_inputs"].shape == (4, 1, 3, 3)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from collapse.artifacts import read_table, read_tensors
 from collapse.cli import main
 from collapse.config.sections.procedure import problem as problem_procedure
 from collapse.errors import InputError
-from collapse.problems import chunks
+from collapse.problems import chunks, descent
 from collapse.problems.base import Problem
 from collapse.problems.deep_linear import DeepLinear, build, class_targets
 from collapse.problems.parameters import Parameters, flat_copy
@@ -184,7 +184,7 @@ def test_result_does_not_depend_on_the_batch(loss, monkeypatch):
     start = problem.initial(range(5), f64([0.1, 0.2, 0.3, 0.4, 0.5]))
     together = gradient_descent(problem, start, rates, 0.9, 700, [3, 700])
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 5000)
-    assert len(sgd._chunks(start)) > 1
+    assert len(descent.split(start)) > 1
     chunked = gradient_descent(problem, start, rates, 0.9, 700, [3, 700])
     assert_same(chunked.parameters, together.parameters, 1e-13)
     alone = problem.select(slice(2, 3))
@@ -242,13 +242,13 @@ def test_result_does_not_depend_on_compiling(monkeypatch):
         return gradient_descent(problem, start, rates, 0.9, 700, [3, 700]).parameters
 
     expected = run()
-    monkeypatch.setattr(sgd, "_repays_compiling", lambda *_: True)
+    monkeypatch.setattr(descent, "_repays_compiling", lambda *_: True)
     assert_same(run(), expected, 1e-13)
 
 
 def test_nothing_is_compiled_without_a_compiler(monkeypatch, capsys):
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(sgd, "_repays_compiling", lambda *_: True)
+    monkeypatch.setattr(descent, "_repays_compiling", lambda *_: True)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(torch, "compile", None)
     diverging_run(10)
@@ -287,7 +287,7 @@ def test_cores_follow_from_the_size_of_a_problem(options, runs, cores):
     if "sgd" in options.get("optimisers", ["sgd"]):
         problem = build([config.plain(asked)] * runs)
         _, start, _ = problem.reduced(problem.initial(range(runs), 0.1))
-        assert len(sgd._chunks(start)) == cores
+        assert len(descent.split(start)) == cores
         assert sum(tensor[0].numel() for tensor in start.tensors()) == asked.problem.entries
 
 
@@ -715,7 +715,7 @@ def test_problems_of_any_kind_start_from_their_own_seeds_and_go_their_own_way(mo
         single = solve_by_sgd(alone, one(start, index), rates[index : index + 1], steps=600)
         assert_same(one(together.parameters, index), single.parameters, 1e-13)
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 1)
-    assert len(sgd._chunks(start)) == 4
+    assert len(descent.split(start)) == 4
     runs = [solve_by_sgd(problem, start, rates, threads, steps=600) for threads in (1, 2)]
     for found in runs:
         assert found.diverged_step.tolist() == together.diverged_step.tolist()

@@ -41,9 +41,9 @@ from collapse.training import ensemble as ensemble_module
 from collapse.training import history as history_module
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.ensemble import Ensemble
-from collapse.training.images import Images, held_out, training_set
 from collapse.training.objective import Objective
-from collapse.training.trainer import Training, train
+from collapse.training.samples import Samples, held_out, training_set
+from collapse.training.trainer import Trainer, train
 from conftest import write_spec
 
 CPU = torch.device("cpu")
@@ -493,8 +493,8 @@ def test_a_regression_is_raw_by_default(toy):
     for choice in ({}, {"samples": None, "standardise": []}):
         found = dataset.prepare(read, choice)
         for part, images, values in (
-            ("train", found.images, found.targets),
-            ("test", found.test_images, found.test_targets),
+            ("train", found.inputs, found.targets),
+            ("test", found.test_inputs, found.test_targets),
         ):
             np.testing.assert_array_equal(images[:, :, 0, 0], arrays[f"{part}_inputs"])
             np.testing.assert_array_equal(values, arrays[f"{part}_targets"])
@@ -511,9 +511,9 @@ def test_samples_are_evenly_spaced(available, data):
     wanted = data.draw(st.integers(2, available))
     values = np.arange(float(available))
     read = dataset.Dataset(
-        images=values[:, None, None, None],
+        inputs=values[:, None, None, None],
         targets=values[:, None],
-        test_images=values[:3, None, None, None],
+        test_inputs=values[:3, None, None, None],
         test_targets=values[:3, None],
         mean=(0.0,),
         std=(1.0,),
@@ -523,7 +523,7 @@ def test_samples_are_evenly_spaced(available, data):
     found = dataset.prepare(read, {"samples": wanted})
     chosen = found.targets[:, 0]
     assert len(chosen) == wanted and chosen[0] == 0
-    np.testing.assert_array_equal(found.images[:, 0, 0, 0], chosen)
+    np.testing.assert_array_equal(found.inputs[:, 0, 0, 0], chosen)
     gaps = np.diff([*chosen, available])
     assert set(gaps) <= {available // wanted, -(-available // wanted)}
     assert len(found.test_targets) == min(3, available)
@@ -536,7 +536,7 @@ def test_standardised_data_have_mean_0_and_variance_1(toy, wanted, samples):
     found = dataset.prepare(toy(arrays), {"standardise": wanted, "samples": samples})
     rows = np.arange(samples or 12) * 12 // (samples or 12)
     for kind, own, test in (
-        ("inputs", found.images[:, :, 0, 0], found.test_images[:, :, 0, 0]),
+        ("inputs", found.inputs[:, :, 0, 0], found.test_inputs[:, :, 0, 0]),
         ("targets", found.targets, found.test_targets),
     ):
         given, held = arrays[f"train_{kind}"][rows], arrays[f"test_{kind}"]
@@ -557,7 +557,7 @@ def test_standardised_data_have_mean_0_and_variance_1(toy, wanted, samples):
             np.testing.assert_allclose(test[:, 1], held[:, 1] - 7)
     images, values = held_out(toy(arrays), {"standardise": wanted, "samples": samples}, CPU)
     np.testing.assert_allclose(values, found.test_targets, rtol=1e-6)
-    np.testing.assert_allclose(images.take(slice(None)), found.test_images, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(images.take(slice(None)), found.test_inputs, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.1, 0.7, 1 / 3])
@@ -565,7 +565,7 @@ def test_a_constant_input_becomes_0_whatever_it_is(toy, value):
     arrays = table(samples=11)
     arrays["train_inputs"][:, 1] = value
     found = dataset.prepare(toy(arrays), {"standardise": ["inputs"]})
-    np.testing.assert_allclose(found.images[:, 1], 0, atol=1e-12)
+    np.testing.assert_allclose(found.inputs[:, 1], 0, atol=1e-12)
 
 
 def test_what_cannot_be_prepared_is_refused(toy):
@@ -743,11 +743,11 @@ def training_of(seeds=(0,), decays=(0.01, 0.02), **changes):
     """A training of networks, one for each seed, on twelve samples."""
     arrays = table()
     pixels = arrays["train_inputs"].astype(np.float32)[:, :, None, None]
-    images = Images(pixels, (0.0,) * 3, (1.0,) * 3, 1, CPU)
+    images = Samples(pixels, (0.0,) * 3, (1.0,) * 3, 1, CPU)
     y = torch.from_numpy(arrays["train_targets"]).float()
     objective = Objective(MSE, decays[0], decays[1] / 12, 0.003, "weights", 12)
     nets = [network(seed) for seed in seeds]
-    return Training(Ensemble(nets), images, y, objective, SETTINGS | changes, list(seeds))
+    return Trainer(Ensemble(nets), images, y, objective, SETTINGS | changes, list(seeds))
 
 
 @pytest.mark.parametrize(
@@ -780,7 +780,7 @@ def test_a_long_history_resumes_to_the_same(monkeypatch, tmp_path, stop):
     class Killed(Exception):
         pass
 
-    advance = Training.epoch
+    advance = Trainer.epoch
 
     def until(self, number):
         if number > stop:
@@ -789,12 +789,10 @@ def test_a_long_history_resumes_to_the_same(monkeypatch, tmp_path, stop):
 
     with Checkpoints(tmp_path, {}) as checkpoints:
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(Training, "epoch", until)
+            patch.setattr(Trainer, "epoch", until)
             train(training_of((0, 1), epochs=11), checkpoints)
         numbers = []
-        monkeypatch.setattr(
-            Training, "epoch", lambda self, n: numbers.append(n) or advance(self, n)
-        )
+        monkeypatch.setattr(Trainer, "epoch", lambda self, n: numbers.append(n) or advance(self, n))
         again = train(training_of((0, 1), epochs=11), checkpoints)
     assert numbers == list(range(stop + 1, 12))
     for left, right in zip(whole, again, strict=True):
@@ -962,7 +960,7 @@ def test_a_regression_from_data_to_tables(tmp_path, standardise):
     assert recorded[0] == 0 and sorted(rows["step"].unique()) == recorded
     assert not rows.duplicated(["weight_decay", "seed", "step", "layer", "metric"]).any()
     chosen = dataset.prepare(dataset.load(tmp_path / "toy.safetensors"), spec["config"]["data"])
-    inputs, tested = chosen.images[:, :, 0, 0], chosen.test_images[:, :, 0, 0]
+    inputs, tested = chosen.inputs[:, :, 0, 0], chosen.test_inputs[:, :, 0, 0]
     y, aims = chosen.targets, chosen.test_targets
     np.testing.assert_allclose(features["targets"], y, rtol=1e-6)
     assert features["targets"].shape == (10, 2) and "labels" not in features

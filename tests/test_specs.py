@@ -76,7 +76,8 @@ def test_inputs_of_other_code_than_planned_are_refused(tmp_path):
         ("[]", "not the spec of a job, it has no stage"),
         ('{"stage": "table", "code": "a"}', "it has no modules"),
         (
-            '{"stage": "figure", "code": "", "modules": [], "job": {}, "inputs": {}, "results": ""}',
+            '{"stage": "figure", "code": "", "modules": [], "job": {}, "inputs": {}, '
+            '"results": "results"}',
             "the spec of `collapse figure`, not of table",
         ),
     ],

@@ -14,7 +14,7 @@ from collapse import provenance, studies
 from collapse.artifacts import write_table
 from collapse.errors import InputError
 from collapse.stages import claims, join_claims
-from collapse.studies import Experiment, along_axes, read_experiments
+from collapse.studies import Results, along_axes, read_experiments
 from collapse.studies.networks import data_name, describe, model_name
 from collapse.studies.verdicts import Claim
 
@@ -48,7 +48,7 @@ def experiment(config=None):
         pd.DataFrame(keys | marks | {"probe": "means", "x": [np.nan, 1.0, 2.0, 3.0]}),
     ]
     grid = {"head.depth": [1, 2]}
-    return Experiment(
+    return Results(
         {"grid": grid, "head": {"depth": 1, "bias": True}} | (config or {}),
         metrics,
         predictions,

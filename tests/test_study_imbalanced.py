@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from collapse import config, jobs
-from collapse.studies import Experiment, along_axes, load
+from collapse.studies import Results, along_axes, load
 from collapse.studies.imbalanced import claims, network_claims
 from collapse.studies.imbalanced.analysis import measured_lengths, released_floor, weight_decays
 from collapse.theory import deep_linear, imbalanced
@@ -27,7 +27,7 @@ def experiment(name, rows, predictions):
     predicted = pd.DataFrame(predictions, columns=[*columns, "metric", "value"])
     samples = pd.DataFrame(columns=[*columns, "step", "layer", "probe"])
     axes = (*STUDY.axes, *STUDY.own_axes.get(name, ()))
-    return along_axes(Experiment(described, metrics, predicted, samples), axes)
+    return along_axes(Results(described, metrics, predicted, samples), axes)
 
 
 def per_class(name, values):

@@ -14,7 +14,7 @@ from collapse import config, jobs
 from collapse.metrics import measure
 from collapse.metrics.regression import nrc3_at
 from collapse.plotting import paper_style
-from collapse.studies import Experiment, along_axes, load
+from collapse.studies import Results, along_axes, load
 from collapse.studies.regression import claims, closed_form_claims, whitened_residuals
 from collapse.studies.regression.analysis import working_decay
 from collapse.theory.regression import gram, nrc3, predict, truncated_gram
@@ -131,7 +131,7 @@ def world(names=STUDY.claims_read, **changes):
             pd.DataFrame(columns=[*run.keys, "step", "layer", "probe"]),
         )
         axes = (*STUDY.axes, *STUDY.own_axes.get(name, ()))
-        found[name] = along_axes(Experiment(described[name], *tables), axes)
+        found[name] = along_axes(Results(described[name], *tables), axes)
     return found
 
 
@@ -603,7 +603,7 @@ def test_the_working_decay_is_the_largest_that_keeps_all_directions(outcomes, ex
                 rows.append((*keys, "explained_variance_ratio[1]", share if seed else 0.5))
     columns = ["ending", "weight_decay", "seed", "step", "layer", "metric", "value"]
     tables = (pd.DataFrame(rows, columns=columns), pd.DataFrame(), pd.DataFrame())
-    experiment = Experiment({}, *tables)
+    experiment = Results({}, *tables)
     assert working_decay(experiment) == expected
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from collapse.errors import InputError
-from collapse.theory import deep_linear, linear_head
+from collapse.theory import cross_entropy, deep_linear
 from collapse.theory.deep_linear import predict
 
 SPECTRA = ["product_eigenvalues", "layer_singular_values", "logit_singular_values"]
@@ -582,8 +582,8 @@ def test_families_are_losses_of_explicit_stationary_points(classes, weight_decay
         loss="ce",
     )
     for frame, name, family in (
-        (etf, "etf", linear_head.etf_loss),
-        (cross_polytope, "cross_polytope", linear_head.cross_polytope_loss),
+        (etf, "etf", cross_entropy.etf_loss),
+        (cross_polytope, "cross_polytope", cross_entropy.cross_polytope_loss),
     ):
         alpha = prediction[f"alpha_{name}"]
         value, gradient = full(family_point(frame, alpha, size, weight_decay, feature_decay))
@@ -606,9 +606,9 @@ def test_families_are_minimised_globally(classes, size, depth, exponent):
     )
     alphas = np.concatenate([[0], np.geomspace(1e-6, 300, 4000)])
     arguments = (alphas, size, classes, [decay] * depth, decay)
-    pairs = [("loss_etf", linear_head.etf_loss)]
+    pairs = [("loss_etf", cross_entropy.etf_loss)]
     if classes % 2 == 0:
-        pairs.append(("loss_cross_polytope", linear_head.cross_polytope_loss))
+        pairs.append(("loss_cross_polytope", cross_entropy.cross_polytope_loss))
     else:
         assert prediction["loss_cross_polytope"] is None
     for name, family in pairs:
@@ -700,7 +700,7 @@ def test_missing_key(name):
 
 def test_odd_classes_have_no_cross_polytope():
     with pytest.raises(InputError, match="classes: found 3"):
-        linear_head.cross_polytope_loss(1.0, 4, 3, [1e-3, 1e-3], 1e-3)
+        cross_entropy.cross_polytope_loss(1.0, 4, 3, [1e-3, 1e-3], 1e-3)
 
 
 def test_numpy_scalars_are_numbers():

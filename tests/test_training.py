@@ -34,10 +34,10 @@ from collapse.training.checkpoints import Checkpoints
 from collapse.training.device import precision
 from collapse.training.ensemble import Ensemble
 from collapse.training.extract import extract
-from collapse.training.images import Images, training_set
 from collapse.training.objective import Objective
 from collapse.training.order import Order, batch_sizes, generator
-from collapse.training.trainer import Training, learning_rate, train
+from collapse.training.samples import Samples, training_set
+from collapse.training.trainer import Trainer, learning_rate, train
 from conftest import write_spec
 
 CPU = torch.device("cpu")
@@ -70,7 +70,7 @@ def pixels(samples, seed=0):
 
 def digits(samples=50, device=CPU):
     labels = torch.arange(samples, device=device) % K
-    return Images(pixels(samples), (0.5,), (0.3,), 16, device), labels
+    return Samples(pixels(samples), (0.5,), (0.3,), 16, device), labels
 
 
 def network(model=MLP, depth=2, bias=True, seed=0):
@@ -87,7 +87,7 @@ def prepared(networks, seeds, samples=50, decays=DECAYS, loss=MSE, input=None, *
     images, labels = digits(samples, next(networks[0].parameters()).device)
     objective, settings = Objective(loss, **decays, samples=samples), SETTINGS | changes
     batches = {} if input is None else {"input": input}
-    return Training(Ensemble(networks), images, labels, objective, settings, seeds, **batches)
+    return Trainer(Ensemble(networks), images, labels, objective, settings, seeds, **batches)
 
 
 def fit(samples=50, model=MLP, checkpoints=None, net=None, **changes):
@@ -418,7 +418,7 @@ def test_images_are_normalised_like_the_data_set():
     dataset = Dataset(images, labels, images, labels, (0.4,), (0.2,), 16, ("a", "b"))
     chosen, kept = training_set(dataset, {"name": "toy", "samples_per_class": 2}, CPU)
     assert kept.tolist() == [0, 1, 0, 1] and len(chosen) == 4
-    expected = dataset.normalise(images[:4])
+    expected = torch.tensor((images[:4] / 16 - 0.4) / 0.2, dtype=torch.float32)
     torch.testing.assert_close(chosen.take(slice(0, 4)), expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(chosen.take(torch.tensor([3, 0])), expected[[3, 0]])
 
@@ -663,9 +663,9 @@ def test_a_broken_off_training_continues_to_the_same_bytes(new, monkeypatch, tmp
     whole = fit(**changes)
     interrupted(monkeypatch, tmp_path / "c", {"code": "a"}, 5, **changes)
     trained = []
-    epoch = Training.epoch
+    epoch = Trainer.epoch
     monkeypatch.setattr(
-        Training, "epoch", lambda self, number: trained.append(1) or epoch(self, number)
+        Trainer, "epoch", lambda self, number: trained.append(1) or epoch(self, number)
     )
     with Checkpoints(tmp_path / "c", {"code": "a"}) as checkpoints:
         rest = fit(checkpoints=checkpoints, **changes)
@@ -686,7 +686,7 @@ def test_checkpoints_take_their_share_of_the_time(monkeypatch, tmp_path):
         epochs.append(epoch)
         now[0] += 1.0
 
-    epoch = Training.epoch
+    epoch = Trainer.epoch
 
     def timed(self, number):
         now[0] += 20.0
@@ -694,7 +694,7 @@ def test_checkpoints_take_their_share_of_the_time(monkeypatch, tmp_path):
 
     monkeypatch.setattr(history_module.time, "monotonic", clock)
     monkeypatch.setattr(Checkpoints, "save", save)
-    monkeypatch.setattr(Training, "epoch", timed)
+    monkeypatch.setattr(Trainer, "epoch", timed)
     with Checkpoints(tmp_path, {}) as checkpoints:
         fit(checkpoints=checkpoints, epochs=9)
     # One second each of 50: every third epoch of 20 seconds.
@@ -745,9 +745,9 @@ def test_a_locked_folder_is_refused(tmp_path):
 def write_data(path, samples=48):
     labels = np.arange(samples, dtype=np.int64) % K
     tensors = {
-        "train_images": pixels(samples),
+        "train_inputs": pixels(samples),
         "train_labels": labels,
-        "test_images": pixels(K, seed=1),
+        "test_inputs": pixels(K, seed=1),
         "test_labels": labels[:K],
     }
     attributes = {"mean": [0.5], "std": [0.3], "maximum": 16, "classes": list("abcd")}

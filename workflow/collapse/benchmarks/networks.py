@@ -21,9 +21,9 @@ from collapse.models.states import get_arrays
 from collapse.schedule import log_spaced
 from collapse.training.ensemble import Ensemble
 from collapse.training.extract import extract
-from collapse.training.images import Images
 from collapse.training.objective import Objective
-from collapse.training.trainer import Training
+from collapse.training.samples import Samples
+from collapse.training.trainer import Trainer
 
 MEAN, STD = 0.5, 0.25
 PRECISIONS = ("tf32", "bf16")
@@ -60,7 +60,7 @@ class Work:
         self.classes = np.arange(size.images) % size.classes
         channels = size.shape[0]
         self.statistics = (MEAN,) * channels, (STD,) * channels
-        self.images = Images(self.pixels, *self.statistics, 255, device)
+        self.images = Samples(self.pixels, *self.statistics, 255, device)
         self.labels = torch.from_numpy(self.classes).to(device)
 
     def network(self, seed: int) -> Network:
@@ -83,7 +83,7 @@ class Work:
             "augmentation": [],
         }
 
-    def training(self, precision: str) -> Training:
+    def training(self, precision: str) -> Trainer:
         """Return our training; whether it compiles follows from its whole length."""
         decay = self.size.decay
         objective = Objective(
@@ -97,7 +97,7 @@ class Work:
         seeds = range(self.size.members)
         ensemble = Ensemble([self.network(seed).to(self.device) for seed in seeds])
         settings = self.settings(precision)
-        return Training(ensemble, self.images, self.labels, objective, settings, seeds, PLAIN)
+        return Trainer(ensemble, self.images, self.labels, objective, settings, seeds, PLAIN)
 
     def textbook(
         self, workers: int | None = None, order: Sequence[int] | None = None
@@ -122,7 +122,7 @@ class Work:
         return min(seconds(measure, self.device) for _ in range(2))
 
 
-def readings(network: Network, images: Images, labels: torch.Tensor) -> list[Reading]:
+def readings(network: Network, images: Samples, labels: torch.Tensor) -> list[Reading]:
     """Return the metrics of a network's layers on the images that it was trained on."""
     weights = [weight.detach() for weight in network.head.weights]
     bias = network.head.bias
@@ -134,7 +134,7 @@ def _epoch_seconds(epoch: Callable[[], object], device: torch.device, networks: 
     return lambda: seconds(epoch, device) / networks
 
 
-def _ours(training: Training) -> Callable[[], object]:
+def _ours(training: Trainer) -> Callable[[], object]:
     numbers = count(1)
     return lambda: training.epoch(next(numbers))
 
@@ -182,7 +182,7 @@ def mlps(device: torch.device, sizes: Sizes) -> Iterator[Row]:
     yield _share(work, MLP_SHARE, median(times["ours"]))
 
 
-def _note(training: Training) -> str:
+def _note(training: Trainer) -> str:
     return (
         f"random images; ours: {'compiled, ' if training.compiled else ''}TF32 unless named "
         f"otherwise; baseline: one network, {usable_workers()} loader workers, pinned memory, "

@@ -19,9 +19,9 @@ from collapse.errors import InputError
 from collapse.models.network import build
 from collapse.models.states import set_arrays
 from collapse.training.ensemble import Ensemble
-from collapse.training.images import Images, training_set
 from collapse.training.objective import Objective
-from collapse.training.trainer import Training, train
+from collapse.training.samples import Samples, training_set
+from collapse.training.trainer import Trainer, train
 
 MODEL = RESNET18
 EPOCHS = 120
@@ -82,14 +82,14 @@ def study(
         ``COLUMNS``: one row per precision, seed, recorded epoch and metric; ``error`` is the
         training error.
     """
-    images, labels = training_set(dataset, choice, device)
+    samples, labels = training_set(dataset, choice, device)
     frames = []
     for precision, seed in [(each, seed) for each in seeds for seed in range(seeds[each])]:
         path = folder / f"precision-{precision}-{seed}.parquet"
         frame = _finished(path, identity)
         if frame is None:
             print(f"training: {precision}, seed {seed}", file=sys.stderr, flush=True)
-            rows = _measured(images, labels, model, settings | {"precision": precision}, seed)
+            rows = _measured(samples, labels, model, settings | {"precision": precision}, seed)
             frame = pd.DataFrame(rows, columns=["epoch", "metric", "value"])
             frame = frame.assign(precision=precision, seed=seed, note="")[list(COLUMNS)]
             write_table(path, frame, identity, {"identity": canonical_json(identity)})
@@ -107,14 +107,14 @@ def _finished(path: Path, identity: Provenance) -> pd.DataFrame | None:
 
 
 def _measured(
-    images: Images,
+    samples: Samples,
     labels: torch.Tensor,
     model: Mapping[str, Any],
     settings: Mapping[str, Any],
     seed: int,
 ) -> Iterator[tuple[int, str, float]]:
     """Train one network and yield epoch, metric and value of its recorded states."""
-    classes, shape = int(labels.max()) + 1, tuple(images.take(slice(0, 1)).shape[1:])
+    classes, shape = int(labels.max()) + 1, tuple(samples.take(slice(0, 1)).shape[1:])
     config = {"model": model, "head": {"depth": 1, "bias": False, "init": "orthogonal"}}
     network = build(config, shape, classes, seed).to(labels.device)
     objective = Objective(
@@ -123,13 +123,13 @@ def _measured(
         feature_decay=FEATURE_DECAY,
         backbone_decay=0.0,
         decayed="all",
-        samples=len(images),
+        samples=len(samples),
     )
-    training = Training(Ensemble([network]), images, labels, objective, settings, [seed], PLAIN)
+    training = Trainer(Ensemble([network]), samples, labels, objective, settings, [seed], PLAIN)
     (result,) = train(training)
     for epoch, state in result.states.items():
         set_arrays(network.state_dict(), state)
-        for layer, metric, value in readings(network, images, labels):
+        for layer, metric, value in readings(network, samples, labels):
             if (layer, metric) == ("all", ERROR) or (layer == "H1" and metric in METRICS):
                 yield epoch, metric, value
     if result.diverged_epoch is not None:

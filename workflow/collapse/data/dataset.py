@@ -1,17 +1,14 @@
-"""Read a data set back, choose samples from it, and turn images into network inputs."""
+"""Read a data set back, and choose samples from it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from collapse.artifacts import read_tensors
 from collapse.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
 
 PARTS = ("train", "test")
 
@@ -22,13 +19,13 @@ class Dataset:
 
     Attributes
     ----------
-    images, test_images
+    inputs, test_inputs
         N x C x H x W, uint8; N x F x 1 x 1, int16 or float64, for a table of F inputs, which are
         the channels of one pixel.
     targets, test_targets
         Labels: N, int64, from 0 to K - 1. Of a regression: N x n, float64.
     mean, std
-        Per channel, of all training images, in units of `maximum`; 0 and 1 of a regression, whose
+        Per channel, of all training samples, in units of `maximum`; 0 and 1 of a regression, whose
         inputs stay as they are unless `prepare` is asked to standardise them.
     maximum
         The pixel value that stands for 1.
@@ -36,9 +33,9 @@ class Dataset:
         Names of a network's outputs: the K classes in label order, or the n targets.
     """
 
-    images: np.ndarray
+    inputs: np.ndarray
     targets: np.ndarray
-    test_images: np.ndarray
+    test_inputs: np.ndarray
     test_targets: np.ndarray
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -49,19 +46,6 @@ class Dataset:
     def regression(self) -> bool:
         """Whether the targets are real numbers instead of labels."""
         return self.targets.ndim == 2
-
-    def normalise(self, images: np.ndarray) -> "torch.Tensor":
-        """Return ``(images / maximum - mean) / std`` per channel, float32.
-
-        Parameters
-        ----------
-        images
-            N x C x H x W, of this data set.
-        """
-        import torch
-
-        mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (self.mean, self.std))
-        return (torch.tensor(images, dtype=torch.float32) / self.maximum - mean) / std
 
 
 def load(path: str | Path) -> Dataset:
@@ -74,16 +58,16 @@ def load(path: str | Path) -> Dataset:
     """
     tensors, attributes = read_tensors(path)
     try:
-        return (_regression if "train_targets" in tensors else _images)(tensors, attributes)
+        return (_regression if "train_targets" in tensors else _classified)(tensors, attributes)
     except KeyError as error:
         raise InputError(f"{path}: not a data set, it holds no {error.args[0]}") from None
 
 
-def _images(tensors: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> Dataset:
+def _classified(tensors: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> Dataset:
     return Dataset(
-        images=tensors["train_images"],
+        inputs=tensors["train_inputs"],
         targets=tensors["train_labels"],
-        test_images=tensors["test_images"],
+        test_inputs=tensors["test_inputs"],
         test_targets=tensors["test_labels"],
         mean=tuple(attributes["mean"]),
         std=tuple(attributes["std"]),
@@ -93,15 +77,15 @@ def _images(tensors: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) ->
 
 
 def _regression(tensors: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> Dataset:
-    images, test_images = (tensors[f"{part}_inputs"][:, :, None, None] for part in PARTS)
-    inputs = images.shape[1]
+    inputs, test_inputs = (tensors[f"{part}_inputs"][:, :, None, None] for part in PARTS)
+    columns = inputs.shape[1]
     return Dataset(
-        images=images,
+        inputs=inputs,
         targets=tensors["train_targets"],
-        test_images=test_images,
+        test_inputs=test_inputs,
         test_targets=tensors["test_targets"],
-        mean=(0.0,) * inputs,
-        std=(1.0,) * inputs,
+        mean=(0.0,) * columns,
+        std=(1.0,) * columns,
         maximum=1,
         outputs=tuple(attributes["targets"]),
     )
@@ -129,24 +113,22 @@ def prepare(dataset: Dataset, choice: Mapping[str, Any]) -> Dataset:
         keys = ("samples_per_class", "class_sizes", "imbalance_ratio")
         limits = {key: choice.get(key) for key in keys}
         chosen = subset(dataset.targets, classes=dataset.outputs, **limits)
-        return replace(dataset, images=dataset.images[chosen], targets=dataset.targets[chosen])
+        return replace(dataset, inputs=dataset.inputs[chosen], targets=dataset.targets[chosen])
     chosen = _spaced(len(dataset.targets), choice.get("samples"))
-    dataset = replace(dataset, images=dataset.images[chosen], targets=dataset.targets[chosen])
+    dataset = replace(dataset, inputs=dataset.inputs[chosen], targets=dataset.targets[chosen])
     for name, spread in zip(dataset.outputs, np.ptp(dataset.targets, 0), strict=True):
         if not spread > 0:
             raise InputError(f"data: target {name!r} does not vary over {len(chosen)} samples")
     wanted = choice.get("standardise") or ()
-    for kind, own, test in (
-        ("inputs", "images", "test_images"),
-        ("targets", "targets", "test_targets"),
-    ):
+    for kind in ("inputs", "targets"):
         if kind in wanted:
-            given, held = getattr(dataset, own), getattr(dataset, test)
+            given, held = getattr(dataset, kind), getattr(dataset, f"test_{kind}")
             # The mean of equal numbers may differ from them by rounding.
             varies = np.ptp(given, 0) > 0
             mean = np.where(varies, given.mean(0), given[0])
             deviation = np.where(varies, given.std(0), 1.0)
-            scaled = {own: (given - mean) / deviation, test: (held - mean) / deviation}
+            scaled = {kind: (given - mean) / deviation}
+            scaled[f"test_{kind}"] = (held - mean) / deviation
             dataset = replace(dataset, **scaled)
     return dataset
 
@@ -165,7 +147,7 @@ def subset(
     imbalance_ratio: float | None = None,
     classes: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Choose the first images of each class, in data-set order.
+    """Choose the first samples of each class, in data-set order.
 
     The rule of the imbalanced experiments in the released code of Dang et al. 2023
     (arXiv 2301.00437).
@@ -175,9 +157,9 @@ def subset(
     labels
         N integers from 0 to K - 1.
     samples_per_class
-        Images of every class.
+        Samples of every class.
     class_sizes
-        Images of each class instead, in label order. With neither, all images are chosen.
+        Samples of each class instead, in label order. With neither, all samples are chosen.
     imbalance_ratio
         Makes the sizes a long tail (Cao et al. 2019, arXiv 1906.07413): they fall by a constant
         factor from class to class, from `samples_per_class`, or else what the smallest class
@@ -194,7 +176,7 @@ def subset(
     ------
     InputError
         If `class_sizes` is given beside another size or has not K entries, a size is not
-        positive, or a class holds fewer images than wanted.
+        positive, or a class holds fewer samples than wanted.
     """
     if class_sizes is not None and (samples_per_class, imbalance_ratio) != (None, None):
         other = "imbalance_ratio" if samples_per_class is None else "samples_per_class"

@@ -95,7 +95,7 @@ def parse(wanted: Files, files: Mapping[str, bytes]) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        ``train_images`` (N x C x H x W, uint8; N x F x 1 x 1, int16, for a table of F
+        ``train_inputs`` (N x C x H x W, uint8; N x F x 1 x 1, int16, for a table of F
         features), ``train_labels`` (N, int64), and the same for ``test_``, in the order of the
         files.
 
@@ -110,6 +110,6 @@ def parse(wanted: Files, files: Mapping[str, bytes]) -> dict[str, np.ndarray]:
         last = len(wanted.classes) - 1
         if labels.max() > last:
             raise SourceError(f"the {part} labels reach {labels.max()}, allowed are 0 to {last}")
-        arrays[f"{part}_images"] = np.ascontiguousarray(images)
+        arrays[f"{part}_inputs"] = np.ascontiguousarray(images)
         arrays[f"{part}_labels"] = labels.astype(np.int64)
     return arrays

@@ -13,7 +13,7 @@ class Tensors:
     Attributes
     ----------
     arrays
-        Of labelled samples ``train_images`` and ``test_images`` (N x C x H x W, uint8; N x F x 1 x
+        Of labelled samples ``train_inputs`` and ``test_inputs`` (N x C x H x W, uint8; N x F x 1 x
         1, int16 or float64, for a table of F inputs), ``train_labels`` and ``test_labels`` (N,
         int64), in the order of the official files. Of a regression ``train_inputs`` (M x F),
         ``train_targets`` (M x n) and the same of ``test_``, float64.

@@ -97,7 +97,7 @@ class Measured:
     features: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-class Job:
+class JobContext:
     """The job around a procedure: its device, cores and folder, and what it is measured against.
 
     Parameters

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from collapse import grid
 from collapse.artifacts import write_table, write_tensors
-from collapse.procedures import Job
+from collapse.procedures import JobContext
 from collapse.upstream import Upstream
 
 
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
     told = args.spec.job
     upstream = Upstream(told["references"], args.spec.reads)
     procedure = import_module(f"collapse.procedures.{told['procedure']}.compute")
-    with Job(args.spec, args.threads, Path(args.states).parent) as job:
+    with JobContext(args.spec, args.threads, Path(args.states).parent) as job:
         found = procedure.compute(grid.expand(told), upstream, job)
         attributes = {"runs": found.runs}
         write_tensors(args.states, found.tensors, job.provenance, attributes)

@@ -17,7 +17,7 @@ import pandas as pd
 from collapse import grid
 from collapse.artifacts import read_table, read_tensors, write_table, write_tensors
 from collapse.errors import InputError
-from collapse.procedures import Job, Measured, States
+from collapse.procedures import JobContext, Measured, States
 from collapse.upstream import Upstream
 
 ROWS = ("step", "layer", "metric", "value")
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     told, reads = args.spec.job, args.spec.reads
     upstream = Upstream(told["references"], reads)
     rows, points, features, attributes = [], [], {}, {"runs": []}
-    with Job(args.spec, 1, frame=_frames(reads["frames"][0])) as job:
+    with JobContext(args.spec, 1, frame=_frames(reads["frames"][0])) as job:
         for keys, found, states in _measured(told, reads, upstream, job):
             rows.append(pd.DataFrame(found.rows, columns=list(ROWS)).assign(**keys))
             points += [_keyed(each, keys) for each in found.points]
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _measured(
-    told: Mapping[str, Any], reads: Mapping[str, list[str]], upstream: Upstream, job: Job
+    told: Mapping[str, Any], reads: Mapping[str, list[str]], upstream: Upstream, job: JobContext
 ) -> Iterator[tuple[dict[str, Any], Measured, States]]:
     procedure = import_module(f"collapse.procedures.{told['procedure']}.measure")
     files = zip(told["groups"], reads["states"], reads["histories"], strict=True)

@@ -14,7 +14,7 @@ from collapse.grid import format_value
 
 
 @dataclass(frozen=True)
-class Figure:
+class Plot:
     """A figure of a study: the module of its name draws it.
 
     Attributes
@@ -30,7 +30,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Results:
     """What figures and claims see of an experiment.
 
     Attributes
@@ -110,13 +110,13 @@ class Study:
 
     paper: str
     objective: str
-    figures: dict[str, Figure]
+    figures: dict[str, Plot]
     axes: tuple[str, ...]
     claims_read: tuple[str, ...]
     own_axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def along_axes(experiment: Experiment, axes: tuple[str, ...]) -> Experiment:
+def along_axes(experiment: Results, axes: tuple[str, ...]) -> Results:
     """Return an experiment whose tables vary along the given config paths, and only along them.
 
     A path that the grid does not vary becomes a column of its one value. Of a grid key that is
@@ -141,7 +141,7 @@ def along_axes(experiment: Experiment, axes: tuple[str, ...]) -> Experiment:
                 for table in tables
             ]
             notes.append(f"{key} = {format_value(values[0])} of {len(values)} values")
-    return Experiment(experiment.config, *tables, note=", ".join(notes))
+    return Results(experiment.config, *tables, note=", ".join(notes))
 
 
 def load(name: str) -> Study:
@@ -163,7 +163,7 @@ def load(name: str) -> Study:
 
 def read_experiments(
     paths: list[str], described: dict[str, dict], study: str
-) -> dict[str, Experiment]:
+) -> dict[str, Results]:
     """Read the tables of a study's experiments from ``.../STUDY/EXPERIMENT/TABLE.parquet``."""
     files = {Path(path).parts[-3:]: path for path in paths}
     told = load(study)
@@ -174,5 +174,5 @@ def read_experiments(
             for table in ("metrics", "predictions", "samples")
         ]
         axes = (*told.axes, *told.own_axes.get(name, ()))
-        experiments[name] = along_axes(Experiment(config, *tables), axes)
+        experiments[name] = along_axes(Results(config, *tables), axes)
     return experiments

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pandas as pd
 
-from collapse.studies import Experiment
+from collapse.studies import Results
 
 
-def loss_gap(experiment: Experiment) -> pd.DataFrame:
+def loss_gap(experiment: Results) -> pd.DataFrame:
     """Return the relative distance of the loss to its closed-form optimum, per run and step."""
     keys = experiment.keys
     optimum = experiment.predicted("loss")
@@ -19,7 +19,7 @@ def loss_gap(experiment: Experiment) -> pd.DataFrame:
     return rows.assign(value=gap)[[*keys, "step", "value"]]
 
 
-def by_class(experiment: Experiment, metric: str) -> pd.DataFrame:
+def by_class(experiment: Results, metric: str) -> pd.DataFrame:
     """Return a metric that is measured class by class, with each class's size.
 
     Returns

@@ -1,6 +1,6 @@
 """Collapse metrics against the step, one line per depth: shared by several figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,17 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from collapse.plotting import TWO_COLUMNS, decades, floor, ordered_colours, over_seeds, seed_band
-from collapse.studies import Experiment
-
-FRAME = {False: "bias-free", True: "last-layer bias"}
+from collapse.studies import Results
+from collapse.studies.networks import mark_zero_error
 
 Panel = tuple[str, str, float | None]
 """Metric, axis label and floor of a panel."""
 
 
-def curves(
-    experiment: Experiment, metric: str, layer: str, bias: bool | None = None
-) -> pd.DataFrame:
+def curves(experiment: Results, metric: str, layer: str, bias: bool | None = None) -> pd.DataFrame:
     """Return median and range over seeds of a metric by depth and step (after step 0).
 
     Of all runs, or of those with a last-layer bias or without.
@@ -32,7 +29,65 @@ def curves(
     return over_seeds(rows, ["depth", "step"])
 
 
-def grid_of_panels(
+def draw_panels(
+    experiment: Results,
+    panels: Mapping[Any, Sequence[Panel]],
+    curve: Callable[[Any, str], pd.DataFrame],
+    time: str,
+    height: float,
+) -> tuple[Figure, dict[tuple[Any, int], Axes], list[pd.DataFrame]]:
+    """Draw rows of panels against the step of a problem or the epoch of a network.
+
+    Steps are float64: what lies below its floor is rounding, and the floor is drawn. Against
+    epochs a circle marks where the training error is gone, and the error's own panel is linear.
+
+    Parameters
+    ----------
+    experiment
+        The experiment; its depths are the lines.
+    panels
+        The panels of each row, by the row's key, such as the head (bias-free, bias).
+    curve
+        Returns what `curves` does of a metric, given the row's key and the metric.
+    time
+        ``step`` or ``epoch``.
+    height
+        Of a row, in inches.
+
+    Returns
+    -------
+    Figure
+        The figure.
+    dict
+        Its axes by key and column.
+    list of DataFrame
+        What is drawn, by key and metric.
+    """
+    colours = depth_colours(experiment)
+    figure, axes = _grid_of_panels(list(panels), panels, height)
+    drawn = []
+    for (key, column), panel in axes.items():
+        metric, _, limit = panels[key][column]
+        rows = clipped(curve(key, metric), limit)
+        _draw_curves(panel, rows, colours, limit if time == "step" else None)
+        if metric == "error":
+            panel.set_yscale("linear")
+            panel.set_ylim(bottom=0)
+        elif time == "epoch":
+            mark_zero_error(panel, rows, curve(key, "error"), colours)
+        drawn.append(rows.assign(head=key, metric=metric))
+    first, last = list(panels)[0], list(panels)[-1]
+    for column in range(len(panels[last])):
+        axes[last, column].set_xlabel(time)
+    if time == "step":
+        axes[first, 0].annotate(
+            "below float64", (0.04, 0.05), xycoords="axes fraction", fontsize=6, color="0.4"
+        )
+    diverged_note(axes[first, 1], experiment)
+    return figure, axes, drawn
+
+
+def _grid_of_panels(
     rows: Sequence[Any], panels: Mapping[Any, Sequence[Panel]], height: float
 ) -> tuple[Figure, dict[tuple[Any, int], Axes]]:
     """Return a figure with one row of panels per key, such as the head (bias-free, bias)."""
@@ -48,7 +103,7 @@ def grid_of_panels(
     return figure, named
 
 
-def draw_curves(
+def _draw_curves(
     axes: Axes, drawn: pd.DataFrame, colours: Mapping[Any, tuple], limit: float | None
 ) -> None:
     """Draw one line per depth, nothing below the floor."""
@@ -70,10 +125,9 @@ def clipped(drawn: pd.DataFrame, limit: float | None) -> pd.DataFrame:
     )
 
 
-def depth_legend(
-    figure: Figure, colours: Mapping[Any, tuple], text: str, experiment: Experiment
-) -> None:
+def depth_legend(figure: Figure, text: str, experiment: Results) -> None:
     """Put the legend of depths above the panels, what was run (and is not shown) before it."""
+    colours = depth_colours(experiment)
     text = f"{text}\n{experiment.note}" if experiment.note else text
     handles = [
         Line2D([], [], color=colour, label=f"$M={depth}$") for depth, colour in colours.items()
@@ -82,12 +136,12 @@ def depth_legend(
     figure.text(0.01, 0.995, text, va="top", fontsize=7)
 
 
-def depth_colours(experiment: Experiment) -> dict[Any, tuple]:
+def depth_colours(experiment: Results) -> dict[Any, tuple]:
     """Return the colours of the experiment's depths."""
     return ordered_colours(sorted(experiment.metrics["depth"].unique()))
 
 
-def diverged_note(axes: Axes, experiment: Experiment) -> None:
+def diverged_note(axes: Axes, experiment: Results) -> None:
     """Say in the figure which runs diverged: a missing line must not pass for a result."""
     runs = experiment.values("diverged")
     if len(runs):

@@ -22,10 +22,10 @@ from collapse.theory.linear_head import (
     KEYS,
     OBJECTIVE,
     frame_of_run,
-    global_minimum,
     hyperparameters,
     sweep_thresholds,
 )
+from collapse.theory.minimum import global_minimum
 
 __all__ = [
     "KEYS",

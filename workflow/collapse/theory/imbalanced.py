@@ -23,13 +23,13 @@ from collapse.theory.hyperparameters import check_range
 from collapse.theory.linear_head import (
     KEYS,
     OBJECTIVE,
-    Problem,
+    LinearHead,
     frame_of_run,
-    global_minimum,
     hyperparameters,
-    read_problem,
+    read,
     sweep_thresholds,
 )
+from collapse.theory.minimum import global_minimum
 
 __all__ = ["KEYS", "OBJECTIVE", "frame_of_run", "of_run", "predict"]
 
@@ -74,21 +74,21 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     numerically.
     """
     prediction = global_minimum(**hyperparameters)
-    problem = read_problem(hyperparameters)
-    if problem.loss != "mse":
+    head = read(hyperparameters)
+    if head.loss != "mse":
         return prediction
     by_class = dict.fromkeys(
         ("gof_singular_values", "critical_decay", "weight_norm_ratio", "feature_norm_ratio")
     )
     critical_size = None
-    if not problem.bias:
+    if not head.bias:
         with np.errstate(all="ignore"):
-            by_class |= _by_class(problem, prediction)
-        decays = problem.weight_decay, problem.feature_decay
-        critical_size = float(scaled_decay(1, problem.total, *decays) / threshold(problem.depth))
+            by_class |= _by_class(head, prediction)
+        decays = head.weight_decay, head.feature_decay
+        critical_size = float(scaled_decay(1, head.total, *decays) / threshold(head.depth))
     found = by_class | {
         "critical_class_size": critical_size,
-        "collapsed_directions": _collapsed_directions(problem, prediction),
+        "collapsed_directions": _collapsed_directions(head, prediction),
     }
     check_range(found)
     return prediction | found
@@ -99,15 +99,15 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
     return sweep_thresholds(config) or predict(**hyperparameters(config, facts))
 
 
-def _by_class(problem: Problem, prediction: dict[str, object]) -> dict[str, list[float] | None]:
-    sizes, depth = problem.class_sizes, problem.depth
-    critical = decay_at(threshold(depth), sizes, problem.total, depth)
+def _by_class(head: LinearHead, prediction: dict[str, object]) -> dict[str, list[float] | None]:
+    sizes, depth = head.class_sizes, head.depth
+    critical = decay_at(threshold(depth), sizes, head.total, depth)
     found = {"critical_decay": critical.tolist()}
     if prediction["collapsed_classes"] is None:
         return found
     # A bottleneck lets the largest classes through.
     alive = np.array(prediction["feature_norms_squared"]) > 0
-    found_lengths = lengths(sizes, problem.total, problem.weight_decay, problem.feature_decay)
+    found_lengths = lengths(sizes, head.total, head.weight_decay, head.feature_decay)
     return found | {
         "gof_singular_values": (alive * found_lengths.first_layer).tolist(),
         "weight_norm_ratio": _over_largest(alive * found_lengths.weights, sizes),
@@ -120,8 +120,8 @@ def _over_largest(lengths: np.ndarray, sizes: np.ndarray) -> list[float] | None:
     return (lengths / largest).tolist() if largest else None
 
 
-def _collapsed_directions(problem: Problem, prediction: dict[str, object]) -> int | None:
+def _collapsed_directions(head: LinearHead, prediction: dict[str, object]) -> int | None:
     spectrum = prediction["product_eigenvalues"]
     if spectrum is None:
         return None
-    return len(problem.class_sizes) - int(problem.bias) - int(np.count_nonzero(spectrum))
+    return len(head.class_sizes) - int(head.bias) - int(np.count_nonzero(spectrum))

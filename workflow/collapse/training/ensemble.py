@@ -66,23 +66,23 @@ class Ensemble:
         """Whether the features depend on the batch, through BatchNorm."""
         return any(isinstance(each, torch.nn.BatchNorm1d) for each in self._network.modules())
 
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the outputs, E x B x K, and features, E x B x d, of images, E x B x C x H x W."""
+    def __call__(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the outputs, E x B x K, and features, E x B x d, of inputs, E x B x C x H x W."""
         if self._size == 1:
-            outputs = self._network(images[0])
+            outputs = self._network(inputs[0])
             return outputs[0].unsqueeze(0), outputs[1].unsqueeze(0)
-        if images.is_cuda or (len(self) > 4 and images.shape[1] * self._count <= SMALL):
-            return vmap(self._member)(self.parameters, self.buffers, images)
+        if inputs.is_cuda or (len(self) > 4 and inputs.shape[1] * self._count <= SMALL):
+            return vmap(self._member)(self.parameters, self.buffers, inputs)
         parameters, buffers = (self._split(part) for part in (self.parameters, self.buffers))
-        members = zip(parameters, buffers, images, strict=True)
+        members = zip(parameters, buffers, inputs, strict=True)
         logits, features = zip(*(self._member(*member) for member in members), strict=True)
         return torch.stack(logits), torch.stack(features)
 
     def _member(
-        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor
+        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor
     ) -> tuple[Tensor, Tensor]:
         state = (parameters, buffers)
-        return functional_call(self._network, state, (images,), tie_weights=False)
+        return functional_call(self._network, state, (inputs,), tie_weights=False)
 
     def _split(self, tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         """Return one dictionary per network; the gradient of unbound views is one stack."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from collapse.models.states import get_arrays, set_arrays
 from collapse.training.checkpoints import Arrays, Checkpoints
-
-if TYPE_CHECKING:
-    from collapse.training.trainer import Training
+from collapse.training.ensemble import Ensemble
 
 _MEANS = ("objective", "data_loss", "error")
 # Longer trainings keep the means of evenly spaced epochs only.
@@ -21,13 +20,22 @@ MOST_ROWS = 20_000
 SHARE = 0.02
 
 
+class Trained(Protocol):
+    """Networks in training: what a checkpoint holds, and what an epoch is."""
+
+    ensemble: Ensemble
+    optimiser: Any
+    settings: Mapping[str, Any]
+    sizes: Sequence[int]
+
+
 class History:
     """The history of E networks, continued from the checkpoints that are found.
 
     Parameters
     ----------
-    training
-        The training; it is set to the state of the last checkpoint.
+    trainer
+        The networks; they are set to the state of the last checkpoint.
     recorded
         Epochs at whose end the networks' states are kept.
     checkpoints
@@ -42,14 +50,14 @@ class History:
     """
 
     def __init__(
-        self, training: Training, recorded: frozenset[int], checkpoints: Checkpoints | None
+        self, trainer: Trained, recorded: frozenset[int], checkpoints: Checkpoints | None
     ) -> None:
-        self._training, self._recorded, self._checkpoints = training, recorded, checkpoints
-        size = len(training.ensemble)
+        self._trainer, self._recorded, self._checkpoints = trainer, recorded, checkpoints
+        size = len(trainer.ensemble)
         self.done = 0
-        self._stride = -(-training.settings["epochs"] // MOST_ROWS)
+        self._stride = -(-trainer.settings["epochs"] // MOST_ROWS)
         self.states: list[dict[int, Arrays]] = [{} for _ in range(size)]
-        rows = -(-training.settings["epochs"] // self._stride)
+        rows = -(-trainer.settings["epochs"] // self._stride)
         # Epochs kept; 0 in rows to come.
         self._epochs = np.zeros(rows, np.int64)
         self._means, self._rates = np.zeros((rows, len(_MEANS), size)), np.zeros(rows)
@@ -68,8 +76,8 @@ class History:
         if snapshot is None:
             return
         self.done = snapshot.epoch
-        set_arrays(self._training.ensemble.state, snapshot.parts["network"])
-        set_arrays(self._training.optimiser.state, snapshot.parts["optimiser"])
+        set_arrays(self._trainer.ensemble.state, snapshot.parts["network"])
+        set_arrays(self._trainer.optimiser.state, snapshot.parts["optimiser"])
         history = snapshot.parts["history"]
         self._epochs, self._means = history["epochs"], history["means"]
         self._rates, self._diverged = history["rates"], history["diverged"]
@@ -95,9 +103,9 @@ class History:
         for index in np.flatnonzero(lost.any(0) & (self._diverged[:, 0] == 0)):
             step = (epoch - 1) * len(rows) + int(lost[:, index].argmax()) + 1
             self._diverged[index] = epoch, step
-        weights = np.array(self._training.sizes) / sum(self._training.sizes)
+        weights = np.array(self._trainer.sizes) / sum(self._trainer.sizes)
         self._latest = np.einsum("b,bme->me", weights, rows)
-        if epoch % self._stride == 0 or epoch == self._training.settings["epochs"]:
+        if epoch % self._stride == 0 or epoch == self._trainer.settings["epochs"]:
             row = (epoch - 1) // self._stride
             self._epochs[row], self._means[row], self._rates[row] = epoch, self._latest, rate
         self.done = epoch
@@ -108,7 +116,7 @@ class History:
 
     def _record(self, epoch: int) -> None:
         for index in np.flatnonzero(self._diverged[:, 0] == 0):
-            member = self._training.ensemble.member(index)
+            member = self._trainer.ensemble.member(index)
             self.states[index][epoch] = get_arrays(member)
         self._unsaved.add(epoch)
 
@@ -129,8 +137,8 @@ class History:
             "diverged": self._diverged,
         }
         parts = {
-            "network": get_arrays(self._training.ensemble.state),
-            "optimiser": get_arrays(self._training.optimiser.state),
+            "network": get_arrays(self._trainer.ensemble.state),
+            "optimiser": get_arrays(self._trainer.optimiser.state),
             "history": history,
         }
         checkpoints.save(self.done, parts)

@@ -1,4 +1,4 @@
-"""What is random in an epoch: the order of the samples and how images are moved."""
+"""What is random in an epoch: the order of the samples and how they are moved."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from collapse.training.images import Images
+from collapse.training.samples import Samples
 
 # Width of the black border that a moved window may show (He et al. 2016, Sec. 4.2).
 BORDER = 4
@@ -49,26 +49,26 @@ class Order:
 
     Parameters
     ----------
-    images
-        The N images.
+    samples
+        The N samples.
     seeds
         One per network.
     augmentation
-        What is done to the images: ``crop`` moves each by up to 4 pixels in both directions,
+        What is done to images: ``crop`` moves each by up to 4 pixels in both directions,
         ``flip`` mirrors half of them.
 
     Attributes
     ----------
     seeds
         Those of the networks.
-    samples
+    indices
         E x N: the sample at each place of the epoch that was drawn last.
     """
 
-    def __init__(self, images: Images, seeds: Sequence[int], augmentation: Sequence[str]) -> None:
-        self._images, self.seeds = images, tuple(seeds)
-        shape, device = (len(seeds), len(images)), images.pixels.device
-        self.samples = torch.empty(shape, dtype=torch.int64, device=device)
+    def __init__(self, samples: Samples, seeds: Sequence[int], augmentation: Sequence[str]) -> None:
+        self._samples, self.seeds = samples, tuple(seeds)
+        shape, device = (len(seeds), len(samples)), samples.pixels.device
+        self.indices = torch.empty(shape, dtype=torch.int64, device=device)
         self._shift = self._flip = None
         if "crop" in augmentation:
             self._shift = torch.empty((*shape, 2), dtype=torch.int64, device=device)
@@ -77,22 +77,22 @@ class Order:
 
     def draw(self, epoch: int) -> None:
         """Draw an epoch's numbers into the same memory as those of the epoch before."""
-        samples, device = self.samples.shape[1], self.samples.device
+        count, device = self.indices.shape[1], self.indices.device
         for row, seed in enumerate(self.seeds):
             like = {"generator": generator(seed, epoch, device), "device": device}
-            self.samples[row] = torch.randperm(samples, **like)
+            self.indices[row] = torch.randperm(count, **like)
             if self._shift is not None:
-                self._shift[row] = torch.randint(-BORDER, BORDER + 1, (samples, 2), **like)
+                self._shift[row] = torch.randint(-BORDER, BORDER + 1, (count, 2), **like)
             if self._flip is not None:
-                self._flip[row] = torch.rand(samples, **like) < 0.5
+                self._flip[row] = torch.rand(count, **like) < 0.5
 
     def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the images, E x B x C x H x W, and samples, E x B, at B places of the order."""
-        index = self.samples.index_select(1, places)
+        """Return inputs, E x B x C x H x W, and indices, E x B, at B places of the order."""
+        index = self.indices.index_select(1, places)
         if self._shift is None and self._flip is None:
-            return self._images.take(index), index
+            return self._samples.take(index), index
         moves = (
             None if drawn is None else drawn.index_select(1, places)
             for drawn in (self._shift, self._flip)
         )
-        return self._images.take_moved(index, *moves), index
+        return self._samples.take_moved(index, *moves), index

@@ -18,10 +18,10 @@ from collapse.training.checkpoints import Arrays, Checkpoints
 from collapse.training.device import mixed, precision
 from collapse.training.ensemble import Ensemble
 from collapse.training.history import History
-from collapse.training.images import Images
 from collapse.training.objective import Objective
 from collapse.training.order import Order, batch_sizes
 from collapse.training.progress import Progress
+from collapse.training.samples import Samples
 
 # Steps from which compiling repays its 15 to 25 seconds: 130 epochs of 50,000 images by 128.
 COMPILE_FROM = 50_000
@@ -65,7 +65,7 @@ def learning_rate(settings: Mapping[str, Any], epoch: int) -> float:
     return settings["learning_rate"] * (schedule["factor"] ** steps if steps else 1.0)
 
 
-class Training:
+class Trainer:
     """Networks, their data and their optimiser, advanced epoch by epoch.
 
     Everything that a step needs lies on the device, and a step is the same sequence of kernels
@@ -75,9 +75,9 @@ class Training:
     Parameters
     ----------
     ensemble
-        The E networks, on the device of the images and targets.
-    images, targets
-        The N training images and their labels from 0 to K - 1, or N x n real targets.
+        The E networks, on the device of samples and targets.
+    samples, targets
+        The N training samples and their labels from 0 to K - 1, or N x n real targets.
     objective
         What is minimised.
     settings
@@ -98,7 +98,7 @@ class Training:
     def __init__(
         self,
         ensemble: Ensemble,
-        images: Images,
+        samples: Samples,
         targets: Tensor,
         objective: Objective,
         settings: Mapping[str, Any],
@@ -106,13 +106,13 @@ class Training:
         input: Mapping[str, Any] = PLAIN,
         compiled: bool | None = None,
     ) -> None:
-        _check_batches(ensemble, len(images), settings["batch_size"])
+        _check_batches(ensemble, len(samples), settings["batch_size"])
         self.ensemble, self.settings = ensemble, settings
         rule = kinds.load("update_rules", settings["optimiser"])
         self.optimiser = rule.make(ensemble.parameters, settings)
-        self.sizes = batch_sizes(len(images), settings["batch_size"])
+        self.sizes = batch_sizes(len(samples), settings["batch_size"])
         self._objective = objective.bind(ensemble)
-        order, device = Order(images, seeds, settings["augmentation"]), targets.device
+        order, device = Order(samples, seeds, settings["augmentation"]), targets.device
         batches = kinds.load("inputs", input)
         self._input = batches.build(order, targets, ensemble.outputs, input)
         # The step's own clock: where in the epoch it is, by samples and by batches.
@@ -181,21 +181,21 @@ class Training:
         self._batch += 1
 
     def _terms(self, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        images, targets = self._input.take(places)
+        inputs, targets = self._input.take(places)
         with mixed(self.settings["precision"], targets.device):
-            outputs, features = self.ensemble(images)
+            outputs, features = self.ensemble(inputs)
         outputs, features = outputs.float(), features.float()
         data, penalty = self._objective.terms(outputs, features, targets)
         return data, penalty, self._objective.error(outputs, targets)
 
 
-def train(training: Training, checkpoints: Checkpoints | None = None) -> list[TrainingResult]:
+def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[TrainingResult]:
     """Train networks for all epochs of their settings and keep their states at log-spaced ones.
 
     Parameters
     ----------
-    training
-        The training, before its first epoch.
+    trainer
+        The networks, before their first epoch.
     checkpoints
         An open folder of checkpoints to continue from and to write to. The results have the same
         bytes whether or not the training was interrupted, on the same class of device.
@@ -205,21 +205,21 @@ def train(training: Training, checkpoints: Checkpoints | None = None) -> list[Tr
     list of TrainingResult
         One per network.
     """
-    settings = training.settings
+    settings = trainer.settings
     recorded = frozenset(log_spaced(settings["epochs"], settings["record"]))
-    if training.ensemble.normalised:
+    if trainer.ensemble.normalised:
         # Before the first epoch BatchNorm has seen no data: epoch 0 has no features to speak of.
         recorded -= {0}
-    history = History(training, recorded, checkpoints)
+    history = History(trainer, recorded, checkpoints)
     with closing(Progress(settings["epochs"], history.done)) as progress:
         for epoch in range(history.done + 1, settings["epochs"] + 1):
             if history.all_diverged:
                 break
-            history.keep(epoch, training.epoch(epoch), learning_rate(settings, epoch))
+            history.keep(epoch, trainer.epoch(epoch), learning_rate(settings, epoch))
             progress.update(epoch, *history.latest)
     return [
         TrainingResult(history.states[index], history.frame(index), *history.divergence(index))
-        for index in range(len(training.ensemble))
+        for index in range(len(trainer.ensemble))
     ]
 
 

@@ -92,7 +92,7 @@ def _verified(wanted: Files, files: Contents) -> dict[str, np.ndarray]:
 def _attributes(
     name: str, wanted: Files, source: str, arrays: dict[str, np.ndarray]
 ) -> dict[str, Any]:
-    mean, std = channel_statistics(arrays["train_images"], wanted.maximum)
+    mean, std = channel_statistics(arrays["train_inputs"], wanted.maximum)
     return {
         "name": name,
         "classes": list(wanted.classes),

@@ -9,18 +9,18 @@ import pandas as pd
 import torch
 
 from collapse.models.network import build
-from collapse.procedures import Computed, Job
+from collapse.procedures import Computed, JobContext
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.ensemble import Ensemble
-from collapse.training.images import training_set
 from collapse.training.objective import Objective
-from collapse.training.trainer import Training, TrainingResult, train
+from collapse.training.samples import training_set
+from collapse.training.trainer import Trainer, TrainingResult, train
 from collapse.upstream import Upstream
 
 Runs = Sequence[Mapping[str, Any]]
 
 
-def compute(runs: Runs, upstream: Upstream, job: Job) -> Computed:
+def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     """Train the networks of a group; a killed training continues from its checkpoints."""
     training = _prepare(runs, upstream, job.device)
     if training.compiled:
@@ -30,11 +30,11 @@ def compute(runs: Runs, upstream: Upstream, job: Job) -> Computed:
     return _computed(runs, train(training, checkpoints))
 
 
-def _prepare(runs: Runs, upstream: Upstream, device: torch.device) -> Training:
+def _prepare(runs: Runs, upstream: Upstream, device: torch.device) -> Trainer:
     configs, seeds = [run["config"] for run in runs], [run["seed"] for run in runs]
     first, dataset = configs[0], upstream.data_set()
-    images, targets = training_set(dataset, first["data"], device)
-    shape, outputs = dataset.images.shape[1:], len(dataset.outputs)
+    samples, targets = training_set(dataset, first["data"], device)
+    shape, outputs = dataset.inputs.shape[1:], len(dataset.outputs)
     networks = [build(first, shape, outputs, seed).to(device) for seed in seeds]
     depth = first["head"]["depth"]
     objective = Objective(
@@ -44,15 +44,15 @@ def _prepare(runs: Runs, upstream: Upstream, device: torch.device) -> Training:
         ],
         # Of a regression it penalises the mean over samples (Andriopoulos et al. 2024).
         feature_decay=[
-            config["feature_decay"] / (len(images) if dataset.regression else 1)
+            config["feature_decay"] / (len(samples) if dataset.regression else 1)
             for config in configs
         ],
         backbone_decay=[config["backbone_decay"] for config in configs],
         decayed=first["decayed"],
-        samples=len(images),
+        samples=len(samples),
     )
     ensemble = Ensemble(networks)
-    return Training(ensemble, images, targets, objective, first["training"], seeds, first["input"])
+    return Trainer(ensemble, samples, targets, objective, first["training"], seeds, first["input"])
 
 
 def _computed(runs: Runs, results: Sequence[TrainingResult]) -> Computed:

@@ -11,31 +11,31 @@ from collapse.errors import InputError
 from collapse.models.network import Network, build
 from collapse.models.states import set_arrays
 from collapse.probes import State
-from collapse.procedures import Job, Measured, States
+from collapse.procedures import JobContext, Measured, States
 from collapse.training.extract import extract
-from collapse.training.images import Images, held_out, training_set
+from collapse.training.samples import Samples, held_out, training_set
 from collapse.upstream import Upstream
 
 Runs = Sequence[Mapping[str, Any]]
 
 
-def measure(runs: Runs, states: States, upstream: Upstream, job: Job) -> Iterator[Measured]:
+def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> Iterator[Measured]:
     """Measure every recorded epoch of each run on the whole training set.
 
     Full features of the last epoch (of all, if the config says so) are dumped: ``H1`` (N x d), the
     head's ``W1`` to ``WM`` and, if it has one, ``bias``, float32; ``labels`` or ``targets`` once.
     """
     config, dataset = runs[0]["config"], upstream.data_set()
-    images, targets = training_set(dataset, config["data"], job.device)
+    samples, targets = training_set(dataset, config["data"], job.device)
     test = held_out(dataset, config["data"], job.device)
-    network = build(config, dataset.images.shape[1:], len(dataset.outputs), seed=0).to(job.device)
+    network = build(config, dataset.inputs.shape[1:], len(dataset.outputs), seed=0).to(job.device)
     shared = {"targets" if dataset.regression else "labels": targets}
     for run in runs:
         told = states.run(run["id"])
         rows, points, features = [], [], dict(shared)
         for epoch in told["steps"]:
             _load(states, network, run["id"], epoch)
-            layers = _layers(network, extract(network, images))
+            layers = _layers(network, extract(network, samples))
             place = {"first": epoch == told["steps"][0], "last": epoch == told["steps"][-1]}
             state = State(
                 config=run["config"],
@@ -78,9 +78,9 @@ def _layers(network: Network, features: torch.Tensor) -> dict[str, torch.Tensor]
 
 @torch.inference_mode()
 def _held_out(
-    network: Network, images: Images, targets: torch.Tensor
+    network: Network, samples: Samples, targets: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Return the outputs and targets of samples that it was not trained on, if there are any."""
-    if not len(images):
+    if not len(samples):
         return None
-    return network.head(extract(network, images)), targets
+    return network.head(extract(network, samples)), targets

@@ -15,13 +15,13 @@ from collapse.problems.base import Problem
 from collapse.problems.decay_path import DecayPath, decay_path
 from collapse.problems.parameters import Parameters
 from collapse.problems.trajectory import Trajectory
-from collapse.procedures import Computed, Job
+from collapse.procedures import Computed, JobContext
 from collapse.upstream import Upstream
 
 Runs = Sequence[Mapping[str, Any]]
 
 
-def compute(runs: Runs, upstream: Upstream, job: Job) -> Computed:
+def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     """Solve the problems of a group as one batch."""
     configs = [run["config"] for run in runs]
     problem = _module("problems", configs[0]["problem"]).build(configs, job.device)

@@ -11,13 +11,13 @@ import torch
 from collapse import probes
 from collapse.probes import State
 from collapse.problems.parameters import Parameters
-from collapse.procedures import Job, Measured, States
+from collapse.procedures import JobContext, Measured, States
 from collapse.upstream import Upstream
 
 Runs = Sequence[Mapping[str, Any]]
 
 
-def measure(runs: Runs, states: States, upstream: Upstream, job: Job) -> Iterator[Measured]:
+def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> Iterator[Measured]:
     """Measure every recorded state of each run, on the CPU."""
     module = import_module(f"collapse.problems.{runs[0]['config']['problem']['kind']}")
     targets = module.answers(runs[0]["config"])

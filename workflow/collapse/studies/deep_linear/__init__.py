@@ -1,6 +1,6 @@
 """Dang et al., "Neural Collapse in Deep Linear Networks" (ICML 2023): the balanced case."""
 
-from collapse.studies import Figure, Study
+from collapse.studies import Plot, Study
 
 STUDY = Study(
     paper=(
@@ -12,7 +12,7 @@ STUDY = Study(
         "feature_decay/2 ||H||_F^2, summed over classes and all N samples, b not penalised"
     ),
     figures={
-        "direct_optimisation": Figure(
+        "direct_optimisation": Plot(
             reads=("direct_optimisation",),
             caption=(
                 "Direct optimisation over free features: NC1, NC2, NC3 (to the orthogonal frame "
@@ -21,7 +21,7 @@ STUDY = Study(
                 "are medians over seeds, bands their range, grey the floor of float64."
             ),
         ),
-        "collapse_threshold": Figure(
+        "collapse_threshold": Plot(
             reads=("collapse_threshold",),
             caption=(
                 "Top singular value of the logits over sqrt(n) as all decays grow and shrink. "
@@ -30,7 +30,7 @@ STUDY = Study(
                 "minima, hence the hysteresis."
             ),
         ),
-        "network_mlp": Figure(
+        "network_mlp": Plot(
             reads=("network_mlp",),
             caption=(
                 "A multilayer perceptron with an M-layer linear head on real images: NC1 to NC3 "
@@ -38,7 +38,7 @@ STUDY = Study(
                 "recorded epoch of zero training error."
             ),
         ),
-        "network_conv": Figure(
+        "network_conv": Plot(
             reads=("network_conv",),
             caption=(
                 "A convolutional network (named in the figure) with an M-layer linear head on "
@@ -46,7 +46,7 @@ STUDY = Study(
                 "epoch. Circles mark the first recorded epoch of zero training error."
             ),
         ),
-        "geometry": Figure(
+        "geometry": Plot(
             reads=("direct_optimisation", "frames", "network_mlp", "network_conv"),
             caption=(
                 "Gram matrices of the class means (centred where there is a bias), measured at "
@@ -54,7 +54,7 @@ STUDY = Study(
                 "frames of three classes in space, theory dashed."
             ),
         ),
-        "cross_entropy_depth": Figure(
+        "cross_entropy_depth": Plot(
             reads=("cross_entropy_depth",),
             caption=(
                 "Cross-entropy losses that gradient descent reaches from random starts, relative "

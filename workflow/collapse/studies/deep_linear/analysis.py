@@ -3,13 +3,16 @@
 import numpy as np
 import pandas as pd
 
-from collapse.studies import Experiment
+from collapse.studies import Results
+
+HEAD = {False: "bias-free", True: "last-layer bias"}
+"""What a head is called, without and with a last-layer bias."""
 
 NC2 = {False: "NC2_OF", True: "NC2_ETF"}
 """Which frame the class means converge to, without and with a last-layer bias."""
 
 
-def fractions(experiment: Experiment) -> pd.DataFrame:
+def fractions(experiment: Results) -> pd.DataFrame:
     """Return the top logit singular value over sqrt(n) per run and stage, with its scaled decay."""
     keys = [*experiment.keys, "step"]
     size = max(experiment.config["problem"]["class_sizes"])
@@ -21,7 +24,7 @@ def fractions(experiment: Experiment) -> pd.DataFrame:
     )[[*keys, "scaled_decay", "value"]]
 
 
-def excess_losses(experiment: Experiment) -> pd.DataFrame:
+def excess_losses(experiment: Results) -> pd.DataFrame:
     """Return per run the loss reached and the cross-polytope's, relative to the best ETF's.
 
     For M = 1 the ETF is the global optimum and `loss_etf` is the closed form `loss`.

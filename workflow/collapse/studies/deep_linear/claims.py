@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import loss_gap
 from collapse.studies.deep_linear.analysis import NC2, excess_losses, fractions
 from collapse.studies.verdicts import (
@@ -30,7 +30,7 @@ PAPER_EPOCHS = 200
 Row = dict[str, object]
 
 
-def decide(experiments: Mapping[str, Experiment]) -> Iterator[Row]:
+def decide(experiments: Mapping[str, Results]) -> Iterator[Row]:
     """Yield one row per claim."""
     yield from _direct(experiments["direct_optimisation"])
     yield _reached_loss(experiments["direct_optimisation"])
@@ -45,15 +45,15 @@ def _at(rows: pd.DataFrame, depth: int, bias: bool) -> pd.DataFrame:
     return rows[(rows["depth"] == depth) & (rows["bias"] == bias)]
 
 
-def _diverged(experiment: Experiment) -> list[str]:
+def _diverged(experiment: Results) -> list[str]:
     return lost(len(experiment.values("diverged")))
 
 
-def _too_short(experiment: Experiment) -> list[str]:
+def _too_short(experiment: Results) -> list[str]:
     return short_of(experiment.config["optimiser"]["steps"], CONVERGED_STEPS, "steps")
 
 
-def _direct(experiment: Experiment) -> Iterator[Row]:
+def _direct(experiment: Results) -> Iterator[Row]:
     for bias in (False, True):
         frame = "simplex ETF" if bias else "orthogonal frame"
         for depth in DEPTHS:
@@ -81,7 +81,7 @@ def _direct(experiment: Experiment) -> Iterator[Row]:
             )
 
 
-def _reached_loss(experiment: Experiment) -> Row:
+def _reached_loss(experiment: Results) -> Row:
     gaps = loss_gap(experiment)
     gaps = gaps[gaps["step"] == gaps["step"].max()]
     arms = set(zip(gaps["depth"], gaps["bias"], strict=True))
@@ -101,7 +101,7 @@ def _reached_loss(experiment: Experiment) -> Row:
     )
 
 
-def _second_solver(experiment: Experiment) -> Row:
+def _second_solver(experiment: Results) -> Row:
     optimum = experiment.predicted("loss")
     rows = experiment.last("objective").merge(
         optimum, on=experiment.keys, suffixes=("", "_optimum")
@@ -124,7 +124,7 @@ def _second_solver(experiment: Experiment) -> Row:
     )
 
 
-def _transitions(experiment: Experiment) -> Iterator[Row]:
+def _transitions(experiment: Results) -> Iterator[Row]:
     fraction, objective = fractions(experiment), experiment.values("objective")
     keys = [*experiment.keys, "step"]
     rows = fraction.merge(objective[[*keys, "value"]], on=keys, suffixes=("", "_objective"))
@@ -189,7 +189,7 @@ def _below_threshold_error(up: pd.DataFrame, depth: int, tau: float) -> pd.Serie
     return below.assign(error=(below["value"] - theory).abs()).groupby("seed")["error"].max()
 
 
-def _networks(name: str, experiment: Experiment, bias: bool) -> Iterator[Row]:
+def _networks(name: str, experiment: Results, bias: bool) -> Iterator[Row]:
     network = "MLP" if name == "network_mlp" else "convolutional network"
     head = "with a last-layer bias" if bias else "bias-free"
     errors, epochs = experiment.last("error", "all"), experiment.config["training"]["epochs"]
@@ -217,7 +217,7 @@ def _networks(name: str, experiment: Experiment, bias: bool) -> Iterator[Row]:
         )
 
 
-def _fall(experiment: Experiment, label: str, bias: bool) -> pd.Series:
+def _fall(experiment: Results, label: str, bias: bool) -> pd.Series:
     """Return a metric's last value over its first, per run that did not diverge."""
     metric = {"NC1": "NC1", "NC2": NC2[bias], "NC3": "NC3_product"}[label]
     rows = experiment.completed(experiment.values(metric, "H1"))
@@ -226,7 +226,7 @@ def _fall(experiment: Experiment, label: str, bias: bool) -> pd.Series:
     return by_run.last() / by_run.first()
 
 
-def _cross_entropy(experiment: Experiment) -> Iterator[Row]:
+def _cross_entropy(experiment: Results) -> Iterator[Row]:
     losses = excess_losses(experiment)
     for depth in (1, 2, 3):
         rows = losses[losses["depth"] == depth]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.curves import diverged_note
 from collapse.studies.deep_linear.analysis import fractions
 from collapse.theory.deep_linear import (
@@ -24,7 +24,7 @@ _COLOURS = category_colours(["up", "down"])
 _MARKERS = {"up": "^", "down": "v"}
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     experiment = experiments["collapse_threshold"]
     measured = over_seeds(fractions(experiment), ["depth", "direction", "scaled_decay"])

@@ -8,14 +8,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from collapse.plotting import THEORY, TWO_COLUMNS, category_colours
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.curves import diverged_note
 from collapse.studies.deep_linear.analysis import excess_losses
 
 _COLOUR = category_colours(["reached"])["reached"]
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     experiment = experiments["cross_entropy_depth"]
     losses = excess_losses(experiment)

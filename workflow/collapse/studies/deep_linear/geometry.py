@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import matrix
-from collapse.studies.curves import FRAME
+from collapse.studies.deep_linear.analysis import HEAD
 from collapse.studies.geometry import Comparison, draw_frame, draw_grams, long, unit_norm
 from collapse.studies.networks import data_name, model_name
 
@@ -18,7 +18,7 @@ _DEPTH = 3
 _TARGET = {False: "orthogonal frame", True: "simplex ETF"}
 
 
-def class_gram(experiment: Experiment, bias: bool) -> np.ndarray | None:
+def class_gram(experiment: Results, bias: bool) -> np.ndarray | None:
     """Return the normalised Gram matrix of the class means of one run, centred with a bias.
 
     The run is seed 0 at depth 3, or at the smallest depth where there is no 3; None where the
@@ -42,7 +42,7 @@ def frame_gram(classes: int, bias: bool) -> np.ndarray:
     return unit_norm(np.eye(classes) - (1 / classes if bias else 0))
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     free, mlp, conv = (
         experiments[name] for name in ("direct_optimisation", "network_mlp", "network_conv")
@@ -60,12 +60,12 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
         compared = _compared("frames", experiments["frames"], bias)
         drawn += draw_frame(axes, compared, [f"class {k}" for k in range(3)], plane=bias)
         figure.text(
-            0.25 + 0.46 * index, 0.425, f"$K=3$, {FRAME[bias]}: {_TARGET[bias]}", ha="center"
+            0.25 + 0.46 * index, 0.425, f"$K=3$, {HEAD[bias]}: {_TARGET[bias]}", ha="center"
         )
     return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *drawn], ignore_index=True)
 
 
-def _compared(panel: str, experiment: Experiment, bias: bool) -> Comparison:
+def _compared(panel: str, experiment: Results, bias: bool) -> Comparison:
     measured = class_gram(experiment, bias)
     theory = None if measured is None else frame_gram(len(measured), bias)
-    return Comparison(panel, FRAME[bias], _TARGET[bias], measured, theory)
+    return Comparison(panel, HEAD[bias], _TARGET[bias], measured, theory)

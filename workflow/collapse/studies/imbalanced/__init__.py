@@ -1,6 +1,6 @@
 """Dang et al., "Neural Collapse in Deep Linear Networks" (ICML 2023): the imbalanced case."""
 
-from collapse.studies import Figure, Study
+from collapse.studies import Plot, Study
 
 STUDY = Study(
     paper=(
@@ -12,7 +12,7 @@ STUDY = Study(
         "feature_decay/2 ||H||_F^2, summed over classes and all N samples, b not penalised"
     ),
     figures={
-        "direct_optimisation": Figure(
+        "direct_optimisation": Plot(
             reads=("direct_optimisation",),
             caption=(
                 "Direct optimisation over free features of unequal classes: NC1, the distances of "
@@ -22,7 +22,7 @@ STUDY = Study(
                 "seeds, bands their range, grey the floor of float64."
             ),
         ),
-        "gof_lengths": Figure(
+        "gof_lengths": Plot(
             reads=("direct_optimisation",),
             caption=(
                 "Lengths of the general orthogonal frame by class size: singular values of W_1, "
@@ -31,7 +31,7 @@ STUDY = Study(
                 "any class size at this N). Below, the largest relative error over seeds."
             ),
         ),
-        "minority_collapse": Figure(
+        "minority_collapse": Plot(
             reads=("minority_collapse",),
             caption=(
                 "Norm of each class's mean logits as all decays grow (triangles up) and shrink "
@@ -40,7 +40,7 @@ STUDY = Study(
                 "at M = 1 and with a jump at M >= 2, where sweeps follow local minima."
             ),
         ),
-        "geometry": Figure(
+        "geometry": Plot(
             reads=("direct_optimisation", "frames", "network_mlp"),
             caption=(
                 "Gram matrices of the class means and of the rows of the product P at the end of "
@@ -48,7 +48,7 @@ STUDY = Study(
                 "classes in space, of 100 samples each and of 200, 100 and 50, theory dashed."
             ),
         ),
-        "network_mlp": Figure(
+        "network_mlp": Plot(
             reads=("network_mlp",),
             caption=(
                 "A multilayer perceptron without BatchNorm and an M-layer linear head on an "
@@ -59,7 +59,7 @@ STUDY = Study(
                 "Circles mark the first recorded epoch of zero training error."
             ),
         ),
-        "network_shuttle": Figure(
+        "network_shuttle": Plot(
             reads=("network_shuttle",),
             caption=(
                 "A multilayer perceptron on Shuttle, which is imbalanced by nature, at three "
@@ -68,7 +68,7 @@ STUDY = Study(
                 "distance of the weights to the general orthogonal frame, and the training error."
             ),
         ),
-        "accuracy_by_class": Figure(
+        "accuracy_by_class": Plot(
             reads=("network_mlp", "network_shuttle"),
             caption=(
                 "Accuracy on held-out samples by the class's number of training samples, at the "

@@ -12,7 +12,7 @@ from matplotlib.ticker import NullFormatter
 
 from collapse.grid import format_value
 from collapse.plotting import TWO_COLUMNS, ordered_colours, over_seeds
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import by_class
 from collapse.studies.curves import diverged_note
 from collapse.studies.networks import data_name, model_name
@@ -26,7 +26,7 @@ _SPREAD = 1.06
 """Factor between the abscissae of neighbouring runs, so that their bars do not hide each other."""
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     figure, axes = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 2.3), sharey=True)
     drawn = [
@@ -36,7 +36,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.concat(drawn, ignore_index=True)
 
 
-def _draw(axes: Axes, name: str, experiment: Experiment) -> pd.DataFrame:
+def _draw(axes: Axes, name: str, experiment: Results) -> pd.DataFrame:
     column, label = _COLUMNS[name]
     rows = experiment.at_last(by_class(experiment, "test_accuracy"))
     points = over_seeds(rows, [column, "class", "class_size"])

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from collapse.grid import format_value
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import by_class
 from collapse.studies.verdicts import lost, missing
 from collapse.theory.direction import logit_fraction, minimiser
@@ -46,13 +46,13 @@ def frame_panels(floor: float, last: tuple) -> dict[int, tuple[tuple, ...]]:
     }
 
 
-def runs_lost(experiment: Experiment, depth: int | None = None) -> list[str]:
+def runs_lost(experiment: Results, depth: int | None = None) -> list[str]:
     """Return, in words, how many runs diverged, of all or of one depth."""
     rows = experiment.values("diverged")
     return lost(len(rows if depth is None else rows[rows["depth"] == depth]))
 
 
-def depths_missing(experiment: Experiment, wanted: Sequence[int]) -> list[str]:
+def depths_missing(experiment: Results, wanted: Sequence[int]) -> list[str]:
     """Return, in words, which depths this scale leaves out."""
     return missing(wanted, experiment.metrics["depth"].unique(), "M")
 
@@ -100,7 +100,7 @@ def of_lengths(predicted: Lengths) -> dict[str, np.ndarray]:
     }
 
 
-def measured_lengths(experiment: Experiment) -> pd.DataFrame:
+def measured_lengths(experiment: Results) -> pd.DataFrame:
     """Return the measured lengths of every run at the last step, and what theory says.
 
     Returns
@@ -123,7 +123,7 @@ def measured_lengths(experiment: Experiment) -> pd.DataFrame:
     return rows.assign(predicted=predicted)
 
 
-def _first_layer(experiment: Experiment, classes: pd.DataFrame) -> pd.DataFrame:
+def _first_layer(experiment: Results, classes: pd.DataFrame) -> pd.DataFrame:
     """Return the singular values of W_1, descending, for classes of descending size."""
     keys = experiment.keys
     rows = experiment.completed(experiment.metrics)
@@ -135,7 +135,7 @@ def _first_layer(experiment: Experiment, classes: pd.DataFrame) -> pd.DataFrame:
     return order.assign(rank=rank).drop(columns="value").merge(values, on=[*keys, "rank"])
 
 
-def logit_fractions(experiment: Experiment) -> pd.DataFrame:
+def logit_fractions(experiment: Results) -> pd.DataFrame:
     """Return each class's logit norm at each stage of a sweep, with the class's scaled decay.
 
     Returns

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import by_class, loss_gap, matrix
 from collapse.studies.imbalanced.analysis import (
     DERIVED,
@@ -38,7 +38,7 @@ REACHED = 1e-8
 Row = dict[str, object]
 
 
-def decide(experiments: Mapping[str, Experiment]) -> Iterator[Row]:
+def decide(experiments: Mapping[str, Results]) -> Iterator[Row]:
     """Yield one row per claim."""
     yield from _direct(experiments["direct_optimisation"])
     yield from _orders(experiments["direct_optimisation"], experiments["minority_collapse"])
@@ -51,18 +51,18 @@ def decide(experiments: Mapping[str, Experiment]) -> Iterator[Row]:
     yield network_shuttle(experiments["network_shuttle"])
 
 
-def _too_short(experiment: Experiment) -> list[str]:
+def _too_short(experiment: Results) -> list[str]:
     return short_of(experiment.config["optimiser"]["steps"], CONVERGED_STEPS, "steps")
 
 
-def _no_frame(experiment: Experiment) -> list[str]:
+def _no_frame(experiment: Results) -> list[str]:
     """Return, in words, why the optimum is no general orthogonal frame, if it is none."""
     problem = experiment.config["problem"]
     bias = ["last-layer bias"] if problem["bias"] else []
     return bias + ([] if problem["loss"] == "mse" else [f"loss {problem['loss']}"])
 
 
-def _direct(experiment: Experiment) -> Iterator[Row]:
+def _direct(experiment: Results) -> Iterator[Row]:
     seeds = experiment.config["seeds"]
     short = _too_short(experiment) + _no_frame(experiment)
     last = pd.concat([experiment.last(metric, "H1") for metric in FRAME])
@@ -110,7 +110,7 @@ def _pairs(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pairs[pairs["class_size_1"] > pairs["class_size_2"]]
 
 
-def _orders(direct: Experiment, sweeps: Experiment) -> Iterator[Row]:
+def _orders(direct: Results, sweeps: Results) -> Iterator[Row]:
     obstacles = depths_missing(direct, DEPTHS) + runs_lost(direct)
     obstacles += _too_short(direct) + _no_frame(direct)
     keys = [*direct.keys, "step"]
@@ -139,7 +139,7 @@ def _orders(direct: Experiment, sweeps: Experiment) -> Iterator[Row]:
     yield _feature_peak(sweeps)
 
 
-def _feature_peak(experiment: Experiment) -> Row:
+def _feature_peak(experiment: Results) -> Row:
     keys = [*experiment.keys, "step"]
     rows = _sweep(experiment, 1, "up")
     norms = by_class(experiment, "feature_norm")[[*keys, "class", "value"]]
@@ -169,12 +169,12 @@ def _feature_peak(experiment: Experiment) -> Row:
     )
 
 
-def _sweep(experiment: Experiment, depth: int, direction: str) -> pd.DataFrame:
+def _sweep(experiment: Results, depth: int, direction: str) -> pd.DataFrame:
     rows = logit_fractions(experiment)
     return rows[(rows["depth"] == depth) & (rows["direction"] == direction)]
 
 
-def _critical(experiment: Experiment) -> Iterator[Row]:
+def _critical(experiment: Results) -> Iterator[Row]:
     best = _best(experiment, ["depth", "weight_decay"])
     classes = best.merge(by_class(experiment, "logit_norm"), on=experiment.keys)
     critical = experiment.predicted("critical_class_size").rename(columns={"value": "critical"})
@@ -204,7 +204,7 @@ def _critical(experiment: Experiment) -> Iterator[Row]:
         )
 
 
-def _best(experiment: Experiment, arms: list[str]) -> pd.DataFrame:
+def _best(experiment: Results, arms: list[str]) -> pd.DataFrame:
     """Return the start of lowest loss of each arm: its keys, and ``gap``, L / L* - 1."""
     rows = experiment.last("objective").merge(
         experiment.predicted("loss"), on=experiment.keys, suffixes=("", "_optimum")
@@ -214,7 +214,7 @@ def _best(experiment: Experiment, arms: list[str]) -> pd.DataFrame:
     return best[[*experiment.keys, "gap"]]
 
 
-def _transitions(experiment: Experiment) -> Iterator[Row]:
+def _transitions(experiment: Results) -> Iterator[Row]:
     coarse = [] if len(experiment.config["sweep"]["scaled_decay"]) >= 20 else ["too few decays"]
     for depth in (1, 2, 3, 6):
         obstacles = depths_missing(experiment, (depth,)) + runs_lost(experiment, depth) + coarse
@@ -254,7 +254,7 @@ def _transitions(experiment: Experiment) -> Iterator[Row]:
             ).decide(down.groupby("seed")["value"].max(), experiment.config["seeds"], obstacles)
 
 
-def _bottleneck(experiment: Experiment) -> Row:
+def _bottleneck(experiment: Results) -> Row:
     best = _best(experiment, ["depth"])
     norms = best.merge(by_class(experiment, "logit_norm"), on=experiment.keys)
     width = np.min(experiment.config["problem"]["widths"])
@@ -276,7 +276,7 @@ def _bottleneck(experiment: Experiment) -> Row:
     )
 
 
-def _last_layer_bias(experiment: Experiment) -> Row:
+def _last_layer_bias(experiment: Results) -> Row:
     """Decide whether P P^T is sum_i p_i^2 u_i u_i^T over the eigenvectors of diag(n) - n n^T/N."""
     sizes = np.array(experiment.config["problem"]["class_sizes"], dtype=float)
     total = sizes.sum()
@@ -312,7 +312,7 @@ def _relative(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
-def _released(experiment: Experiment) -> Row:
+def _released(experiment: Results) -> Row:
     sizes = np.array(experiment.config["problem"]["class_sizes"], dtype=float)
     best = _best(experiment, ["depth"])
     rows = experiment.at_last(experiment.completed(experiment.metrics)).merge(

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import matrix
 from collapse.studies.geometry import Comparison, draw_frame, draw_grams, long, unit_norm
 from collapse.studies.imbalanced.analysis import frame_of
@@ -23,7 +23,7 @@ _SPACE = (
 )
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     free, mlp = experiments["direct_optimisation"], experiments["network_mlp"]
     name = f"{model_name(mlp.config)}\n{data_name(mlp.config)}"
@@ -46,7 +46,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
 
 
 def compared(
-    panel: str, experiment: Experiment, gram: str, class_sizes: str | None = None
+    panel: str, experiment: Results, gram: str, class_sizes: str | None = None
 ) -> Comparison:
     """Return a run's Gram matrix beside that of its frame, both of Frobenius norm 1.
 
@@ -66,7 +66,7 @@ def compared(
     return Comparison(panel, _GRAMS[gram], "general orthogonal frame", measured, theory)
 
 
-def _frame(experiment: Experiment, rows: pd.DataFrame, depth: int) -> dict[str, np.ndarray]:
+def _frame(experiment: Results, rows: pd.DataFrame, depth: int) -> dict[str, np.ndarray]:
     """Return the Gram matrices that theory predicts for a run with these rows."""
     sizes = rows[rows["metric"].str.startswith("class_size[")]
     order = sizes["metric"].str.extract(r"(\d+)", expand=False).astype(int)

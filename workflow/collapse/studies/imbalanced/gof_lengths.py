@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from collapse.plotting import FLOAT64_FLOOR, THEORY, TWO_COLUMNS, decades, floor, over_seeds
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.curves import depth_colours, depth_legend, diverged_note
 from collapse.studies.imbalanced.analysis import (
     LENGTHS,
@@ -22,7 +22,7 @@ _OUTSIDE = 1.5
 """How far the theory is drawn beyond the smallest and the largest class, as a factor."""
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     experiment = experiments["direct_optimisation"]
     colours = depth_colours(experiment)
@@ -48,7 +48,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     axes[1, 0].set_ylabel("relative error")
     diverged_note(axes[0, 1], experiment)
     sizes = experiment.config["problem"]["class_sizes"]
-    depth_legend(figure, colours, f"free features, $N={sum(sizes)}$", experiment)
+    depth_legend(figure, f"free features, $N={sum(sizes)}$", experiment)
     return figure, pd.concat(
         [
             points.assign(series="measured"),
@@ -70,7 +70,7 @@ def _error_axis(axes: Axes, sizes: list[int]) -> None:
     axes.set_xlabel("class size $n_k$")
 
 
-def _theory(experiment: Experiment, depths: list[int]) -> pd.DataFrame:
+def _theory(experiment: Results, depths: list[int]) -> pd.DataFrame:
     sizes = experiment.config["problem"]["class_sizes"]
     grid = np.geomspace(min(sizes) / _OUTSIDE, max(sizes) * _OUTSIDE, 100)
     return pd.concat(

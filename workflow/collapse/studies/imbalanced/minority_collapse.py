@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.curves import diverged_note
 from collapse.studies.imbalanced.analysis import logit_fractions, predicted_fraction
 from collapse.theory.decay import decay_at
@@ -20,7 +20,7 @@ _MARKERS = {"up": "^", "down": "v"}
 _LOCAL = THEORY | {"linestyle": (0, (1, 1.5)), "linewidth": 0.9}
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     experiment = experiments["minority_collapse"]
     sizes = experiment.config["problem"]["class_sizes"]
@@ -82,7 +82,7 @@ def _legend(figure: Figure, colours: Mapping[int, tuple]) -> None:
 
 
 def _draw_theory(
-    axes: Axes, experiment: Experiment, depth: int, sizes: list[int]
+    axes: Axes, experiment: Results, depth: int, sizes: list[int]
 ) -> list[pd.DataFrame]:
     """Draw the global optimum and the metastable branch of each class size; return both."""
     total = sum(experiment.config["problem"]["class_sizes"])

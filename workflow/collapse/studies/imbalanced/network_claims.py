@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import by_class
 from collapse.studies.imbalanced.analysis import (
     DERIVED,
@@ -27,7 +27,7 @@ CLEARLY_ALIVE = 0.2
 Row = dict[str, object]
 
 
-def network_mlp(experiment: Experiment) -> Iterator[Row]:
+def network_mlp(experiment: Results) -> Iterator[Row]:
     """Yield the claims of the MLP on an imbalanced set of images."""
     seeds, epochs = experiment.config["seeds"], experiment.config["training"]["epochs"]
     errors = experiment.last("error", "all")["value"]
@@ -70,7 +70,7 @@ def network_mlp(experiment: Experiment) -> Iterator[Row]:
     ).decide(pd.concat(ratios, axis=1).max(axis=1, skipna=False), seeds, obstacles, shorter)
 
 
-def network_shuttle(experiment: Experiment) -> Row:
+def network_shuttle(experiment: Results) -> Row:
     """Decide which classes of Shuttle collapse."""
     found = experiment.at_last(by_class(experiment, "own_logit"))
     wrong = []

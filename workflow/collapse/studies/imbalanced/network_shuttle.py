@@ -19,7 +19,7 @@ from collapse.plotting import (
     over_seeds,
     seed_band,
 )
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import by_class
 from collapse.studies.curves import clipped, diverged_note
 from collapse.studies.imbalanced.analysis import predicted_fraction, weight_decays
@@ -33,7 +33,7 @@ _CURVES = (
 )
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     experiment = experiments["network_shuttle"]
     logits = experiment.at_last(by_class(experiment, "own_logit"))
@@ -78,7 +78,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
 
 def _draw_classes(
     axes: Axes,
-    experiment: Experiment,
+    experiment: Results,
     own: pd.DataFrame,
     weights: list[float],
     colour: tuple,

@@ -1,6 +1,6 @@
 """Andriopoulos et al., "The Prevalence of Neural Collapse in Neural Multivariate Regression"."""
 
-from collapse.studies import Figure, Study
+from collapse.studies import Plot, Study
 
 _DECAY = ("reacher", "swimmer", "hopper")
 _BIASES = ("reacher_biases", "swimmer_biases", "hopper_biases")
@@ -20,7 +20,7 @@ STUDY = Study(
         "feature_decay/(2M) ||H||_F^2, a mean over samples; b not penalised"
     ),
     figures={
-        "nrc": Figure(
+        "nrc": Plot(
             reads=_DECAY,
             caption=(
                 "Networks under the largest weight decay that keeps all directions of the targets, "
@@ -31,7 +31,7 @@ STUDY = Study(
                 f"is near zero the features follow next to nothing. {_OWN_DATA} {_BAND}"
             ),
         ),
-        "explained_variance": Figure(
+        "explained_variance": Plot(
             reads=_DECAY,
             caption=(
                 "Shares of the features' variance along their first five principal components at "
@@ -40,7 +40,7 @@ STUDY = Study(
                 f"Points are medians over seeds, bars their range. {_OWN_DATA}"
             ),
         ),
-        "gamma": Figure(
+        "gamma": Plot(
             reads=_DECAY,
             caption=(
                 "NRC3 of the last W as a function of gamma, relative to the smallest eigenvalue "
@@ -49,7 +49,7 @@ STUDY = Study(
                 f"ticks: the minima that the paper reports of its own data. {_OWN_DATA}"
             ),
         ),
-        "weight_decay": Figure(
+        "weight_decay": Plot(
             reads=(*_DECAY, *_BIASES),
             caption=(
                 "NRC1 to NRC3 as the authors compute them for a range of weight decays, with a "
@@ -59,7 +59,7 @@ STUDY = Study(
                 f"Diamonds: biases decayed too, as in the released code. {_OWN_DATA} {_BAND}"
             ),
         ),
-        "ufm_regularisation": Figure(
+        "ufm_regularisation": Plot(
             reads=_FEATURES,
             caption=(
                 "Networks of which only W and the features are penalised, with the same decay, "
@@ -69,7 +69,7 @@ STUDY = Study(
                 f"that of the closed form. Dashed: theory, no fit. {_OWN_DATA} {_BAND}"
             ),
         ),
-        "norms": Figure(
+        "norms": Plot(
             reads=_NORMS,
             caption=(
                 "Norms of the rows of W and root mean square norm of the features against the "
@@ -80,7 +80,7 @@ STUDY = Study(
                 f"axis. {_OWN_DATA}"
             ),
         ),
-        "whitened_residuals": Figure(
+        "whitened_residuals": Plot(
             reads=("reacher", "reacher_features"),
             caption=(
                 "Residuals of both targets on up to 250 training samples before and after "
@@ -92,7 +92,7 @@ STUDY = Study(
                 f"One seed. {_OWN_DATA}"
             ),
         ),
-        "ufm_theory": Figure(
+        "ufm_theory": Plot(
             reads=("free_features", "no_decay"),
             caption=(
                 "Free features solved to the optimum, for two covariances of correlated targets: "

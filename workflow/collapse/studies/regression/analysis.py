@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from collapse.plotting import over_seeds
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import matrix
 from collapse.theory.regression import nrc3, predict
 
@@ -23,12 +23,12 @@ PAPER_GAMMA = {"reacher": 0.749, "swimmer": 0.691, "hopper": 0.011}
 """gamma/lambda_min at which the paper finds NRC3 smallest, by data set (its Fig. 4)."""
 
 
-def on_data(experiments: Mapping[str, Experiment], suffix: str = "") -> dict[str, Experiment]:
+def on_data(experiments: Mapping[str, Results], suffix: str = "") -> dict[str, Results]:
     """Return the experiments of all data sets, or those whose names end in a suffix."""
     return {name + suffix: experiments[name + suffix] for name in DATA}
 
 
-def chosen(experiment: Experiment, **keys: Any) -> Experiment:
+def chosen(experiment: Results, **keys: Any) -> Results:
     """Return the experiment's runs with these values of their keys."""
     tables = {}
     for name in ("metrics", "predictions", "samples"):
@@ -38,12 +38,12 @@ def chosen(experiment: Experiment, **keys: Any) -> Experiment:
     return replace(experiment, **tables)
 
 
-def decays(experiment: Experiment) -> list[float]:
+def decays(experiment: Results) -> list[float]:
     """Return the experiment's weight decays, ascending."""
     return sorted(experiment.metrics["weight_decay"].unique())
 
 
-def working_decay(experiment: Experiment) -> float:
+def working_decay(experiment: Results) -> float:
     """Return the largest weight decay under which no network gives up a direction of the targets.
 
     In every run R2 is above 0 and the features' n-th principal component has at least `ALIVE` of
@@ -57,12 +57,12 @@ def working_decay(experiment: Experiment) -> float:
     return max(alive, default=decays(experiment)[-1])
 
 
-def at_working_decay(experiment: Experiment) -> Experiment:
+def at_working_decay(experiment: Results) -> Results:
     """Return the experiment's runs at its `working_decay`."""
     return chosen(experiment, weight_decay=working_decay(experiment))
 
 
-def covariance(experiment: Experiment) -> NDArray[np.float64]:
+def covariance(experiment: Results) -> NDArray[np.float64]:
     """Return the covariance of the targets (n x n, 1/M) that its first run was measured against.
 
     Without a row where nothing was measured.
@@ -75,13 +75,13 @@ def covariance(experiment: Experiment) -> NDArray[np.float64]:
     return matrix(rows[(rows[experiment.keys] == first).all(axis=1)], "target_covariance")
 
 
-def samples(experiment: Experiment) -> int:
+def samples(experiment: Results) -> int:
     """Return the number M of training samples, 0 where nothing was measured."""
     return int(experiment.values("samples")["value"].max()) if len(covariance(experiment)) else 0
 
 
 def runs(
-    experiment: Experiment, name: str, *, every_step: bool = False
+    experiment: Results, name: str, *, every_step: bool = False
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """Yield the rows ``name[...]`` of each run that did not diverge, with the run's keys.
 
@@ -95,7 +95,7 @@ def runs(
         yield dict(zip(keys, values, strict=True)), own
 
 
-def nrc3_curves(experiment: Experiment) -> pd.DataFrame:
+def nrc3_curves(experiment: Results) -> pd.DataFrame:
     """Return NRC3 along training at the gamma that is best for each run's last W.
 
     Returns
@@ -115,7 +115,7 @@ def nrc3_curves(experiment: Experiment) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*keys, "step", "value"])
 
 
-def curves(experiment: Experiment, metric: str) -> pd.DataFrame:
+def curves(experiment: Results, metric: str) -> pd.DataFrame:
     """Return a metric against the step, over seeds, by `SETTING`; ``NRC3`` as `nrc3_curves`."""
     if metric == "NRC3":
         rows = nrc3_curves(experiment)
@@ -124,12 +124,12 @@ def curves(experiment: Experiment, metric: str) -> pd.DataFrame:
     return over_seeds(rows, [*SETTING, "step"])
 
 
-def finals(experiment: Experiment, metric: str) -> pd.DataFrame:
+def finals(experiment: Results, metric: str) -> pd.DataFrame:
     """Return a metric at the last step, over seeds, by `SETTING`."""
     return over_seeds(experiment.last(metric), SETTING)
 
 
-def explained_variance(experiment: Experiment) -> pd.DataFrame:
+def explained_variance(experiment: Results) -> pd.DataFrame:
     """Return the shares of the principal components at the last step, over seeds.
 
     Returns
@@ -141,7 +141,7 @@ def explained_variance(experiment: Experiment) -> pd.DataFrame:
     return over_seeds(rows.rename(columns={"index": "component"}), [*SETTING, "component"])
 
 
-def indexed(experiment: Experiment, name: str) -> pd.DataFrame:
+def indexed(experiment: Results, name: str) -> pd.DataFrame:
     """Return the rows ``name[k]`` of every run's last step with a column ``index``, from 1."""
     rows = experiment.completed(experiment.metrics)
     rows = experiment.at_last(rows[rows["metric"].str.startswith(f"{name}[")])
@@ -165,7 +165,7 @@ def theory_along(
     ]
 
 
-def gram_distance(experiment: Experiment) -> pd.DataFrame:
+def gram_distance(experiment: Results) -> pd.DataFrame:
     """Return the relative distance of W W^T to its closed form at the last step of every run.
 
     Returns
@@ -200,7 +200,7 @@ def whitened(targets: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[
     return targets @ (axes / np.sqrt(eigenvalues)) @ axes.T
 
 
-def products(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
+def products(experiment: Results, rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows with a column ``c``, the product of weight_decay and feature_decay."""
     if "feature_decay" in rows:
         return rows.assign(c=rows["weight_decay"] * rows["feature_decay"])

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.regression.analysis import (
     DATA,
     chosen,
@@ -44,7 +44,7 @@ SMALL_NRC3 = 0.01
 """NRC3 that counts as small: the authors' logs end between 5e-5 and 9e-3."""
 
 
-def decide(experiments: Mapping[str, Experiment]) -> Iterator[Row]:
+def decide(experiments: Mapping[str, Results]) -> Iterator[Row]:
     """Yield one row per claim."""
     for name in DATA:
         yield from _weight_decay(name, experiments[name])
@@ -60,7 +60,7 @@ def decide(experiments: Mapping[str, Experiment]) -> Iterator[Row]:
     yield _weakness(experiments["reacher"])
 
 
-def _by_seed(experiment: Experiment, metric: str, ending: str) -> pd.Series:
+def _by_seed(experiment: Results, metric: str, ending: str) -> pd.Series:
     """Return a metric at the last epoch by seed, of one decay."""
     rows = experiment.last(metric)
     return rows[rows["ending"] == ending].set_index("seed")["value"]
@@ -70,12 +70,12 @@ def _ratio(part: pd.Series, whole: pd.Series) -> pd.Series:
     return (part / whole).dropna()
 
 
-def _no_arm(experiment: Experiment, ending: str) -> list[str]:
+def _no_arm(experiment: Results, ending: str) -> list[str]:
     found = set(experiment.metrics["ending"])
     return [] if ending in found else [f"no ending {ending} at this scale"]
 
 
-def _weight_decay(name: str, experiment: Experiment) -> Iterator[Row]:
+def _weight_decay(name: str, experiment: Results) -> Iterator[Row]:
     """Yield the claims about one weight decay on all weights of a network."""
     decay = working_decay(experiment)
     strong, none = chosen(experiment, weight_decay=decay), chosen(experiment, weight_decay=0.0)
@@ -113,7 +113,7 @@ def _weight_decay(name: str, experiment: Experiment) -> Iterator[Row]:
     )
 
 
-def _obstacles(name: str, strong: Experiment, none: Experiment, ending: str) -> list[str]:
+def _obstacles(name: str, strong: Results, none: Results, ending: str) -> list[str]:
     """Return what keeps claims about networks of this ending, with decay and without, undecided."""
     fits = (_by_seed(each, "r2", ending) for each in (strong, none))
     return [
@@ -125,7 +125,7 @@ def _obstacles(name: str, strong: Experiment, none: Experiment, ending: str) -> 
 
 
 def _collapse(
-    name: str, strong: Experiment, none: Experiment, ending: str, excuses: list[str]
+    name: str, strong: Results, none: Results, ending: str, excuses: list[str]
 ) -> Iterator[Row]:
     """Yield whether NRC1 and NRC2 collapse with decay and not without, in both variants."""
     decay = strong.metrics["weight_decay"].iloc[0]
@@ -152,8 +152,8 @@ def _collapse(
 
 def _nrc3(
     name: str,
-    strong: Experiment,
-    none: Experiment,
+    strong: Results,
+    none: Results,
     obstacles: Iterable[str],
     excuses: Iterable[str],
 ) -> Iterator[Row]:
@@ -179,7 +179,7 @@ def _nrc3(
     ).decide(_ratio(found, other), seeds, obstacles, excuses)
 
 
-def _biases(name: str, experiment: Experiment, decayed: Experiment) -> Iterator[Row]:
+def _biases(name: str, experiment: Results, decayed: Results) -> Iterator[Row]:
     """Yield what decaying the biases too does, as the released code has it."""
     decay, excuses = working_decay(experiment), shorter(name, decayed)
     seeds = min(each.config["seeds"] for each in (experiment, decayed))
@@ -232,7 +232,7 @@ def _biases(name: str, experiment: Experiment, decayed: Experiment) -> Iterator[
     )
 
 
-def _weakness(experiment: Experiment) -> Row:
+def _weakness(experiment: Results) -> Row:
     """Decide that NRC3 says little for two targets: one free number fits the only other one."""
     wanted = covariance(experiment)
     obstacles = lacking("reacher", experiment)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import loss_gap, matrix
 from collapse.studies.regression.analysis import (
     at_working_decay,
@@ -37,7 +37,7 @@ PAPER_RANGE = 0.1
 """Largest feature decay of the paper's sweep of norms."""
 
 
-def ufm_networks(name: str, experiment: Experiment) -> Iterator[Row]:
+def ufm_networks(name: str, experiment: Results) -> Iterator[Row]:
     """Yield the claims about networks of which only W and the features are penalised."""
     seeds, obstacles = experiment.config["seeds"], lacking(name, experiment)
     excuses = shorter_ufm(experiment)
@@ -73,7 +73,7 @@ def ufm_networks(name: str, experiment: Experiment) -> Iterator[Row]:
         ).decide((values[0] / values[1]).dropna(), seeds, obstacles, excuses)
 
 
-def _relative_to_theory(experiment: Experiment, metric: str, predicted: str) -> pd.DataFrame:
+def _relative_to_theory(experiment: Results, metric: str, predicted: str) -> pd.DataFrame:
     """Return |measured/predicted - 1| at the last step of every run that has a closed form."""
     keys = experiment.keys
     rows = experiment.last(metric).merge(
@@ -82,7 +82,7 @@ def _relative_to_theory(experiment: Experiment, metric: str, predicted: str) -> 
     return rows.assign(value=(rows["value"] / rows["value_predicted"] - 1).abs())[[*keys, "value"]]
 
 
-def residuals(decayed: Experiment, penalised: Experiment) -> Iterator[Row]:
+def residuals(decayed: Results, penalised: Results) -> Iterator[Row]:
     """Yield whether residuals are white: under weight decay, and of a UFM-type network."""
     relu = chosen(at_working_decay(decayed), ending="relu")
     for key, kind, experiment, excuses in (
@@ -123,7 +123,7 @@ def residuals(decayed: Experiment, penalised: Experiment) -> Iterator[Row]:
     )
 
 
-def _residuals(experiment: Experiment) -> Iterator[tuple[dict, pd.DataFrame]]:
+def _residuals(experiment: Results) -> Iterator[tuple[dict, pd.DataFrame]]:
     return runs(experiment, "residual_covariance")
 
 
@@ -134,7 +134,7 @@ def _colour(found: np.ndarray) -> float:
     )
 
 
-def norms(name: str, experiment: Experiment) -> Iterator[Row]:
+def norms(name: str, experiment: Results) -> Iterator[Row]:
     """Yield the claims about the norms of the rows of W as the feature decay grows."""
     seeds = experiment.config["seeds"]
     excuses = short_of(experiment.config["training"]["epochs"], 1000, "epochs")
@@ -185,7 +185,7 @@ def norms(name: str, experiment: Experiment) -> Iterator[Row]:
     ).decide(peaks, seeds, obstacles, excuses)
 
 
-def _row_norms(experiment: Experiment) -> pd.DataFrame:
+def _row_norms(experiment: Results) -> pd.DataFrame:
     """Return seed, feature_decay, row, and each row's measured and predicted norm."""
     found, targets = [], covariance(experiment)
     for own, rows in runs(experiment, "gram"):
@@ -209,7 +209,7 @@ def _falls(rows: pd.DataFrame) -> list[float]:
     return falls
 
 
-def free_features(experiment: Experiment) -> Iterator[Row]:
+def free_features(experiment: Results) -> Iterator[Row]:
     """Yield the claims about the minimum over free features."""
     seeds, obstacles = experiment.config["seeds"], lost(len(experiment.values("diverged")))
     last = experiment.last("objective")
@@ -244,7 +244,7 @@ def free_features(experiment: Experiment) -> Iterator[Row]:
         ).decide(values, seeds, obstacles if values else [*obstacles, "no c between eigenvalues"])
 
 
-def _between(experiment: Experiment) -> tuple[list[float], list[float]]:
+def _between(experiment: Results) -> tuple[list[float], list[float]]:
     """Return the distances of W W^T to both formulas, for c between the eigenvalues."""
     truncated, whole = [], []
     theory = {
@@ -267,7 +267,7 @@ def _between(experiment: Experiment) -> tuple[list[float], list[float]]:
     return truncated, whole
 
 
-def no_decay(experiment: Experiment) -> Iterator[Row]:
+def no_decay(experiment: Results) -> Iterator[Row]:
     """Yield what remains of the start without any decay."""
     seeds = experiment.config["seeds"]
     rows, losses = experiment.last("NRC1"), experiment.last("objective")["value"]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.regression.analysis import covariance, explained_variance, on_data
 from collapse.studies.regression.panels import (
     ENDINGS,
@@ -24,7 +24,7 @@ from collapse.studies.regression.panels import (
 )
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     shown = on_data(experiments)
     endings = endings_of(shown.values())

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS, category_colours, decades
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import matrix
 from collapse.studies.regression.analysis import (
     PAPER_GAMMA,
@@ -38,7 +38,7 @@ _GRID = np.linspace(0, 1, 201)
 """gamma/lambda_min."""
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     shown = {name: at_working_decay(each) for name, each in on_data(experiments).items()}
     figure, axes = plt.subplots(1, len(shown), figsize=(TWO_COLUMNS, 2.3), squeeze=False)
@@ -61,14 +61,14 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.concat([pd.DataFrame(columns=columns), *drawn], ignore_index=True)[columns]
 
 
-def _fit(experiment: Experiment) -> str:
+def _fit(experiment: Results) -> str:
     """Name R2 on the training samples by ending: without fit the geometry of W means little."""
     fits = finals(experiment, "r2").set_index("ending")["median"]
     values = [f"{round(fits[each], 2) + 0:.2f} {_SHORT[each]}" for each in fits.index]
     return "$R^2$: " + ", ".join(values)
 
 
-def _draw_panel(axes: Axes, experiment: Experiment) -> list[pd.DataFrame]:
+def _draw_panel(axes: Axes, experiment: Results) -> list[pd.DataFrame]:
     """Draw one line per run, a point at its minimum in closed form; return both."""
     own = covariance(experiment)
     least = np.linalg.eigvalsh(own)[0]

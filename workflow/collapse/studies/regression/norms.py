@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import matrix
 from collapse.studies.regression.analysis import covariance, runs, theory_along
 from collapse.studies.regression.panels import (
@@ -31,7 +31,7 @@ _FEATURES = "h"
 _SWEEP_COLOUR = "0.93"
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     shown = {name: experiments[name] for name in ("reacher_norms", "swimmer_norms")}
     outputs = max(len(covariance(each)) for each in shown.values())
@@ -72,7 +72,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.concat(drawn, ignore_index=True)
 
 
-def _measured(experiment: Experiment) -> pd.DataFrame:
+def _measured(experiment: Results) -> pd.DataFrame:
     """Return of every run at its end the norms of the rows of W and of the features."""
     rows = [
         {**run, "norm": index, "value": np.sqrt(square)}
@@ -85,7 +85,7 @@ def _measured(experiment: Experiment) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(rows, columns=columns), features[columns]], ignore_index=True)
 
 
-def _theory(experiment: Experiment) -> pd.DataFrame:
+def _theory(experiment: Results) -> pd.DataFrame:
     """Return the same by the closed form, over the range of the sweep and a little more."""
     found = experiment.metrics["feature_decay"]
     grid = np.geomspace(found.min() / 2, found.max() * 2, 800)
@@ -118,7 +118,7 @@ def _draw_panel(axes: Axes, measured: pd.DataFrame, theory: pd.DataFrame, colour
     axes.set_xlim(theory["feature_decay"].min(), theory["feature_decay"].max())
 
 
-def _mark(column: np.ndarray, experiment: Experiment) -> None:
+def _mark(column: np.ndarray, experiment: Results) -> None:
     """Shade the paper's sweep and mark where sqrt(c) is half of each deviation of the targets."""
     weight = experiment.metrics["weight_decay"].iloc[0]
     eigenvalues = np.linalg.eigvalsh(covariance(experiment))[::-1]

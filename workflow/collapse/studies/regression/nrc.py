@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS, category_colours, seed_band
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.regression.analysis import at_working_decay, covariance, curves, on_data
 from collapse.studies.regression.panels import (
     QUADRATIC_FLOOR,
@@ -41,7 +41,7 @@ _ROWS = (
 _LOWEST_R2 = -0.3
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     shown = {name: at_working_decay(each) for name, each in on_data(experiments).items()}
     figure, axes = plt.subplots(len(_ROWS), len(shown), figsize=(TWO_COLUMNS, 5.4), squeeze=False)
@@ -62,7 +62,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
 
 
 def _draw_panel(
-    axes: Axes, experiment: Experiment, metrics: Mapping[str, tuple[str, str]]
+    axes: Axes, experiment: Results, metrics: Mapping[str, tuple[str, str]]
 ) -> list[pd.DataFrame]:
     """Draw some metrics of one data set; return what is drawn."""
     # Curves often lie on each other: the later, thinner ones leave the earlier ones visible.
@@ -83,7 +83,7 @@ def _draw_panel(
     return drawn
 
 
-def _subtitle(experiment: Experiment) -> str:
+def _subtitle(experiment: Results) -> str:
     """Return the decay, and why there may be no NRC3."""
     text = strongest(experiment)
     return text if len(covariance(experiment)) > 1 else f"{text}; one target: no NRC3"

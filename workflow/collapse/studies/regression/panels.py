@@ -13,7 +13,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator
 
 from collapse.grid import format_value
 from collapse.plotting import FLOAT32_FLOOR, decades, floor, ordered_colours, seed_band
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.networks import data_name, model_name
 from collapse.studies.regression.analysis import covariance, curves, decays, samples
 
@@ -27,12 +27,12 @@ ZERO_WIDTH = 0.7
 """Room between zero and the smallest positive value of an axis, in decades."""
 
 
-def decay_colours(experiments: Iterable[Experiment]) -> dict[float, tuple]:
+def decay_colours(experiments: Iterable[Results]) -> dict[float, tuple]:
     """Return one colour per weight decay of all the experiments, none the lightest."""
     return ordered_colours(sorted({decay for each in experiments for decay in decays(each)}))
 
 
-def dataset(experiment: Experiment) -> str:
+def dataset(experiment: Results) -> str:
     """Name an experiment's data, with the number of targets and of samples."""
     count = len(covariance(experiment))
     if not count:
@@ -40,14 +40,14 @@ def dataset(experiment: Experiment) -> str:
     return f"{data_name(experiment.config)}, $n={count}$, $M={samples(experiment)}$"
 
 
-def title(axes: Axes, experiment: Experiment, below: str = "") -> None:
+def title(axes: Axes, experiment: Results, below: str = "") -> None:
     """Write above a panel which data it shows, and what else there is to say of it."""
     text = dataset(experiment)
     axes.set_title(f"{text}\n{below}" if below else text, loc="left")
 
 
 def heading(
-    figure: Figure, experiments: Iterable[Experiment], *handles: Sequence[Artist], data: str = ""
+    figure: Figure, experiments: Iterable[Results], *handles: Sequence[Artist], data: str = ""
 ) -> None:
     """Put above the panels what was trained, what is not shown, and the legend.
 
@@ -94,7 +94,7 @@ def _trained(configs: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def strongest(experiment: Experiment) -> str:
+def strongest(experiment: Results) -> str:
     """Name the weight decay of an experiment's runs, the largest if there are several."""
     return rf"$\lambda_{{\mathrm{{WD}}}}={number(decays(experiment)[-1])}$"
 
@@ -126,7 +126,7 @@ def ending_handles(endings: Iterable[str]) -> list[Line2D]:
     return [line(ENDINGS[each], color="0.3", linestyle=STYLES[each]) for each in endings]
 
 
-def endings_of(experiments: Iterable[Experiment]) -> list[str]:
+def endings_of(experiments: Iterable[Results]) -> list[str]:
     """Return which endings the experiments have, in the order of `STYLES`."""
     found = {each for one in experiments for each in one.metrics["ending"].unique()}
     return [each for each in STYLES if each in found]
@@ -191,7 +191,7 @@ def say(axes: Axes, text: str) -> None:
     )  # fmt: skip
 
 
-def diverged(axes: Axes, experiment: Experiment) -> None:
+def diverged(axes: Axes, experiment: Results) -> None:
     """Say in a panel how many runs diverged."""
     count = len(experiment.values("diverged"))
     if count:
@@ -217,7 +217,7 @@ def draw_by_decay(
 
 
 def draw_against_epoch(
-    column: Iterable[Axes], experiment: Experiment, metrics: Iterable[str], colours: Mapping
+    column: Iterable[Axes], experiment: Results, metrics: Iterable[str], colours: Mapping
 ) -> list[pd.DataFrame]:
     """Draw metrics against the epoch, one below the other, a line per decay.
 
@@ -239,7 +239,7 @@ def draw_against_epoch(
     return drawn
 
 
-def epochs(column: Iterable[Axes], experiment: Experiment) -> None:
+def epochs(column: Iterable[Axes], experiment: Results) -> None:
     """Give panels that share their abscissa, top to bottom, an axis of epochs."""
     column = list(column)
     for panel in column:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.regression.analysis import samples
 from collapse.studies.verdicts import lost, short_of
 
@@ -17,7 +17,7 @@ PAPER_UFM_EPOCHS = 10_000
 """Epochs of the paper's UFM-type trainings."""
 
 
-def lacking(name: str, experiment: Experiment) -> list[str]:
+def lacking(name: str, experiment: Results) -> list[str]:
     """Return, in words, what keeps an experiment from a verdict about its data set."""
     found = experiment.config["data"]["name"]
     other = [] if found == name else [f"{found} in place of {name}"]
@@ -34,7 +34,7 @@ def no_decay_above_zero(decay: float) -> list[str]:
     return [] if decay > 0 else ["no weight decay above 0 at this scale"]
 
 
-def shorter(name: str, experiment: Experiment) -> list[str]:
+def shorter(name: str, experiment: Results) -> list[str]:
     """Return, in words, that a training under weight decay is shorter than the paper's.
 
     Counted in steps times learning_rate/(1 - momentum), at a constant rate.
@@ -46,6 +46,6 @@ def shorter(name: str, experiment: Experiment) -> list[str]:
     return short_of(time, PAPER_TIME[name], "units of training time")
 
 
-def shorter_ufm(experiment: Experiment) -> list[str]:
+def shorter_ufm(experiment: Results) -> list[str]:
     """Return, in words, that a UFM-type training is shorter than the paper's."""
     return short_of(experiment.config["training"]["epochs"], PAPER_UFM_EPOCHS, "epochs")

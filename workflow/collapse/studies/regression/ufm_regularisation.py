@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from collapse.plotting import THEORY, TWO_COLUMNS, over_seeds
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.regression.analysis import (
     covariance,
     gram_distance,
@@ -33,7 +33,7 @@ from collapse.studies.regression.panels import (
 _CURVES = {"NRC1": "NRC1", "NRC2": "NRC2", "NRC3_c": r"NRC3 ($\gamma=c$)"}
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     shown = on_data(experiments, "_features")
     colours = decay_colours(shown.values())
@@ -55,7 +55,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.concat(drawn, ignore_index=True)
 
 
-def _draw_ends(column: np.ndarray, experiment: Experiment, colours: Mapping) -> list:
+def _draw_ends(column: np.ndarray, experiment: Results, colours: Mapping) -> list:
     """Draw the error and the distance of W W^T to its closed form against c."""
     measured = products(experiment, experiment.last("mse_sum"))
     error = over_seeds(measured, ["weight_decay", "c"])
@@ -78,7 +78,7 @@ def _draw_ends(column: np.ndarray, experiment: Experiment, colours: Mapping) -> 
     ]
 
 
-def _theory(experiment: Experiment, values: pd.Series) -> pd.DataFrame:
+def _theory(experiment: Results, values: pd.Series) -> pd.DataFrame:
     """Return the closed form's squared error over the range of c."""
     positive = values[values > 0]
     if positive.empty:

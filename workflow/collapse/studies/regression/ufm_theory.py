@@ -17,7 +17,7 @@ from collapse.plotting import (
     over_seeds,
     seed_band,
 )
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import loss_gap, matrix
 from collapse.studies.curves import diverged_note
 from collapse.studies.regression.analysis import (
@@ -52,7 +52,7 @@ _LABELS = {
 }
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     free = experiments["free_features"]
     problems = [
@@ -82,7 +82,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.concat(drawn, ignore_index=True)
 
 
-def _handles(free: Experiment, colours: Mapping[int, tuple]) -> list:
+def _handles(free: Results, colours: Mapping[int, tuple]) -> list:
     handles = [line(f"$j={index}$", color=colours[index]) for index in sorted(colours)]
     names = {True: "with bias", False: "without"}
     handles += [
@@ -98,7 +98,7 @@ def _handles(free: Experiment, colours: Mapping[int, tuple]) -> list:
 
 
 def _draw_column(
-    column: np.ndarray, experiment: Experiment, colours: Mapping[int, tuple]
+    column: np.ndarray, experiment: Results, colours: Mapping[int, tuple]
 ) -> pd.DataFrame:
     """Draw one covariance: eigenvalues of W W^T, loss and variance shares against c."""
     own = covariance(experiment)
@@ -130,7 +130,7 @@ def _draw_column(
     )
 
 
-def _measured(experiment: Experiment, largest: float) -> pd.DataFrame:
+def _measured(experiment: Results, largest: float) -> pd.DataFrame:
     """Return eigenvalues, loss and, while there are features, variance shares of every run."""
     keys = experiment.keys
     grams = [
@@ -175,7 +175,7 @@ def _by_paper(own: np.ndarray, end: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["c", "quantity", "index", "value"]).assign(series="paper")
 
 
-def _draw_no_decay(axes: Axes, experiment: Experiment) -> pd.DataFrame:
+def _draw_no_decay(axes: Axes, experiment: Results) -> pd.DataFrame:
     """Draw NRC1 against the step without decay, one line per scale of the start."""
     rows = experiment.completed(experiment.values("NRC1"))
     rows = over_seeds(rows, ["init_scale", "step"])
@@ -198,7 +198,7 @@ def _draw_no_decay(axes: Axes, experiment: Experiment) -> pd.DataFrame:
     return rows.rename(columns={"median": "value"}).assign(quantity="NRC1", series="measured")
 
 
-def _draw_distances(axes: Axes, problems: list[Experiment], end: float) -> pd.DataFrame:
+def _draw_distances(axes: Axes, problems: list[Results], end: float) -> pd.DataFrame:
     """Draw how far W W^T is from the closed form, and from the paper's formula, against c."""
     drawn = [
         rows.assign(series=series)
@@ -220,7 +220,7 @@ def _draw_distances(axes: Axes, problems: list[Experiment], end: float) -> pd.Da
     return pd.concat(drawn).assign(quantity="relative distance of W W^T")
 
 
-def _distances(experiment: Experiment) -> dict[str, pd.DataFrame]:
+def _distances(experiment: Results) -> dict[str, pd.DataFrame]:
     """Return the relative distance of every run's W W^T to either formula, and c."""
     low, *_, high = np.linalg.eigvalsh(own := covariance(experiment))
     closed = products(experiment, gram_distance(experiment))
@@ -234,7 +234,7 @@ def _distances(experiment: Experiment) -> dict[str, pd.DataFrame]:
     return {"closed form": closed, "paper": between.drop(columns="gram").assign(value=values)}
 
 
-def _draw_gaps(axes: Axes, problems: list[Experiment], end: float) -> pd.DataFrame:
+def _draw_gaps(axes: Axes, problems: list[Results], end: float) -> pd.DataFrame:
     """Draw the relative distance of the loss to its optimum against c."""
     drawn = []
     for shape, experiment in zip(_SHAPES, problems, strict=False):

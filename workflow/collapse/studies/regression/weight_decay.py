@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS, category_colours
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.regression.analysis import chosen, decays, finals, on_data
 from collapse.studies.regression.panels import (
     QUADRATIC_FLOOR,
@@ -45,7 +45,7 @@ _LOWEST_R2 = -0.3
 _DIAMONDS = {"relu": "D", "linear": "d", "signed": "d"}
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     shown = on_data(experiments)
     colours = decay_colours(shown.values())
@@ -64,7 +64,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.concat(drawn, ignore_index=True)
 
 
-def _handles(shown: Mapping[str, Experiment], colours: Mapping[float, tuple]) -> list[list]:
+def _handles(shown: Mapping[str, Results], colours: Mapping[float, tuple]) -> list[list]:
     """Return the rows of the legend."""
     diamond = {"marker": "D", "markerfacecolor": "none", "markersize": 5, "linestyle": ""}
     return [
@@ -77,7 +77,7 @@ def _handles(shown: Mapping[str, Experiment], colours: Mapping[float, tuple]) ->
     ]
 
 
-def _draw_curves(column: np.ndarray, experiment: Experiment, colours: Mapping) -> list:
+def _draw_curves(column: np.ndarray, experiment: Results, colours: Mapping) -> list:
     """Draw NRC1 to NRC3 of the runs with a ReLU before W against the epoch."""
     own = chosen(experiment, ending=_ENDING)
     if len(own.metrics):
@@ -87,7 +87,7 @@ def _draw_curves(column: np.ndarray, experiment: Experiment, colours: Mapping) -
     return []
 
 
-def _draw_ends(column: np.ndarray, experiment: Experiment, biases: Experiment) -> list:
+def _draw_ends(column: np.ndarray, experiment: Results, biases: Results) -> list:
     """Draw what is left at the last epoch against the decay."""
     drawn = []
     for panel, metrics in zip(column, _AT_END, strict=True):
@@ -105,7 +105,7 @@ def _draw_ends(column: np.ndarray, experiment: Experiment, biases: Experiment) -
     return drawn
 
 
-def _draw_end(axes: Axes, experiment: Experiment, metric: str, style: Mapping) -> pd.DataFrame:
+def _draw_end(axes: Axes, experiment: Results, metric: str, style: Mapping) -> pd.DataFrame:
     rows = finals(experiment, metric)
     for ending, own in rows.groupby("ending", sort=False):
         points(
@@ -115,7 +115,7 @@ def _draw_end(axes: Axes, experiment: Experiment, metric: str, style: Mapping) -
     return rows.assign(metric=metric, series="at the last epoch")
 
 
-def _mark_biases(axes: Axes, biases: Experiment, metric: str, style: Mapping) -> pd.DataFrame:
+def _mark_biases(axes: Axes, biases: Results, metric: str, style: Mapping) -> pd.DataFrame:
     """Ring what the runs whose biases are decayed too end at."""
     rows = finals(biases, metric)
     for ending, own in rows.groupby("ending", sort=False):

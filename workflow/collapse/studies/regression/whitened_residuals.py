@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from collapse.plotting import THEORY, TWO_COLUMNS
-from collapse.studies import Experiment
+from collapse.studies import Results
 from collapse.studies.analysis import matrix
 from collapse.studies.regression.analysis import (
     at_working_decay,
@@ -48,7 +48,7 @@ class _State:
     r2: float
 
 
-def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     shown = {name: _one_run(experiments[name]) for name in ("reacher", "reacher_features")}
     figure = plt.figure(figsize=(TWO_COLUMNS, 4.9))
@@ -74,7 +74,7 @@ def draw(experiments: Mapping[str, Experiment]) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.concat([pd.DataFrame(), *drawn], ignore_index=True)
 
 
-def _draw_row(row: np.ndarray, experiment: Experiment, palette: ListedColormap) -> list:
+def _draw_row(row: np.ndarray, experiment: Results, palette: ListedColormap) -> list:
     """Draw one run at its first and last step; return what is drawn."""
     states = _states(experiment)
     if not states:
@@ -95,19 +95,19 @@ def _draw_row(row: np.ndarray, experiment: Experiment, palette: ListedColormap) 
     return [_rows(state) for state in states]
 
 
-def _level(experiment: Experiment) -> float:
+def _level(experiment: Results) -> float:
     """Return c, the product of the decays of W and of the features."""
     return float(products(experiment, experiment.values("r2"))["c"].max())
 
 
-def _one_run(experiment: Experiment) -> Experiment:
+def _one_run(experiment: Results) -> Results:
     """Return the first seed at the largest decay, with a ReLU before W if there is such a run."""
     experiment = at_working_decay(experiment)
     ending = endings_of([experiment])[0]
     return chosen(experiment, ending=ending, seed=experiment.metrics["seed"].min())
 
 
-def _states(experiment: Experiment) -> list[_State]:
+def _states(experiment: Results) -> list[_State]:
     """Return the run at its first and last step; nothing where there is but one target."""
     own = covariance(experiment)
     if len(own) < 2:

@@ -4,7 +4,7 @@ Each module offers ``build(order, targets, outputs, settings)``:
 
 ``order``
     The `collapse.training.order.Order` of the samples: which samples stand at which place of the
-    epoch, and how their images are moved. Whoever needs further random numbers draws them from
+    epoch, and how images are moved. Whoever needs further random numbers draws them from
     `collapse.training.order.generator`, in a stream of their own.
 ``targets``
     Those of all N samples: labels, N, or real targets, N x n.
@@ -20,7 +20,7 @@ It returns an object with two methods:
     time. It follows from the seeds and the epoch alone: so a training goes on where another left
     off, and a network trains as it would without its neighbours.
 ``take(places)``
-    Returns the images, E x B x C x H x W, and targets, E x B labels or E x B x K numbers, float32,
+    Returns the inputs, E x B x C x H x W, and targets, E x B labels or E x B x K numbers, float32,
     at B places of the epoch. It runs inside the captured step: it waits for nothing, draws
     nothing, and changes no memory.
 """

@@ -1,4 +1,4 @@
-"""Samples as they are: the images of the data set, moved as the order says, and their targets."""
+"""Samples as they are: the inputs of the data set, moved as the order says, and their targets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,9 +27,9 @@ class Plain:
         self._order.draw(epoch)
 
     def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the images, E x B x C x H x W, and targets, E x B [x n], at B places."""
-        images, samples = self._order.take(places)
-        return images, self._targets[samples]
+        """Return the inputs, E x B x C x H x W, and targets, E x B [x n], at B places."""
+        inputs, indices = self._order.take(places)
+        return inputs, self._targets[indices]
 
 
 def build(order: Order, targets: Tensor, outputs: int, settings: Mapping[str, Any]) -> Plain:

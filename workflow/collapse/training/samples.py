@@ -1,4 +1,4 @@
-"""Images that stay on a device as stored, and are cut out and normalised batch by batch."""
+"""Samples that stay on a device as stored, and are cut out and normalised batch by batch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +10,8 @@ from torch import Tensor
 from collapse.data.dataset import Dataset, prepare
 
 
-class Images:
-    """Images of a data set on a device, as stored, channels last.
+class Samples:
+    """Samples on a device as stored, channels last: images, or rows of a table as single pixels.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class Images:
     maximum
         The pixel value that stands for 1.
     device
-        Where the images stay.
+        Where they stay.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Images:
         return len(self.pixels)
 
     def take(self, index: Tensor | slice) -> Tensor:
-        """Return ``(pixels / maximum - mean) / std`` of chosen images, ... x C x H x W, float32."""
+        """Return ``(pixels / maximum - mean) / std`` of chosen samples, ... x C x H x W."""
         return self._normalised(self.pixels[index])
 
     def take_moved(self, index: Tensor, shift: Tensor | None, flip: Tensor | None) -> Tensor:
-        """Return chosen images, moved over a black ground and mirrored, as `take` does.
+        """Return chosen samples, moved over a black ground and mirrored, as `take` does.
 
         Parameters
         ----------
@@ -89,8 +89,8 @@ class Images:
 
 def training_set(
     dataset: Dataset, choice: Mapping[str, Any], device: torch.device
-) -> tuple[Images, Tensor]:
-    """Return the images and targets that an experiment trains on.
+) -> tuple[Samples, Tensor]:
+    """Return the samples and targets that an experiment trains on.
 
     Parameters
     ----------
@@ -104,28 +104,28 @@ def training_set(
     Returns
     -------
     Images
-        N images.
+        N samples.
     Tensor
         Their labels, N, int64; or real targets, N x n, float32.
     """
     chosen = prepare(dataset, choice)
-    return _placed(chosen, chosen.images, chosen.targets, device)
+    return _placed(chosen, chosen.inputs, chosen.targets, device)
 
 
 def held_out(
     dataset: Dataset, choice: Mapping[str, Any], device: torch.device
-) -> tuple[Images, Tensor]:
-    """Return the test images and targets, in the units that the experiment trains in."""
+) -> tuple[Samples, Tensor]:
+    """Return the test samples and targets, in the units that the experiment trains in."""
     chosen = prepare(dataset, choice)
-    return _placed(chosen, chosen.test_images, chosen.test_targets, device)
+    return _placed(chosen, chosen.test_inputs, chosen.test_targets, device)
 
 
 def _placed(
-    dataset: Dataset, images: np.ndarray, targets: np.ndarray, device: torch.device
-) -> tuple[Images, Tensor]:
+    dataset: Dataset, inputs: np.ndarray, targets: np.ndarray, device: torch.device
+) -> tuple[Samples, Tensor]:
     if dataset.regression:
-        images, targets = images.astype(np.float32), targets.astype(np.float32)
-    placed = Images(images, dataset.mean, dataset.std, dataset.maximum, device)
+        inputs, targets = inputs.astype(np.float32), targets.astype(np.float32)
+    placed = Samples(inputs, dataset.mean, dataset.std, dataset.maximum, device)
     return placed, torch.from_numpy(targets).to(device)
 
 

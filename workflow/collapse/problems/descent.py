@@ -1,0 +1,176 @@
+"""Steps of gradient descent with momentum on all samples, many problems at a time.
+
+All problems of a batch advance together; the result of one does not depend on the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from heapq import merge
+from itertools import chain, groupby, pairwise
+
+import torch
+from torch import Tensor
+
+from collapse.capture import can_compile, captured
+from collapse.errors import InputError
+from collapse.problems.base import Problem
+from collapse.problems.chunks import chunks
+from collapse.problems.parameters import Parameters, add_decay, flat_copy
+from collapse.problems.trajectory import Recorder, core_settings
+
+# A run is checked for divergence at every record and at least this often.
+CHECK_EVERY = 500
+# Steps in one CUDA graph: the GPU waits between two graphs.
+GRAPH_STEPS = 10
+# Compiled, `_descend_pass` reads position and velocity once instead of twice. torch.compile takes
+# some 20 s, in which a GPU reads this many bytes at 3 TB/s.
+COMPILE_BYTES = 60e12
+
+
+def _descend_pass(position: Tensor, velocity: Tensor, decay: Tensor) -> None:
+    """End a step: give the velocity its decay and move the position."""
+    add_decay(position, velocity, decay)
+    position.sub_(velocity)
+
+
+def update_pass(start: Parameters, steps: int) -> Callable[[Tensor, Tensor, Tensor], None]:
+    """Return `_descend_pass`, compiled where that repays itself.
+
+    The choice depends on the problem's size and the number of steps alone: a compiler may round
+    otherwise, and the same run must give the same bytes.
+    """
+    if _repays_compiling(start, steps) and can_compile():
+        return torch.compile(_descend_pass, dynamic=False)
+    return _descend_pass
+
+
+def _repays_compiling(start: Parameters, steps: int) -> bool:
+    saved = 2 * sum(tensor.nbytes for tensor in start.tensors())
+    return start.first.is_cuda and saved * steps > COMPILE_BYTES
+
+
+class _Descent:
+    """A chunk of problems under gradient descent."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        start: Parameters,
+        learning_rate: Tensor,
+        momentum: float,
+        update: Callable[[Tensor, Tensor, Tensor], None],
+    ):
+        self.problem = problem
+        self.position = flat_copy(start)
+        self.velocity = flat_copy(start.map(torch.zeros_like))
+        # The velocity is kept as learning_rate * (SGD's velocity), which saves a factor per pass.
+        step = problem.accumulator(self.position, self.velocity, learning_rate, momentum, update)
+        # How many steps each call takes, most first.
+        self.calls: dict[int, Callable[[], None]] = {1: step}
+        if start.first.is_cuda:
+            state = (self.position.rows, self.velocity.rows)
+            self.calls = {count: captured(step, state, count) for count in (GRAPH_STEPS, 1)}
+
+    def _state(self) -> tuple[Tensor, Tensor]:
+        return self.position.rows.clone(), self.velocity.rows.clone()
+
+    def _restore(self, saved: tuple[Tensor, Tensor]) -> None:
+        self.position.rows.copy_(saved[0])
+        self.velocity.rows.copy_(saved[1])
+
+    def _run(self, steps: int) -> None:
+        for count, call in self.calls.items():
+            for _ in range(steps // count):
+                call()
+            steps %= count
+
+    def advance(self, step: int, until: int, diverged: Tensor) -> None:
+        """Go from `step` to `until` and note in `diverged` where an objective stops being finite.
+
+        A non-finite state stays so. It is therefore enough to look at the end, and to repeat the
+        interval step by step only when a problem was lost in it.
+        """
+        saved = self._state()
+        self._run(until - step)
+        if not bool((self._lost() & (diverged < 0)).any()):
+            return
+        self._restore(saved)
+        for now in range(step + 1, until + 1):
+            self._run(1)
+            diverged[self._lost() & (diverged < 0)] = now
+
+    def _lost(self) -> Tensor:
+        return ~self.problem.objective(self.position.parameters).isfinite()
+
+
+def descend(
+    problem: Problem,
+    start: Parameters,
+    learning_rate: Tensor,
+    momentum: float,
+    steps: int,
+    states: Recorder,
+    update: Callable[[Tensor, Tensor, Tensor], None],
+    threads: int,
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
+    """Run gradient descent on a (reduced) problem and fill `states`."""
+    if (learning_rate.shape, learning_rate.dtype) != ((problem.batch,), start.first.dtype):
+        found = f"{learning_rate.dtype} {tuple(learning_rate.shape)}"
+        raise InputError(f"learning_rate: {found}; need {start.first.dtype} ({problem.batch},)")
+    if threads < 1:
+        raise InputError(f"threads: {threads}; need at least 1")
+    descents = [
+        (
+            index,
+            _Descent(
+                problem.select(index),
+                start.map(lambda tensor, index=index: tensor[index]),
+                learning_rate[index],
+                momentum,
+                update,
+            ),
+        )
+        for index in split(start)
+    ]
+    states.diverged[~problem.objective(start).isfinite()] = 0
+    record = {step: number for number, step in enumerate(states.steps)}
+    stops = merge(states.steps, range(0, steps, CHECK_EVERY), [steps])
+
+    def advance(step: int, until: int, chunk: tuple[slice, _Descent]) -> None:
+        index, descent = chunk
+        descent.advance(step, until, states.diverged[index])
+        if until in record:
+            states.write(record[until], index, descent.problem, descent.position.parameters)
+
+    with _mapping(min(threads, len(descents))) as each:
+        for step, until in pairwise(chain([0], (stop for stop, _ in groupby(stops)))):
+            if bool((states.diverged >= 0).all()):
+                return
+            list(each(partial(advance, step, until), descents))
+            if until in record and on_progress is not None:
+                on_progress(until)
+
+
+def split(start: Parameters) -> list[slice]:
+    """Cut the batch into chunks for a CPU core; a GPU takes it whole."""
+    batch = len(start.first)
+    if start.first.is_cuda:
+        return [slice(0, batch)]
+    return chunks(batch, 2 * sum(tensor[0].nbytes for tensor in start.tensors()))
+
+
+@contextmanager
+def _mapping(threads: int) -> Iterator[Callable]:
+    """Give a `map` that spreads its calls over threads, each at home on one core."""
+    with core_settings():
+        if threads == 1:
+            yield map
+            return
+        # Threads take over the number of PyTorch's threads, but not the mode of the processor.
+        with ThreadPoolExecutor(threads, "solver", torch.set_flush_denormal, (True,)) as pool:
+            yield pool.map

@@ -1,0 +1,48 @@
+"""NC1 to NC3 without a last-layer bias and with one, a row of panels each."""
+
+from collections.abc import Callable
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from collapse.studies import Results
+from collapse.studies.curves import Panel, depth_legend, draw_panels
+from collapse.studies.deep_linear.analysis import HEAD, NC2
+
+
+def draw_heads(
+    experiment: Results,
+    floor: float,
+    last: Panel,
+    curve: Callable[[bool, str], pd.DataFrame],
+    time: str,
+    text: str,
+) -> tuple[Figure, pd.DataFrame]:
+    """Return NC1 to NC3 of the features and one more metric, a row per kind of head.
+
+    Parameters
+    ----------
+    experiment, curve, time
+        As in `collapse.studies.curves.draw_panels`; the key of a row is whether it has a bias.
+    floor
+        Rounding of the number format; NC1 is quadratic in it.
+    last
+        The panel that ends each row.
+    text
+        What was run, in a line.
+    """
+    panels = {
+        bias: (
+            ("NC1", "NC1", floor**2),
+            (NC2[bias], f"NC2 ({'ETF' if bias else 'OF'})", floor),
+            ("NC3_product", "NC3", floor),
+            last,
+        )
+        for bias in sorted(experiment.metrics["bias"].unique())
+    }
+    figure, axes, drawn = draw_panels(experiment, panels, curve, time, height=1.5)
+    for bias in panels:
+        axes[bias, 0].set_title(HEAD[bias], loc="left")
+    depth_legend(figure, text, experiment)
+    rows = pd.concat(drawn, ignore_index=True)
+    return figure, rows.assign(head=rows["head"].map(HEAD))
