@@ -322,8 +322,8 @@ def test_drawing_a_figure_of_the_benchmark_imports_no_torch():
 def test_an_unknown_figure_is_refused_in_one_line(tmp_path, capsys):
     out = [f"--{end}=x.{end}" for end in ("pdf", "png", "csv")]
     for figure in ("no", "speed"):
-        spec = write_spec(tmp_path / "spec.json", "benchmark_figure", {"figure": figure})
-        assert main(["benchmark_figure", "--spec", spec, *out, "missing.csv"]) == 2
+        spec = write_spec(tmp_path, "benchmark_figure", {"figure": figure})
+        assert main(["benchmark_figure", *spec, *out, "missing.csv"]) == 2
     first, second = capsys.readouterr().err.splitlines()
     assert "no figure 'no'" in first and "missing.csv" in second
 

@@ -5,6 +5,7 @@ import ast
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -127,7 +128,8 @@ def written(path, study):
 
 
 def joined(*paths, out):
-    join_claims.run(argparse.Namespace(inputs=[str(path) for path in paths], out=str(out)))
+    spec = SimpleNamespace(reads={"claims": [str(path) for path in paths]})
+    join_claims.run(argparse.Namespace(spec=spec, out=str(out)))
     return Path(out).read_text()
 
 

@@ -246,7 +246,7 @@ class Negatives:
     def __init__(self, order, targets, outputs, settings):
         self.order, self.targets, self.outputs = order, targets, outputs
         self.least = settings["least"]
-        self.shares = torch.empty(order.samples.shape, device=targets.device)
+        self.shares = torch.empty(order.indices.shape, device=targets.device)
 
     def draw(self, epoch):
         self.order.draw(epoch)
@@ -343,7 +343,7 @@ def by_hand(seed, batch=as_it_is, data=functional.cross_entropy, step=descend, r
     for epoch in range(1, 4):
         order.draw(epoch)
         for places in torch.arange(50).split(16):
-            part = order.samples[0, places]
+            part = order.indices[0, places]
             x, y = batch(images.take(part), labels[part], seed, epoch, places)
             outputs, features = net(x)
             squares = sum(weight.square().sum() for weight in net.head.weights)
@@ -455,10 +455,10 @@ def drawn(epoch, seeds, augmentation=()):
 
 
 def test_the_order_of_samples_follows_from_seed_and_epoch_alone():
-    orders = [drawn(1, [0, 1]).samples[0], drawn(2, [0]).samples[0], drawn(1, [1]).samples[0]]
+    orders = [drawn(1, [0, 1]).indices[0], drawn(2, [0]).indices[0], drawn(1, [1]).indices[0]]
     assert all(sorted(order.tolist()) == list(range(40)) for order in orders)
-    assert torch.equal(drawn(1, [1, 0]).samples[1], orders[0])
-    assert torch.equal(drawn(1, [0], ["crop", "flip"]).samples[0], orders[0])
+    assert torch.equal(drawn(1, [1, 0]).indices[1], orders[0])
+    assert torch.equal(drawn(1, [0], ["crop", "flip"]).indices[0], orders[0])
     assert not torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
 
 
@@ -468,7 +468,7 @@ def test_streams_of_one_seed_and_epoch_share_no_numbers():
 
     # The order has the stream without a name. A name of 0 is a name.
     streams = [numbers(), numbers(0), numbers(1), numbers(0, 0)]
-    assert streams[0] == drawn(1, [0]).samples[0].tolist()
+    assert streams[0] == drawn(1, [0]).indices[0].tolist()
     assert len({tuple(each) for each in streams}) == 4
 
 
@@ -1148,7 +1148,7 @@ def test_a_captured_step_is_the_step(new, monkeypatch, model, seeds, parts):
 def test_a_gpu_trains_as_a_cpu_does(monkeypatch, name):
     # One order of samples for both: each device has a generator of its own.
     monkeypatch.setattr(
-        Order, "draw", lambda self, epoch: self.samples.copy_(torch.arange(50).expand(2, -1))
+        Order, "draw", lambda self, epoch: self.indices.copy_(torch.arange(50).expand(2, -1))
     )
     cpu = train(prepared([network(seed=seed) for seed in (0, 1)], [0, 1], precision="float32"))
     gpu = train(prepared(on_gpu(MLP, (0, 1)), [0, 1], precision=name))

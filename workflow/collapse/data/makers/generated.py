@@ -62,14 +62,14 @@ def _labelled(name: str, wanted: Generated, inputs: np.ndarray, labels: np.ndarr
     known = np.isin(labels, np.arange(len(wanted.classes)))
     if labels.ndim != 1 or not known.all():
         raise InputError(f"{name}: allowed are N labels from 0 to {len(wanted.classes) - 1}")
-    images = inputs.reshape(len(inputs), *(wanted.image_shape or (-1, 1, 1)))
+    samples = inputs.reshape(len(inputs), *(wanted.image_shape or (-1, 1, 1)))
     test = held_out(len(inputs), wanted.test_share)
-    train = images[~test].astype(float)
+    train = samples[~test].astype(float)
     std = train.std((0, 2, 3))
     arrays = {
         f"{part}_{kind}": values[rows]
         for part, rows in (("train", ~test), ("test", test))
-        for kind, values in (("images", images), ("labels", labels.astype(np.int64)))
+        for kind, values in (("inputs", samples), ("labels", labels.astype(np.int64)))
     }
     attributes = {
         "classes": list(wanted.classes),
