@@ -15,6 +15,19 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "workflow", "config", "envs", "notebooks", "profiles")
 
 
+def pytest_configure(config):
+    """One thread for each process of tests: two with two threads each wait for one another."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_collection_modifyitems(items):
+    """Spread files over processes; all that needs the finished workflow goes to one, and first."""
+    for item in items:
+        group = "finished" if "finished" in item.fixturenames else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: "finished" not in item.fixturenames)
+
+
 class Checkout:
     """A copy of the workflow that a test may run and edit; its own package is what runs."""
 

@@ -1,8 +1,8 @@
 """What planning asks of a kind: the bases of the sections of each slot that it asks something."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from collapse.config.section import Section
+from collapse.config.section import Section, fault
 
 
 class ProblemKind(Section):
@@ -12,6 +12,8 @@ class ProblemKind(Section):
     ----------
     penalties
         Which decays of the experiment the objective has: these are required, others refused.
+    positive
+        Those of them that may not be 0.
     batched
         Keys of the section that may differ inside one job: they change no tensor's shape, and
         `build` reads them from every config. Each value of another key gets a job of its own.
@@ -22,9 +24,14 @@ class ProblemKind(Section):
     """
 
     penalties: ClassVar[frozenset[str]] = frozenset()
+    positive: ClassVar[frozenset[str]] = frozenset()
     batched: ClassVar[frozenset[str]] = frozenset()
     sweeps: ClassVar[bool] = False
     probes: ClassVar[tuple[str, ...]] = ()
+
+    def check_optimum(self, weight_decay: Any, feature_decay: Any) -> None:
+        """Refuse decays at which no optimum is known in closed form; here none ever is."""
+        raise fault("start", f"optimum found, none of a {self.kind} problem is known")
 
     @property
     def layers(self) -> int:
@@ -38,6 +45,13 @@ class ProblemKind(Section):
         By it a job asks for cores.
         """
         return 1
+
+
+class StartKind(Section):
+    """Base of the sections of starts."""
+
+    def check(self, experiment: Section) -> None:
+        """Refuse an experiment that the start does not fit; raise a fault of the experiment's."""
 
 
 class SolverKind(Section):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from collapse.errors import InputError
 from collapse.problems.parameters import Flat, Parameters, add_decay
 
 
@@ -121,6 +122,48 @@ class Problem(ABC):
             update(position.rows, velocity.rows, nothing)
 
         return accumulate_gradient
+
+    def hessian(self, parameters: Parameters) -> Tensor:
+        """Return the second derivatives of each problem in all its variables, (B, V, V)."""
+        with torch.enable_grad():
+            leaves = parameters.map(lambda tensor: tensor.detach().requires_grad_())
+            slopes = torch.cat([t.flatten(1) for t in self.gradient(leaves).tensors()], 1)
+            # The sum over the batch loses nothing: no problem's gradient depends on another's.
+            units = torch.eye(slopes.shape[1]).to(slopes)
+            rows = torch.autograd.grad(
+                slopes.sum(0), leaves.tensors(), units, is_grads_batched=True
+            )
+        return torch.cat([row.flatten(2) for row in rows], 2).movedim(1, 0)
+
+    def optimum(self, seeds: Sequence[int]) -> Parameters:
+        """Return a minimiser that is known in closed form, turned at random by each seed.
+
+        Raises
+        ------
+        InputError
+            If none is known.
+        """
+        raise InputError(f"start: no optimum of a {type(self).__name__} is known in closed form")
+
+    def posed_at(self, start: Parameters) -> Problem:
+        """Return the problem as its start poses it: one may be held near where it begins."""
+        return self
+
+    def homotopy(self) -> Iterator[Problem]:
+        """Yield problems that lead to this one, easy ones first, each from the last one's end."""
+        yield self
+
+    @property
+    def speed(self) -> float:
+        """How fast a gradient flow runs: d parameters/dt = -speed * gradient."""
+        return 1.0
+
+    def stiffness(self, parameters: Parameters) -> Tensor | None:
+        """Return the fastest rate of decay of a gradient flow, (B,), None where it is not known.
+
+        An explicit integrator that steps further than its inverse makes what decays oscillate.
+        """
+        return None
 
     def reduced(self, start: Parameters) -> tuple[Problem, Parameters, Tensor | None]:
         """Return an exactly equivalent smaller problem, its start and the basis of its columns.

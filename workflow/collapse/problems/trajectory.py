@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ class Trajectory:
         that step on its records are NaN throughout: there is no state to show.
     basis : Tensor or None
         (B, C, N) with H_1 = features @ basis; None when the columns are the samples.
+    times : Tensor or None
+        (S,), where steps are records of a flow: the time of each.
     """
 
     steps: tuple[int, ...]
@@ -38,6 +40,7 @@ class Trajectory:
     gradient_norm: Tensor
     diverged_step: Tensor
     basis: Tensor | None = None
+    times: Tensor | None = None
 
     @property
     def valid(self) -> Tensor:
@@ -49,6 +52,10 @@ class Trajectory:
     def state(self, record: int) -> Parameters:
         """Return the parameters of one record with a feature column per sample, (B, ...)."""
         return with_samples(self.parameters.map(lambda tensor: tensor[:, record]), self.basis)
+
+    def timed(self, times: Tensor) -> Trajectory:
+        """Return this trajectory with the times of its records, (S,)."""
+        return replace(self, times=times)
 
     def then(self, other: Trajectory) -> Trajectory:
         """Return this trajectory and one that started from its end, as one; steps add up.

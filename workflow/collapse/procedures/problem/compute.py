@@ -26,6 +26,7 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     configs = [run["config"] for run in runs]
     problem = _module("problems", configs[0]["problem"]).build(configs, job.device)
     start = _module("problems.starts", configs[0]["start"]).begin(problem, runs, upstream)
+    problem = problem.posed_at(start)
     _check(problem, start, len(runs))
     report = _reporter(len(runs))
     paths = [decay_path(config) for config in configs] if configs[0].get("sweep") else []
@@ -94,6 +95,8 @@ def _computed(runs: Runs, trajectory: Trajectory, paths: list[DecayPath]) -> Com
             tensors[f"{run['id']}/basis"] = basis[index]
         told.append(_told(run, steps, int(trajectory.diverged_step[index])))
         columns = {name: values[index, kept] for name, values in scalars.items()}
+        if trajectory.times is not None:
+            columns["time"] = trajectory.times.numpy()[kept]
         if paths:
             columns["scaled_decay"] = paths[index].scaled_decay[kept]
         frames.append(pd.DataFrame({**run["keys"], "step": steps, **columns}))

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from collapse.config.bases import SolverKind
@@ -76,6 +77,7 @@ class Section(Experiment):
         check_tied(self, "feature_decay")
         if self.sweep:
             self._check_sweep()
+        self.start.check(self)
         return self
 
     def _check_penalties(self) -> None:
@@ -85,6 +87,10 @@ class Section(Experiment):
                 raise fault(key, "is missing")
             if key not in self.problem.penalties and getattr(self, key) is not None:
                 raise fault(key, f"found, a {self.problem.kind} problem has no such penalty")
+        for key in self.problem.positive:
+            if not np.all(np.asarray(getattr(self, key)) > 0):
+                message = f"{getattr(self, key)} found, allowed are numbers above 0"
+                raise fault(key, message)
         if "weight_decay" in self.problem.penalties and self.weight_decay is None:
             raise fault("weight_decay", "null found, allowed is a number or a list of numbers")
 

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from collapse.config.section import Section as Base
+from collapse.config.bases import StartKind
 
 
-class Section(Base):
+class Section(StartKind):
     """The start that the problem draws from the run's seed and its `init_scale`."""
 
     kind: Literal["random"] = Field("random", description="Start.")

@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from collapse.config.bases import StartKind
 from collapse.config.reference import Reference
-from collapse.config.section import Section as Base
 
 
-class Section(Base):
+class Section(StartKind):
     """The last recorded state of a run of another problem whose variables have the same shapes."""
 
     kind: Literal["states"] = Field(description="Start.")

@@ -1,0 +1,29 @@
+"""Gradient flow, the path of steepest descent itself."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from collapse.config.bases import SolverKind
+from collapse.config.section import Count, Positive, fault
+
+
+class Section(SolverKind):
+    """A gradient flow by an adaptive Runge-Kutta method of order 8, each problem by itself.
+
+    A step is a record; the history holds its `time`.
+    """
+
+    kind: Literal["flow"] = Field(description="Optimiser.")
+    first: Positive = Field(description="The first recorded time after 0.")
+    last: Positive = Field(description="The last recorded time.")
+    record: Count = Field(40, description="Recorded times, log-spaced from `first` to `last`.")
+    tolerance: Positive = Field(
+        1e-10, description="Largest local error of a step, relative and absolute."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Section":
+        if self.record > 1 and not self.first < self.last:
+            raise fault("last", f"{self.last:g} found, allowed is more than first, {self.first:g}")
+        return self

@@ -1,0 +1,13 @@
+"""Free features by class, without a classifier."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from collapse.config.section import Section as Base
+
+
+class Section(Base):
+    """Collapse of the features, and the traces of their covariances."""
+
+    kind: Literal["class_means"] = Field(description="Probe.")

@@ -1,0 +1,199 @@
+"""Features held near a given matrix: the model of Tirer et al. 2023, W eliminated.
+
+Objective of one problem, H (d x N) grouped by class, K classes of n samples, Y = I_K (x) 1_n^T::
+
+    min_W 1/(2Kn) ||W H - Y||_F^2 + weight_decay/(2K) ||W||_F^2
+        + feature_decay/(2Kn) ||H||_F^2 + beta/(2Kn) ||H - H_0||_F^2
+
+H_0 is where the problem starts. Without a beta the last term is missing: its gradient flow, in the
+time of `Perturbation.speed`, is the central-path flow (Eq. 4). Source: Tirer, Huang, Niles-Weed,
+"Perturbation Analysis of Neural Collapse" (ICML 2023), Eq. 1 to 4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from collapse.problems.base import Problem
+from collapse.problems.parameters import Parameters
+
+# From here on the minimiser is within 1 % of H_0 at decays of order one: a safe first guess.
+LARGEST_BETA = 100.0
+# Beta shrinks by at most this factor from stage to stage of the continuation.
+CONTINUATION = 4.0
+
+
+@dataclass(frozen=True)
+class Perturbation(Problem):
+    """A batch of problems of one shape.
+
+    Attributes
+    ----------
+    classes, samples_per_class, dim
+        K, n and d.
+    weight_decay, feature_decay
+        (B,).
+    beta
+        (B,), or None where nothing holds the features.
+    anchor
+        H_0, (B, d, N), once the start is known.
+    """
+
+    classes: int
+    samples_per_class: int
+    dim: int
+    weight_decay: Tensor
+    feature_decay: Tensor
+    beta: Tensor | None = None
+    anchor: Tensor | None = None
+
+    @property
+    def batch(self) -> int:
+        """The number of problems, B."""
+        return len(self.weight_decay)
+
+    @property
+    def total(self) -> int:
+        """The number of samples, N = K n."""
+        return self.classes * self.samples_per_class
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Free features only: W is eliminated."""
+        return {"H": (self.dim, self.total)}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the problem's tensors live."""
+        return self.weight_decay.device
+
+    @property
+    def speed(self) -> float:
+        """K n: Eq. 4 follows the gradient of the sum over samples, the objective is a mean."""
+        return float(self.total)
+
+    @cached_property
+    def _targets(self) -> Tensor:
+        """Y, K x N."""
+        labels = torch.eye(self.classes).to(self.weight_decay)
+        return labels.repeat_interleave(self.samples_per_class, 1)
+
+    @cached_property
+    def _ridge(self) -> Tensor:
+        """What W's penalty adds to H H^T: n weight_decay I, (B, d, d)."""
+        identity = torch.eye(self.dim).to(self.weight_decay)
+        return self.samples_per_class * self.weight_decay.view(-1, 1, 1) * identity
+
+    def select(self, index: slice) -> Perturbation:
+        """Return the problems of a slice of the batch."""
+        return replace(
+            self,
+            weight_decay=self.weight_decay[index],
+            feature_decay=self.feature_decay[index],
+            beta=None if self.beta is None else self.beta[index],
+            anchor=None if self.anchor is None else self.anchor[index],
+        )
+
+    def posed_at(self, start: Parameters) -> Perturbation:
+        """Return the problem whose H_0 is the start."""
+        return self if self.beta is None else replace(self, anchor=start.features)
+
+    def homotopy(self) -> Iterator[Perturbation]:
+        """Yield the problems of falling beta that lead from H_0 to the minimiser of its branch."""
+        if self.beta is None:
+            yield self
+            return
+        span = torch.log(LARGEST_BETA / self.beta).clamp_min(0)
+        # As many stages for each problem as beta asks for, whatever its neighbours' betas are.
+        needed = torch.ceil(span / math.log(CONTINUATION))
+        for left in range(int(needed.max()), -1, -1):
+            share = (left / needed.clamp_min(1)).clamp_max(1)
+            yield replace(self, beta=self.beta * torch.exp(share * span))
+
+    def objective(self, parameters: Parameters) -> Tensor:
+        """Return the objective of each problem at the best W, (B,)."""
+        features = parameters.features
+        means, weights = self.weights(features)
+        # At the best W the first two terms are (n K - <Y, W H>)/(2Kn), and <Y, W H> = n tr W M.
+        fit = self.classes - (weights * means.mT).sum((1, 2))
+        penalty = self.feature_decay * features.square().sum((1, 2)) / self.total
+        if self.anchor is not None:
+            distance = (features - self.anchor).square().sum((1, 2))
+            penalty = penalty + self.beta * distance / self.total
+        return (fit / self.classes + penalty) / 2
+
+    def weights(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return class means M, (B, d, K), and W*(H) = Y H^T (H H^T + n weight_decay I)^-1."""
+        # Y H^T = n M^T, M the class means.
+        sums = features @ self._targets.mT
+        gram = torch.baddbmm(self._ridge, features, features.mT)
+        return sums / self.samples_per_class, torch.linalg.solve(gram, sums).mT
+
+    def gradient(self, parameters: Parameters) -> Parameters:
+        """Return [W^T (W H - Y) + feature_decay H + beta (H - H_0)]/(K n), W = W*(H)."""
+        features = parameters.features
+        _, weights = self.weights(features)
+        residual = weights @ features - self._targets
+        slope = weights.mT @ residual + self.feature_decay.view(-1, 1, 1) * features
+        if self.anchor is not None:
+            slope = slope + self.beta.view(-1, 1, 1) * (features - self.anchor)
+        return Parameters(H=slope / self.total)
+
+    def optimum(self, seeds: Sequence[int]) -> Parameters:
+        """Return the minimiser H* = sqrt(rho) R (x) 1_n^T without beta, R^T R = I_K random.
+
+        c = sqrt(weight_decay feature_decay) < 1, rho = (1 - c) sqrt(weight_decay/feature_decay).
+        """
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        shape = self.dim, self.classes
+        drawn = [torch.randn(shape, generator=g, dtype=torch.float64) for g in generators]
+        frames = torch.stack([torch.linalg.qr(matrix).Q for matrix in drawn]).to(self.device)
+        decay = (self.weight_decay * self.feature_decay).sqrt()
+        scale = ((1 - decay) * (self.weight_decay / self.feature_decay).sqrt()).sqrt()
+        means = scale.view(-1, 1, 1) * frames
+        return Parameters(H=means.repeat_interleave(self.samples_per_class, 2))
+
+    def stiffness(self, parameters: Parameters) -> Tensor:
+        """Return the largest rate at which Eq. 4 contracts within-class features, (B,).
+
+        The largest eigenvalue of W^T W, plus feature_decay.
+        """
+        _, weights = self.weights(parameters.features)
+        return torch.linalg.matrix_norm(weights, 2).square() + self.feature_decay
+
+
+def answers(config: Mapping) -> Tensor:
+    """Return the labels, N, grouped by class."""
+    problem = config["problem"]
+    return torch.arange(problem["classes"]).repeat_interleave(problem["samples_per_class"])
+
+
+def build(configs: Sequence[Mapping], device: torch.device | str = "cpu") -> Perturbation:
+    """Return the batch of problems that resolved configs of one shape describe.
+
+    Parameters
+    ----------
+    configs
+        One per problem: ``problem`` (classes, samples_per_class, dim: the same for all; beta),
+        ``weight_decay`` and ``feature_decay``.
+    device
+        Where the problems live.
+    """
+    shape = configs[0]["problem"]
+
+    def column(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=device)
+
+    betas = [config["problem"]["beta"] for config in configs]
+    return Perturbation(
+        **{key: shape[key] for key in ("classes", "samples_per_class", "dim")},
+        weight_decay=column([config["weight_decay"] for config in configs]),
+        feature_decay=column([config["feature_decay"] for config in configs]),
+        beta=None if betas[0] is None else column(betas),
+    )

@@ -1,0 +1,147 @@
+"""Newton's method with dense second derivatives: minimisers of small problems to rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from collapse.problems.base import Problem
+from collapse.problems.parameters import Parameters
+from collapse.problems.trajectory import Recorder, Trajectory, core_settings
+
+# Damping of a first failed step, relative to the largest second derivative, and its factors.
+FIRST_DAMPING, MORE, LESS = 1e-3, 10.0, 0.1
+# Damping below it changes no digit of a step.
+SMALLEST_DAMPING = 1e-12
+
+
+def solve(
+    problem: Problem,
+    start: Parameters,
+    settings: Sequence[Mapping[str, Any]],
+    report: Callable[[str], None],
+    threads: int = 1,
+) -> Trajectory:
+    """Run `newton` as the config's section ``optimiser`` says, on one core.
+
+    Parameters
+    ----------
+    problem, start
+        As in `newton`.
+    settings
+        ``tolerance`` and ``steps``, the same for all problems.
+    report
+        Called with how far it is, in words.
+    threads
+        Not used: small factorisations do not gain by it.
+    """
+    first = settings[0]
+    return newton(problem, start, first["tolerance"], first["steps"], report)
+
+
+def newton(
+    problem: Problem,
+    start: Parameters,
+    tolerance: float,
+    steps: int,
+    report: Callable[[str], None] = lambda _: None,
+    continued: bool = True,
+) -> Trajectory:
+    """Minimise each problem by damped Newton steps along its continuation.
+
+    A step solves (second derivatives + damping I) step = -gradient. It is taken where the matrix
+    is positive definite and the objective does not rise; else the damping grows.
+
+    Parameters
+    ----------
+    problem : Problem
+        B problems; the result of one does not depend on the others.
+    start : Parameters
+        Where the first problem of the continuation begins.
+    tolerance : float
+        Largest allowed entry of the gradient.
+    steps : int
+        Limit for each stage of the continuation.
+    report
+        Called with how far it is, in words.
+    continued
+        Whether to follow the problem's continuation; else the start is near the minimiser.
+
+    Returns
+    -------
+    Trajectory
+        Two records: the start and the end.
+    """
+    states = Recorder(problem, start, [0, 1])
+    everything = slice(0, problem.batch)
+    with core_settings():
+        states.write(0, everything, problem, start)
+        position = start
+        stages = list(problem.homotopy()) if continued else [problem]
+        for number, stage in enumerate(stages, 1):
+            position = _minimise(stage, position, tolerance, steps)
+            report(f"stage {number} of {len(stages)}")
+        states.diverged[~problem.objective(position).isfinite()] = 1
+        states.write(1, everything, problem, position)
+    return states.trajectory(None)
+
+
+def _minimise(problem: Problem, start: Parameters, tolerance: float, steps: int) -> Parameters:
+    """Minimise the problems of one stage; those that are done stay where they are."""
+    position, objective = start, problem.objective(start)
+    damping = torch.zeros_like(objective)
+    for _ in range(steps):
+        slopes = _flat(problem.gradient(position))
+        running = slopes.abs().amax(1) > tolerance
+        if not bool(running.any()):
+            break
+        curvature = problem.hessian(position)
+        scale = curvature.diagonal(dim1=1, dim2=2).abs().amax(1)
+        identity = torch.eye(slopes.shape[1]).to(slopes)
+        factor, failed = torch.linalg.cholesky_ex(
+            curvature + (damping * scale).view(-1, 1, 1) * identity
+        )
+        definite = failed == 0
+        # An indefinite matrix has no factor: any other keeps the solver from numbers out of range.
+        factor = torch.where(definite.view(-1, 1, 1), factor, identity)
+        step = -torch.cholesky_solve(slopes.unsqueeze(2), factor).squeeze(2)
+        tried = _moved(position, step)
+        reached = problem.objective(tried)
+        # Near the minimum the objective's digits are used up, and only the gradient still falls.
+        nearer = _flat(problem.gradient(tried)).norm(dim=1) < slopes.norm(dim=1)
+        falls = (reached < objective) | ((reached <= objective + _rounding(objective)) & nearer)
+        taken = running & definite & falls
+        stuck = running & definite & ~falls & (damping > 1 / SMALLEST_DAMPING)
+        position = _chosen(taken, tried, position)
+        objective = torch.where(taken, reached, objective)
+        damping = torch.where(
+            taken,
+            torch.where(damping * LESS > SMALLEST_DAMPING, damping * LESS, 0.0),
+            torch.where(running, (damping * MORE).clamp_min(FIRST_DAMPING), damping),
+        )
+        if bool((stuck | ~running).all()):
+            break
+    return position
+
+
+def _flat(parameters: Parameters) -> Tensor:
+    return torch.cat([tensor.flatten(1) for tensor in parameters.tensors()], 1)
+
+
+def _moved(position: Parameters, step: Tensor) -> Parameters:
+    parts = iter(step.split([tensor[0].numel() for tensor in position.tensors()], 1))
+    return position.map(lambda tensor: tensor + next(parts).view(tensor.shape))
+
+
+def _chosen(mask: Tensor, yes: Parameters, no: Parameters) -> Parameters:
+    pairs = zip(yes.named.items(), no.tensors(), strict=True)
+    return Parameters(
+        **{n: torch.where(mask.view(-1, *[1] * (a.ndim - 1)), a, b) for (n, a), b in pairs}
+    )
+
+
+def _rounding(objective: Tensor) -> Tensor:
+    return 1e-14 * objective.abs()

@@ -1,0 +1,1 @@
+def decide(experiments): return iter(())
