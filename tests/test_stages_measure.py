@@ -151,15 +151,10 @@ def test_files_that_cannot_be_read(tmp_path, dump, capsys):
 
 BAD = {
     "neither": (dict(), "features: found with neither labels nor targets"),
-    "both": (dict(labels=LABELS, targets=TARGETS), "both labels and targets"),
     "scalar features": (dict(features=torch.tensor(1.0), labels=LABELS), "features: shape scalar"),
     "no rows": (dict(features=torch.zeros(0, 6), labels=LABELS), "features: shape 0 x 6 is empty"),
     "integers": (dict(features=LABELS[:, None].clone(), labels=LABELS), "features: dtype int64"),
-    "float labels": (dict(labels=LABELS.float()), "labels: dtype float32"),
-    "single sample": (
-        dict(labels=LABELS + (torch.arange(64) == 63)),
-        "labels: class 4 has 1 sample",
-    ),
+    "fewer targets": (dict(targets=TARGETS[:63]), "targets: 63 rows"),
     "width": (dict(labels=LABELS, weight=WEIGHT[:, :5].contiguous()), "weight: 5 columns"),
     "NaN": (
         dict(features=FEATURES / (torch.arange(64) != 50)[:, None], labels=LABELS),
