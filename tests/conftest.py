@@ -100,9 +100,9 @@ def write_spec(folder, stage, told, **reads):
     return ["--spec", str(folder / f"{stage}.json")]
 
 
-def run_stage(stage, out, source=None, **asked):
-    """Run a stage that makes one file, such as data, as its spec asks."""
-    stage.run(Namespace(spec=Spec("any", (), asked, code=""), source=source, out=str(out)))
+def run_stage(stage, out, source=None, **job):
+    """Run a stage that makes one file, such as data, as a spec says."""
+    stage.run(Namespace(spec=Spec("any", (), job, code=""), source=source, out=str(out)))
 
 
 CPU = torch.device("cpu")

@@ -17,14 +17,6 @@ def load(user=None, scale="smoke"):
     return config.load("config", {"scale": scale} | (user or {}), "my.yaml")
 
 
-def refusal(user):
-    with pytest.raises(InputError) as caught:
-        load(user)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_scale_expands_to_runs(scale):
     atlas = load(scale=scale)
@@ -34,7 +26,7 @@ def test_every_scale_expands_to_runs(scale):
         assert not any("," in each or "/" in each for each in ids)
 
 
-def test_run_id_and_columns():
+def test_a_run_is_named_by_its_columns():
     atlas = load(scale="paper")
     run = atlas.runs("deep_linear", "direct_optimisation")[-1]
     assert run.id == "depth=9+bias=true+seed=9"
@@ -119,6 +111,11 @@ def test_mlps_of_one_shape_share_a_job_and_other_networks_do_not(changes, folder
         assert each["config"] == config.plain(run.config)
 
 
+def test_an_unknown_scale_is_refused_with_those_there_are():
+    with pytest.raises(InputError, match=r"'huge'.*laptop"):
+        load(scale="huge")
+
+
 def test_errors_name_the_file_that_sets_the_key():
     # The sizes are the study's, what no longer fits them is the user's.
     network = {"imbalanced": {"network_mlp": {"data": {"samples_per_class": 20}}}}
@@ -145,7 +142,7 @@ def test_what_the_history_also_tells_may_be_varied(path, values):
     ("text", "words"),
     [("a: [1\nb: 2", "expected"), ("a:\n  b: 1\n  c: 2\n  b: 3", "'b' given twice")],
 )
-def test_file_that_is_no_yaml(tmp_path, text, words):
+def test_a_file_that_is_no_yaml_is_refused(tmp_path, text, words):
     path = tmp_path / "broken.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=rf"broken.yaml: not valid YAML \(.*{words}"):
@@ -251,6 +248,6 @@ def test_a_run_is_found_by_its_keys_as_yaml_or_a_table_spells_them(decay, sizes)
     grid_of = {"weight_decay": [4e-3, 1e-2], "problem.class_sizes": [[200, 100, 50], [4, 4, 4]]}
     second = reading(run={"weight_decay": decay, "class_sizes": sizes})
     atlas = load(study_deep_linear(first={**PROBLEM, "grid": grid_of}, second=second))
-    found = atlas.reads(atlas.runs("deep_linear", "second")[0])["start.of"]
-    assert found.group == "class_sizes=200-100-50"
-    assert found.run == "weight_decay=0.01+class_sizes=200-100-50+seed=0"
+    place = atlas.reads(atlas.runs("deep_linear", "second")[0])["start.of"]
+    assert place.group == "class_sizes=200-100-50"
+    assert place.run == "weight_decay=0.01+class_sizes=200-100-50+seed=0"

@@ -161,7 +161,7 @@ NETWORKS = [
 ]
 
 
-def optimised(*optimisers):
+def with_optimisers(*optimisers):
     return study_deep_linear(mine={**PROBLEM, "optimiser": list(optimisers)})
 
 
@@ -174,10 +174,13 @@ PROBLEMS = [
         study_deep_linear(mine={**PROBLEM, "procedure": "problm"}),
         ["mine.procedure", "did you mean 'prob"],
     ),
-    (optimised(), ["optimiser: [] found, allowed is an optimiser, or a list of them"]),
-    (optimised(DESCENT, {"kind": "lbfgs"}), ["optimiser.1.steps: is missing"]),
-    (optimised(DESCENT | {"tolerance": 1e-3}), ["optimiser.0.tolerance: unknown key", "momentum"]),
-    (optimised(DESCENT, {"kind": "newton", "steps": 3}), ["optimiser.1", "newton", "lbfgs"]),
+    (with_optimisers(), ["optimiser: [] found, allowed is an optimiser, or a list of them"]),
+    (with_optimisers(DESCENT, {"kind": "lbfgs"}), ["optimiser.1.steps: is missing"]),
+    (
+        with_optimisers(DESCENT | {"tolerance": 1e-3}),
+        ["optimiser.0.tolerance: unknown key", "momentum"],
+    ),
+    (with_optimisers(DESCENT, {"kind": "newton", "steps": 3}), ["optimiser.1", "newton", "lbfgs"]),
     (study_deep_linear(mine={**PROBLEM, "probes": ["x"]}), ["mine.probes", "x", "classifier"]),
     (
         study_deep_linear(mine={key: PROBLEM[key] for key in PROBLEM if key != "weight_decay"}),
@@ -342,29 +345,32 @@ def test_a_table_may_not_be_named_as_a_known_data_set(load, name):
     assert "name the table otherwise" in message
 
 
-def started(**of):
+def with_start(**of):
     first = {**PROBLEM, "grid": {"weight_decay": [0.1, 0.2]}}
     return study_deep_linear(first=first, second=reading(**of))
 
 
 READS = [
     (
-        started(),
+        with_start(),
         ["2 runs of deep_linear.first with seed=0, allowed is one (its keys: weight_decay"],
     ),
-    (started(run={"weight_decay": 3}), ["no run of deep_linear.first with weight_decay=3, seed=0"]),
-    (started(run={"depth": 1}), ["no run of deep_linear.first with depth=1, seed=0"]),
-    (started(run={"weight_decay": 0.1}, seed=7), ["no run of deep_linear.first with", "seed=7"]),
-    (started(run={"seed": 2}), ["second.start.of.run: a seed found among its keys, allowed is"]),
-    (started(experiment="fist"), ["did you mean 'first'?"]),
-    (started(study="deep_liner"), ["did you mean 'deep_linear'?"]),
-    (started(experiment="second", run={}), ["deep_linear.second reads deep_linear.second"]),
     (
-        started(run={"weight_decay": 0.1}, read="features"),
+        with_start(run={"weight_decay": 3}),
+        ["no run of deep_linear.first with weight_decay=3, seed=0"],
+    ),
+    (with_start(run={"depth": 1}), ["no run of deep_linear.first with depth=1, seed=0"]),
+    (with_start(run={"weight_decay": 0.1}, seed=7), ["no run of deep_linear.first with", "seed=7"]),
+    (with_start(run={"seed": 2}), ["second.start.of.run: a seed found among its keys, allowed is"]),
+    (with_start(experiment="fist"), ["did you mean 'first'?"]),
+    (with_start(study="deep_liner"), ["did you mean 'deep_linear'?"]),
+    (with_start(experiment="second", run={}), ["deep_linear.second reads deep_linear.second"]),
+    (
+        with_start(run={"weight_decay": 0.1}, read="features"),
         ["second.start.of: problem experiments write no features"],
     ),
     (
-        started(studyy="x"),
+        with_start(studyy="x"),
         ["second.start.of.studyy: unknown key, did you mean 'study'"],
     ),
     (

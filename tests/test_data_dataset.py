@@ -51,7 +51,7 @@ def test_a_long_tail_of_whole_powers():
         ({"samples_per_class": 2, "imbalance_ratio": 9.0}, "imbalance_ratio: 0 samples of class"),
     ],
 )
-def test_subset_errors(arguments, message):
+def test_a_subset_that_cannot_be_taken_is_refused(arguments, message):
     labels = np.array([2, 0, 1, 1, 0, 2, 2, 0, 1])
     with pytest.raises(InputError, match=message):
         subset(labels, classes="abc", **arguments)

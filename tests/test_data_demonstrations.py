@@ -108,7 +108,7 @@ def test_reacher_acts_by_its_observation():
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_sizes(name):
+def test_demonstrations_have_the_sizes_and_ranges_of_their_task(name):
     task, made = find(name), demonstrations(name)
     for part, count in (("train", task.train_count), ("test", task.test_count)):
         inputs, targets = made.arrays[f"{part}_inputs"], made.arrays[f"{part}_targets"]
@@ -147,7 +147,7 @@ def test_targets_span_all_directions(name):
 
 
 @pytest.mark.parametrize("name", ["reacher", "swimmer"])
-def test_seed_decides(name):
+def test_a_seed_decides_the_demonstrations(name):
     first = demonstrations(name)
     assert same(first, demonstrate(name, policy_file(name), 0))
     other = demonstrate(name, policy_file(name), 1)
@@ -198,7 +198,7 @@ def test_policy_must_be_given_and_of_the_task(tmp_path):
 @pytest.mark.parametrize(
     "damage", [{"gain": np.ones((3, 8))}, {"mean": np.zeros(7)}, {"std": None}]
 )
-def test_policy_of_other_shapes(damage, tmp_path):
+def test_a_policy_of_other_shapes_is_refused(damage, tmp_path):
     path = tmp_path / "other.safetensors"
     tensors = {"gain": np.ones((2, 8)), "mean": np.zeros(8), "std": np.ones(8)} | damage
     held = {key: array for key, array in tensors.items() if array is not None}
@@ -207,7 +207,7 @@ def test_policy_of_other_shapes(damage, tmp_path):
         demonstrate("swimmer", path, 0)
 
 
-def test_policy_that_does_nothing(tmp_path):
+def test_a_policy_that_does_nothing_is_refused(tmp_path):
     path = tmp_path / "idle.safetensors"
     tensors = {"gain": np.zeros((2, 8)), "mean": np.zeros(8), "std": np.ones(8)}
     write_tensors(path, tensors, {}, {"task": "swimmer"})
@@ -216,7 +216,7 @@ def test_policy_that_does_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("module", ["gymnasium", "mujoco", "imageio", "packaging"])
-def test_missing_simulator(module, tmp_path):
+def test_without_a_simulator_a_line_says_what_to_install(module, tmp_path):
     out = tmp_path / "reacher.safetensors"
     # In a process of its own: this one may have imported the simulator already.
     program = (
@@ -237,7 +237,7 @@ def test_missing_simulator(module, tmp_path):
     assert not out.exists()
 
 
-def test_short_search_in_the_simulator(tmp_path, monkeypatch, capsys):
+def test_the_policy_stage_searches_in_the_simulator(tmp_path, monkeypatch, capsys):
     short = Search(directions=1, best=1, step=0.02, noise=0.03, iterations=2)
     task = replace(find("swimmer"), search=short)
     monkeypatch.setattr(f"{sets.__name__}.swimmer.SET", task)
@@ -260,7 +260,7 @@ def test_short_search_in_the_simulator(tmp_path, monkeypatch, capsys):
         ({"task": "swimmer", "seed": -1}, "seed is -1, allowed are whole numbers from 0"),
     ],
 )
-def test_policy_spec(told, reason, tmp_path):
+def test_a_wrong_policy_spec_is_refused(told, reason, tmp_path):
     out = tmp_path / "policy.safetensors"
     with pytest.raises(InputError, match=f"^--spec: {reason}"):
         run_stage(policy, out, **told)

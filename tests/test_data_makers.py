@@ -68,7 +68,7 @@ def test_numbers_that_do_not_fit_are_refused(monkeypatch, inputs, targets, chang
     ("name", "shape", "targets"),
     [("linnerud", (20, 3), 3), ("diabetes", (442, 10), 1)],
 )
-def test_package(name, shape, targets, tmp_path):
+def test_data_of_a_package_keep_their_shape(name, shape, targets, tmp_path):
     made = generate(name)
     arrays, attributes = made.arrays, made.attributes
     assert arrays["train_inputs"].shape == shape
@@ -82,7 +82,7 @@ def test_package(name, shape, targets, tmp_path):
     assert (read_tensors(out)[0]["train_targets"] == arrays["train_targets"]).all()
 
 
-def test_package_values():
+def test_data_of_a_package_are_the_published_numbers():
     made = generate("linnerud")
     assert made.attributes["inputs"] == ["Chins", "Situps", "Jumps"]
     assert made.attributes["targets"] == ["Weight", "Waist", "Pulse"]
@@ -110,7 +110,7 @@ def written(folder, table, suffix=".csv"):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_own_table(tmp_path, suffix):
+def test_a_table_of_the_users_is_read_from_csv_and_parquet(tmp_path, suffix):
     path = written(tmp_path, frame(10), suffix)
     made = from_file("own", path, ["z", "y"], None, 0.2)
     arrays, attributes = made.arrays, made.attributes
@@ -126,7 +126,7 @@ def test_own_table(tmp_path, suffix):
     assert chosen.arrays["test_inputs"].shape == (0, 2)
 
 
-def test_own_table_through_the_stage(tmp_path):
+def test_the_data_stage_makes_a_table_of_the_users(tmp_path):
     out = tmp_path / "data.safetensors"
     told = {"name": "own", "kind": "table", "targets": ["y"], "inputs": None, "test_share": 0.5}
     run_stage(stage, out, written(tmp_path, frame(10)), **told)
@@ -139,7 +139,7 @@ def test_own_table_through_the_stage(tmp_path):
 
 @settings(deadline=None, max_examples=50)
 @given(rows=st.integers(4, 60), every=st.integers(2, 12))
-def test_split(tmp_path_factory, rows, every):
+def test_every_kth_row_of_a_table_is_for_testing(tmp_path_factory, rows, every):
     path = written(tmp_path_factory.getbasetemp(), frame(rows))
     arrays = from_file("own", path, ["z", "y"], ["a"], 1 / every).arrays
     train, test = (arrays[f"{part}_inputs"].ravel() for part in ("train", "test"))
@@ -178,7 +178,7 @@ GOOD = "a,b,y\n0,1,2\n1,3,5\n2,0,1\n3,1,1\n"
         ("a,y\n1,2\n3,4\n", ["y"], None, "1 rows for training, allowed are 2 or more"),
     ],
 )
-def test_bad_table(tmp_path, text, targets, inputs, reason):
+def test_a_bad_table_is_refused_in_one_line(tmp_path, text, targets, inputs, reason):
     path = tmp_path / "own.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=f"^{re.escape(str(path))}: {reason}") as error:
@@ -186,7 +186,7 @@ def test_bad_table(tmp_path, text, targets, inputs, reason):
     assert "\n" not in str(error.value)
 
 
-def test_unreadable_table(tmp_path):
+def test_a_table_that_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(InputError, match="own.csv: no such file"):
         from_file("own", str(tmp_path / "own.csv"), ["y"], None, 0.2)
     for name in ("own.txt", "own"):
@@ -202,7 +202,7 @@ def test_unreadable_table(tmp_path):
         from_file("own", str(tmp_path / "folder.csv"), ["y"], None, 0.2)
 
 
-def test_parquet_columns(tmp_path):
+def test_missing_values_and_dates_in_parquet_are_refused(tmp_path):
     table = frame(4).assign(a=pd.array([1, None, 3, 4], dtype="Int64"))
     with pytest.raises(InputError, match="column 'a' is NaN or infinite in row 1"):
         from_file("own", written(tmp_path, table, ".parquet"), ["y"], None, 0)

@@ -109,7 +109,7 @@ def test_observations_are_normalised_as_they_come_in():
 
 
 @given(st.lists(st.tuples(*[st.floats(-1e3, 1e3)] * 2), min_size=2, max_size=30))
-def test_moments(rows):
+def test_moments_are_those_of_all_rows(rows):
     moments = Moments(0, np.zeros(2), np.zeros(2))
     for row in np.array(rows):
         moments.add(row)

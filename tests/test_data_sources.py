@@ -189,7 +189,7 @@ def check_idx(arrays, files):
 
 @pytest.mark.parametrize("layout", ["", "raw", "torchvision"])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_idx_directory(small, tmp_path, layout, zipped):
+def test_a_directory_of_idx_files_is_read_in_any_layout(small, tmp_path, layout, zipped):
     name, files = small
     official = find(name).torchvision
     write(tmp_path / {"torchvision": f"{official}/raw"}.get(layout, layout), files, zipped)
@@ -217,13 +217,13 @@ def flip(content):
         (TRAIN_LABELS, lambda c: c[:-1] + b"\x0a", "train labels reach 10, allowed are 0 to 9"),
     ],
 )
-def test_idx_damage(fashion, tmp_path, name, damage, reason):
+def test_damaged_idx_files_are_refused(fashion, tmp_path, name, damage, reason):
     write(tmp_path, fashion | {name: damage(fashion[name])})
     with pytest.raises(InputError, match=reason):
         from_directory("fashion_mnist", tmp_path)
 
 
-def test_truncated_gzip(fashion, tmp_path):
+def test_a_truncated_gzip_file_is_refused(fashion, tmp_path):
     write(tmp_path, fashion)
     path = tmp_path / f"{TRAIN_IMAGES}.gz"
     path.write_bytes(path.read_bytes()[:-100])
@@ -231,7 +231,7 @@ def test_truncated_gzip(fashion, tmp_path):
         from_directory("fashion_mnist", tmp_path)
 
 
-def test_directory_absent(fashion, tmp_path):
+def test_a_directory_that_is_absent_or_incomplete_is_refused(fashion, tmp_path):
     with pytest.raises(InputError, match="directory: no directory is configured"):
         fetch("fashion_mnist", ["directory"])
     with pytest.raises(InputError, match="nowhere is not a directory"):
@@ -255,7 +255,7 @@ def serve_official(monkeypatch, served, name, files):
     return official
 
 
-def test_download(small, monkeypatch, served):
+def test_official_files_are_downloaded(small, monkeypatch, served):
     name, files = small
     serve_official(monkeypatch, served, name, files)
     tensors = fetch(name, ["download"], progress=lambda line: None)
@@ -274,7 +274,7 @@ def test_a_bad_mirror_leaves_it_to_the_next(monkeypatch, served, broken, damage)
     check_idx(fetch("mnist", ["download"]).arrays, files)
 
 
-def test_corrupt_download(fashion, monkeypatch, served):
+def test_a_corrupt_download_is_refused(fashion, monkeypatch, served):
     serve_official(monkeypatch, served, "fashion_mnist", fashion)
     (url,) = [url for url in served if url.endswith(f"{TRAIN_IMAGES}.gz")]
     good, bad = served[url], flip(served[url])
@@ -299,7 +299,9 @@ def test_sources_are_tried_in_order(fashion, tmp_path, monkeypatch, served):
     assert tensors.attributes["source"] == "directory"
 
 
-def test_no_source_answers(fashion, monkeypatch, served, tmp_path, capsys):
+def test_if_no_source_answers_one_line_says_what_was_tried(
+    fashion, monkeypatch, served, tmp_path, capsys
+):
     monkeypatch.setenv("PATH", str(tmp_path))
     out = tmp_path / "results" / "fashion_mnist.safetensors"
     tried = ["directory", "debian", "download"]
@@ -351,7 +353,7 @@ def apt(fashion, tmp_path, monkeypatch):
     return tools
 
 
-def test_debian_with_empty_lists(apt, fashion, tmp_path):
+def test_a_debian_package_is_found_after_an_update(apt, fashion, tmp_path):
     tensors = fetch("fashion_mnist", ["debian"])
     check_idx(tensors.arrays, fashion)
     calls = (tmp_path / "calls").read_text().splitlines()
@@ -362,14 +364,14 @@ def test_debian_with_empty_lists(apt, fashion, tmp_path):
     ]
 
 
-def test_debian_unreachable(apt):
+def test_an_unreachable_debian_archive_is_refused(apt):
     executable(apt / "apt-get", 'echo "E: no network" >&2; exit 100')
     reason = "debian: apt-get download: E: no network; apt-get update: E: no network"
     with pytest.raises(InputError, match=reason):
         fetch("fashion_mnist", ["debian"])
 
 
-def test_debian_hangs(apt, monkeypatch):
+def test_a_debian_tool_that_hangs_is_stopped(apt, monkeypatch):
     executable(apt / "apt-get", "exec sleep 60")
     monkeypatch.setattr(sources, "DOWNLOAD_SECONDS", 0.1)
     monkeypatch.setattr(sources, "UPDATE_SECONDS", 0.1)
@@ -377,7 +379,7 @@ def test_debian_hangs(apt, monkeypatch):
         fetch("fashion_mnist", ["debian"])
 
 
-def test_debian_installed(fashion, tmp_path, monkeypatch):
+def test_an_installed_debian_package_is_read(fashion, tmp_path, monkeypatch):
     write(tmp_path / "share", fashion)
     package = DebianPackage("dataset-fashion-mnist", str(tmp_path / "share"))
     changed(monkeypatch, "fashion_mnist", debian=package)
@@ -396,13 +398,13 @@ def check_cifar(tensors, files):
 
 
 @pytest.mark.parametrize("folder", ["", "cifar-10-batches-bin"])
-def test_cifar_files(cifar, tmp_path, folder):
+def test_cifar_files_are_read(cifar, tmp_path, folder):
     files, _ = cifar
     write(tmp_path / folder, files, zipped=False)
     check_cifar(from_directory("cifar10", tmp_path), files)
 
 
-def test_cifar_archive(cifar, tmp_path):
+def test_a_cifar_archive_is_read_and_its_damage_refused(cifar, tmp_path):
     files, archive = cifar
     path = tmp_path / "cifar-10-binary.tar.gz"
     path.write_bytes(archive)
@@ -425,7 +427,7 @@ def test_cifar_archive(cifar, tmp_path):
         from_directory("cifar10", tmp_path)
 
 
-def test_cifar_download(cifar, served):
+def test_a_cifar_archive_is_downloaded(cifar, served):
     files, archive = cifar
     served[find("cifar10").archive.url] = archive
     check_cifar(fetch("cifar10", ["download"]), files)
@@ -451,7 +453,7 @@ def check_shuttle(tensors, frame):
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "bzip2", "xz"])
-def test_shuttle_file(shuttle, tmp_path, compression):
+def test_a_shuttle_file_is_read(shuttle, tmp_path, compression):
     rda(tmp_path / "Shuttle.rda", compression, Shuttle=shuttle)
     check_shuttle(from_directory("shuttle", tmp_path), shuttle)
 
@@ -468,7 +470,7 @@ def test_shuttle_file(shuttle, tmp_path, compression):
         (lambda c: lzma.compress(c)[:99] + bytes(99), "Shuttle.rda: truncated or damaged xz"),
     ],
 )
-def test_shuttle_damage(shuttle, tmp_path, damage, reason):
+def test_a_damaged_shuttle_file_is_refused(shuttle, tmp_path, damage, reason):
     path = tmp_path / "Shuttle.rda"
     path.write_bytes(damage(rda(path, Shuttle=shuttle)))
     with pytest.raises(InputError, match=reason) as error:
@@ -489,7 +491,7 @@ def test_shuttle_damage(shuttle, tmp_path, damage, reason):
         ({"Shuttle": shuttle_frame(np.full((30, 9), np.nan))}, "not whole numbers of 16 bits"),
     ],
 )
-def test_another_table_than_shuttle(shuttle, tmp_path, objects, reason):
+def test_another_table_than_shuttle_is_refused(shuttle, tmp_path, objects, reason):
     rda(tmp_path / "Shuttle.rda", **objects)
     with pytest.raises(InputError, match=f"directory: Shuttle.rda: .*{reason}"):
         from_directory("shuttle", tmp_path)
@@ -506,7 +508,7 @@ def test_another_table_than_shuttle(shuttle, tmp_path, objects, reason):
         ("digits", ["download"], "download: there is no official download"),
     ],
 )
-def test_bad_request(name, tried, message):
+def test_a_request_that_cannot_be_met_is_one_line(name, tried, message):
     with pytest.raises(InputError) as error:
         fetch(name, tried)
     assert message in str(error.value)
@@ -520,7 +522,7 @@ def digits(tmp_path_factory):
     return out
 
 
-def test_digits(digits):
+def test_digits_are_split_class_by_class(digits):
     from sklearn.datasets import load_digits
 
     official, data = load_digits(), load(digits)
@@ -555,13 +557,13 @@ def test_the_file_of_a_data_set_says_where_it_comes_from_and_its_units(digits):
         ({"name": "digits", "kind": "ftp"}, "kind is 'ftp', allowed are demonstrations, files"),
     ],
 )
-def test_bad_spec(tmp_path, told, reason):
+def test_a_wrong_data_spec_is_refused(tmp_path, told, reason):
     with pytest.raises(InputError, match=f"^--spec: {reason}"):
         run_stage(stage, tmp_path / "x.safetensors", **told)
     assert not (tmp_path / "x.safetensors").exists()
 
 
-def test_channel_statistics():
+def test_channel_statistics_are_those_of_the_pixels():
     images = np.random.default_rng(0).integers(0, 256, (50, 3, 5, 5), dtype=np.uint8)
     mean, std = channel_statistics(images, 255)
     np.testing.assert_allclose(mean, (images / 255).mean((0, 2, 3)), rtol=1e-12)

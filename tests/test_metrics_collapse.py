@@ -34,7 +34,7 @@ HEAD_KEYS = ["NC3", "NC3_product", "NC4"]
     seed=st.integers(0, 10**6),
     bias=st.booleans(),
 )
-def test_agrees_with_the_definitions(counts, dim, noise, seed, bias):
+def test_metrics_agree_with_their_definitions(counts, dim, noise, seed, bias):
     features, labels = collapsed(counts, dim, noise, seed, torch.float64)
     weight, offsets = random_head(len(counts), dim, seed, torch.float64)
     offsets = offsets if bias else None
@@ -62,7 +62,7 @@ def test_float32_holds_down_to_its_own_resolution(counts, noise):
     assert_metrics(measure(features, labels, weight=weight, bias=bias), expected, rel=1e-5)
 
 
-def test_nearly_dependent_class_means():
+def test_nearly_dependent_class_means_are_measured_exactly():
     features, labels = collapsed([400] * 5, 32, 0.01)
     features[:, 1:] *= 1e-3
     assert_metrics(measure(features, labels), class_reference(features, labels), rel=1e-5)
@@ -85,7 +85,7 @@ def test_eigenvalues_below_the_cutoff_count_as_zero():
     ("dtype", "offset", "spread"),
     [(torch.float32, 1e4, 1e-1), (torch.float64, 1e4, 1e-3), (torch.float64, 1e8, 1e-3)],
 )
-def test_large_offset(dtype, offset, spread):
+def test_an_offset_that_dwarfs_the_spread_does_not_blur_the_metrics(dtype, offset, spread):
     features, labels = collapsed([200, 150, 50], 16, 0.2, dtype=torch.float64)
     features = (spread * features + offset).to(dtype)
     relative = features.double() - features[0].double()  # exact
@@ -115,7 +115,7 @@ def test_coinciding_minority_means_do_not_blur_nc4():
     )
 
 
-def test_class_means_and_statistics():
+def test_class_statistics_are_means_counts_and_spread():
     features, labels = collapsed([5, 3, 2], 4, 0.3)
     statistics = class_statistics(features, labels)
     h, y = features.double().numpy(), labels.numpy()
@@ -130,7 +130,7 @@ def test_class_means_and_statistics():
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30, 2.0**100])
-def test_invariant_to_rotation_and_scale(scale):
+def test_rotation_and_scale_change_no_metric(scale):
     features, labels = collapsed([30, 20, 10], 8, 0.3, dtype=torch.float64)
     weight, _ = random_head(3, 8, dtype=torch.float64)
     turn = rotation(8)
@@ -139,7 +139,7 @@ def test_invariant_to_rotation_and_scale(scale):
 
 
 @pytest.mark.parametrize("scale", [2.0**-100, 2.0**100])
-def test_float32_outside_the_range_of_its_squares(scale):
+def test_float32_is_measured_outside_the_range_of_its_squares(scale):
     features, labels = collapsed([30, 20, 10], 8, 0.3)
     weight, _ = random_head(3, 8)
     found = measure(scale * features, labels, weight=weight)
@@ -147,7 +147,7 @@ def test_float32_outside_the_range_of_its_squares(scale):
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
-def test_exact_etf(classes):
+def test_an_exact_etf_is_at_distance_zero(classes):
     etf = torch.linalg.qr(torch.eye(classes + 2, dtype=torch.float64))[0][:classes]
     etf = (etf - etf.mean(dim=0)) @ rotation(classes + 2)
     features = torch.cat([5 * etf + 0.25, 5 * etf - 0.25])
@@ -159,7 +159,7 @@ def test_exact_etf(classes):
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
-def test_exact_orthogonal_frame(classes):
+def test_an_exact_orthogonal_frame_is_at_distance_zero(classes):
     frame = 2 * rotation(classes + 1)[:classes]
     features, labels = frame.repeat(3, 1), torch.arange(classes).repeat(3)
     found = measure(features, labels, weight=frame)
@@ -171,7 +171,7 @@ def test_exact_orthogonal_frame(classes):
     assert distance == pytest.approx(math.sqrt(2 - 2 * math.sqrt(1 - 1 / classes)), rel=1e-12)
 
 
-def test_frames():
+def test_grams_of_frames_have_unit_norm_and_tell_frames_apart():
     lengths = torch.tensor([4.0, 1.0, 0.25], dtype=torch.float64)
     frame = lengths.sqrt()[:, None] * rotation(5)[:3]
     assert gram_distance(gram(frame), general_orthogonal_gram(lengths)) == pytest.approx(
@@ -198,7 +198,7 @@ def test_two_classes_have_one_pair():
     assert measure(features, labels)["equiangularity"] == 0.0
 
 
-def test_one_class():
+def test_one_class_leaves_undefined_what_needs_two():
     features, weight = torch.randn(6, 3), torch.randn(1, 3)
     found = measure(features, torch.zeros(6, dtype=torch.int64), weight=weight, bias=torch.ones(1))
     defined = {"NC2_OF": 0.0, "NC4": 0.0}
@@ -206,7 +206,7 @@ def test_one_class():
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e-300])
-def test_constant_features(value):
+def test_constant_features_do_not_pass_for_collapse(value):
     features = torch.full((9, 4), value, dtype=torch.float64)
     found = measure(features, torch.arange(3).repeat(3), weight=torch.zeros(3, 4))
     assert found.pop("NC4") == 0.0

@@ -51,7 +51,7 @@ def test_blocks_shrink_where_classes_outnumber_columns(monkeypatch):
     assert stream.largest * 50 <= 1000
 
 
-def test_arrays_and_strided_tensors():
+def test_arrays_and_strided_tensors_are_measured_alike():
     features, labels = collapsed([30, 20], 8, 0.3)
     expected = measure(features, labels)
     assert measure(features.numpy(), labels.numpy().astype(np.uint8)) == expected
@@ -77,7 +77,7 @@ def test_reduced_precision_of_the_caller_is_neither_used_nor_lost():
 @needs_gpu
 @pytest.mark.parametrize("small", [0, 10**9])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_cuda_agrees(monkeypatch, tf32, dtype, small):
+def test_a_gpu_measures_what_a_cpu_measures(monkeypatch, tf32, dtype, small):
     monkeypatch.setattr(rows, "SMALL", small)
     features, labels = collapsed([600, 300, 90, 9], 48, 1e-5, dtype=dtype)
     weight, bias = random_head(4, 48)

@@ -98,7 +98,7 @@ def test_regression_agrees_with_the_definitions(outputs, dim, samples, seed):
         ((1.0, 4.0), 0.0),
     ],
 )
-def test_gamma_ends(gram_values, gamma):
+def test_gamma_is_right_at_the_ends_of_its_range(gram_values, gamma):
     # Sigma = diag(9, 1): S - g I ~ (3 - g, 1 - g), parallel to (r, 1) at g = (r - 3) / (r - 1).
     corners = torch.tensor([[3.0, 1], [3, -1], [-3, 1], [-3, -1]], dtype=torch.float64)
     weight = torch.tensor(gram_values, dtype=torch.float64).sqrt().diag()
@@ -137,7 +137,7 @@ def test_dead_features_count_as_no_residual():
     assert dead == pytest.approx(alive / 2, rel=1e-12)
 
 
-def test_zero_weight():
+def test_a_zero_weight_has_no_nrc3():
     found = measure(torch.randn(9, 3), targets=torch.randn(9, 2), weight=torch.zeros(2, 3))
     assert (found["NRC3"], found["gamma"]) == (None, None)
     assert found["NRC2"] == pytest.approx(1)
@@ -152,7 +152,7 @@ def test_regression_residuals_reach_the_floor_of_float32():
     assert measure(features.float(), targets=codes, weight=plane)["NRC1"] < 1e-13
 
 
-def test_spectrum_of_fewer_samples_than_features():
+def test_fewer_samples_than_features_have_their_own_spectrum():
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(6, 40, generator=generator, dtype=torch.float64)
     spectrum = regression_statistics(features, torch.randn(6, 2)).spectrum

@@ -229,7 +229,7 @@ def test_nothing_is_compiled_without_a_compiler(monkeypatch, capsys):
     assert len(lines) == 1 and "no C compiler" in lines[0]
 
 
-def test_same_bytes_twice():
+def test_two_runs_have_the_same_bytes():
     def run():
         problem = small_problem(depth=3, bias=True)
         start = problem.initial([0, 1, 2], 0.3)
@@ -343,7 +343,7 @@ def test_sweep_keeps_the_step_of_a_divergence():
     assert torch.equal(run.objective.isnan(), ~run.valid)
 
 
-def test_denormal_mode_is_restored():
+def test_a_solver_leaves_the_denormal_mode_as_it_was():
     problem = small_problem()
     start = problem.initial([0, 1, 2], 0.1)
     gradient_descent(problem, start, f64([0.1] * 3), 0.9, 2, [2])
@@ -363,7 +363,7 @@ def test_learning_rate_in_single_precision_is_refused():
         gradient_descent(problem, problem.initial([0], 0.1), torch.ones(1), 0.9, 10, [10])
 
 
-def moved(device, loss="mse"):
+def three_problems(device, loss="mse"):
     """Three deep linear problems on a device."""
     problem = small_problem(bias=True, loss=loss)
     decays = {name: getattr(problem, name).to(device) for name in ("weight_decay", "feature_decay")}
@@ -371,7 +371,11 @@ def moved(device, loss="mse"):
 
 
 @needs_gpu
-@pytest.mark.parametrize("make", [robust, moved, partial(moved, loss="ce")], ids=["x", "mse", "ce"])
+@pytest.mark.parametrize(
+    "make",
+    [robust, three_problems, partial(three_problems, loss="ce")],
+    ids=["robust", "mse", "ce"],
+)
 def test_optimisers_one_after_the_other_on_a_gpu_do_as_on_a_cpu(make):
     runs = []
     for device in ("cpu", "cuda"):
@@ -384,8 +388,9 @@ def test_optimisers_one_after_the_other_on_a_gpu_do_as_on_a_cpu(make):
     assert host.diverged_step.tolist() == device.diverged_step.tolist()
     assert host.diverged_step[2] > 0 and host.steps[:-1] == device.steps[:-1]
     for record in range(len(host.steps)):
-        found = device.state(record).map(lambda tensor: tensor.cpu()[:2])
-        assert_same_variables(found, host.state(record).map(lambda tensor: tensor[:2]), 1e-7)
+        left, right = (run.state(record).map(lambda tensor: tensor.cpu()[:2]) for run in runs)
+        # L-BFGS, whose end is the last record, leaves more of the rounding than the descent.
+        assert_same_variables(left, right, 1e-10 if record < len(host.steps) - 1 else 1e-6)
 
 
 @pytest.mark.parametrize("kind", [DeepLinear, Unreduced])

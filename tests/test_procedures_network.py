@@ -74,14 +74,14 @@ def spec_of(seeds=(1,), **training):
     }
 
 
-def asked(spec, unread):
+def without(spec, unread):
     """What a job of these runs reads: their spec without the keys that it leaves alone."""
     config = {key: value for key, value in spec["config"].items() if key not in unread}
     return spec | {"config": config}, {"procedure": "network", "references": {}}
 
 
 def command(folder, data, spec):
-    group, common = asked(spec, network_procedure.Section.measure_only)
+    group, common = without(spec, network_procedure.Section.measure_only)
     return [
         "compute",
         *write_spec(folder, "compute", group | common, data=[data], references=[]),
@@ -174,7 +174,7 @@ def keys_in(spec):
 
 def measured(folder, data, spec, *others, probes=("classifier",)):
     """The command that measures a group of an experiment, which may have others."""
-    group, common = asked(spec, network_procedure.Section.compute_only)
+    group, common = without(spec, network_procedure.Section.compute_only)
     kinds = [{"kind": kind} for kind in probes]
     job = {"groups": [group], "keys": keys_in(spec), "probes": kinds, **common}
     theory = {} if "classifier" in probes else {"theory": None}

@@ -16,7 +16,7 @@ class Interrupted(Exception):
     pass
 
 
-def trained(checkpoints=None, **changes):
+def train_two(checkpoints=None, **changes):
     """Train two networks."""
     return train(prepared([network(seed=seed) for seed in (0, 1)], [0, 1], **changes), checkpoints)
 
@@ -34,7 +34,7 @@ def interrupted(monkeypatch, folder, identity, last, **changes):
         patch.setattr(Checkpoints, "save", limited)
         patch.setattr(history_module, "SHARE", np.inf)
         with Checkpoints(folder, identity) as checkpoints:
-            trained(checkpoints, **changes)
+            train_two(checkpoints, **changes)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ def test_a_broken_off_training_continues_to_the_same_bytes(
     monkeypatch.setattr(history_module, "MOST_ROWS", most)
     changes = {"epochs": 12, "optimiser": optimiser, "schedule": {"step": 5, "factor": 0.5}}
     changes["input"] = {"kind": "x", "least": 0.5}
-    whole = trained(**changes)
+    whole = train_two(**changes)
     interrupted(monkeypatch, tmp_path / "c", {"code": "a"}, last, **changes)
     epochs, epoch = [], Trainer.epoch
     monkeypatch.setattr(
         Trainer, "epoch", lambda self, number: epochs.append(number) or epoch(self, number)
     )
     with Checkpoints(tmp_path / "c", {"code": "a"}) as checkpoints:
-        rest = trained(checkpoints, **changes)
+        rest = train_two(checkpoints, **changes)
         checkpoints.remove()
     assert epochs == list(range(last + 1, 13))
     for left, right in zip(whole, rest, strict=True):

@@ -175,19 +175,18 @@ def test_each_network_is_decayed_by_its_own_decays_and_biases_only_on_demand(
         parameter.grad = torch.zeros_like(parameter)
     bound.add_penalty_gradient()
     total, undecayed = torch.zeros(members), set()
-    for name, shape in {name: each.shape for name, each in nets[0].named_parameters()}.items():
+    vectors = {name for name, value in nets[0].named_parameters() if value.ndim == 1}
+    for name, parameter in ensemble.parameters.items():
         decay = [0.0] * members
-        if name.startswith("backbone") and (len(shape) >= 2 or decayed == "all"):
+        if name.startswith("backbone") and (name not in vectors or decayed == "all"):
             decay = backbone
         elif name.startswith("head") and name.endswith("weight"):
             decay = [values[int(name.split(".")[2])] for values in weight]
         if not any(decay):
             undecayed.add(name)
-        parameter = ensemble.parameters[name]
         values = parameter.detach().reshape(members, -1)
         expected = torch.tensor(decay)[:, None] * values
         torch.testing.assert_close(parameter.grad.reshape(members, -1), expected)
         total += (expected * values).sum(1) / 2
     torch.testing.assert_close(bound.penalty(), total)
-    vectors = {name for name, each in nets[0].named_parameters() if each.ndim == 1}
     assert undecayed == (vectors if decayed == "weights" else {"head.layers.1.bias"})

@@ -286,18 +286,18 @@ def test_an_ensemble_of_five_or_more_is_batched_and_trains_as_its_members_do(
         ensemble_module, "vmap", lambda function: batched.append(1) or taken(function)
     )
 
-    def trained(chosen, epochs=5):
+    def train_networks(chosen, epochs=5):
         changes = {"optimiser": optimiser, "learning_rate": 0.01, "precision": "float32"}
         nets = [network(PLAIN, seed=seed) for seed in chosen]
         return train(prepared(nets, list(chosen), epochs=epochs, **changes))
 
-    trained(range(4), epochs=1)
+    train_networks(range(4), epochs=1)
     assert not batched
-    together = trained(range(5))
+    together = train_networks(range(5))
     assert len(batched) == 5 * 4
-    alone = [trained([seed])[0] for seed in range(5)]
+    alone = [train_networks([seed])[0] for seed in range(5)]
     monkeypatch.setattr(ensemble_module, "SMALL", 0)
-    in_turn = trained(range(5))
+    in_turn = train_networks(range(5))
     assert len(batched) == 5 * 4
     for one, *others in zip(alone, together, in_turn, strict=True):
         for other in others:
