@@ -1,15 +1,31 @@
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+import yaml
+from hypothesis import settings
+from torch.nn import functional
 
-from collapse.artifacts import stored_provenance
+from collapse import config
+from collapse.artifacts import stored_provenance, write_tensors
+from collapse.models.network import build
+from collapse.problems.deep_linear import DeepLinear, class_targets
 from collapse.provenance import code_digest
 from collapse.specs import Spec
+from collapse.training.ensemble import Ensemble
+from collapse.training.objective import Objective
+from collapse.training.order import generator
+from collapse.training.samples import Samples
+from collapse.training.trainer import Trainer, train
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "workflow", "config", "envs", "notebooks", "profiles")
@@ -95,3 +111,381 @@ def write_spec(folder, stage, told, **reads):
     spec = Spec(stage, modules, told, code_digest(*modules), inputs, str(folder))
     spec.write(folder / f"{stage}.json")
     return ["--spec", str(folder / f"{stage}.json")]
+
+
+def run_stage(stage, out, source=None, **job):
+    """Run a stage that makes one file, such as data, as a spec says."""
+    stage.run(Namespace(spec=Spec("any", (), job, code=""), source=source, out=str(out)))
+
+
+CPU = torch.device("cpu")
+FEW = settings(derandomize=True, max_examples=25, deadline=None, database=None)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+# Features, and the collapse metrics by their definitions
+
+
+def unit(matrix):
+    return matrix / np.linalg.norm(matrix)
+
+
+def class_reference(features, labels, weight=None, bias=None):
+    """The definitions, word by word: loops, d x d covariances and a pseudo-inverse."""
+    h = np.asarray(features, dtype=np.float64)
+    y = np.asarray(labels)
+    classes = len(weight) if weight is not None else y.max() + 1
+    means = np.stack([h[y == k].mean(0) for k in range(classes)])
+    centred = means - h.mean(0)
+    residuals = h - means[y]
+    within = residuals.T @ residuals / len(h)
+    between = sum(np.outer(c, c) for c in centred) / classes
+    variances = [np.mean(np.sum((h[y == k] - means[k]) ** 2, 1)) for k in range(classes)]
+    pairs = [(k, j) for k in range(classes) for j in range(k + 1, classes)]
+    lengths = np.linalg.norm(centred, axis=1)
+    cosines = [centred[k] @ centred[j] / lengths[k] / lengths[j] for k, j in pairs]
+    etf = (np.eye(classes) - 1 / classes) / math.sqrt(classes - 1)
+    frame = np.eye(classes) / math.sqrt(classes)
+    inverse = np.linalg.pinv(between, rcond=1e-9, hermitian=True)
+    result = {
+        "NC1": np.trace(within @ inverse) / classes,
+        "NC1_ratio": np.trace(within) / np.trace(between),
+        "CDNV": np.mean(
+            [
+                (variances[k] + variances[j]) / 2 / np.sum((means[k] - means[j]) ** 2)
+                for k, j in pairs
+            ]
+        ),
+        "NC2_ETF": np.linalg.norm(unit(centred @ centred.T) - etf),
+        "NC2_OF": np.linalg.norm(unit(means @ means.T) - frame),
+        "equinorm": np.std(lengths) / np.mean(lengths),
+        "equiangularity": np.std(cosines),
+    }
+    if weight is not None:
+        w = np.asarray(weight, dtype=np.float64)
+        logits = h @ w.T + (0 if bias is None else np.asarray(bias, dtype=np.float64))
+        nearest = [np.argmin(np.sum((x - means) ** 2, 1)) for x in h]
+        product = unit(w @ means.T) - frame if bias is None else unit(w @ centred.T) - etf
+        result |= {
+            "NC3": np.linalg.norm(unit(w) - unit(centred)) ** 2,
+            "NC3_product": np.linalg.norm(product),
+            "NC4": np.mean(np.argmax(logits, 1) != nearest),
+        }
+    return result
+
+
+def assert_metrics(found, expected, rel=1e-9, abs_=1e-12):
+    assert list(found) == list(expected)
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, rel=rel, abs=abs_), key
+
+
+def collapsed(counts, dim, noise, seed=0, dtype=torch.float32, offset=0.0):
+    """Random class means of length about sqrt(dim), and noise around them."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.repeat_interleave(torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=generator)]
+    means = torch.randn(len(counts), dim, generator=generator, dtype=torch.float64)
+    deviations = torch.randn(len(labels), dim, generator=generator, dtype=torch.float64)
+    return (means[labels] + noise * deviations + offset).to(dtype), labels
+
+
+def random_head(classes, dim, seed=1, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return (
+        torch.randn(classes, dim, generator=generator).to(dtype),
+        torch.randn(classes, generator=generator).to(dtype),
+    )
+
+
+def rotation(dim):
+    generator = torch.Generator().manual_seed(3)
+    return torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64))[0]
+
+
+@pytest.fixture
+def tf32():
+    """Allow TF32 products, as a user may have done before."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "tf32"
+    yield
+    matmul.fp32_precision = before
+
+
+# Problems, and variables of several of them
+
+
+def f64(values):
+    return torch.as_tensor(values, dtype=torch.float64)
+
+
+def equal_decays(batch, depth, decay):
+    return {
+        "weight_decay": torch.full((batch, depth), decay, dtype=torch.float64),
+        "feature_decay": torch.full((batch,), decay, dtype=torch.float64),
+    }
+
+
+def small_problem(
+    batch=3, depth=2, width=5, sizes=(7, 4, 4), decay=5e-3, kind=DeepLinear, **options
+):
+    decays = equal_decays(batch, depth, decay)
+    return kind(class_targets(sizes), (width,) * depth, **decays, **options)
+
+
+def one(parameters, index):
+    return parameters.map(lambda tensor: tensor[index : index + 1])
+
+
+def assert_same_variables(found, expected, tolerance):
+    for left, right in zip(found.tensors(), expected.tensors(), strict=True):
+        torch.testing.assert_close(left, right, rtol=tolerance, atol=tolerance)
+
+
+class Unreduced(DeepLinear):
+    def reduced(self, start):
+        return self, start, None
+
+
+# Regressions
+
+
+# Eigenvalues 0.2 and 1.2, axes that are no coordinate axes.
+SIGMA = np.array([[0.84, 0.48], [0.48, 0.56]])
+
+
+def regression_problem(covariance, samples=20, dim=6, mean=None, bias=True):
+    return {
+        "kind": "regression",
+        "target_covariance": np.asarray(covariance).tolist(),
+        "target_mean": mean,
+        "samples": samples,
+        "dim": dim,
+        "bias": bias,
+        "init_scale": 0.3,
+    }
+
+
+def regression_objective(w, h, bias, y, weight_decay, feature_decay):
+    """1/(2M) ||W H + b 1' - Y||^2 + feature_decay/(2M) ||H||^2 + weight_decay/2 ||W||^2."""
+    samples = y.shape[1]
+    error = w @ h + (0 if bias is None else bias[:, None]) - y
+    return (
+        np.sum(error**2) / (2 * samples)
+        + feature_decay / (2 * samples) * np.sum(h**2)
+        + weight_decay / 2 * np.sum(w**2)
+    )
+
+
+def entries(name, matrix):
+    """The entries of a symmetric matrix as readings spell them."""
+    return {
+        f"{name}[{i},{j}]": matrix[i, j] for i in range(len(matrix)) for j in range(i, len(matrix))
+    }
+
+
+def regression_arrays(samples=12, test=5, inputs=3, outputs=2, seed=0):
+    """A regression as `collapse data` writes it; its second input is constant in training."""
+    generator = np.random.default_rng(seed)
+    arrays = {}
+    for part, size in (("train", samples), ("test", test)):
+        values = generator.standard_normal((size, inputs)) * [3, 1, 0.5] + [1, 0, -2]
+        if part == "train":
+            values[:, 1] = 7.0
+        arrays[f"{part}_inputs"] = values
+        arrays[f"{part}_targets"] = generator.standard_normal((size, outputs)) * 2 + 5
+    return arrays
+
+
+def write_regression(path, arrays, names=None):
+    names = names or [f"y{i}" for i in range(arrays["train_targets"].shape[1])]
+    write_tensors(path, arrays, {}, {"name": "toy", "inputs": ["a"], "targets": names})
+    return path
+
+
+# Networks on toy images
+
+
+K = 4
+MLP = {"kind": "mlp", "hidden": [16, 12], "normalisation": "batch", "ending": "signed"}
+PLAIN = MLP | {"normalisation": "none"}
+MSE, CE, ADAM, SGD = ({"kind": kind} for kind in ("mse", "ce", "adam", "sgd"))
+SETTINGS = {
+    "optimiser": ADAM,
+    "learning_rate": 1e-3,
+    "momentum": 0.9,
+    "schedule": None,
+    "epochs": 6,
+    "batch_size": 16,
+    "record": 4,
+    "precision": "tf32",
+    "augmentation": [],
+}
+DECAYS = {
+    "weight_decay": 5e-4,
+    "feature_decay": 1e-5,
+    "backbone_decay": 0.0,
+    "decayed": "all",
+}
+
+
+def pixels(samples, seed=0):
+    return np.random.default_rng(seed).integers(0, 17, (samples, 1, 8, 8), dtype=np.uint8)
+
+
+def digits(samples=50, device=CPU):
+    labels = torch.arange(samples, device=device) % K
+    return Samples(pixels(samples), (0.5,), (0.3,), 16, device), labels
+
+
+def network(model=MLP, depth=2, bias=True, seed=0):
+    return build(
+        {"model": model, "head": {"depth": depth, "bias": bias, "init": "orthogonal"}},
+        (1, 8, 8),
+        K,
+        seed,
+    )
+
+
+def prepared(networks, seeds, samples=50, decays=DECAYS, loss=MSE, input=None, **changes):
+    """A training of networks on the toy images, on the networks' device."""
+    images, labels = digits(samples, next(networks[0].parameters()).device)
+    objective, settings = Objective(loss, **decays, samples=samples), SETTINGS | changes
+    batches = {} if input is None else {"input": input}
+    return Trainer(Ensemble(networks), images, labels, objective, settings, seeds, **batches)
+
+
+def fit(samples=50, model=MLP, checkpoints=None, net=None, **changes):
+    net = network(model) if net is None else net
+    return train(prepared([net], [0], samples, **changes), checkpoints)[0]
+
+
+def assert_same_states(first, second):
+    assert first.keys() == second.keys()
+    for epoch, state in first.items():
+        for name, array in state.items():
+            assert array.tobytes() == second[epoch][name].tobytes(), f"{epoch}: {name}"
+
+
+# A new kind of each part of a training
+
+
+class Negatives:
+    """Negated images, their labels smoothed by a random share of each sample."""
+
+    def __init__(self, order, targets, outputs, settings):
+        self.order, self.targets, self.outputs = order, targets, outputs
+        self.least = settings["least"]
+        self.shares = torch.empty(order.indices.shape, device=targets.device)
+
+    def draw(self, epoch):
+        self.order.draw(epoch)
+        for row, seed in enumerate(self.order.seeds):
+            self.shares[row] = shares(seed, epoch, self.least, self.shares.device)
+
+    def take(self, places):
+        images, samples = self.order.take(places)
+        share = self.shares.index_select(1, places)
+        return -images, smoothed(self.targets[samples], share, self.outputs)
+
+
+def shares(seed, epoch, least, device=CPU, samples=50):
+    source = generator(seed, epoch, device, 1)
+    return least + (1 - least) * torch.rand(samples, generator=source, device=device)
+
+
+def smoothed(labels, share, outputs=K):
+    share = share.unsqueeze(-1)
+    return share * functional.one_hot(labels, outputs) + (1 - share) / outputs
+
+
+class SignDescent:
+    """Steps of one length, along the sign of an average of the gradients."""
+
+    def __init__(self, parameters, settings):
+        self.parameters, self.momentum = list(parameters.values()), settings["momentum"]
+        self.state = {name: torch.zeros_like(each) for name, each in parameters.items()}
+
+    @torch.no_grad()
+    def step(self, learning_rate):
+        for parameter, average in zip(self.parameters, self.state.values(), strict=True):
+            average.lerp_(parameter.grad, 1 - self.momentum)
+            parameter.sub_(learning_rate * average.sign())
+
+
+def quartic(outputs, targets, settings):
+    distance = outputs - functional.one_hot(targets, outputs.shape[-1])
+    return settings["scale"] * distance.pow(4).sum((1, 2)) / targets.shape[1]
+
+
+def largest(outputs, targets):
+    return outputs.abs().amax((1, 2))
+
+
+NEW = {
+    "losses": {"data_term": quartic, "error": largest},
+    "inputs": {"build": Negatives},
+    "update_rules": {"make": SignDescent},
+}
+
+
+@pytest.fixture
+def new(monkeypatch):
+    """Modules of a new kind ``x``, one of each part."""
+    for part, functions in NEW.items():
+        name = f"collapse.training.{part}.x"
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**functions))
+
+
+# Configs
+
+
+KEPT = {
+    "regression": ("reacher", "reacher_features", "free_features", "no_decay"),
+    "deep_linear": ("network_mlp", "direct_optimisation", "collapse_threshold"),
+}
+
+
+@pytest.fixture(scope="session")
+def load(tmp_path_factory):
+    """Load this project's config, for speed without most of its experiments."""
+    folder = tmp_path_factory.mktemp("config")
+    shutil.copy("config/config.yaml", folder)
+    for name in (f"{part}/{study}" for part in ("scales/smoke", "studies") for study in KEPT):
+        whole = config.read_yaml(Path(f"config/{name}.yaml"))
+        kept = {
+            study: {key: block for key, block in whole[study].items() if key in KEPT[study]}
+            for study in whole.keys() & KEPT.keys()
+        }
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(kept))
+
+    def read(user=None):
+        return config.load(folder, {"scale": "smoke"} | (user or {}), "my.yaml")
+
+    return read
+
+
+DESCENT = {"kind": "sgd", "learning_rate": 0.1, "steps": 5}
+PROBLEM = {
+    "problem": {"kind": "deep_linear", "class_sizes": [4, 4], "widths": 3},
+    "optimiser": DESCENT,
+    "weight_decay": 1e-3,
+    "feature_decay": 1e-3,
+    "seeds": 2,
+}
+
+
+def reading(**of):
+    """A problem that starts where a run of the experiment `first` ended."""
+    start = {"kind": "states", "of": {"study": "deep_linear", "experiment": "first", **of}}
+    return {**PROBLEM, "start": start}
+
+
+def study_regression(**experiments):
+    return {"regression": experiments}
+
+
+def study_deep_linear(**experiments):
+    return {"deep_linear": experiments}

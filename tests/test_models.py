@@ -53,6 +53,30 @@ def test_features_have_the_backbone_dimension_and_both_signs(name, shape):
     assert (features < 0).any() and (features > 0).any()
 
 
+@pytest.mark.parametrize(
+    ("ending", "last"), [("relu", torch.nn.ReLU), ("linear", torch.nn.Linear), ("signed", None)]
+)
+def test_endings_of_an_mlp(ending, last):
+    model = BACKBONES["plain"] | {"hidden": [8, 6], "ending": ending}
+    backbone = network(model, (3, 1, 1)).backbone
+    inputs = torch.randn(200, 3, 1, 1, generator=torch.Generator().manual_seed(1))
+    features = backbone(inputs)
+    assert features.shape == (200, 6) and backbone.dim == 6
+    linear = [layer for layer in backbone.layers if isinstance(layer, torch.nn.Linear)]
+    assert [(each.in_features, each.out_features) for each in linear] == [(3, 8), (8, 6)] + (
+        [(6, 6)] if ending == "signed" else []
+    )
+    assert (features < 0).any() == (ending != "relu") and (features > 0).any()
+    # Written out: ReLUs between the layers, and behind the last one only if it says so.
+    values = inputs.flatten(1)
+    for index, layer in enumerate(linear):
+        values = layer(values)
+        if ending == "relu" or index < len(linear) - 1:
+            values = values.clamp_min(0)
+    torch.testing.assert_close(features, values)
+    assert last is None or isinstance(backbone.layers[-1], last)
+
+
 def test_batch_normalised_features_are_centred_in_training():
     for name in ("mlp", "cnn"):
         _, features = network(BACKBONES[name])(torch.randn(64, 1, 8, 8))
@@ -77,6 +101,23 @@ def test_head_layers_are_orthogonal(depth):
     assert shapes == [(16, 16)] * (depth - 1) + [(10, 16)]
     for weight in head.weights:
         torch.testing.assert_close(weight @ weight.T, torch.eye(len(weight)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_uniform_head_is_within_its_bounds(depth):
+    dim, outputs = 400, 30
+    torch.manual_seed(0)
+    heads = {
+        init: LinearHead(dim, outputs, depth, bias=True, init=init)
+        for init in ("uniform", "orthogonal")
+    }
+    for value in (*heads["uniform"].weights, heads["uniform"].bias, heads["orthogonal"].bias):
+        assert value.abs().max() <= dim**-0.5
+    for weight in heads["uniform"].weights:
+        # Uniform: a variance of 1/(3 d), and values all the way to both ends.
+        assert weight.std().item() == pytest.approx((3 * dim) ** -0.5, rel=0.02)
+        assert weight.max() > 0.99 * dim**-0.5 and weight.min() < -0.99 * dim**-0.5
+    assert heads["orthogonal"].weights[-1].abs().max() > dim**-0.5
 
 
 def test_head_is_linear_and_biased_only_in_the_last_layer():

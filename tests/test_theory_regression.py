@@ -7,7 +7,6 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.linalg import block_diag, sqrtm
@@ -15,18 +14,6 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.stats import ortho_group
 
 from collapse.errors import InputError
-from collapse.metrics.regression import (
-    explained_variance_ratio,
-    gamma,
-    mse,
-    nrc1,
-    nrc1_centred,
-    nrc2,
-    nrc2_centred,
-    nrc3,
-    r2,
-    regression_statistics,
-)
 from collapse.stages import predict as stage
 from collapse.theory.regression import gram, predict
 
@@ -383,51 +370,6 @@ def test_the_weight_of_one_target_is_longest_at_half_its_deviation(deviation):
     assert rising.tolist() == (roots[1:] < deviation / 2 * 1.01).tolist()
     assert length(deviation * (1 - 1e-6)) > 0
     assert length(deviation) == length(2 * deviation) == 0
-
-
-def truncated(covariance, weight_decay, feature_decay):
-    """The Gram matrix of the paper's W: the first columns of a root, here of its positive part."""
-    level = math.sqrt(weight_decay * feature_decay)
-    values, axes = np.linalg.eigh(sqrtm(covariance) - level * np.eye(len(covariance)))
-    root = axes * np.sqrt(np.maximum(values, 0)) @ axes.T
-    columns = root[:, : np.count_nonzero(values > 0)]
-    return math.sqrt(feature_decay / weight_decay) * columns @ columns.T
-
-
-def test_the_first_columns_of_the_root_are_not_the_minimum():
-    decays = 0.8, 0.8
-    correlated = np.array([[0.5, 0.3], [0.3, 1.0]])
-    assert predict(target_covariance=correlated, weight_decay=0.8, feature_decay=0.8)["rank"] == 1
-    # The root itself is complex there: an eigenvalue of Sigma^(1/2) - sqrt(c) I is negative.
-    assert np.abs(sqrtm(sqrtm(correlated) - 0.8 * np.eye(2)).imag).max() > 0.1
-    right, wrong = gram(correlated, *decays), truncated(correlated, *decays)
-    assert np.linalg.norm(right - wrong) > 0.1 * np.linalg.norm(right)
-    assert cost(wrong, correlated, *decays) > cost(right, correlated, *decays) + 1e-3
-    # Where the paper is right: descending independent targets, or no collapsed direction.
-    sorted_ = np.diag([1.1, 0.4])
-    assert truncated(sorted_, *decays) == pytest.approx(gram(sorted_, *decays), abs=1e-12)
-    assert truncated(correlated, 0.1, 0.2) == pytest.approx(gram(correlated, 0.1, 0.2), abs=1e-12)
-    assert np.abs(truncated(sorted_[::-1, ::-1], *decays) - gram(sorted_, *decays)).max() > 0.1
-
-
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.98])
-def test_what_is_measured_at_the_optimum_is_what_is_predicted(share):
-    targets = correlated_targets(3, 12, seed=5)
-    covariance = moment(targets)
-    root = share * deviations(covariance)[-1]
-    decays = {"weight_decay": root / 3, "feature_decay": 3 * root}
-    found = predict(target_covariance=covariance, **decays)
-    weight, features, mean, _ = optimum(found["gram"], targets, 7, bias=True, **decays)
-    measured = regression_statistics(
-        *(torch.tensor(each) for each in (features.T, targets.T, weight, mean))
-    )
-    for metric in (nrc1, nrc1_centred, nrc2, nrc2_centred, nrc3):
-        assert metric(measured) < 1e-15, metric
-    assert gamma(measured) == pytest.approx(found["gamma"], rel=1e-6)
-    assert r2(measured) == pytest.approx(found["r2"], rel=1e-12)
-    assert mse(measured) == pytest.approx(found["mse_sum"] / 3, rel=1e-9)
-    shares = explained_variance_ratio(measured)
-    assert shares == pytest.approx([*found["explained_variance_ratio"], 0, 0], abs=1e-12)
 
 
 def test_constant_targets_leave_nothing():

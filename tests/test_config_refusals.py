@@ -1,0 +1,390 @@
+"""What a config may not say: one line that names the key."""
+
+import pytest
+
+from collapse.errors import InputError
+from conftest import DESCENT, PROBLEM, reading, study_deep_linear, study_regression
+
+
+def sizes(class_sizes):
+    return {"samples_per_class": None, "class_sizes": class_sizes}
+
+
+NETWORKS = [
+    (
+        study_deep_linear(network_mlp={"traning": {}}),
+        ["network_mlp.traning", "did you mean 'training'"],
+    ),
+    (study_deep_linear(network_mlp={"training": {"epoch": 3}}), ["training.epoch", "'epochs'"]),
+    (study_deep_linear(network_mlp={"weight_decay": -1}), ["network_mlp.weight_decay", "-1"]),
+    (
+        study_deep_linear(network_mlp={"data": {"class_sizes": [3, 2]}}),
+        ["network_mlp.data", "class_sizes and samples_per_class are both", "other to null"],
+    ),
+    (
+        study_deep_linear(
+            network_mlp={"data": {"class_sizes": [3, 2.5], "samples_per_class": None}}
+        ),
+        ["network_mlp.data.class_sizes", "2.5"],
+    ),
+    (
+        study_deep_linear(network_mlp={"data": {"imbalance_ratio": 0.5}}),
+        ["data.imbalance_ratio", "0.5"],
+    ),
+    (
+        study_deep_linear(network_mlp={"data": {"imbalance_ratio": 20.5}}),
+        ["data.imbalance_ratio: 20.5 found", "samples_per_class, 20"],
+    ),
+    (
+        study_deep_linear(network_mlp={"grid": {"data.imbalance_ratio": [1, 20, 21]}}),
+        ["grid.data.imbalance_ratio: 21 found", "samples_per_class, 20"],
+    ),
+    (
+        study_deep_linear(network_mlp={"data": sizes([5])}),
+        ["data.class_sizes", "at least 2", "[5]"],
+    ),
+    (
+        study_deep_linear(network_mlp={"data": sizes("many")}),
+        ["data.class_sizes", "list", "'many'"],
+    ),
+    (study_deep_linear(network_mlp={"data": sizes([5, 0])}), ["data.class_sizes.1", "1, found 0"]),
+    (study_deep_linear(network_mlp={"data": sizes([True, 2])}), ["data.class_sizes.0", "boolean"]),
+    (
+        study_deep_linear(network_mlp={"data": sizes([5, 2])}),
+        ["network_mlp.data.class_sizes", "2 sizes found, digits has 10 classes"],
+    ),
+    (
+        study_deep_linear(
+            network_mlp={"data": sizes(None), "grid": {"data.class_sizes": [[9] * 10, [5, 2]]}}
+        ),
+        ["network_mlp.grid.data.class_sizes", "2 sizes found, digits has 10 classes"],
+    ),
+    (
+        study_deep_linear(
+            network_mlp={"data": {"name": "shuttle"}, "training": {"augmentation": ["crop"]}}
+        ),
+        ["training.augmentation: ['crop'] found", "allowed is []: shuttle is a table"],
+    ),
+    (
+        study_deep_linear(
+            network_mlp={
+                "data": {"name": "shuttle"},
+                "grid": {"training.augmentation": [[], ["crop", "flip"]]},
+            }
+        ),
+        ["grid.training.augmentation: ['crop', 'flip'] found", "shuttle is a table"],
+    ),
+    (study_deep_linear(network_mlp={"weight_decay": float("nan")}), ["network_mlp.weight_decay"]),
+    (
+        study_deep_linear(network_mlp={"feature_decay": True}),
+        ["network_mlp.feature_decay", "boolean"],
+    ),
+    (
+        study_deep_linear(network_mlp={"grid": {"head.depth": []}}),
+        ["grid.head.depth", "at least one"],
+    ),
+    (
+        study_deep_linear(network_mlp={"grid": {"head.dept": [1]}}),
+        ["grid.head.dept", "unknown key"],
+    ),
+    (study_deep_linear(network_mlp={"grid": {"head.depth": [1, 1]}}), ["grid.head.depth", "twice"]),
+    (study_deep_linear(network_mlp={"grid": {"problem.depth": [1]}}), ["grid.problem.depth"]),
+    (
+        study_deep_linear(network_mlp={"grid": {"data.name": ["digits", "mnist"]}}),
+        ["grid.data.name"],
+    ),
+    (
+        study_deep_linear(network_mlp={"grid": {"training.schedule.step": [5, 9]}}),
+        ["grid.training.schedule.step", "two columns", "'step'"],
+    ),
+    (
+        study_deep_linear(network_mlp={"grid": {"model": [{"kind": "mlp", "hidden": [4]}]}}),
+        ["grid.model", "not sections"],
+    ),
+    (
+        study_deep_linear(network_mlp={"grid": {"weight_decay": [1e-3, [1e-3]]}}),
+        ["grid.weight_decay", "either lists or single values"],
+    ),
+    (study_deep_linear(network_mlp={"grid": {1: [2]}}), ["network_mlp.grid.1", "text, found 1"]),
+    (study_deep_linear(network_mlp={"seeds": 0}), ["network_mlp.seeds", "0"]),
+    (study_deep_linear(network_mpl={"seeds": 1}), ["network_mpl", "did you mean 'network_mlp'"]),
+    (study_deep_linear(network_mlp=3), ["network_mlp", "mapping"]),
+    (study_deep_linear(network_mlp={"data": {"name": "cifar11"}}), ["data.name", "cifar10"]),
+    (study_deep_linear(network_mlp={"model": {"kind": "vgg"}}), ["model", "vgg", "mlp"]),
+    (study_deep_linear(direct_optimisation={"grid": {"problem.depth": [1, -3]}}), ["depth", "-3"]),
+    (
+        study_deep_linear(direct_optimisation={"optimiser": {"stepz": 4}}),
+        ["optimiser.stepz", "'steps'"],
+    ),
+    (
+        study_deep_linear(network_mlp={"weight_decay": [1, 2]}),
+        ["network_mlp.weight_decay: 2 values found", "one per layer (depth 3)"],
+    ),
+    (
+        study_deep_linear(network_mlp={"weight_decay": [1, 2], "grid": {"head.depth": [2, 4]}}),
+        ["network_mlp.weight_decay: 2 values found", "one per layer (depth 4)"],
+    ),
+    (
+        study_deep_linear(network_mlp={"weight_decay": [1, -2], "grid": {"head.depth": [2]}}),
+        ["network_mlp.weight_decay.1", "found -2"],
+    ),
+    (
+        study_deep_linear(direct_optimisation={"weight_decay": [1, 2]}),
+        ["direct_optimisation.weight_decay: 2 values found", "one per layer (depth 3)"],
+    ),
+    (
+        study_deep_linear(direct_optimisation={"grid": {"weight_decay": [[1, 2, 3]]}}),
+        ["direct_optimisation.grid.weight_decay: 3 values found", "(depth 1)"],
+    ),
+    (
+        study_deep_linear(direct_optimisation={"problem": {"widths": [9, 9]}}),
+        ["direct_optimisation.problem.widths: 2 values found", "(depth 3)"],
+    ),
+    (
+        study_deep_linear(direct_optimisation={"grid": {"weight_decay": [-1]}}),
+        ["grid.weight_decay", "-1"],
+    ),
+    (
+        study_deep_linear(collapse_threshold={"weight_decay": 0}),
+        ["collapse_threshold", "sweep", "be 0"],
+    ),
+    (
+        study_deep_linear(collapse_threshold={"feature_decay": 0}),
+        ["collapse_threshold", "sweep", "be 0"],
+    ),
+    (
+        study_deep_linear(
+            direct_optimisation={"grid": {"problem.kind": ["x"], "optimiser.kind": ["x"]}}
+        ),
+        ["grid.problem.kind", "two columns", "'kind'"],
+    ),
+]
+
+
+def with_optimisers(*optimisers):
+    return study_deep_linear(mine={**PROBLEM, "optimiser": list(optimisers)})
+
+
+PROBLEMS = [
+    (
+        study_deep_linear(mine={**PROBLEM, "grid": {"probes": [[], ["residuals"]]}}),
+        ["grid.probes", "not a"],
+    ),
+    (
+        study_deep_linear(mine={**PROBLEM, "procedure": "problm"}),
+        ["mine.procedure", "did you mean 'prob"],
+    ),
+    (with_optimisers(), ["optimiser: [] found, allowed is an optimiser, or a list of them"]),
+    (with_optimisers(DESCENT, {"kind": "lbfgs"}), ["optimiser.1.steps: is missing"]),
+    (
+        with_optimisers(DESCENT | {"tolerance": 1e-3}),
+        ["optimiser.0.tolerance: unknown key", "momentum"],
+    ),
+    (with_optimisers(DESCENT, {"kind": "newton", "steps": 3}), ["optimiser.1", "newton", "lbfgs"]),
+    (study_deep_linear(mine={**PROBLEM, "probes": ["x"]}), ["mine.probes", "x", "classifier"]),
+    (
+        study_deep_linear(mine={key: PROBLEM[key] for key in PROBLEM if key != "weight_decay"}),
+        ["mine.weight_decay: is missing"],
+    ),
+    (
+        study_deep_linear(mine={key: PROBLEM[key] for key in PROBLEM if key != "feature_decay"}),
+        ["mine.feature_decay: is missing"],
+    ),
+    ({"first_seed": -1}, ["first_seed", "-1"]),
+    ({"results": ""}, ["results", "at least 1"]),
+    ({"result": "x"}, ["result", "did you mean 'results'"]),
+]
+
+
+def free(sigma=((1, 0.3), (0.3, 0.5)), **changes):
+    problem = {"target_covariance": [list(row) for row in sigma], **changes}
+    return study_regression(free_features={"problem": problem, "grid": {}})
+
+
+DECAY_ONLY = {"grid": {"model.ending": ["relu"]}}
+REGRESSIONS = [
+    (free([[1, 0.3], [0.2, 1]]), ["problem.target_covariance: found 0.3 at [0][1]", "symmetric"]),
+    (free([[1, 2], [2, 1]]), ["problem.target_covariance", "smallest eigenvalue -1", "at least 0"]),
+    (free([[1, 2], [2]]), ["problem.target_covariance: found 1 numbers in row 1", "square"]),
+    (free([[1, 0]]), ["problem.target_covariance: found 2 numbers in row 0", "square"]),
+    (free([[1, 0], [0, 0]]), ["target_covariance: target 1 has zero variance"]),
+    (free([]), ["problem.target_covariance", "at least 1", "[]"]),
+    (free([[]]), ["problem.target_covariance: found 0 numbers in row 0", "square"]),
+    (free([[1, float("nan")], [0, 1]]), ["target_covariance.0.1", "finite"]),
+    (free([[True]]), ["target_covariance.0.0", "boolean"]),
+    (free(dim=1), ["problem.dim: 1 found, allowed is 2 or more: 2 targets"]),
+    (free(dim=0), ["problem.dim", "found 0"]),
+    (free(samples=2), ["problem.samples: 2 found, allowed is 3 or more: 2 targets"]),
+    (free(target_mean=[1.0]), ["problem.target_mean: 1 numbers found", "each target, 2"]),
+    (free(target_mean=1.0), ["problem.target_mean", "list", "found 1.0"]),
+    (free(target_mean=[0, float("nan")]), ["problem.target_mean.1", "finite"]),
+    (free(init_scale=0), ["problem.init_scale", "greater than 0, found 0"]),
+    (free(depth=2), ["problem.depth: unknown key", "target_covariance"]),
+    (free(dimm=2), ["problem.dimm: unknown key", "did you mean 'dim'"]),
+    (
+        study_regression(free_features={"grid": {"problem.dim": [4, 1]}}),
+        ["grid.problem.dim: 1 found, allowed is 2 or more"],
+    ),
+    (
+        study_regression(
+            free_features={
+                "grid": {"problem.target_covariance": [[[1, 0], [0, 1]], [[1, 2], [2, 1]]]}
+            }
+        ),
+        ["grid.problem.target_covariance: found the smallest eigenvalue -1"],
+    ),
+    (study_regression(free_features={"feature_decay": -1}), ["feature_decay", "found -1"]),
+    (
+        study_regression(free_features={"weight_decay": [1, 2], "grid": {}}),
+        ["weight_decay: 2 values found", "one per layer (depth 1)"],
+    ),
+    (
+        study_regression(free_features={"weight_decay": [1], "feature_decay": None, "grid": {}}),
+        ["free_features.feature_decay: null found with a list of weight decays"],
+    ),
+    (
+        study_regression(no_decay={"sweep": {"scaled_decay": [0.1]}}),
+        ["no_decay.sweep: found with a regression problem, allowed is null"],
+    ),
+    (
+        study_regression(
+            reacher={"weight_decay": [0.1], "backbone_decay": 0, "feature_decay": None} | DECAY_ONLY
+        ),
+        ["reacher.feature_decay: null found with a list of weight decays"],
+    ),
+    (
+        study_regression(reacher={"weight_decay": [0.1], "backbone_decay": None} | DECAY_ONLY),
+        ["reacher.backbone_decay: null found with a list of weight decays"],
+    ),
+    (study_regression(reacher={"backbone_decay": -1}), ["reacher.backbone_decay", "found -1"]),
+    (study_regression(reacher={"decayed": "biases"}), ["reacher.decayed", "'weights'", "'biases'"]),
+    (
+        study_regression(reacher={"loss": "ce"}),
+        ["reacher.loss: ce found, allowed is mse", "real targets"],
+    ),
+    (
+        study_regression(reacher={"grid": {"loss": ["mse", "ce"]}}),
+        ["reacher.grid.loss: ce found, allowed is mse"],
+    ),
+    (
+        study_regression(reacher={"head": {"depth": 2}}),
+        ["reacher.head.depth: 2 found, allowed is 1"],
+    ),
+    (
+        study_regression(reacher={"data": {"class_sizes": [1, 2]}}),
+        ["reacher.data.class_sizes: [1, 2] found, reacher has no classes"],
+    ),
+    (
+        study_regression(reacher={"data": {"samples_per_class": 3}}),
+        ["reacher.data.samples_per_class: 3 found, reacher has no classes"],
+    ),
+    (
+        study_regression(reacher={"data": {"imbalance_ratio": 3}}),
+        ["reacher.data.imbalance_ratio: 3.0 found, reacher has no classes"],
+    ),
+    (study_regression(reacher={"data": {"samples": 0}}), ["reacher.data.samples", "found 0"]),
+    (study_regression(reacher={"data": {"standardise": ["all"]}}), ["data.standardise.0", "'all'"]),
+    (
+        study_regression(reacher={"data": {"name": "reecher"}}),
+        ["data.name: no such data set", "reacher"],
+    ),
+    (
+        study_regression(reacher={"training": {"augmentation": ["crop"]}}),
+        ["training.augmentation: ['crop'] found", "reacher is a table"],
+    ),
+    (
+        study_regression(reacher={"model": {"normalisation": "batch"}}),
+        ["model.ending: relu found, with BatchNorm allowed is signed"],
+    ),
+    (
+        {"deep_linear": {"network_mlp": {"model": {"ending": "linear"}}}},
+        ["network_mlp.model.ending: linear found, with BatchNorm allowed is signed"],
+    ),
+    (
+        {"deep_linear": {"network_mlp": {"data": {"standardise": ["inputs"]}}}},
+        ["network_mlp.data.standardise: ['inputs'] found, digits is no regression"],
+    ),
+    (
+        {"deep_linear": {"network_mlp": {"data": {"samples": 9, "samples_per_class": None}}}},
+        ["network_mlp.data.samples: 9 found, digits is no regression"],
+    ),
+]
+DATA_AND_STUDIES = [
+    ({"deep_liner": {}}, ["deep_liner", "did you mean 'deep_linear'"]),
+    ({"datasets": {"mnist": {"sources": ["ftp"]}}}, ["datasets.mnist.sources", "ftp"]),
+    ({"datasets": {"minst": {"sources": ["package"]}}}, ["datasets.minst", "'mnist'"]),
+    ({"datasets": ["mnist"]}, ["datasets", "mapping"]),
+    ({1: {}}, ["my.yaml: 1: a key should be text"]),
+    ({"datasets": {"mine": {"sources": ["package"]}}}, ["datasets.mine: no such data set"]),
+    ({"datasets": {"mine": {"table": "a.csv"}}}, ["datasets.mine.targets: is missing"]),
+    ({"datasets": {"mine": {"table": "a.csv", "targets": []}}}, ["mine.targets", "at least 1"]),
+    (
+        {"datasets": {"mine": {"table": "a.csv", "targets": ["y"], "test_share": 0.7}}},
+        ["datasets.mine.test_share", "0.5, found 0.7"],
+    ),
+    ({"datasets": {"hopper": {"policy": "best"}}}, ["datasets.hopper.policy", "'best'"]),
+    ({"datasets": {"hopper": {"seed": -1}}}, ["datasets.hopper.seed", "found -1"]),
+]
+
+
+@pytest.mark.parametrize(("user", "words"), NETWORKS + PROBLEMS + REGRESSIONS + DATA_AND_STUDIES)
+def test_a_bad_config_is_one_line_that_names_the_file_and_the_key(load, user, words):
+    with pytest.raises(InputError) as caught:
+        load(user)
+    message = str(caught.value)
+    assert "\n" not in message and message.split(": ")[0].endswith(".yaml")
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("name", ["mnist", "linnerud", "reacher", "hopper"])
+def test_a_table_may_not_be_named_as_a_known_data_set(load, name):
+    with pytest.raises(InputError) as caught:
+        load({"datasets": {name: {"table": "a.csv", "targets": ["y"]}}})
+    message = str(caught.value)
+    assert message.startswith(f"my.yaml: datasets.{name}") and "\n" not in message
+    assert "name the table otherwise" in message
+
+
+def with_start(**of):
+    first = {**PROBLEM, "grid": {"weight_decay": [0.1, 0.2]}}
+    return study_deep_linear(first=first, second=reading(**of))
+
+
+READS = [
+    (
+        with_start(),
+        ["2 runs of deep_linear.first with seed=0, allowed is one (its keys: weight_decay"],
+    ),
+    (
+        with_start(run={"weight_decay": 3}),
+        ["no run of deep_linear.first with weight_decay=3, seed=0"],
+    ),
+    (with_start(run={"depth": 1}), ["no run of deep_linear.first with depth=1, seed=0"]),
+    (with_start(run={"weight_decay": 0.1}, seed=7), ["no run of deep_linear.first with", "seed=7"]),
+    (with_start(run={"seed": 2}), ["second.start.of.run: a seed found among its keys, allowed is"]),
+    (with_start(experiment="fist"), ["did you mean 'first'?"]),
+    (with_start(study="deep_liner"), ["did you mean 'deep_linear'?"]),
+    (with_start(experiment="second", run={}), ["deep_linear.second reads deep_linear.second"]),
+    (
+        with_start(run={"weight_decay": 0.1}, read="features"),
+        ["second.start.of: problem experiments write no features"],
+    ),
+    (
+        with_start(studyy="x"),
+        ["second.start.of.studyy: unknown key, did you mean 'study'"],
+    ),
+    (
+        study_deep_linear(
+            first={**reading(experiment="second"), "seeds": 1}, second={**reading(), "seeds": 1}
+        ),
+        ["read each other in a circle", "deep_linear.first reads deep_linear.second reads"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("user", "words"), READS)
+def test_a_start_that_leads_to_no_run_is_one_line(load, user, words):
+    with pytest.raises(InputError) as caught:
+        load(user)
+    message = str(caught.value)
+    assert "\n" not in message and all(word in message for word in words), message

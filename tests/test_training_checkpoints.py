@@ -1,0 +1,131 @@
+"""Trainings that are broken off go on to the same end."""
+
+import os
+
+import numpy as np
+import pytest
+
+from collapse.errors import InputError
+from collapse.training import history as history_module
+from collapse.training.checkpoints import Checkpoints
+from collapse.training.trainer import Trainer, train
+from conftest import ADAM, SGD, assert_same_states, fit, network, prepared
+
+
+class Interrupted(Exception):
+    pass
+
+
+def train_two(checkpoints=None, **changes):
+    """Train two networks."""
+    return train(prepared([network(seed=seed) for seed in (0, 1)], [0, 1], **changes), checkpoints)
+
+
+def interrupted(monkeypatch, folder, identity, last, **changes):
+    """Train with checkpoints, broken off before the one after epoch `last` is complete."""
+    save = Checkpoints.save
+
+    def limited(self, epoch, parts):
+        if epoch > last:
+            raise Interrupted
+        save(self, epoch, parts)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(Checkpoints, "save", limited)
+        patch.setattr(history_module, "SHARE", np.inf)
+        with Checkpoints(folder, identity) as checkpoints:
+            train_two(checkpoints, **changes)
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "most", "last"),
+    [(ADAM, 12, 5), (SGD, 12, 5), ({"kind": "x"}, 12, 5), (SGD, 4, 4), (SGD, 4, 6), (SGD, 4, 7)],
+    ids=["adam", "sgd", "new", "thinned-4", "thinned-6", "thinned-7"],
+)
+def test_a_broken_off_training_continues_to_the_same_bytes(
+    new, monkeypatch, tmp_path, optimiser, most, last
+):
+    monkeypatch.setattr(history_module, "MOST_ROWS", most)
+    changes = {"epochs": 12, "optimiser": optimiser, "schedule": {"step": 5, "factor": 0.5}}
+    changes["input"] = {"kind": "x", "least": 0.5}
+    whole = train_two(**changes)
+    interrupted(monkeypatch, tmp_path / "c", {"code": "a"}, last, **changes)
+    epochs, epoch = [], Trainer.epoch
+    monkeypatch.setattr(
+        Trainer, "epoch", lambda self, number: epochs.append(number) or epoch(self, number)
+    )
+    with Checkpoints(tmp_path / "c", {"code": "a"}) as checkpoints:
+        rest = train_two(checkpoints, **changes)
+        checkpoints.remove()
+    assert epochs == list(range(last + 1, 13))
+    for left, right in zip(whole, rest, strict=True):
+        assert_same_states(left.states, right.states)
+        assert left.history["epoch"].tolist() == list(range(12 // most, 13, 12 // most))
+        assert left.history.equals(right.history)
+    assert not (tmp_path / "c").exists()
+
+
+def test_checkpoints_take_their_share_of_the_time(monkeypatch, tmp_path):
+    now, epochs = [0.0], []
+
+    def clock():
+        return now[0]
+
+    def save(self, epoch, parts):
+        epochs.append(epoch)
+        now[0] += 1.0
+
+    epoch = Trainer.epoch
+
+    def timed(self, number):
+        now[0] += 20.0
+        return epoch(self, number)
+
+    monkeypatch.setattr(history_module.time, "monotonic", clock)
+    monkeypatch.setattr(Checkpoints, "save", save)
+    monkeypatch.setattr(Trainer, "epoch", timed)
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        fit(checkpoints=checkpoints, epochs=9)
+    # One second each of 50: every third epoch of 20 seconds.
+    assert epochs == [1, 4, 7]
+
+
+def test_a_stale_checkpoint_is_ignored_with_a_line(monkeypatch, tmp_path, capsys):
+    interrupted(monkeypatch, tmp_path, {"code": "old"}, 3)
+    with Checkpoints(tmp_path, {"code": "new"}) as checkpoints:
+        assert checkpoints.restore([1]) is None
+        assert checkpoints.restore([1]) is None
+    line = capsys.readouterr().err
+    assert "checkpoint ignored" in line and "stale" in line and "resume.safetensors" in line
+    assert line.count("checkpoint ignored") == 1
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["resume.safetensors", "state-000002.safetensors"])
+@pytest.mark.parametrize("damage", ["truncated", "changed", "missing"])
+def test_a_damaged_checkpoint_is_ignored(monkeypatch, tmp_path, capsys, name, damage):
+    interrupted(monkeypatch, tmp_path, {}, 3)
+    path = tmp_path / name
+    content = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(content[:-10])
+    else:
+        content[-1] ^= 1
+        path.write_bytes(content)
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        assert checkpoints.restore([1, 2, 3]) is None
+    ignored = "checkpoint ignored" in capsys.readouterr().err
+    assert ignored == ((name, damage) != ("resume.safetensors", "missing"))
+
+
+def test_a_locked_folder_is_refused(tmp_path):
+    folder = tmp_path / "checkpoints"
+    holder = f"{folder}: in use by process {os.getpid()} "
+    with Checkpoints(folder, {}), pytest.raises(InputError, match=holder):
+        Checkpoints(folder, {}).__enter__()
+    with Checkpoints(folder, {}) as checkpoints:
+        checkpoints.remove()
+        with Checkpoints(folder, {}):
+            pass
