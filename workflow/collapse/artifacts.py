@@ -69,10 +69,10 @@ def write_sidecar(path: str | Path) -> None:
 def _commit() -> str | None:
     command = ["git", "rev-parse", "HEAD"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return done.stdout.strip() or None
+    return process.stdout.strip() or None
 
 
 def canonical_json(value: Any) -> str:
@@ -86,15 +86,15 @@ def _metadata(digest: str, provenance: Provenance, attributes: Mapping[str, Any]
     return {_KEY: canonical_json(content)}
 
 
-def _attributes(path: Path, found: str, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Check the content digest `found` against the metadata; return the attributes."""
-    own = json.loads(metadata.get(_KEY, "{}"))
-    if own.get("digest", found) != found:
+def _attributes(path: Path, digest: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Check the content `digest` against the metadata; return the attributes."""
+    content = json.loads(metadata.get(_KEY, "{}"))
+    if content.get("digest", digest) != digest:
         raise InputError(
-            f"{path}: content digest is {found[:12]}, its metadata says "
-            f"{own['digest'][:12]}: the file is damaged, delete it and run again"
+            f"{path}: content digest is {digest[:12]}, its metadata says "
+            f"{content['digest'][:12]}: the file is damaged, delete it and run again"
         )
-    return own.get("attributes", {})
+    return content.get("attributes", {})
 
 
 def _tensor_digest(tensors: Mapping[str, np.ndarray]) -> str:
@@ -200,13 +200,13 @@ def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
 
 def _stored(path: Path) -> dict[str, Any]:
     """Return what a file of ours says of itself; nothing of another file."""
-    stored = None
+    text = None
     if path.suffix == ".parquet":
-        stored = (pq.read_schema(path).metadata or {}).get(_KEY.encode())
+        text = (pq.read_schema(path).metadata or {}).get(_KEY.encode())
     if path.suffix == ".safetensors":
         with safe_open(path, framework="numpy") as handle:
-            stored = (handle.metadata() or {}).get(_KEY)
-    return json.loads(stored) if stored else {}
+            text = (handle.metadata() or {}).get(_KEY)
+    return json.loads(text) if text else {}
 
 
 def stored_digest(path: str | Path) -> str:

@@ -86,7 +86,7 @@ def expand(group: Mapping[str, Any]) -> list[dict[str, Any]]:
         point = {path: (group["point"] | inner)[path] for path in group["order"]}
         keys = {**short_keys(point), "seed": seed}
         # A job need not read the sections that its runs differ in.
-        read = {path: v for path, v in inner.items() if path.split(".")[0] in group["config"]}
-        config = tied(assign(group["config"], read))
+        values = {path: v for path, v in inner.items() if path.split(".")[0] in group["config"]}
+        config = tied(assign(group["config"], values))
         runs.append({"id": identifier(keys), "keys": keys, "seed": seed, "config": config})
     return runs

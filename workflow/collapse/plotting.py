@@ -110,10 +110,10 @@ def seed_band(axes: Axes, frame: pd.DataFrame, x: str, **line: Any) -> None:
         Passed on to ``Axes.plot``.
     """
     frame = frame.sort_values(x)
-    (drawn,) = axes.plot(frame[x], frame["median"], **line)
+    (curve,) = axes.plot(frame[x], frame["median"], **line)
     if (frame["seeds"] > 1).any():
         axes.fill_between(
-            frame[x], frame["low"], frame["high"], color=drawn.get_color(), alpha=0.2, linewidth=0
+            frame[x], frame["low"], frame["high"], color=curve.get_color(), alpha=0.2, linewidth=0
         )
 
 

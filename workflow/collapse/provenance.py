@@ -66,19 +66,19 @@ def imported_modules(roots: Iterable[str]) -> list[str]:
     InputError
         If a root does not exist.
     """
-    pending, seen = [], set()
+    pending, modules = [], set()
     for root in roots:
         if _source(root) is None:
             raise InputError(f"no module {root}: a study or a kind that the config names needs it")
         pending.append(root)
     while pending:
         module = pending.pop()
-        if module in seen:
+        if module in modules:
             continue
-        seen.add(module)
+        modules.add(module)
         for name in [module, *_imports(module, _source(module))]:
-            pending.extend(parent for parent in _with_parents(name) if parent not in seen)
-    return sorted(seen)
+            pending.extend(parent for parent in _with_parents(name) if parent not in modules)
+    return sorted(modules)
 
 
 @cache

@@ -125,11 +125,11 @@ class Spec:
                 f"{path}: the spec or the code is not what this job was planned with (--expect "
                 f"{expected}, found {self.digest}): start the workflow again"
             )
-        found = code_digest(*self.modules)
-        if found != self.code:
+        code = code_digest(*self.modules)
+        if code != self.code:
             raise InputError(
                 f"{path}: the code changed since this job was planned (planned {self.code}, found "
-                f"{found}): start the workflow again"
+                f"{code}): start the workflow again"
             )
 
     def check_inputs(self) -> None:
@@ -141,13 +141,13 @@ class Spec:
             Names the first such file, or one that is missing.
         """
         for files in self.inputs.values():
-            for name, planned in files.items():
+            for name, planned_code in files.items():
                 path = f"{self.results}/{name}"
-                made = stored_provenance(path).get("code", planned)
-                if planned != made:
+                stored_code = stored_provenance(path).get("code", planned_code)
+                if planned_code != stored_code:
                     raise InputError(
-                        f"{path}: made by other code than planned (planned {planned}, found "
-                        f"{made}): start the workflow again"
+                        f"{path}: made by other code than planned (planned {planned_code}, found "
+                        f"{stored_code}): start the workflow again"
                     )
 
 

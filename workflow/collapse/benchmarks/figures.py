@@ -101,10 +101,10 @@ def _apart(sizes: Iterable[int]) -> list[str]:
     """Return the labels of increasing sizes, empty where they would touch on a log axis."""
     labels, last = [], 0.0
     for size in sizes:
-        shown = size >= 1.8 * last
+        fits = size >= 1.8 * last
         short = f"{round(size / 1000, 1):g}k" if size >= 1000 else f"{size:g}"
-        labels.append(short if shown else "")
-        last = size if shown else last
+        labels.append(short if fits else "")
+        last = size if fits else last
     return labels
 
 
@@ -117,7 +117,7 @@ def precision(table: pd.DataFrame) -> Drawn:
         return figure, table
     figure, axes = plt.subplots(2, len(PANELS), figsize=(TWO_COLUMNS, 3.3), height_ratios=(3, 2))
     colours = category_colours(list(PRECISIONS))
-    drawn = []
+    figure_rows = []
     for (above, below), (metric, label) in zip(axes.T, PANELS.items(), strict=True):
         rows = table[table["metric"] == metric]
         bands = over_seeds(rows, ["precision", "epoch"])
@@ -131,11 +131,11 @@ def precision(table: pd.DataFrame) -> Drawn:
         below.set_ylabel(f"{label},\nlast epoch")
         decades(above)
         decades(below)
-        drawn += [bands.assign(panel="epochs", metric=metric)]
-        drawn += [last.drop(columns="note").assign(panel="last epoch")]
+        figure_rows += [bands.assign(panel="epochs", metric=metric)]
+        figure_rows += [last.drop(columns="note").assign(panel="last epoch")]
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=3, borderaxespad=0.2)
-    return figure, pd.concat(drawn, ignore_index=True)
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
 def _points(axes: Axes, last: pd.DataFrame, colours: dict) -> None:

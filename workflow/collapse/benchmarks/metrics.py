@@ -84,8 +84,8 @@ def _compare(
     note = "baseline: the leanest form of the textbook way"
     yield whole.timed(name, times["whole"], times["ours"], note)
     exact = by_classes(*sample.of(torch.float64))["NC1"]
-    found = compute(sample)["NC1"], by_batches(*arguments)["NC1"]
-    ours, theirs = (abs(value / exact - 1) for value in found)
+    values = compute(sample)["NC1"], by_batches(*arguments)["NC1"]
+    ours, theirs = (abs(value / exact - 1) for value in values)
     note = f"exact: NC1 = {exact:.4g} of the same features in float64"
     yield error.valued(name, ours, note, baseline=theirs)
 

@@ -143,12 +143,12 @@ def _share(work: Work, line: Line, epoch: float) -> Row:
     """Return the row of what measuring adds to a training of such epochs."""
     points = len(log_spaced(work.size.epochs, work.size.record)) - 1
     with tempfile.TemporaryDirectory() as folder:
-        each = work.measuring_seconds(Path(folder))
+        cost = work.measuring_seconds(Path(folder))
     note = (
-        f"{points} points of {1e3 * each:.3g} ms each (state written, features, metrics) against "
+        f"{points} points of {1e3 * cost:.3g} ms each (state written, features, metrics) against "
         f"{work.size.epochs} epochs of {1e3 * epoch:.3g} ms"
     )
-    share = points * each / (work.size.epochs * epoch)
+    share = points * cost / (work.size.epochs * epoch)
     return line.valued(device_name(work.device), share, note)
 
 

@@ -84,7 +84,7 @@ def study(
     """
     samples, labels = training_set(dataset, choice, device)
     frames = []
-    for precision, seed in [(each, seed) for each in seeds for seed in range(seeds[each])]:
+    for precision, seed in [(key, seed) for key in seeds for seed in range(seeds[key])]:
         path = folder / f"precision-{precision}-{seed}.parquet"
         frame = _finished(path, identity)
         if frame is None:
@@ -171,9 +171,9 @@ def summary(table: pd.DataFrame) -> str:
     """Return the verdicts as text, the last line in words."""
     if table["value"].isna().all():
         return f"precision study {table['note'].iloc[0]}"
-    found = verdicts(table)
+    decisions = verdicts(table)
     errors = table[table["metric"] == ERROR]
-    lines = [found.to_string(index=False, float_format=lambda value: f"{value:.4g}")]
+    lines = [decisions.to_string(index=False, float_format=lambda value: f"{value:.4g}")]
     lines += [
         f"training error at the last epoch, worst seed: {precision} {100 * worst:.3g} %"
         for precision, worst in errors[errors["epoch"] == errors["epoch"].max()]
@@ -185,7 +185,7 @@ def summary(table: pd.DataFrame) -> str:
         f"diverged: {row.precision}, seed {row.seed:g}, epoch {row.epoch:g}"
         for row in table[table["metric"] == DIVERGED].itertuples()
     ]
-    outside = ", ".join(found.loc[~found["within"], "metric"])
+    outside = ", ".join(decisions.loc[~decisions["within"], "metric"])
     verdict = f"is not within it in {outside}" if outside else "is within it in every metric"
     lines.append(f"bf16 against the spread of TF32's seeds: {verdict}")
     return "\n".join(lines)

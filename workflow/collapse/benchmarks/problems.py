@@ -45,7 +45,7 @@ class AllSamples(DeepLinear):
 
 def all_samples(problem: DeepLinear) -> AllSamples:
     """Return the problems in the form that is not reduced."""
-    return AllSamples(**{each.name: getattr(problem, each.name) for each in fields(problem)})
+    return AllSamples(**{field.name: getattr(problem, field.name) for field in fields(problem)})
 
 
 def make(size: Problems, device: torch.device) -> tuple[DeepLinear, Parameters]:
@@ -59,7 +59,8 @@ def make(size: Problems, device: torch.device) -> tuple[DeepLinear, Parameters]:
     }
     decays = [DECAYS[index % len(DECAYS)] for index in range(size.batch)]
     problem = build(
-        [{"problem": shape, "weight_decay": each, "feature_decay": each} for each in decays], device
+        [{"problem": shape, "weight_decay": decay, "feature_decay": decay} for decay in decays],
+        device,
     )
     generator = torch.Generator(device).manual_seed(0)
     draw = partial(torch.randn, generator=generator, dtype=torch.float64, device=device)

@@ -124,8 +124,8 @@ def _study(
     if not isinstance(block, Mapping):
         layers.refuse((name,), "should be a mapping of experiments")
     return {
-        experiment: validate_experiment(each, layers, (name, experiment), data_sets)
-        for experiment, each in block.items()
+        experiment: validate_experiment(content, layers, (name, experiment), data_sets)
+        for experiment, content in block.items()
     }
 
 
@@ -133,7 +133,7 @@ def _data_sets(blocks: Any, layers: Layers) -> tuple[dict[str, Any], dict[str, S
     """Return the data sets and where they come from: the project's own, and the user's tables."""
     if not isinstance(blocks, Mapping):
         layers.refuse(("datasets",), "should be a mapping of data sets")
-    found, sources = {name: catalogue.find(name) for name in catalogue.names()}, {}
+    data_sets, sources = {name: catalogue.find(name) for name in catalogue.names()}, {}
     for name, block in blocks.items():
         table = isinstance(block, Mapping) and "table" in block
         if table and name in catalogue.names():
@@ -141,14 +141,14 @@ def _data_sets(blocks: Any, layers: Layers) -> tuple[dict[str, Any], dict[str, S
                 ("datasets", name, "table"), f"{name} is not the user's: name the table otherwise"
             )
         if table:
-            found[name] = catalogue.Table(title=name)
-        elif name not in found:
+            data_sets[name] = catalogue.Table(title=name)
+        elif name not in data_sets:
             message = "no such data set, and no table of the user's"
-            layers.refuse(("datasets", name), message, found)
-    for name, data_set in found.items():
+            layers.refuse(("datasets", name), message, data_sets)
+    for name, data_set in data_sets.items():
         section = kinds("source")[data_set.source]
         sources[name] = parse(section, blocks.get(name) or {}, layers, ("datasets", name))
-    return found, sources
+    return data_sets, sources
 
 
 def check_results(atlas: Atlas) -> None:
@@ -162,10 +162,10 @@ def check_results(atlas: Atlas) -> None:
     mark = Path(atlas.results, _MARK)
     if mark.parent.exists() and not mark.parent.is_dir():
         raise InputError(f"results: {atlas.results} found, which is a file, allowed is a folder")
-    held = mark.read_text(encoding="utf-8").strip() if mark.is_file() else _mark(atlas)
-    if held != _mark(atlas):
+    content = mark.read_text(encoding="utf-8").strip() if mark.is_file() else _mark(atlas)
+    if content != _mark(atlas):
         raise InputError(
-            f"{atlas.results} holds results of {held}, not of {_mark(atlas)}: "
+            f"{atlas.results} holds results of {content}, not of {_mark(atlas)}: "
             f"`--config results=FOLDER` puts these elsewhere, `rm {mark}` lets them replace those"
         )
 

@@ -178,32 +178,32 @@ class Atlas:
 
     def _find(self, reader: Run, path: str, reference: Reference) -> Read:
         where = f"{reader.study}.{reader.experiment}.{path}"
-        wanted = dict(reference.run)
-        wanted["seed"] = reader.seed if reference.seed is None else self.first_seed + reference.seed
+        seed = reader.seed if reference.seed is None else self.first_seed + reference.seed
+        criteria = {**reference.run, "seed": seed}
         try:
             groups = self.groups(reference.study, reference.experiment)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-        read = self.experiment(reference.study, reference.experiment)
-        if reference.read == "features" and not read.measured_by_group:
+        experiment = self.experiment(reference.study, reference.experiment)
+        if reference.read == "features" and not experiment.measured_by_group:
             raise InputError(
-                f"{where}: {read.procedure} experiments write no features, only states"
+                f"{where}: {experiment.procedure} experiments write no features, only states"
             )
-        found = [
+        matches = [
             (folder, run.id)
             for folder, group in groups.items()
             for run in group.runs
-            if all(key in run.keys and _is(run.keys[key], value) for key, value in wanted.items())
+            if all(key in run.keys and _is(run.keys[key], value) for key, value in criteria.items())
         ]
-        if len(found) != 1:
-            asked = ", ".join(f"{key}={grid.format_value(v)}" for key, v in wanted.items())
-            number = f"{len(found)} runs of" if found else "no run of"
+        if len(matches) != 1:
+            conditions = ", ".join(f"{key}={grid.format_value(v)}" for key, v in criteria.items())
+            number = f"{len(matches)} runs of" if matches else "no run of"
+            source = f"{reference.study}.{reference.experiment}"
             keys = ", ".join(next(iter(groups.values())).runs[0].keys)
             raise InputError(
-                f"{where}: {number} {reference.study}.{reference.experiment} with {asked}, allowed "
-                f"is one (its keys: {keys})"
+                f"{where}: {number} {source} with {conditions}, allowed is one (its keys: {keys})"
             )
-        return Read(reference.read, reference.study, reference.experiment, *found[0])
+        return Read(reference.read, reference.study, reference.experiment, *matches[0])
 
     def check_references(self) -> None:
         """Refuse references that lead nowhere, or back to where they began.
@@ -216,36 +216,36 @@ class Atlas:
         edges: dict[tuple[str, str], set[tuple[str, str]]] = {}
         for study, experiments in self.studies.items():
             for name, experiment in experiments.items():
-                if not any(isinstance(each, Reference) for _, each in nested(experiment)):
+                if not any(isinstance(section, Reference) for _, section in nested(experiment)):
                     continue
                 edges[study, name] = {
-                    (read.study, read.experiment)
+                    (reference.study, reference.experiment)
                     for run in self.runs(study, name)
-                    for read in self.reads(run).values()
+                    for reference in self.reads(run).values()
                 }
         for start in edges:
             _check_circle(edges, [start])
 
 
-def _is(value: Any, asked: Any) -> bool:
+def _is(value: Any, criterion: Any) -> bool:
     """Return whether a run's key has the value that is asked for: ``1e-3`` in YAML is text."""
-    if isinstance(asked, list):
-        asked = grid.format_value(asked)
-    if isinstance(value, bool) != isinstance(asked, bool):
+    if isinstance(criterion, list):
+        criterion = grid.format_value(criterion)
+    if isinstance(value, bool) != isinstance(criterion, bool):
         return False
-    if isinstance(value, float) and isinstance(asked, str):
+    if isinstance(value, float) and isinstance(criterion, str):
         try:
-            return value == float(asked)
+            return value == float(criterion)
         except ValueError:
             return False
-    return value == asked
+    return value == criterion
 
 
 def _check_circle(edges: Mapping, path: list[tuple[str, str]]) -> None:
     for following in edges.get(path[-1], ()):
         if following in path:
             circle = [*path[path.index(following) :], following]
-            names = " reads ".join(".".join(each) for each in circle)
+            names = " reads ".join(".".join(experiment) for experiment in circle)
             raise InputError(f"experiments read each other in a circle: {names}")
         _check_circle(edges, [*path, following])
 

@@ -15,12 +15,12 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         # The base class resolves `<<`, whose keys others may override.
-        seen: set[str] = set()
+        keys: set[str] = set()
         for key, _ in node.value:
-            if key.value in seen:
+            if key.value in keys:
                 message = f"key {key.value!r} given twice"
                 raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
-            seen.add(key.value)
+            keys.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -91,12 +91,12 @@ class Layers:
 
     def names(self, *place: str, last: bool = False) -> set[str]:
         """Return the keys at a place in any file, the last one (the user's) included or not."""
-        found: set[str] = set()
+        keys: set[str] = set()
         for _, content in self._layers if last else self._layers[:-1]:
             for key in place:
                 content = content.get(key) if isinstance(content, Mapping) else None
-            found |= set(content) if isinstance(content, Mapping) else set()
-        return found
+            keys |= set(content) if isinstance(content, Mapping) else set()
+        return keys
 
     def refuse(
         self,

@@ -65,5 +65,5 @@ def nested(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
         for name in type(value).model_fields:
             yield from nested(getattr(value, name), (*path, name))
     elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from nested(each, (*path, str(index)))
+        for index, item in enumerate(value):
+            yield from nested(item, (*path, str(index)))

@@ -62,19 +62,19 @@ def untar(name: str, content: bytes, wanted: Iterable[str]) -> dict[str, bytes]:
         If the archive or a file is truncated or damaged, or a file is not in it.
     """
     wanted = list(wanted)
-    found = {}
+    files = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
             for member in archive:
                 base = member.name.rpartition("/")[2]
                 if member.isfile() and base in wanted:
-                    found[base] = decompress(base, archive.extractfile(member).read())
+                    files[base] = decompress(base, archive.extractfile(member).read())
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise SourceError(f"{name}: truncated or damaged tar.gz file ({error})") from None
     for base in wanted:
-        if base not in found:
+        if base not in files:
             raise SourceError(f"{name}: holds no {base}")
-    return found
+    return files
 
 
 def check_size(name: str, found: int, expected: int) -> None:

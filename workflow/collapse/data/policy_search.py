@@ -109,16 +109,16 @@ def search(
     """
     generator = np.random.default_rng(seed)
     gain = np.zeros(shape)
-    seen = Moments(0, np.zeros(shape[1]), np.zeros(shape[1]))
+    moments = Moments(0, np.zeros(shape[1]), np.zeros(shape[1]))
     best: Found | None = None
     for iteration in range(1, settings.iterations + 1):
-        policy = Policy(gain, seen.mean.copy(), seen.std)
+        policy = Policy(gain, moments.mean.copy(), moments.std)
         noise = generator.standard_normal((settings.directions, *shape))
         starts = generator.integers(2**31, size=settings.directions).tolist()
         moves = settings.noise * noise
         returns = np.array(
             [
-                [rollout(_moved(policy, sign * move), start, seen) for sign in (1, -1)]
+                [rollout(_moved(policy, sign * move), start, moments) for sign in (1, -1)]
                 for move, start in zip(moves, starts, strict=True)
             ]
         )
@@ -128,7 +128,7 @@ def search(
         if spread > 0:
             gain = gain + settings.step / (settings.best * spread) * slope
         if iteration % EVALUATE_EVERY == 0 or iteration == settings.iterations:
-            policy = Policy(gain, seen.mean.copy(), seen.std)
+            policy = Policy(gain, moments.mean.copy(), moments.std)
             starts = np.random.default_rng([seed, iteration]).integers(2**31, size=EVALUATIONS)
             score = float(np.mean([rollout(policy, start, None) for start in starts.tolist()]))
             episodes = 2 * settings.directions * iteration

@@ -144,7 +144,7 @@ def _download_debian(package: str, work: Path) -> None:
 def _problem(command: Sequence[str], work: Path, seconds: int) -> str | None:
     """Run a command; return None when it succeeds, else the line that says what went wrong."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=work,
             timeout=seconds,
@@ -156,9 +156,9 @@ def _problem(command: Sequence[str], work: Path, seconds: int) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return f"still running after {seconds} s"
-    if done.returncode == 0:
+    if process.returncode == 0:
         return None
-    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    lines = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
     return next((line for line in lines if line.startswith("E: ")), lines[-1])
 
 
@@ -198,10 +198,10 @@ def _download(
             problems.append(f"{url}: {error}")
             continue
         content = path.read_bytes()
-        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if found == md5:
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if digest == md5:
             return content
-        problems.append(f"{url}: md5 is {found}, expected {md5}")
+        problems.append(f"{url}: md5 is {digest}, expected {md5}")
     raise SourceError("; ".join(problems))
 
 

@@ -31,10 +31,10 @@ def run(args: argparse.Namespace) -> None:
     except OSError as error:
         raise InputError(f"{args.table}: {error.strerror}") from None
     with paper_style():
-        figure, drawn = FIGURES[name](table)
+        figure, figure_rows = FIGURES[name](table)
         provenance = args.spec.provenance(further=[args.table])
         for path in (args.pdf, args.png):
             with replacing(path) as temporary:
                 save(figure, temporary, Path(path).suffix, provenance)
             write_sidecar(path)
-    write_csv(args.csv, drawn)
+    write_csv(args.csv, figure_rows)

@@ -34,6 +34,6 @@ def run(args: argparse.Namespace) -> None:
     if kind not in kinds:
         raise InputError(f"--spec: kind is {kind!r}, allowed are {', '.join(kinds)}")
     # Its code is part of what determines the data, that of the other makers is not.
-    made = import_module(f"{makers.__name__}.{kind}").make(args.spec.job, args.source)
+    tensors = import_module(f"{makers.__name__}.{kind}").make(args.spec.job, args.source)
     provenance = args.spec.provenance(further=[args.source] if args.source else [])
-    write_tensors(args.out, made.arrays, provenance, made.attributes)
+    write_tensors(args.out, tensors.arrays, provenance, tensors.attributes)

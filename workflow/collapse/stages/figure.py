@@ -20,10 +20,10 @@ def run(args: argparse.Namespace) -> None:
     study, name = args.spec.job["study"], args.spec.job["figure"]
     experiments = read_experiments(args.spec.reads["tables"], args.spec.job["experiments"], study)
     with paper_style():
-        figure, drawn = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
+        figure, figure_rows = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
         provenance = args.spec.provenance()
         for path in (args.pdf, args.png):
             with replacing(path) as temporary:
                 save(figure, temporary, Path(path).suffix, provenance)
             write_sidecar(path)
-    write_csv(args.csv, drawn)
+    write_csv(args.csv, figure_rows)

@@ -109,9 +109,9 @@ def measure_file(path: str | Path) -> dict[str, float | list[float] | None]:
     with _opened(path) as handle:
         names = sorted(handle.keys())
         if "features" not in names:
-            found = ", ".join(names) if names else "no tensor"
+            listing = ", ".join(names) if names else "no tensor"
             raise InputError(
-                f"{path}: no tensor 'features' (found {found}), allowed is features with labels "
+                f"{path}: no tensor 'features' (found {listing}), allowed is features with labels "
                 "or targets"
             )
         others = {name: handle.get_tensor(name) for name in OTHERS if name in names}

@@ -30,28 +30,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the experiment's predictions and frames."""
-    told = args.spec.job
-    theory = import_module(told["theory"]) if told["theory"] else None
+    spec = args.spec.job
+    theory = import_module(spec["theory"]) if spec["theory"] else None
     data = args.spec.reads["data"]
     dataset = load(data[0]) if data else None
-    predicted, framed = [], []
-    for each in told["runs"] if theory else ():
-        config, facts = each["config"], dict(each["facts"])
+    predictions, frames = [], []
+    for entry in spec["runs"] if theory else ():
+        config, facts = entry["config"], dict(entry["facts"])
         if dataset is not None:
             facts |= facts_of(dataset, config["data"])
-        keys = [{**each["keys"], "seed": seed} for seed in each["seeds"]]
+        keys = [{**entry["keys"], "seed": seed} for seed in entry["seeds"]]
         numbers = list(_predicted(theory, config, facts))
-        predicted += [{**key, "metric": m, "value": v} for m, v in numbers for key in keys]
-        for step, changes in each["stages"]:
+        predictions += [{**key, "metric": m, "value": v} for m, v in numbers for key in keys]
+        for step, changes in entry["stages"]:
             entries = list(_framed(theory, config | changes, facts))
             place = EVERY_STEP if step is None else step
-            framed += [{**key, "step": place, **entry} for key in keys for entry in entries]
+            frames += [{**key, "step": place, **entry} for key in keys for entry in entries]
     provenance = args.spec.provenance()
     for path, rows, columns in (
-        (args.predictions, predicted, ["metric", "value"]),
-        (args.frames, framed, ["step", "quantity", "index", "value"]),
+        (args.predictions, predictions, ["metric", "value"]),
+        (args.frames, frames, ["step", "quantity", "index", "value"]),
     ):
-        table = pd.DataFrame(rows, columns=[*told["keys"], *columns]).astype({"value": float})
+        table = pd.DataFrame(rows, columns=[*spec["keys"], *columns]).astype({"value": float})
         write_table(path, table, provenance)
 
 

@@ -76,8 +76,8 @@ class Results:
 
     def completed(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of runs that did not diverge."""
-        gone = self.values("diverged").set_index(self.keys).index
-        return rows[~rows.set_index(self.keys).index.isin(gone)]
+        diverged = self.values("diverged").set_index(self.keys).index
+        return rows[~rows.set_index(self.keys).index.isin(diverged)]
 
     def last(self, metric: str, layer: str | None = None) -> pd.DataFrame:
         """Return one metric at the last recorded step of every run that did not diverge."""
@@ -166,13 +166,13 @@ def read_experiments(
 ) -> dict[str, Results]:
     """Read the tables of a study's experiments from ``.../STUDY/EXPERIMENT/TABLE.parquet``."""
     files = {Path(path).parts[-3:]: path for path in paths}
-    told = load(study)
+    replication = load(study)
     experiments = {}
     for name, config in described.items():
         tables = [
             read_table(files[study, name, f"{table}.parquet"])
             for table in ("metrics", "predictions", "samples")
         ]
-        axes = (*told.axes, *told.own_axes.get(name, ()))
+        axes = (*replication.axes, *replication.own_axes.get(name, ()))
         experiments[name] = along_axes(Results(config, *tables), axes)
     return experiments

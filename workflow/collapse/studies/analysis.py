@@ -47,7 +47,7 @@ def matrix(rows: pd.DataFrame, name: str) -> np.ndarray | None:
     rows = rows[rows["metric"].str.startswith(f"{name}[")]
     if rows.empty:
         return None
-    places = np.array([[int(i) for i in re.findall(r"\d+", each)] for each in rows["metric"]])
+    places = np.array([[int(i) for i in re.findall(r"\d+", metric)] for metric in rows["metric"]])
     entries = np.zeros((places.max() + 1,) * 2)
     entries[places[:, 0], places[:, 1]] = entries[places[:, 1], places[:, 0]] = rows["value"]
     return entries

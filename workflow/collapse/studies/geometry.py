@@ -54,7 +54,7 @@ def draw_grams(figure: Figure, columns: Sequence[Comparison]) -> list[pd.DataFra
         2, len(columns), squeeze=False,
         gridspec_kw={"left": 0.05, "right": 0.9, "bottom": 0.5, "top": 0.86, "hspace": 0.1},
     )  # fmt: skip
-    drawn = [
+    figure_rows = [
         rows
         for panels, column in zip(axes.T, columns, strict=True)
         for rows in _draw_column(panels, column)
@@ -65,7 +65,7 @@ def draw_grams(figure: Figure, columns: Sequence[Comparison]) -> list[pd.DataFra
     bar = figure.colorbar(shades, cax=figure.add_axes((0.92, 0.56, 0.012, 0.26)), ticks=(-1, 0, 1))
     bar.set_label("Gram entry / largest of theory")
     bar.outline.set_visible(False)
-    return drawn
+    return figure_rows
 
 
 def _draw_column(axes: Sequence[Axes], column: Comparison) -> list[pd.DataFrame]:
@@ -130,7 +130,7 @@ def draw_frame(
     axes.set(xlim=(low, high), ylim=(low, high), zlim=(low, high))
     axes.set_box_aspect((1, 1, 1), zoom=1.2 if plane else 1.0)
     rows = {"measured": measured, "theory": target}
-    return [long(each, grams.panel, grams.head, series) for series, each in rows.items()]
+    return [long(matrix, grams.panel, grams.head, series) for series, matrix in rows.items()]
 
 
 def long(matrix: np.ndarray, panel: str, head: str, series: str) -> pd.DataFrame:

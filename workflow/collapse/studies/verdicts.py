@@ -12,6 +12,9 @@ INCONCLUSIVE = "inconclusive"
 BOUNDS = ("paper", "theory", "project")
 """Who may set a tolerance."""
 
+Decision = dict[str, object]
+"""A decided claim: its row of the study's claims, less the study and the scale."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -55,7 +58,7 @@ class Claim:
         if self.bound not in BOUNDS:
             raise ValueError(f"{self.name}: bound '{self.bound}', allowed: {', '.join(BOUNDS)}")
 
-    def row(self, measured: str, seeds: int, verdict: str) -> dict[str, object]:
+    def row(self, measured: str, seeds: int, verdict: str) -> Decision:
         """Return the claim's row of its study's claims."""
         return {
             "claim": self.name,
@@ -75,7 +78,7 @@ class Claim:
         seeds: int,
         obstacles: Iterable[str] = (),
         excuses: Iterable[str] = (),
-    ) -> dict[str, object]:
+    ) -> Decision:
         """Decide the claim from one value per run; smaller is better.
 
         Replicated when the worst run is within the tolerance, not replicated when the median is

@@ -62,8 +62,8 @@ def by_classes(features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -
 
 
 def _mismatches(features: Tensor, means: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    chosen = (features @ weight.T + bias).argmax(1)
-    return (torch.cdist(features, means).argmin(1) != chosen).sum()
+    classes = (features @ weight.T + bias).argmax(1)
+    return (torch.cdist(features, means).argmin(1) != classes).sum()
 
 
 def _metrics(

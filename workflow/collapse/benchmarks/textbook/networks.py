@@ -125,10 +125,10 @@ class TextbookTraining:
         biases = {id(bias) for bias in [parts[1].bias] if bias is not None}
         groups = [
             {
-                "params": [each for each in self.model.parameters() if id(each) not in biases],
+                "params": [p for p in self.model.parameters() if id(p) not in biases],
                 "weight_decay": decay,
             },
-            {"params": [each for each in self.model.parameters() if id(each) in biases]},
+            {"params": [p for p in self.model.parameters() if id(p) in biases]},
         ]
         make = OPTIMISERS[settings["optimiser"]["kind"]]
         self.optimiser = make(groups, settings["learning_rate"], settings["momentum"])

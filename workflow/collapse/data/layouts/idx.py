@@ -45,9 +45,9 @@ def read_idx(name: str, content: bytes, shape: tuple[int, ...]) -> np.ndarray:
     magic = 0x0800 + len(shape)
     if len(content) < header:
         raise SourceError(f"{name}: truncated, {len(content)} bytes are no idx header")
-    found, *sizes = struct.unpack(f">{1 + len(shape)}I", content[:header])
-    if found != magic:
-        raise SourceError(f"{name}: magic number is 0x{found:08x}, not 0x{magic:08x} of idx")
+    number, *sizes = struct.unpack(f">{1 + len(shape)}I", content[:header])
+    if number != magic:
+        raise SourceError(f"{name}: magic number is 0x{number:08x}, not 0x{magic:08x} of idx")
     if tuple(sizes) != shape:
         raise SourceError(f"{name}: holds {times(sizes)} values, not {times(shape)}")
     check_size(name, len(content), header + math.prod(shape))

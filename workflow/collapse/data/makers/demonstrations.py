@@ -85,8 +85,12 @@ def demonstrate(name: str, policy: str | Path | None, seed: int) -> Tensors:
 
 def searched() -> list[str]:
     """Return the tasks whose policy is searched."""
-    found = {name: find(name) for name in names()}
-    return [name for name, each in found.items() if isinstance(each, Task) and each.search]
+    data_sets = {name: find(name) for name in names()}
+    return [
+        name
+        for name, data_set in data_sets.items()
+        if isinstance(data_set, Task) and data_set.search
+    ]
 
 
 def find_policy(name: str, seed: int, progress: Callable[[str], None] = print) -> Found:
@@ -100,12 +104,12 @@ def find_policy(name: str, seed: int, progress: Callable[[str], None] = print) -
     task = find(name, Task)
     with simulator(name, task) as environment:
 
-        def rollout(policy: Policy, start: int, seen: Moments | None) -> float:
+        def rollout(policy: Policy, start: int, moments: Moments | None) -> float:
             total = 0.0
             for observation, _, reward in _episode(environment, policy, start):
                 total += reward - task.search.shift
-                if seen is not None:
-                    seen.add(observation)
+                if moments is not None:
+                    moments.add(observation)
             return total
 
         return search(rollout, (task.outputs, task.inputs), task.search, seed, progress)
@@ -169,9 +173,9 @@ def read_policy(path: str | Path, name: str, task: Task) -> Policy:
         "mean": (task.inputs,),
         "std": (task.inputs,),
     }
-    found = {key: tensors[key].shape for key in allowed if key in tensors}
-    if found != allowed:
-        raise InputError(f"{path}: not a policy of {name}, it holds {found}, allowed is {allowed}")
+    shapes = {key: tensors[key].shape for key in allowed if key in tensors}
+    if shapes != allowed:
+        raise InputError(f"{path}: not a policy of {name}, it holds {shapes}, allowed is {allowed}")
     return Policy(**{key: tensors[key] for key in allowed})
 
 
@@ -231,7 +235,7 @@ def _record(
             episode = list(_episode(environment, expert, next(starts)))
             pairs += [(observation, action) for observation, action, _ in episode[::stride]]
             returns.append(sum(reward for *_, reward in episode))
-        inputs, targets = (np.array(each) for each in zip(*pairs[:count], strict=True))
+        inputs, targets = (np.array(column) for column in zip(*pairs[:count], strict=True))
         # Reacher's observation had a constant zero at the end when the paper's data were made.
         missing = task.inputs - inputs.shape[1]
         arrays[f"{part}_inputs"] = np.pad(inputs, ((0, 0), (0, missing)))

@@ -13,6 +13,7 @@ from collapse.studies.verdicts import (
     NOT_REPLICATED,
     REPLICATED,
     Claim,
+    Decision,
     lost,
     missing,
     short_of,
@@ -27,10 +28,8 @@ CONVERGED_STEPS = 30_000
 PAPER_EPOCHS = 200
 """Epochs of the released code."""
 
-Row = dict[str, object]
 
-
-def decide(experiments: Mapping[str, Results]) -> Iterator[Row]:
+def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     """Yield one row per claim."""
     yield from _direct(experiments["direct_optimisation"])
     yield _reached_loss(experiments["direct_optimisation"])
@@ -53,7 +52,7 @@ def _too_short(experiment: Results) -> list[str]:
     return short_of(experiment.config["optimiser"]["steps"], CONVERGED_STEPS, "steps")
 
 
-def _direct(experiment: Results) -> Iterator[Row]:
+def _direct(experiment: Results) -> Iterator[Decision]:
     for bias in (False, True):
         frame = "simplex ETF" if bias else "orthogonal frame"
         for depth in DEPTHS:
@@ -81,7 +80,7 @@ def _direct(experiment: Results) -> Iterator[Row]:
             )
 
 
-def _reached_loss(experiment: Results) -> Row:
+def _reached_loss(experiment: Results) -> Decision:
     gaps = loss_gap(experiment)
     gaps = gaps[gaps["step"] == gaps["step"].max()]
     arms = set(zip(gaps["depth"], gaps["bias"], strict=True))
@@ -101,7 +100,7 @@ def _reached_loss(experiment: Results) -> Row:
     )
 
 
-def _second_solver(experiment: Results) -> Row:
+def _second_solver(experiment: Results) -> Decision:
     optimum = experiment.predicted("loss")
     rows = experiment.last("objective").merge(
         optimum, on=experiment.keys, suffixes=("", "_optimum")
@@ -124,7 +123,7 @@ def _second_solver(experiment: Results) -> Row:
     )
 
 
-def _transitions(experiment: Results) -> Iterator[Row]:
+def _transitions(experiment: Results) -> Iterator[Decision]:
     fraction, objective = fractions(experiment), experiment.values("objective")
     keys = [*experiment.keys, "step"]
     rows = fraction.merge(objective[[*keys, "value"]], on=keys, suffixes=("", "_objective"))
@@ -189,7 +188,7 @@ def _below_threshold_error(up: pd.DataFrame, depth: int, tau: float) -> pd.Serie
     return below.assign(error=(below["value"] - theory).abs()).groupby("seed")["error"].max()
 
 
-def _networks(name: str, experiment: Results, bias: bool) -> Iterator[Row]:
+def _networks(name: str, experiment: Results, bias: bool) -> Iterator[Decision]:
     network = "MLP" if name == "network_mlp" else "convolutional network"
     head = "with a last-layer bias" if bias else "bias-free"
     errors, epochs = experiment.last("error", "all"), experiment.config["training"]["epochs"]
@@ -226,7 +225,7 @@ def _fall(experiment: Results, label: str, bias: bool) -> pd.Series:
     return by_run.last() / by_run.first()
 
 
-def _cross_entropy(experiment: Results) -> Iterator[Row]:
+def _cross_entropy(experiment: Results) -> Iterator[Decision]:
     losses = excess_losses(experiment)
     for depth in (1, 2, 3):
         rows = losses[losses["depth"] == depth]
@@ -242,7 +241,7 @@ def _cross_entropy(experiment: Results) -> Iterator[Row]:
         yield _lowest_loss(claim, rows, experiment.config["seeds"], absent)
 
 
-def _lowest_loss(claim: Claim, rows: pd.DataFrame, seeds: int, absent: list[str]) -> Row:
+def _lowest_loss(claim: Claim, rows: pd.DataFrame, seeds: int, absent: list[str]) -> Decision:
     """Decide by the lowest loss found: one point below the ETF refutes, at any scale."""
     if rows.empty:
         return claim.row("; ".join(["no run", *absent]), seeds, INCONCLUSIVE)

@@ -33,11 +33,11 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     figure, axes = plt.subplots(
         1, len(depths), figsize=(TWO_COLUMNS, 1.9), sharey=True, squeeze=False
     )
-    drawn = [measured.assign(series="measured")]
+    figure_rows = [measured.assign(series="measured")]
     for panel, depth in zip(axes[0], depths, strict=True):
         rows = measured[measured["depth"] == depth]
         decays = np.linspace(1e-3, end, 800)
-        drawn.append(_draw_theory(panel, depth, decays))
+        figure_rows.append(_draw_theory(panel, depth, decays))
         for direction, points in rows.groupby("direction", sort=False):
             panel.errorbar(
                 points["scaled_decay"], points["median"],
@@ -54,7 +54,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     diverged_note(axes[0, -1], experiment)
     handles, labels = axes[0, -1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=4, borderaxespad=0.2)
-    return figure, pd.concat(drawn, ignore_index=True)
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
 def _draw_theory(axes: Axes, depth: int, decays: np.ndarray) -> pd.DataFrame:

@@ -40,9 +40,9 @@ def draw_heads(
         )
         for bias in sorted(experiment.metrics["bias"].unique())
     }
-    figure, axes, drawn = draw_panels(experiment, panels, curve, time, height=1.5)
+    figure, axes, figure_rows = draw_panels(experiment, panels, curve, time, height=1.5)
     for bias in panels:
         axes[bias, 0].set_title(HEAD[bias], loc="left")
     depth_legend(figure, text, experiment)
-    rows = pd.concat(drawn, ignore_index=True)
+    rows = pd.concat(figure_rows, ignore_index=True)
     return figure, rows.assign(head=rows["head"].map(HEAD))

@@ -29,11 +29,11 @@ _SPREAD = 1.06
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     figure, axes = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 2.3), sharey=True)
-    drawn = [
+    figure_rows = [
         _draw(panel, name, experiments[name]) for panel, name in zip(axes, _COLUMNS, strict=True)
     ]
     axes[0].set_ylabel("accuracy on held-out samples")
-    return figure, pd.concat(drawn, ignore_index=True)
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
 def _draw(axes: Axes, name: str, experiment: Results) -> pd.DataFrame:
@@ -41,11 +41,11 @@ def _draw(axes: Axes, name: str, experiment: Results) -> pd.DataFrame:
     rows = experiment.at_last(by_class(experiment, "test_accuracy"))
     points = over_seeds(rows, [column, "class", "class_size"])
     colours = ordered_colours(sorted(experiment.metrics[column].unique()))
-    for place, (value, own) in enumerate(points.groupby(column)):
+    for place, (value, group) in enumerate(points.groupby(column)):
         shift = _SPREAD ** (place - (len(colours) - 1) / 2)
         axes.errorbar(
-            own["class_size"] * shift, own["median"],
-            yerr=[own["median"] - own["low"], own["high"] - own["median"]],
+            group["class_size"] * shift, group["median"],
+            yerr=[group["median"] - group["low"], group["high"] - group["median"]],
             fmt="o", color=colours[value], elinewidth=0.7,
         )  # fmt: skip
     axes.set_xscale("log")

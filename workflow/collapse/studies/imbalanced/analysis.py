@@ -66,12 +66,12 @@ def decays(config: Mapping[str, Any], depth: int) -> tuple[list[float], float]:
 def weight_decays(config: Mapping[str, Any]) -> dict[Any, list[float]]:
     """Return the weight decays of a network experiment's grid by their name in its tables."""
     depth = config["head"]["depth"]
-    given = config["grid"].get("weight_decay", [config["weight_decay"]])
+    values = config["grid"].get("weight_decay", [config["weight_decay"]])
     return {
-        format_value(each) if isinstance(each, list) else each: (
-            each if isinstance(each, list) else [each] * depth
+        format_value(value) if isinstance(value, list) else value: (
+            value if isinstance(value, list) else [value] * depth
         )
-        for each in given
+        for value in values
     }
 
 
@@ -88,7 +88,7 @@ def released_target(config: Mapping[str, Any], depth: int, sizes: np.ndarray) ->
     """
     weight, feature = decays(config, depth)
     classes = len(sizes)
-    return lengths(sizes, sizes.sum(), [each / classes for each in weight], feature / classes)
+    return lengths(sizes, sizes.sum(), [decay / classes for decay in weight], feature / classes)
 
 
 def of_lengths(predicted: Lengths) -> dict[str, np.ndarray]:
@@ -117,9 +117,9 @@ def measured_lengths(experiment: Results) -> pd.DataFrame:
     rows = pd.concat(parts, ignore_index=True)
     total = sum(experiment.config["problem"]["class_sizes"])
     predicted = pd.Series(np.nan, rows.index)
-    for (depth, length), chosen in rows.groupby(["depth", "length"]):
-        found = frame_of(experiment.config, depth, chosen["class_size"].to_numpy(), total)
-        predicted[chosen.index] = of_lengths(found)[length]
+    for (depth, length), group in rows.groupby(["depth", "length"]):
+        frame = frame_of(experiment.config, depth, group["class_size"].to_numpy(), total)
+        predicted[group.index] = of_lengths(frame)[length]
     return rows.assign(predicted=predicted)
 
 
@@ -149,9 +149,10 @@ def logit_fractions(experiment: Results) -> pd.DataFrame:
         experiment.values("scaled_decay")[[*keys, "value"]], on=keys, suffixes=("", "_decay")
     )
     largest = max(experiment.config["problem"]["class_sizes"])
-    own = rows["value_decay"] * largest / rows["class_size"]
+    class_decay = rows["value_decay"] * largest / rows["class_size"]
     return rows.assign(
-        scaled_decay=own, predicted=predicted_fraction(own.to_numpy(), rows["depth"].to_numpy())
+        scaled_decay=class_decay,
+        predicted=predicted_fraction(class_decay.to_numpy(), rows["depth"].to_numpy()),
     ).drop(columns="value_decay")
 
 
@@ -195,13 +196,13 @@ def released_floor(config: Mapping[str, Any], depth: int, sizes: np.ndarray) -> 
     """
     optimum = frame_of(config, depth, sizes, sizes.sum())
     target = released_target(config, depth, sizes)
-    found = {
+    pairs = {
         "NC2_W_GOF": (optimum.weights**2, target.weights**2),
         "NC2_GOF": (optimum.features**2, target.features**2),
         "NC3_GOF": (optimum.weights * optimum.features, target.weights * target.features),
     }
     return {
-        name: _norm(one / _norm(one) - other / _norm(other)) for name, (one, other) in found.items()
+        name: _norm(one / _norm(one) - other / _norm(other)) for name, (one, other) in pairs.items()
     }
 
 

@@ -33,16 +33,16 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         for gram in _GRAMS
     ]
     figure = plt.figure(figsize=(TWO_COLUMNS, 5.2), layout="none")
-    drawn = draw_grams(figure, columns)
+    figure_rows = draw_grams(figure, columns)
     frames = experiments["frames"]
     for index, (sizes, gram) in enumerate(_SPACE):
         axes = figure.add_axes((0.01 + 0.33 * index, -0.02, 0.32, 0.4), projection="3d")
         names = [f"$n={size}$" for size in sizes]
-        chosen = "-".join(map(str, sizes))
-        drawn += draw_frame(axes, compared(chosen, frames, gram, chosen), names, plane=False)
+        label = "-".join(map(str, sizes))
+        figure_rows += draw_frame(axes, compared(label, frames, gram, label), names, plane=False)
         text = f"{_GRAMS[gram]}, $n={'/'.join(map(str, sizes))}$"
         figure.text(0.17 + 0.33 * index, 0.4, text, ha="center", fontsize=7)
-    return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *drawn], ignore_index=True)
+    return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *figure_rows], ignore_index=True)
 
 
 def compared(

@@ -34,9 +34,9 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     figure, axes = plt.subplots(2, 3, figsize=(TWO_COLUMNS, 3.5), sharex=True, height_ratios=(3, 2))
     for (above, below), (length, label) in zip(axes.T, LENGTHS.items(), strict=True):
         for depth, colour in colours.items():
-            line, own = (_of(table, length, depth) for table in (theory, points))
+            line, marks = (_of(table, length, depth) for table in (theory, points))
             above.plot(line["class_size"], line["median"], **THEORY | {"linewidth": 0.8})
-            above.plot(own["class_size"], own["median"], "o", color=colour)
+            above.plot(marks["class_size"], marks["median"], "o", color=colour)
             error = _of(errors, length, depth)
             below.plot(
                 error["class_size"], error["error"].clip(lower=FLOAT64_FLOOR), "o-",

@@ -33,8 +33,8 @@ def chosen(experiment: Results, **keys: Any) -> Results:
     tables = {}
     for name in ("metrics", "predictions", "samples"):
         table = getattr(experiment, name)
-        wanted = [table[key] == value for key, value in keys.items()]
-        tables[name] = table[np.logical_and.reduce(wanted)]
+        matches = [table[key] == value for key, value in keys.items()]
+        tables[name] = table[np.logical_and.reduce(matches)]
     return replace(experiment, **tables)
 
 
@@ -91,8 +91,8 @@ def runs(
     rows = rows[rows["metric"].str.startswith(f"{name}[")]
     rows = rows if every_step else experiment.at_last(rows)
     keys = [*experiment.keys, *(["step"] if every_step else [])]
-    for values, own in rows.groupby(keys, sort=True):
-        yield dict(zip(keys, values, strict=True)), own
+    for values, group in rows.groupby(keys, sort=True):
+        yield dict(zip(keys, values, strict=True)), group
 
 
 def nrc3_curves(experiment: Results) -> pd.DataFrame:
@@ -105,14 +105,14 @@ def nrc3_curves(experiment: Results) -> pd.DataFrame:
     """
     keys = experiment.keys
     best = experiment.last("gamma", "H1").set_index(keys)["value"].to_dict()
-    wanted = covariance(experiment)
-    found = []
-    for own, rows in runs(experiment, "gram", every_step=True):
-        gamma = best.get(tuple(own[key] for key in keys))
+    target_covariance = covariance(experiment)
+    entries = []
+    for run, rows in runs(experiment, "gram", every_step=True):
+        gamma = best.get(tuple(run[key] for key in keys))
         gram = matrix(rows, "gram")
         if gamma is not None and gram.any():
-            found.append({**own, "value": float(nrc3(gram, wanted, gamma))})
-    return pd.DataFrame(found, columns=[*keys, "step", "value"])
+            entries.append({**run, "value": float(nrc3(gram, target_covariance, gamma))})
+    return pd.DataFrame(entries, columns=[*keys, "step", "value"])
 
 
 def curves(experiment: Results, metric: str) -> pd.DataFrame:
@@ -178,15 +178,17 @@ def gram_distance(experiment: Results) -> pd.DataFrame:
     rows = experiment.predictions
     rows = rows[rows["metric"].str.startswith("gram[")]
     theory = {
-        values: matrix(own, "gram") for values, own in rows.groupby(keys) if own["value"].any()
+        values: matrix(group, "gram")
+        for values, group in rows.groupby(keys)
+        if group["value"].any()
     }
-    found = [
-        {**own, "value": relative(matrix(rows, "gram"), theory[place])}
-        for own, rows in runs(experiment, "gram")
-        for place in [tuple(own.values())]
+    distances = [
+        {**run, "value": relative(matrix(rows, "gram"), theory[place])}
+        for run, rows in runs(experiment, "gram")
+        for place in [tuple(run.values())]
         if place in theory
     ]
-    return pd.DataFrame(found, columns=[*keys, "value"])
+    return pd.DataFrame(distances, columns=[*keys, "value"])
 
 
 def relative(found: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:

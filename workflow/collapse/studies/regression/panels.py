@@ -29,7 +29,9 @@ ZERO_WIDTH = 0.7
 
 def decay_colours(experiments: Iterable[Results]) -> dict[float, tuple]:
     """Return one colour per weight decay of all the experiments, none the lightest."""
-    return ordered_colours(sorted({decay for each in experiments for decay in decays(each)}))
+    return ordered_colours(
+        sorted({decay for experiment in experiments for decay in decays(experiment)})
+    )
 
 
 def dataset(experiment: Results) -> str:
@@ -63,14 +65,14 @@ def heading(
         Name of the data, where no panel names it.
     """
     experiments = list(experiments)
-    lines = [_trained([each.config for each in experiments])]
+    lines = [_trained([experiment.config for experiment in experiments])]
     lines[0] = f"{data}. {lines[0]}" if data else lines[0]
-    lines += dict.fromkeys(each.note for each in experiments if each.note)
+    lines += dict.fromkeys(experiment.note for experiment in experiments if experiment.note)
     columns = max(len(row) for row in handles)
     padded = [[*row, *[line("", linestyle="")] * (columns - len(row))] for row in handles]
     figure.legend(
         # Legends are filled column by column.
-        handles=[each for column in zip(*padded, strict=True) for each in column],
+        handles=[handle for column in zip(*padded, strict=True) for handle in column],
         loc="outside upper left", ncols=columns, title="\n".join(lines), title_fontsize=7,
         alignment="left", borderaxespad=0.2, columnspacing=1.2, handlelength=1.8,
         handletextpad=0.5,
@@ -79,18 +81,18 @@ def heading(
 
 def _trained(configs: Sequence[Mapping[str, Any]]) -> str:
     """Say what was trained, and for how many epochs where that is one network on several data."""
-    told: dict[str, list[str]] = {}
+    epochs_by_model: dict[str, list[str]] = {}
     for config in configs:
         if "model" not in config:
             problem = config["problem"]
             what = f"free features, $M={problem['samples']}$ samples, $d={problem['dim']}$"
-            told.setdefault(what, [])
+            epochs_by_model.setdefault(what, [])
             continue
         what = f"{model_name(config)}, {config['labels']['optimiser']}"
-        told.setdefault(what, []).append(str(config["training"]["epochs"]))
+        epochs_by_model.setdefault(what, []).append(str(config["training"]["epochs"]))
     return "; ".join(
         f"{what}, {', '.join(dict.fromkeys(epochs))} epochs" if epochs else what
-        for what, epochs in told.items()
+        for what, epochs in epochs_by_model.items()
     )
 
 
@@ -123,13 +125,15 @@ def number(value: float) -> str:
 
 def ending_handles(endings: Iterable[str]) -> list[Line2D]:
     """Return the legend's entries of the line styles."""
-    return [line(ENDINGS[each], color="0.3", linestyle=STYLES[each]) for each in endings]
+    return [line(ENDINGS[ending], color="0.3", linestyle=STYLES[ending]) for ending in endings]
 
 
 def endings_of(experiments: Iterable[Results]) -> list[str]:
     """Return which endings the experiments have, in the order of `STYLES`."""
-    found = {each for one in experiments for each in one.metrics["ending"].unique()}
-    return [each for each in STYLES if each in found]
+    present = {
+        ending for experiment in experiments for ending in experiment.metrics["ending"].unique()
+    }
+    return [ending for ending in STYLES if ending in present]
 
 
 def from_zero(axes: Axes, values: Iterable[float]) -> None:
@@ -212,8 +216,8 @@ def draw_by_decay(
     axes: Axes, rows: pd.DataFrame, colours: Mapping[float, tuple], **style: Any
 ) -> None:
     """Draw one curve per weight decay against the step, the largest decay on top."""
-    for decay, own in rows.groupby("weight_decay", sort=True):
-        seed_band(axes, own, "step", color=colours[decay], **style)
+    for decay, group in rows.groupby("weight_decay", sort=True):
+        seed_band(axes, group, "step", color=colours[decay], **style)
 
 
 def draw_against_epoch(
@@ -226,7 +230,7 @@ def draw_against_epoch(
     list of DataFrame
         What is drawn, with its ``metric``.
     """
-    drawn = []
+    figure_rows = []
     for panel, metric in zip(column, metrics, strict=True):
         if metric.startswith("NRC3") and len(covariance(experiment)) == 1:
             say(panel, "one target: NRC3 is trivially 0")
@@ -234,9 +238,9 @@ def draw_against_epoch(
         rows = curves(experiment, metric)
         draw_by_decay(panel, rows, colours)
         logarithmic(panel, [rows], QUADRATIC_FLOOR)
-        drawn.append(rows.assign(metric=metric, series="against the epoch"))
+        figure_rows.append(rows.assign(metric=metric, series="against the epoch"))
     epochs(column, experiment)
-    return drawn
+    return figure_rows
 
 
 def epochs(column: Iterable[Axes], experiment: Results) -> None:

@@ -97,7 +97,7 @@ class Section(Experiment):
         name, data, moves = self.data.name, self.data, self.training.augmentation
         if data_set.regression:
             if not self.loss.real_targets:
-                able = ", ".join(k for k, each in kinds("loss").items() if each.real_targets)
+                able = ", ".join(k for k, section in kinds("loss").items() if section.real_targets)
                 yield (
                     ("loss",),
                     f"{self.loss.kind} found, allowed is {able}: {name} has real targets",
