@@ -32,6 +32,7 @@ Provenance = Mapping[str, Any]
 
 _KEY = "collapse"
 _STARTED = time.time()
+# The umask can only be read by setting it; once, before there are threads that might see zero.
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
@@ -68,6 +69,7 @@ def write_sidecar(path: str | Path) -> None:
 @cache
 def _commit() -> str | None:
     command = ["git", "rev-parse", "HEAD"]
+    # Without git, or outside a checkout, there is no commit to note: no reason to fail.
     try:
         process = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
@@ -101,6 +103,7 @@ def _tensor_digest(tensors: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
+        # Number format and shape too: the same bytes may spell other arrays.
         digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
@@ -145,6 +148,7 @@ def _frame_digest(frame: pd.DataFrame) -> str:
     digest = hashlib.sha256()
     for name in frame.columns:
         column = frame[name].to_numpy()
+        # Text has several types in pandas: hashed by its values, not by their memory.
         numeric = column.dtype.kind in "biuf"
         digest.update(f"{name}|{column.dtype.str if numeric else 'text'}|{len(column)}|".encode())
         if numeric:
@@ -162,6 +166,7 @@ def write_table(
 ) -> None:
     """Write a frame (its index is dropped) as parquet."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
+    # Of the frame that reading will give back, whose types may differ from those of `frame`.
     metadata = _metadata(_frame_digest(table.to_pandas()), provenance, attributes)
     with replacing(path) as temporary:
         pq.write_table(table.replace_schema_metadata(table.schema.metadata | metadata), temporary)
@@ -194,6 +199,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
 def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
     """Write a frame as csv, numbers with all their digits."""
     with replacing(path) as temporary:
+        # Not the platform's own line ends: the bytes are compared.
         frame.to_csv(temporary, index=False, lineterminator="\n")
     write_sidecar(path)
 

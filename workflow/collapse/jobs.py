@@ -26,6 +26,8 @@ TABLES = ("metrics", "predictions", "samples")
 """The files that figures and claims read of an experiment."""
 
 
+# Compared by identity (eq=False): the functions below are cached, so that a job is one object, and
+# a comparison of values would descend through all the jobs behind it.
 @dataclass(frozen=True, eq=False)
 class Job:
     """A job of the workflow.
@@ -78,12 +80,7 @@ def data(atlas: Atlas, name: str) -> Job:
 def source(atlas: Atlas, name: str, home: str) -> list[str]:
     """Return the file that a data set is made from, if it is one: a user's table, or a policy.
 
-    Parameters
-    ----------
-    atlas, name
-        The config and the data set's name.
-    home
-        The folder of this project, which holds the policies it ships.
+    `home` is the folder of this project, which holds the policies that it ships.
 
     Raises
     ------
@@ -147,6 +144,7 @@ def measure_group(atlas: Atlas, study: str, experiment: str, folder: str) -> Job
 
 def _measure(atlas: Atlas, study: str, name: str, groups: Mapping[str, Group]) -> Job:
     experiment = atlas.experiment(study, name)
+    # Keys are the same for all runs of an experiment.
     first = next(iter(groups.values())).runs[0]
     probes = _probes(atlas, experiment)
     runs = [run for group in groups.values() for run in group.runs]
@@ -170,12 +168,14 @@ def _measure(atlas: Atlas, study: str, name: str, groups: Mapping[str, Group]) -
     reads |= {"data": _data(atlas, experiment), "references": files}
     modules = _implementations(experiment, "measure", experiment.compute_only)
     modules += tuple(implementation(probe) for probe in probes)
+    # A module twice would change the digest; a dict keeps the order, a set would not.
     return Job("measure_runs", spec, tuple(dict.fromkeys(modules)), reads)
 
 
 def _probes(atlas: Atlas, experiment: Experiment) -> list[Section]:
     """Return the probes of an experiment: what its data or problem asks for, then its own."""
     usual = experiment.probes_for(atlas.data_set(experiment))
+    # Named by the code of a section, not by the config: nothing has checked them before.
     for kind in usual:
         known("probe", kind, kinds("probe"))
     probes = [kinds("probe")[kind](kind=kind) for kind in usual]
@@ -238,6 +238,7 @@ def predictions(atlas: Atlas, study: str, experiment: str) -> Job:
         spec = {"config": plainly, "facts": run.config.facts(), "stages": run.config.stages()}
         runs.append((run.keys, spec))
     theory = f"collapse.theory.{study}"
+    # A study need not have a closed form.
     modules = (theory,) if find_spec(theory) else ()
     return Job(
         "predictions",
@@ -258,6 +259,7 @@ def _once(runs: list[tuple[dict, dict]]) -> list[dict[str, Any]]:
     entries: dict[str, dict[str, Any]] = {}
     for columns, spec in runs:
         keys = {key: value for key, value in columns.items() if key != "seed"}
+        # By its text: configs hold lists, which cannot be keys.
         entry = entries.setdefault(repr((keys, spec)), {"keys": keys, **spec, "seeds": []})
         entry["seeds"].append(columns["seed"])
     return list(entries.values())

@@ -19,6 +19,15 @@ def loss_gap(experiment: Results) -> pd.DataFrame:
     return rows.assign(value=gap)[[*keys, "step", "value"]]
 
 
+def signed_gap(experiment: Results) -> pd.DataFrame:
+    """Return ``gap``, L / L* - 1 at the last step of every run, with the run's keys."""
+    keys = experiment.keys
+    rows = experiment.last("objective").merge(
+        experiment.predicted("loss"), on=keys, suffixes=("", "_optimum")
+    )
+    return rows.assign(gap=rows["value"] / rows["value_optimum"] - 1)[[*keys, "gap"]]
+
+
 def by_class(experiment: Results, metric: str) -> pd.DataFrame:
     """Return a metric that is measured class by class, with each class's size.
 
@@ -40,6 +49,11 @@ def _of_classes(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows.assign(**{"class": rows["metric"].str.extract(r"\[(\d+)\]", expand=False)}).astype(
         {"class": int}
     )
+
+
+def relative(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return norm(found - expected) over norm(expected), Frobenius norms."""
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
 def matrix(rows: pd.DataFrame, name: str) -> np.ndarray | None:

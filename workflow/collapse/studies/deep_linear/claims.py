@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from collapse.studies import Results
-from collapse.studies.analysis import loss_gap
+from collapse.studies.analysis import loss_gap, signed_gap
 from collapse.studies.deep_linear.analysis import NC2, excess_losses, fractions
 from collapse.studies.verdicts import (
     INCONCLUSIVE,
@@ -101,11 +101,7 @@ def _reached_loss(experiment: Results) -> Decision:
 
 
 def _second_solver(experiment: Results) -> Decision:
-    optimum = experiment.predicted("loss")
-    rows = experiment.last("objective").merge(
-        optimum, on=experiment.keys, suffixes=("", "_optimum")
-    )
-    rows = rows.assign(gap=rows["value"] / rows["value_optimum"] - 1)
+    rows = signed_gap(experiment)
     arms = [key for key in experiment.keys if key != "seed"]
     best = rows.groupby(arms)["gap"].min()
     return Claim(

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds, range_bars
 from collapse.studies import Results
 from collapse.studies.curves import diverged_note
 from collapse.studies.deep_linear.analysis import fractions
@@ -41,7 +41,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         for direction, points in rows.groupby("direction", sort=False):
             panel.errorbar(
                 points["scaled_decay"], points["median"],
-                yerr=[points["median"] - points["low"], points["high"] - points["median"]],
+                yerr=range_bars(points),
                 fmt=_MARKERS[direction], color=_COLOURS[direction], markersize=3.2,
                 markerfacecolor="none" if direction == "down" else None, elinewidth=0.6,
                 markeredgewidth=0.7, label=f"sweep {direction}",

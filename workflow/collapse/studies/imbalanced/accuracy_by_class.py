@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from collapse.grid import format_value
-from collapse.plotting import TWO_COLUMNS, ordered_colours, over_seeds
+from collapse.plotting import TWO_COLUMNS, ordered_colours, over_seeds, range_bars
 from collapse.studies import Results
 from collapse.studies.analysis import by_class
 from collapse.studies.curves import diverged_note
@@ -45,7 +45,7 @@ def _draw(axes: Axes, name: str, experiment: Results) -> pd.DataFrame:
         shift = _SPREAD ** (place - (len(colours) - 1) / 2)
         axes.errorbar(
             group["class_size"] * shift, group["median"],
-            yerr=[group["median"] - group["low"], group["high"] - group["median"]],
+            yerr=range_bars(group),
             fmt="o", color=colours[value], elinewidth=0.7,
         )  # fmt: skip
     axes.set_xscale("log")

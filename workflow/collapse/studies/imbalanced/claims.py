@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from collapse.studies import Results
-from collapse.studies.analysis import by_class, loss_gap, matrix
+from collapse.studies.analysis import by_class, loss_gap, matrix, relative, signed_gap
 from collapse.studies.imbalanced.analysis import (
     DERIVED,
     PAPER,
@@ -204,12 +204,8 @@ def _critical(experiment: Results) -> Iterator[Decision]:
 
 def _best(experiment: Results, arms: list[str]) -> pd.DataFrame:
     """Return the start of lowest loss of each arm: its keys, and ``gap``, L / L* - 1."""
-    rows = experiment.last("objective").merge(
-        experiment.predicted("loss"), on=experiment.keys, suffixes=("", "_optimum")
-    )
-    rows = rows.assign(gap=rows["value"] / rows["value_optimum"] - 1)
-    best = rows.loc[rows.groupby(arms)["gap"].idxmin()]
-    return best[[*experiment.keys, "gap"]]
+    rows = signed_gap(experiment)
+    return rows.loc[rows.groupby(arms)["gap"].idxmin()]
 
 
 def _transitions(experiment: Results) -> Iterator[Decision]:
@@ -286,7 +282,7 @@ def _last_layer_bias(experiment: Results) -> Decision:
     ):
         gram = matrix(run, "product_gram")
         squares = lengths(strengths, total, *decays(experiment.config, depth)).weights ** 2
-        errors.append(_relative(gram, (vectors * squares) @ vectors.T))
+        errors.append(relative(gram, (vectors * squares) @ vectors.T))
         shares.append(np.linalg.norm(gram - np.diag(np.diag(gram))) / np.linalg.norm(gram))
     row = Claim(
         "bias_not_orthogonal",
@@ -304,10 +300,6 @@ def _last_layer_bias(experiment: Results) -> Decision:
     if shares:
         row["measured"] += f"; off-diagonal share {min(shares):.2f} to {max(shares):.2f}"
     return row
-
-
-def _relative(found: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
 def _released(experiment: Results) -> Decision:

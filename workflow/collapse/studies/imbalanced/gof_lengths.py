@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import FLOAT64_FLOOR, THEORY, TWO_COLUMNS, decades, floor, over_seeds
+from collapse.plotting import FLOAT64_FLOOR, THEORY, TWO_COLUMNS, decades, error_axis, over_seeds
 from collapse.studies import Results
 from collapse.studies.curves import depth_colours, depth_legend, diverged_note
 from collapse.studies.imbalanced.analysis import (
@@ -62,11 +62,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def _error_axis(axes: Axes, sizes: list[int]) -> None:
     axes.set_xscale("log")
     axes.set_xticks(sizes, map(str, sizes))
-    axes.set_yscale("log")
-    axes.set_ylim(FLOAT64_FLOOR / 10, 1)
-    axes.set_yticks([1e-15, 1e-10, 1e-5, 1])
-    axes.minorticks_off()
-    floor(axes, FLOAT64_FLOOR)
+    error_axis(axes, top=1)
     axes.set_xlabel("class size $n_k$")
 
 

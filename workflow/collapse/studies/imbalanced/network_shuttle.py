@@ -17,6 +17,7 @@ from collapse.plotting import (
     decades,
     ordered_colours,
     over_seeds,
+    range_bars,
     seed_band,
 )
 from collapse.studies import Results
@@ -100,7 +101,7 @@ def _draw_classes(
     points = over_seeds(classes, ["weight_decay", "class", "class_size"])
     axes.errorbar(
         points["class_size"], points["median"],
-        yerr=[points["median"] - points["low"], points["high"] - points["median"]],
+        yerr=range_bars(points),
         fmt="o", color=colour, elinewidth=0.7,
     )  # fmt: skip
     line = pd.DataFrame({"weight_decay": decay, "class_size": grid, "median": theory})

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from collapse.plotting import over_seeds
 from collapse.studies import Results
-from collapse.studies.analysis import matrix
+from collapse.studies.analysis import matrix, relative
 from collapse.theory.regression import nrc3, predict
 
 DATA = ("reacher", "swimmer", "hopper")
@@ -189,11 +189,6 @@ def gram_distance(experiment: Results) -> pd.DataFrame:
         if place in theory
     ]
     return pd.DataFrame(distances, columns=[*keys, "value"])
-
-
-def relative(found: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:
-    """Return the relative Frobenius distance of a matrix to another."""
-    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
 
 
 def whitened(targets: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 
 from collapse.studies import Results
-from collapse.studies.analysis import loss_gap, matrix
+from collapse.studies.analysis import loss_gap, matrix, relative
 from collapse.studies.regression.analysis import (
     at_working_decay,
     chosen,
     covariance,
     gram_distance,
     products,
-    relative,
     runs,
     theory_along,
     working_decay,

@@ -22,6 +22,7 @@ from collapse.studies.regression.panels import (
     label_rows,
     line,
     logarithmic,
+    r2_axis,
     strongest,
     title,
 )
@@ -38,7 +39,6 @@ _ROWS = (
     ("$R^2$", dict(zip(("r2", "test_r2"), _FIT.items(), strict=True))),
 )
 """Label of a row of panels; of each metric in it the name and the colour."""
-_LOWEST_R2 = -0.3
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -76,10 +76,9 @@ def _draw_panel(
             style = {"color": colour, "linestyle": STYLES[ending], "linewidth": width}
             seed_band(axes, group, "step", **style)
         figure_rows.append(rows.assign(metric=metric))
-    if metrics.keys() & {"r2"}:
+    if "r2" in metrics:
         lowest = pd.concat(figure_rows)["low"].min()
-        axes.set_ylim(max(_LOWEST_R2, min(lowest, 0) - 0.1), 1.05)
-        axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+        r2_axis(axes, lowest)
     else:
         logarithmic(axes, figure_rows, None if "mse" in metrics else QUADRATIC_FLOOR)
     return figure_rows

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator
 
 from collapse.grid import format_value
-from collapse.plotting import FLOAT32_FLOOR, decades, floor, ordered_colours, seed_band
+from collapse.plotting import FLOAT32_FLOOR, decades, floor, ordered_colours, range_bars, seed_band
 from collapse.studies import Results
 from collapse.studies.networks import data_name, model_name
 from collapse.studies.regression.analysis import covariance, curves, decays, samples
@@ -23,6 +23,8 @@ ENDINGS = {"relu": "ReLU before $W$", "linear": "no ReLU before $W$", "signed": 
 """The same in words."""
 QUADRATIC_FLOOR = FLOAT32_FLOOR**2
 """Rounding of float32 in a quadratic metric."""
+LOWEST_R2 = -0.3
+"""Where the axis of R2 is cut off: a run that fails would flatten all others."""
 ZERO_WIDTH = 0.7
 """Room between zero and the smallest positive value of an axis, in decades."""
 
@@ -175,11 +177,17 @@ def logarithmic(axes: Axes, drawn: Iterable[pd.DataFrame], limit: float | None) 
         floor(axes, limit)
 
 
+def r2_axis(axes: Axes, lowest: float) -> None:
+    """Give a panel the ordinate of R2, cut off below `LOWEST_R2`, with a line at zero."""
+    axes.set_ylim(max(LOWEST_R2, min(lowest, 0) - 0.1), 1.05)
+    axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+
+
 def points(axes: Axes, rows: pd.DataFrame, x: str, **style: Any) -> None:
     """Draw medians over seeds as points and the range as bars."""
     rows = rows.sort_values(x)
-    bars = [rows["median"] - rows["low"], rows["high"] - rows["median"]]
-    axes.errorbar(rows[x], rows["median"], yerr=bars, **{"elinewidth": 0.7, "fmt": "o"} | style)
+    style = {"elinewidth": 0.7, "fmt": "o"} | style
+    axes.errorbar(rows[x], rows["median"], yerr=range_bars(rows), **style)
 
 
 NOTHING = "no run left anything\nto measure"

@@ -12,13 +12,13 @@ from collapse.plotting import (
     FLOAT64_FLOOR,
     THEORY,
     TWO_COLUMNS,
-    floor,
+    error_axis,
     ordered_colours,
     over_seeds,
     seed_band,
 )
 from collapse.studies import Results
-from collapse.studies.analysis import loss_gap, matrix
+from collapse.studies.analysis import loss_gap, matrix, relative
 from collapse.studies.curves import diverged_note
 from collapse.studies.regression.analysis import (
     chosen,
@@ -26,7 +26,6 @@ from collapse.studies.regression.analysis import (
     gram_distance,
     indexed,
     products,
-    relative,
     runs,
     theory_along,
 )
@@ -257,10 +256,6 @@ def _draw_gaps(axes: Axes, problems: list[Results], end: float) -> pd.DataFrame:
 
 
 def _error_axis(axes: Axes, label: str, end: float) -> None:
-    axes.set_yscale("log")
-    axes.set_ylim(FLOAT64_FLOOR / 10, 3)
-    axes.set_yticks([1e-15, 1e-10, 1e-5, 1])
-    axes.minorticks_off()
-    floor(axes, FLOAT64_FLOOR)
+    error_axis(axes, top=3)
     axes.set_xlim(0, end)
     axes.set_ylabel(label)

@@ -26,6 +26,7 @@ from collapse.studies.regression.panels import (
     line,
     logarithmic,
     points,
+    r2_axis,
     say,
     title,
 )
@@ -41,7 +42,6 @@ _AT_END = (
     {"r2": ("$R^2$, training", {"color": "0.15"}), "test_r2": ("held out", {"color": "0.62"})},
 )
 """Of each summary row its metrics, their names and how they are drawn."""
-_LOWEST_R2 = -0.3
 _DIAMONDS = {"relu": "D", "linear": "d", "signed": "d"}
 
 
@@ -103,8 +103,7 @@ def _draw_ends(column: np.ndarray, experiment: Results, biases: Results) -> list
     logarithmic(column[0], figure_rows[:2], QUADRATIC_FLOOR)
     ends = pd.concat(figure_rows)
     lowest = ends.loc[ends["metric"].isin(list(_AT_END[1])), "low"].min()
-    column[1].set_ylim(max(_LOWEST_R2, min(lowest, 0) - 0.1), 1.05)
-    column[1].axhline(0, color="0.8", linewidth=0.6, zorder=0)
+    r2_axis(column[1], lowest)
     column[1].set_xlabel(r"weight decay $\lambda_{\mathrm{WD}}$")
     return figure_rows
 
