@@ -51,7 +51,7 @@ def load(folder: str | Path, user: Mapping[str, Any] | None = None, origin: str 
     Parameters
     ----------
     folder
-        The ``config`` folder.
+        The folder of ``config.yaml``, ``studies`` and ``scales``.
     user
         The user's config (``--configfile`` and ``--config``, already merged), which may name
         the scale.
@@ -66,12 +66,14 @@ def load(folder: str | Path, user: Mapping[str, Any] | None = None, origin: str 
     folder, user = Path(folder), dict(user or {})
     base = read_yaml(folder / "config.yaml")
     studies = sorted(folder.glob("studies/*.yaml"))
+    # Before the merge, to whose files the scale's belong.
     scale = user.get("scale", base.get("scale"))
     files = [folder / "config.yaml", *studies, *_scale_files(folder, scale, studies)]
     layers = Layers(
         [*((str(path), read_yaml(path)) for path in files), (origin or "--config", user)]
     )
     merged = layers.merged()
+    # What is left of `merged` behind settings and data sets are the studies.
     settings = parse(
         Settings,
         {key: merged.pop(key) for key in Settings.model_fields if key in merged},

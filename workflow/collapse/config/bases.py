@@ -33,10 +33,7 @@ class ProblemKind(Section):
 
     @property
     def entries(self) -> int:
-        """Numbers in one problem's variables, in the columns that the solver works on.
-
-        By it a job asks for cores.
-        """
+        """Numbers in one problem's variables, in the columns that the solver works on."""
         return 1
 
 

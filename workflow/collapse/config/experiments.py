@@ -24,16 +24,8 @@ def validate_experiment(
 ) -> Experiment:
     """Return the experiment that a merged block describes, valid at every point of its grid.
 
-    Parameters
-    ----------
-    block
-        The merged block.
-    layers
-        The files that it was merged from, for the errors.
-    where
-        Study and experiment.
-    data_sets
-        All data sets by name.
+    `where` is study and experiment; `layers`, the files that the block was merged from, say in an
+    error which of them is wrong.
 
     Raises
     ------
@@ -62,9 +54,11 @@ def validate_experiment(
         path: [_value_at(experiment, path, point) for point, experiment in experiments]
         for path in lists
     }
+    # The grid as the sections read it. Lists cannot be put into a set, hence the search.
     distinct = {
         path: [v for i, v in enumerate(values[path]) if v not in values[path][:i]] for path in lists
     }
+    # Any point serves for the rest: `resolve` sets the grid's values anew at each.
     return experiments[0][1].model_copy(update={"grid": distinct})
 
 
@@ -79,6 +73,8 @@ def _procedure(block: Mapping, layers: Layers, where: tuple[str, str]) -> type[E
     for section in procedures.values():
         if section.signature in block:
             return section
+    # None is recognised. Say the most useful thing: a misspelt key, else what would show one, else
+    # let the procedure that shares most keys say which of its own is missing.
     fields = {field for section in procedures.values() for field in section.model_fields}
     for key in block:
         if key not in fields:
@@ -108,6 +104,7 @@ def _check_grid(
         allowed = set(procedure.model_fields) - {"grid", "seeds", "procedure", "probes"}
         if path.split(".")[0] not in allowed or not _has_parent(base, path):
             layers.refuse((*place, path), "is not a key of this experiment", allowed)
+    # Columns are called by the last part of a path: two paths may end alike.
     names = {path: path.rsplit(".", 1)[-1] for path in lists}
     columns = [*TABLE_COLUMNS, *names.values()]
     for path, name in names.items():
@@ -161,16 +158,7 @@ def parse(
 ) -> Any:
     """Return a section, or refuse its first fault in one line.
 
-    Parameters
-    ----------
-    model
-        The section's class.
-    block
-        What the config says.
-    layers, where
-        The files it is from, and its place in them.
-    lists
-        The grid whose values are set in `block`.
+    `lists` is the grid whose values are set in `block`: a fault of one of them is the grid's.
 
     Raises
     ------
@@ -209,6 +197,7 @@ def _place(problem: Mapping[str, Any], block: Any) -> tuple[str, ...]:
         elif isinstance(block, list) and isinstance(part, int):
             block = block[part]
         elif not (problem["type"] == "missing" and part == problem["loc"][-1]):
+            # Pydantic's own: the tag of a union, or the name of a type in it.
             continue
         place.append(str(part))
     if problem["type"] == "fault":

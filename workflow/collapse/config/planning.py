@@ -19,16 +19,8 @@ from collapse.errors import InputError
 class Run:
     """One point of an experiment's grid at one seed.
 
-    Attributes
-    ----------
-    study, experiment
-        Where it belongs.
-    point
-        Its grid values by dotted path.
-    seed
-        Its seed.
-    config
-        The experiment at this point, every value resolved.
+    `point` holds its grid values by dotted path, `config` is the experiment there, every value
+    resolved.
     """
 
     study: str
@@ -60,7 +52,7 @@ class Group:
         What the job is told: study, experiment, the point that its runs share, the config there,
         the grid of what varies inside, the order of the grid's keys, and the seeds.
     runs
-        The runs.
+        In the order of the grid, seeds fastest.
     """
 
     spec: dict[str, Any]
@@ -82,20 +74,8 @@ class Read:
 class Atlas:
     """The whole validated config.
 
-    Attributes
-    ----------
-    scale
-        The scale it was read at.
-    first_seed
-        The first seed of every experiment.
-    results
-        The folder of the results.
-    data_sets
-        The data sets by name.
-    sources
-        Where each data set comes from, by name: the sections of ``datasets``.
-    studies
-        Experiments by study and name.
+    Data sets and their `sources`, the sections of ``datasets`` that say where each comes from, are
+    by name, experiments by study and name. `results` is the folder of the results.
     """
 
     scale: str
@@ -128,6 +108,7 @@ class Atlas:
         return [
             Run(study, name, point, seed, config)
             for point in grid.points(experiment.grid)
+            # Once per point, not per seed: it validates the config anew.
             for config in [resolve(experiment, point)]
             for seed in range(self.first_seed, self.first_seed + experiment.seeds)
         ]
@@ -229,8 +210,10 @@ class Atlas:
 
 def _is(value: Any, criterion: Any) -> bool:
     """Return whether a run's key has the value that is asked for: ``1e-3`` in YAML is text."""
+    # As in `Run.keys`, where a list is text.
     if isinstance(criterion, list):
         criterion = grid.format_value(criterion)
+    # In Python True == 1.
     if isinstance(value, bool) != isinstance(criterion, bool):
         return False
     if isinstance(value, float) and isinstance(criterion, str):

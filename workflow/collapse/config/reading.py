@@ -64,12 +64,9 @@ def known(what: str, name: str, allowed: Iterable[str]) -> None:
 
 
 class Layers:
-    """The config's files in the order in which they are merged.
+    """The config's files in the order in which they are merged: origin and content of each.
 
-    Parameters
-    ----------
-    layers
-        Origin (a file's path, or what to call the command line) and content of each.
+    An origin is a file's path, or what to call the command line.
 
     Raises
     ------
@@ -107,20 +104,14 @@ class Layers:
     ) -> NoReturn:
         """Raise the one-line error, naming the last file that sets the key (or its section).
 
-        Parameters
-        ----------
-        place, message
-            The key's path, and what is wrong there.
-        allowed
-            Words that are allowed instead of the one that was found, by default the key itself.
-        found
-            That word.
+        The nearest of the `allowed` words is offered for the one `found`, by default the key.
         """
         hint = ""
         if allowed is not None:
             close = difflib.get_close_matches(str(found or place[-1]), list(allowed), 1)
             hint = f", did you mean '{close[0]}'?" if close else ""
             hint += f" (allowed: {', '.join(sorted(allowed))})"
+        # A key that is missing or comes from a default is in no file, but its section may be.
         for length in range(len(place), 0, -1):
             for origin, content in reversed(self._layers):
                 if _holds(content, place[:length]):

@@ -123,6 +123,7 @@ class Section(Experiment):
         """Return the ends of a sweep's stages with their decays."""
         if self.sweep is None:
             return super().stages()
+        # The solver takes so many steps at each decay of the path, one after the other.
         path = decay_path(tied(self.model_dump(mode="json", exclude={"grid", "seeds"})))
         return [
             (
