@@ -69,14 +69,7 @@ def names() -> list[str]:
 
 
 def find(name: str, kind: type[Kind] = DataSet) -> Kind:
-    """Return what is known of a data set.
-
-    Parameters
-    ----------
-    name
-        Name of its module.
-    kind
-        What it must be.
+    """Return what is known of a data set, which must be of `kind`.
 
     Raises
     ------
@@ -95,14 +88,7 @@ def find(name: str, kind: type[Kind] = DataSet) -> Kind:
 
 
 def modules(kind: str, name: str) -> tuple[str, ...]:
-    """Return the modules whose code decides what a data set holds, beside all that they import.
-
-    Parameters
-    ----------
-    kind
-        Its kind.
-    name
-        Its name; a table of the user's has no module.
-    """
+    """Return the modules whose code decides what a data set holds, beside all that they import."""
+    # A table of the user's has no module.
     set_modules = (f"{sets.__name__}.{name}",) if name in names() else ()
     return f"{makers.__name__}.{kind}", *set_modules

@@ -94,15 +94,10 @@ def _regression(tensors: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
 def prepare(dataset: Dataset, choice: Mapping[str, Any]) -> Dataset:
     """Return the samples that an experiment trains on, and all test samples, in its units.
 
-    Parameters
-    ----------
-    dataset
-        The data set.
-    choice
-        The experiment's section ``data``. Of labelled samples `subset` chooses by it. Of a
-        regression ``samples`` takes so many training samples, evenly spaced; ``standardise`` names
-        ``inputs`` or ``targets`` that get mean 0 and variance 1 (ddof 0) over the samples chosen. A
-        constant input becomes 0.
+    `choice` is the experiment's section ``data``. Of labelled samples `subset` chooses by it. Of a
+    regression ``samples`` takes so many training samples, evenly spaced; ``standardise`` names
+    ``inputs`` or ``targets`` that get mean 0 and variance 1 (ddof 0) over the samples chosen. A
+    constant input becomes 0.
 
     Raises
     ------
@@ -116,6 +111,7 @@ def prepare(dataset: Dataset, choice: Mapping[str, Any]) -> Dataset:
         return replace(dataset, inputs=dataset.inputs[indices], targets=dataset.targets[indices])
     indices = _spaced(len(dataset.targets), choice.get("samples"))
     dataset = replace(dataset, inputs=dataset.inputs[indices], targets=dataset.targets[indices])
+    # A target may vary over the whole set and not over few of its samples.
     for name, spread in zip(dataset.outputs, np.ptp(dataset.targets, 0), strict=True):
         if not spread > 0:
             raise InputError(f"data: target {name!r} does not vary over {len(indices)} samples")
@@ -137,6 +133,7 @@ def _spaced(available: int, count: int | None) -> np.ndarray:
     count = count or available
     if count > available:
         raise InputError(f"data.samples: {count} found, allowed are up to {available}")
+    # Whole numbers: evenly spaced, distinct, and all of them where count is available.
     return np.arange(count) * available // count
 
 
@@ -200,20 +197,14 @@ def subset(
                 f"{len(members)}, which it holds"
             )
         parts.append(members[:size])
+    # In the order of the data set, as if the other samples were not there.
     return np.sort(np.concatenate(parts))
 
 
 def long_tail(largest: int, ratio: float, classes: int) -> list[int]:
     """Return the sizes ``largest * ratio^(-k/(K-1))`` of classes k = 0 to K - 1, rounded down.
 
-    Parameters
-    ----------
-    largest
-        Size of the first class.
-    ratio
-        Imbalance ratio tau >= 1: the first size over the last.
-    classes
-        Number of classes K, at least 2.
+    The imbalance ratio, at least 1, is the first size over the last; K is at least 2.
     """
     powers = np.arange(classes) / (classes - 1)
     # Whole numbers must not fall below themselves by rounding.

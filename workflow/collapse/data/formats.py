@@ -66,6 +66,7 @@ def untar(name: str, content: bytes, wanted: Iterable[str]) -> dict[str, bytes]:
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
             for member in archive:
+                # Nothing is written, so that a member's path cannot lead out of a folder.
                 base = member.name.rpartition("/")[2]
                 if member.isfile() and base in wanted:
                     files[base] = decompress(base, archive.extractfile(member).read())
@@ -111,5 +112,6 @@ def parse(wanted: Files, files: Mapping[str, bytes]) -> dict[str, np.ndarray]:
         if labels.max() > last:
             raise SourceError(f"the {part} labels reach {labels.max()}, allowed are 0 to {last}")
         arrays[f"{part}_inputs"] = np.ascontiguousarray(images)
+        # The format that torch takes class indices in.
         arrays[f"{part}_labels"] = labels.astype(np.int64)
     return arrays

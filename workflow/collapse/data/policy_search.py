@@ -91,31 +91,22 @@ def search(
 ) -> Found:
     """Search a linear policy: algorithm V2-t, with observations normalised as they come in.
 
-    From gain 0 each iteration plays N perturbations in both signs and steps along the b best,
-    weighted by their difference of returns over the standard deviation of these 2b returns.
-
-    Parameters
-    ----------
-    rollout
-        Plays an episode.
-    shape
-        (n, F).
-    settings
-        The search's settings.
-    seed
-        Seed of perturbations and starts.
-    progress
-        Called with a line at every evaluation.
+    From gain 0, n x F (`shape`), each iteration plays N perturbations in both signs and steps along
+    the b best, weighted by their difference of returns over the standard deviation of these 2b
+    returns. `seed` is that of perturbations and starts; `progress` is called with a line at every
+    evaluation.
     """
     generator = np.random.default_rng(seed)
     gain = np.zeros(shape)
     moments = Moments(0, np.zeros(shape[1]), np.zeros(shape[1]))
     best: Found | None = None
     for iteration in range(1, settings.iterations + 1):
+        # The normalisation of an iteration stays as it was at its beginning, hence the copy.
         policy = Policy(gain, moments.mean.copy(), moments.std)
         noise = generator.standard_normal((settings.directions, *shape))
         starts = generator.integers(2**31, size=settings.directions).tolist()
         moves = settings.noise * noise
+        # Both signs from one start: their difference is the perturbation's, not the start's.
         returns = np.array(
             [
                 [rollout(_moved(policy, sign * move), start, moments) for sign in (1, -1)]
@@ -125,10 +116,12 @@ def search(
         order = np.argsort(-returns.max(1), kind="stable")[: settings.best]
         spread = returns[order].std()
         slope = np.einsum("k,kij->ij", returns[order, 0] - returns[order, 1], noise[order])
+        # All returns the same: no direction is better.
         if spread > 0:
             gain = gain + settings.step / (settings.best * spread) * slope
         if iteration % EVALUATE_EVERY == 0 or iteration == settings.iterations:
             policy = Policy(gain, moments.mean.copy(), moments.std)
+            # A generator of their own: how often is evaluated must not change the search.
             starts = np.random.default_rng([seed, iteration]).integers(2**31, size=EVALUATIONS)
             score = float(np.mean([rollout(policy, start, None) for start in starts.tolist()]))
             episodes = 2 * settings.directions * iteration

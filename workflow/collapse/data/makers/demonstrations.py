@@ -42,16 +42,9 @@ def make(spec: Mapping[str, Any], policy: str | None) -> Tensors:
 
 
 def demonstrate(name: str, policy: str | Path | None, seed: int) -> Tensors:
-    """Return the demonstrations of a task's expert.
+    """Return the demonstrations of a task's expert, which may be a policy in a file.
 
-    Parameters
-    ----------
-    name
-        A task, a module of `collapse.data.sets`.
-    policy
-        File of the policy, for a task whose expert is one.
-    seed
-        Seed of the episodes' starts.
+    `seed` is that of the episodes' starts.
 
     Raises
     ------
@@ -119,11 +112,6 @@ def find_policy(name: str, seed: int, progress: Callable[[str], None] = print) -
 def simulator(name: str, task: Task) -> Iterator[Any]:
     """Yield the environment of a task.
 
-    Parameters
-    ----------
-    name, task
-        Its name, for the message, and what is known of it.
-
     Raises
     ------
     InputError
@@ -137,6 +125,7 @@ def simulator(name: str, task: Task) -> Iterator[Any]:
         try:
             environment = gymnasium.make(task.environment)
         except gymnasium.error.Error as error:
+            # Raised, too, where mujoco is missing: to the user it is the same.
             raise ImportError(str(error)) from None
     except ImportError as error:
         reason = " ".join(str(error).split())
@@ -152,13 +141,6 @@ def simulator(name: str, task: Task) -> Iterator[Any]:
 
 def read_policy(path: str | Path, name: str, task: Task) -> Policy:
     """Read the policy of a task.
-
-    Parameters
-    ----------
-    path
-        The file.
-    name, task
-        The task's name and what is known of it.
 
     Raises
     ------
@@ -195,6 +177,7 @@ def reach(observation: Array) -> Array:
     angles = np.arctan2(observation[2:4], observation[:2])
     (x, y), speeds = observation[4:6], observation[6:8]
     first, second = LINKS
+    # A target out of reach has no cosine: clipped, the arm stretches or folds towards it.
     cosine = (x * x + y * y - first**2 - second**2) / (2 * first * second)
     bend = np.arccos(np.clip(cosine, -1.0, 1.0))
     offsets = []
@@ -203,6 +186,7 @@ def reach(observation: Array) -> Array:
             second * np.sin(elbow), first + second * np.cos(elbow)
         )
         turn = np.array([shoulder, elbow]) - angles
+        # The short way round.
         offsets.append((turn + np.pi) % (2 * np.pi) - np.pi)
     nearer = min(offsets, key=lambda turn: np.abs(turn).sum())
     return np.clip((FREQUENCY**2 * nearer - (2 * FREQUENCY - 1) * speeds) / GEAR, -1.0, 1.0)
@@ -223,6 +207,7 @@ def _record(
     environment: Any, task: Task, expert: Expert, seed: int
 ) -> tuple[dict[str, Array], list[float]]:
     """Return the pairs of training and testing, and the returns of all episodes played."""
+    # More starts than episodes are ever played; test episodes go on where training ones ended.
     starts = iter(np.random.default_rng(seed).integers(2**31, size=2**16).tolist())
     arrays, returns = {}, []
     for part, count, stride in (

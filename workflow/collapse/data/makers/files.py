@@ -30,18 +30,9 @@ def fetch(
 ) -> Tensors:
     """Return a data set from the first of `sources` that gives files with the right checksums.
 
-    Parameters
-    ----------
-    name
-        A module of `collapse.data.sets`.
-    sources
-        What is tried, in this order: ``directory`` (local files), ``package`` (an installed
-        Python package), ``debian`` (the Debian package, installed or not), ``download`` (the
-        official download).
-    directory
-        The folder of the source ``directory``.
-    progress
-        Called with one line per source tried.
+    They are tried in this order: ``directory`` (local files), ``package`` (an installed Python
+    package), ``debian`` (the Debian package, installed or not), ``download`` (the official
+    download). `progress` is called with one line per source tried.
 
     Returns
     -------
@@ -81,6 +72,7 @@ def _checked(name: str, sources: Sequence[str]) -> Files:
 
 
 def _verified(data_set: Files, files: Contents) -> dict[str, np.ndarray]:
+    # First the format: that a file is truncated says more than that its checksum is another one.
     arrays = parse(data_set, files)
     for name, expected in data_set.checksums.items():
         digest = hashlib.sha256(files[name]).hexdigest()
@@ -107,18 +99,13 @@ def _attributes(
 def channel_statistics(images: np.ndarray, maximum: int) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation (ddof 0) of each channel, in units of `maximum`.
 
-    Sums are taken over whole numbers, so that they are exact on every machine.
-
-    Parameters
-    ----------
-    images
-        N x C x H x W, integers of at most 16 bits.
-    maximum
-        The pixel value that stands for 1.
+    Sums are taken over whole numbers, so that they are exact on every machine: of images N x C x H
+    x W, integers of at most 16 bits.
     """
     mean, std = [], []
     for channel in range(images.shape[1]):
         values = images[:, channel].ravel().astype(np.int64)
+        # Python's integers have no largest one: the products below would overflow 64 bits.
         total, first, second = values.size, int(values.sum()), int(values @ values)
         mean.append(first / (total * maximum))
         std.append(math.sqrt(total * second - first * first) / (total * maximum))

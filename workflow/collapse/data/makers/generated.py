@@ -22,11 +22,6 @@ def make(spec: Mapping[str, Any], _: str | None) -> Tensors:
 def generate(name: str) -> Tensors:
     """Return a data set as its own module's function makes it.
 
-    Parameters
-    ----------
-    name
-        A module of `collapse.data.sets`.
-
     Raises
     ------
     InputError
@@ -60,6 +55,7 @@ def _regression(name: str, data_set: Generated, inputs: np.ndarray, targets: np.
 def _labelled(name: str, data_set: Generated, inputs: np.ndarray, labels: np.ndarray) -> Tensors:
     """Labelled samples; a channel that is constant over the training samples has std 1."""
     valid = np.isin(labels, np.arange(len(data_set.classes)))
+    # Two axes of labels are most likely one-hot ones, whose entries pass for labels.
     if labels.ndim != 1 or not valid.all():
         raise InputError(f"{name}: allowed are N labels from 0 to {len(data_set.classes) - 1}")
     samples = inputs.reshape(len(inputs), *(data_set.image_shape or (-1, 1, 1)))

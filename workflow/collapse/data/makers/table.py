@@ -36,16 +36,8 @@ def from_file(
 ) -> Tensors:
     """Return the regression in a user's table.
 
-    Parameters
-    ----------
-    name
-        The data set's name.
-    path
-        A csv or parquet file.
-    targets, inputs
-        Columns to predict, and to predict from; None for all others.
-    test_share
-        Share of the rows kept for testing; see `held_out`.
+    The file is csv or parquet. `targets` and `inputs` name the columns to predict, and to predict
+    from, None for all others; `test_share` of the rows is kept for testing, see `held_out`.
 
     Raises
     ------
@@ -76,6 +68,7 @@ def _read_csv(path: str) -> pd.DataFrame:
         # Rows longer than the header would lose what does not fit.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         frame = pd.read_csv(path, index_col=False)
+    # Pandas renames a column whose name is there already: look at the line itself.
     header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
     duplicates = header[header.duplicated() & header.notna()]
     if len(duplicates):
@@ -96,6 +89,7 @@ def _read(path: str) -> pd.DataFrame:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise InputError(f"{path}: cannot be read ({first_line(error)})") from None
+    # Those of a parquet file may be numbers; the config's are text.
     return frame.rename(columns=str)
 
 
@@ -117,6 +111,7 @@ def _check_columns(
 def _numbers(path: str, frame: pd.DataFrame, columns: Sequence[str]) -> Array:
     for column in columns:
         values: Any = frame[column]
+        # Booleans count as numeric, but hardly mean a quantity.
         if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
             wrong = pd.to_numeric(values, errors="coerce").isna() & values.notna()
             row = int(np.flatnonzero(wrong)[0]) if wrong.any() else 0
