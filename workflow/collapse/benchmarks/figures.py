@@ -31,6 +31,8 @@ Drawn = tuple[Figure, pd.DataFrame]
 
 def speed(table: pd.DataFrame) -> Drawn:
     """Draw the ratios as bars, with the goals; what was left out stands there as such."""
+    # What has no ratio by nature (a share, an error) stays out; what should have one and was left
+    # out stands there.
     missing = table["note"].fillna("").str.startswith("left out")
     rows = table[table["ratio"].notna() | (missing & table["goal"].fillna(">").str.contains(">"))]
     rows = rows.reset_index(drop=True)
@@ -44,11 +46,13 @@ def speed(table: pd.DataFrame) -> Drawn:
             axes.annotate(row["note"] + goal, (1, place), (4, 0), **_BESIDE, color="0.5")
             continue
         axes.barh(place, row["ratio"], height=0.62, color=colours[row["device"]], linewidth=0)
+        # `fmax` ignores a goal that is NaN.
         end = np.fmax(row["ratio"], goals[place])
         axes.annotate(f"{row['ratio']:.3g}x", (end, place), (4, 0), **_BESIDE)
         axes.plot(2 * [goals[place]], [place - 0.42, place + 0.42], color="black", linewidth=1.4)
     axes.set_yticks(range(len(rows)), [f"{row.work}\nagainst {row.against}" for row in _of(rows)])
     axes.tick_params(axis="y", length=0, labelsize=6)
+    # Top to bottom in the order of the table.
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xscale("log")
     ends = [*rows["ratio"].dropna(), *goals[rows["ratio"].notna()].dropna(), 10]

@@ -43,15 +43,7 @@ MLP_SHARE = Line(_SHARE.format("MLP"), "training time", "of it", most=0.05)
 
 
 class Work:
-    """Random images, and both ways of training on them.
-
-    Parameters
-    ----------
-    size
-        How much of it.
-    device
-        Where to train.
-    """
+    """Random images, and both ways of training on them."""
 
     def __init__(self, size: Networks, device: torch.device) -> None:
         self.size, self.device = size, device
@@ -118,6 +110,7 @@ class Work:
             write_tensors(folder / "state.safetensors", get_arrays(network.state_dict()), {})
             readings(network, self.images, self.labels)
 
+        # Once to warm up; then the shorter, since what disturbs the machine only adds.
         measure()
         return min(seconds(measure, self.device) for _ in range(2))
 
@@ -135,6 +128,7 @@ def _epoch_seconds(epoch: Callable[[], object], device: torch.device, networks: 
 
 
 def _ours(training: Trainer) -> Callable[[], object]:
+    # Epochs have numbers, from 1, which the schedule and the order of the samples depend on.
     numbers = count(1)
     return lambda: training.epoch(next(numbers))
 

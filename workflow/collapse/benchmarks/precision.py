@@ -63,14 +63,10 @@ def study(
 
     Parameters
     ----------
-    dataset
-        The images.
     folder
         Holds ``precision-PRECISION-SEED.parquet``.
     identity
         What determines the runs; a file of another identity is not used.
-    device
-        Where to train.
     model, settings, choice
         The sections ``model``, ``training`` (less its precision) and ``data`` of a config.
     seeds
@@ -114,6 +110,7 @@ def _measured(
     seed: int,
 ) -> Iterator[tuple[int, str, float]]:
     """Train one network and yield epoch, metric and value of its recorded states."""
+    # The first sample, as a batch has it, says channels and size.
     classes, shape = int(labels.max()) + 1, tuple(samples.take(slice(0, 1)).shape[1:])
     config = {"model": model, "head": {"depth": 1, "bias": False, "init": "orthogonal"}}
     network = build(config, shape, classes, seed).to(labels.device)

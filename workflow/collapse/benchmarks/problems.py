@@ -57,6 +57,7 @@ def make(size: Problems, device: torch.device) -> tuple[DeepLinear, Parameters]:
         "loss": "mse",
         "bias": False,
     }
+    # A grid as studies have it: decays that differ, in one job.
     decays = [DECAYS[index % len(DECAYS)] for index in range(size.batch)]
     problem = build(
         [{"problem": shape, "weight_decay": decay, "feature_decay": decay} for decay in decays],

@@ -21,7 +21,9 @@ PROBLEMS, METRICS = "problems", "metrics"
 STATE_COPIES = 2
 """Position and velocity: what a step of gradient descent reads and writes."""
 FLOAT32, FLOAT64 = 4, 8
+"""Bytes of a number."""
 FEWEST_STEPS = 10
+"""Steps of the short run, whose time is the set-up and little more."""
 
 
 def run(sizes: Sizes, device: torch.device) -> pd.DataFrame:
@@ -93,6 +95,7 @@ def _step_seconds(size: Problems, device: torch.device, repeats: int, least: flo
     def run(steps: int) -> float:
         return seconds(partial(problems.solve, problem, start, steps), device)
 
+    # Once to warm up; then twice the steps until they take long enough to be timed.
     run(FEWEST_STEPS)
     begin, steps = run(FEWEST_STEPS), 2 * FEWEST_STEPS
     while run(steps) - begin < least:
@@ -150,5 +153,6 @@ def copy_rate(size: int, device: torch.device, least: float) -> float:
 def _best(work: Callable[[], object], device: torch.device, least: float) -> float:
     """Return the shortest of three timings of `least` seconds or more."""
     work()
+    # A clock may say 0: then as many calls as a tenth of a microsecond each would allow.
     calls = 1 + round(least / max(seconds(work, device), 1e-7))
     return min(seconds(work, device, calls) for _ in range(3))

@@ -29,14 +29,9 @@ ADAM = {"optimiser": section(adam), "learning_rate": 1e-4, "momentum": 0.0}
 
 @dataclass(frozen=True)
 class Problems:
-    """A batch of bias-free MSE problems over free features, under gradient descent.
+    """B bias-free MSE problems over free features, under gradient descent.
 
-    Attributes
-    ----------
-    batch
-        Number of problems B.
-    classes, per_class, dim, depth
-        K, n, d and M; N = K n.
+    Each with K `classes` of n samples (N = K n), dimension d and depth M.
     """
 
     batch: int

@@ -54,6 +54,7 @@ class Line:
         Times are medians, the ratio is theirs, and the spread is that of the ratios of the
         rounds, ``(largest - smallest) / median``.
         """
+        # "ms per step": the scale is the first word's.
         scale = SCALES[self.unit.split()[0]]
         ratio = median(baseline) / median(ours)
         ratios = [theirs / mine for theirs, mine in zip(baseline, ours, strict=True)]
@@ -78,6 +79,7 @@ class Line:
 
     def _row(self, device: str, **values: Any) -> Row:
         labels = {"work": self.work, "against": self.against, "unit": self.unit, "goal": self.goal}
+        # All columns, in their order, None where there is nothing to say.
         return dict.fromkeys(COLUMNS) | labels | {"device": device} | values
 
 

@@ -33,4 +33,5 @@ def run(args: argparse.Namespace) -> None:
         attributes = {"runs": result.runs}
         write_tensors(args.states, result.tensors, job.provenance, attributes)
         write_table(args.history, result.history, job.provenance, attributes)
+        # Only now may checkpoints go: a job that is killed while it writes continues from them.
         job.written()

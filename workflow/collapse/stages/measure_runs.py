@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
             rows.append(pd.DataFrame(measurement.rows, columns=list(ROWS)).assign(**keys))
             points += [_keyed(frame, keys) for frame in measurement.points]
             if args.features:
+                # What all states share comes with each run, under one name: it is kept once.
                 features |= {n: tensor.cpu().numpy() for n, tensor in measurement.features.items()}
                 attributes = dict(states.attributes) | {"layers": ["H1"]}
         provenance = job.provenance
@@ -94,7 +95,7 @@ def _frames(path: str) -> Callable[[Mapping[str, Any], int], dict[str, np.ndarra
 
     def frame(run: Mapping[str, Any], step: int) -> dict[str, np.ndarray]:
         place = _place(run[key] for key in keys)
-        # -1: the same at every step.
+        # -1: the same at every step. A theory need not have a frame, nor a run one at every step.
         return frames.get((*place, -1)) or frames.get((*place, step)) or {}
 
     return frame
@@ -102,4 +103,5 @@ def _frames(path: str) -> Callable[[Mapping[str, Any], int], dict[str, np.ndarra
 
 def _place(names: Iterable[Any]) -> tuple[Any, ...]:
     """Return a run's keys so that two are equal: a key that is null is NaN in some tables."""
+    # NaN is not equal to itself.
     return tuple(None if pd.isna(name) else name for name in names)
