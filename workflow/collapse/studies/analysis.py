@@ -37,6 +37,7 @@ def by_class(experiment: Results, metric: str) -> pd.DataFrame:
         The run's keys, ``step``, ``class``, ``class_size`` and ``value``, for every run that did
         not diverge and every recorded step.
     """
+    # Sizes are measured at the last step only, hence the join on the run's keys alone.
     rows = _of_classes(experiment.completed(experiment.metrics), metric)
     sizes = _of_classes(experiment.metrics, "class_size").rename(columns={"value": "class_size"})
     keys = [*experiment.keys, "class"]
@@ -62,6 +63,7 @@ def matrix(rows: pd.DataFrame, name: str) -> np.ndarray | None:
     if rows.empty:
         return None
     places = np.array([[int(i) for i in re.findall(r"\d+", metric)] for metric in rows["metric"]])
+    # Rows hold one triangle; the other is its mirror image.
     entries = np.zeros((places.max() + 1,) * 2)
     entries[places[:, 0], places[:, 1]] = entries[places[:, 1], places[:, 0]] = rows["value"]
     return entries

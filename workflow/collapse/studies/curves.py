@@ -24,6 +24,7 @@ def curves(experiment: Results, metric: str, layer: str, bias: bool | None = Non
     Of all runs, or of those with a last-layer bias or without.
     """
     rows = experiment.completed(experiment.values(metric, layer))
+    # The axis is logarithmic.
     rows = rows[rows["step"] > 0]
     rows = rows if bias is None else rows[rows["bias"] == bias]
     return over_seeds(rows, ["depth", "step"])
@@ -43,8 +44,6 @@ def draw_panels(
 
     Parameters
     ----------
-    experiment
-        The experiment; its depths are the lines.
     panels
         The panels of each row, by the row's key, such as the head (bias-free, bias).
     curve
@@ -56,12 +55,8 @@ def draw_panels(
 
     Returns
     -------
-    Figure
-        The figure.
-    dict
-        Its axes by key and column.
-    list of DataFrame
-        What is drawn, by key and metric.
+    Figure, dict, list of DataFrame
+        The figure, its axes by key and column, and what is drawn, by key and metric.
     """
     colours = depth_colours(experiment)
     figure, axes = _grid_of_panels(list(panels), panels, height)
@@ -70,6 +65,7 @@ def draw_panels(
         metric, _, limit = panels[key][column]
         rows = clipped(curve(key, metric), limit)
         _draw_curves(panel, rows, colours, limit if time == "step" else None)
+        # The error reaches zero, which a logarithmic axis does not have.
         if metric == "error":
             panel.set_yscale("linear")
             panel.set_ylim(bottom=0)

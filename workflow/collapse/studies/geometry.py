@@ -75,6 +75,7 @@ def _draw_column(axes: Sequence[Axes], column: Comparison) -> list[pd.DataFrame]
     if column.measured is None or column.theory is None:
         axes[0].text(0.5, 0.5, "no such\nrun", ha="center", va="center", color="0.4")
         return []
+    # One scale for both, whose largest entry need not be the measured one's.
     largest = column.theory.max()
     grams = {"measured": column.measured / largest, "theory": column.theory / largest}
     for panel, gram in zip(axes, grams.values(), strict=True):
@@ -92,6 +93,7 @@ def vectors(gram: np.ndarray) -> np.ndarray:
     the axes of space or their projections orthogonal to (1, 1, 1).
     """
     values, basis = np.linalg.eigh(gram)
+    # The symmetric root; rounding makes eigenvalues of zero slightly negative.
     rows = basis * np.sqrt(values.clip(0)) @ basis.T
     return rows / np.linalg.norm(rows, axis=1).mean()
 
@@ -101,16 +103,7 @@ def draw_frame(
 ) -> list[pd.DataFrame]:
     """Draw three measured vectors in space and those of theory, dashed.
 
-    Parameters
-    ----------
-    axes
-        Where to draw.
-    grams
-        Their Gram matrices, 3 x 3.
-    names
-        What stands at the three tips.
-    plane
-        Whether the three lie in a plane, as a simplex ETF does.
+    `names` stand at the three tips; in a `plane` lie those of a simplex ETF.
     """
     axes.set_axis_off()
     if grams.measured is None or grams.theory is None or len(grams.measured) != 3:

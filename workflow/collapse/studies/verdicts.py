@@ -22,12 +22,8 @@ class Claim:
 
     Attributes
     ----------
-    name
-        Its id within the study.
     source
         Where the paper makes it, or what else it rests on.
-    statement
-        What is claimed, in a sentence.
     expected
         The statistic and the value it should have.
     tolerance
@@ -106,6 +102,7 @@ class Claim:
         measured = f"median {np.median(values):.3g}, worst {values.max():.3g}"
         if reasons:
             return self.row(f"{measured} ({'; '.join(reasons)})", seeds, INCONCLUSIVE)
+        # Before the excuses: what agrees in spite of them is replicated. NaN agrees with nothing.
         if values.max() <= self.tolerance:
             return self.row(measured, seeds, REPLICATED)
         if excuses := list(excuses):

@@ -44,4 +44,5 @@ def excess_losses(experiment: Results) -> pd.DataFrame:
 
 
 def _classes(sizes: str) -> int:
+    # Lists are text in tables, their values joined by "-".
     return len(sizes.split("-"))

@@ -61,6 +61,7 @@ def _direct(experiment: Results) -> Iterator[Decision]:
                 _at(experiment.last(metric, "H1"), depth, bias).set_index("seed")
                 for metric in metrics.values()
             ]
+            # By seed; a metric that is missing of a run must not be passed over.
             worst = pd.concat([rows["value"] for rows in last], axis=1).max(axis=1, skipna=False)
             diverged = len(_at(experiment.values("diverged"), depth, bias))
             yield Claim(
@@ -102,6 +103,7 @@ def _reached_loss(experiment: Results) -> Decision:
 
 def _second_solver(experiment: Results) -> Decision:
     rows = signed_gap(experiment)
+    # Starts may end in other minima: the best of them is what is compared.
     arms = [key for key in experiment.keys if key != "seed"]
     best = rows.groupby(arms)["gap"].min()
     return Claim(
@@ -153,6 +155,7 @@ def _bracket_gap(up: pd.DataFrame, tau: float) -> list[float]:
     for _, run in up.groupby("seed"):
         alive = run.loc[run["below_zero"], "scaled_decay"]
         dead = run.loc[~run["below_zero"], "scaled_decay"]
+        # Without a flip within the sweep the interval is open at that end.
         low = alive.max() if len(alive) else 0.0
         high = dead.min() if len(dead) else np.inf
         gaps.append(max(low - tau, tau - high, 0.0))
@@ -194,6 +197,7 @@ def _networks(name: str, experiment: Results, bias: bool) -> Iterator[Decision]:
         ratios = _fall(experiment, label, bias)
         depths = ratios.index.get_level_values("depth")
         absent = missing(DEPTHS, depths, "M")
+        # Without that head there are no depths either: the head is what is to be said.
         if bias not in set(experiment.metrics["bias"]):
             absent = [f"no head {head} at this scale" if bias else f"no {head} head at this scale"]
         yield Claim(
@@ -238,7 +242,10 @@ def _cross_entropy(experiment: Results) -> Iterator[Decision]:
 
 
 def _lowest_loss(claim: Claim, rows: pd.DataFrame, seeds: int, absent: list[str]) -> Decision:
-    """Decide by the lowest loss found: one point below the ETF refutes, at any scale."""
+    """Decide by the lowest loss found: one point below the ETF refutes, at any scale.
+
+    `Claim.decide` would ask for enough seeds first.
+    """
     if rows.empty:
         return claim.row("; ".join(["no run", *absent]), seeds, INCONCLUSIVE)
     drops = (-rows.groupby("classes")["reached"].min()).clip(lower=0)

@@ -60,6 +60,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def _draw_theory(axes: Axes, depth: int, decays: np.ndarray) -> pd.DataFrame:
     """Draw the global optimum and the metastable branch; return both."""
     jump, end = float(threshold(depth)), float(metastable_threshold(depth))
+    # A point on either side of the jump, so that the line falls straight down.
     below = np.append(decays[decays < jump], jump * (1 - 1e-9))
     alive = np.concatenate([below, [jump * (1 + 1e-9)], decays[decays > jump]])
     optimum = logit_fraction(minimiser(alive, depth), depth)
@@ -77,6 +78,7 @@ def _draw_theory(axes: Axes, depth: int, decays: np.ndarray) -> pd.DataFrame:
             label="local minimum",
         )
         series.append(_series(depth, beyond, branch, "metastable branch"))
+    # At M = 1 both thresholds are the same.
     for place, name in ((jump, r"$\tau$"), (end, r"$\tau_{\mathrm{loc}}$"))[: 1 + (depth > 1)]:
         if place <= decays.max():
             axes.annotate(name, (place, 1.0), ha="center", va="bottom", fontsize=7, color="0.3")

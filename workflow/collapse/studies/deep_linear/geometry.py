@@ -31,6 +31,7 @@ def class_gram(experiment: Results, bias: bool) -> np.ndarray | None:
         rows[rows["depth"] == (_DEPTH if _DEPTH in depths else min(depths, default=0))],
         "class_gram",
     )
+    # With a bias the class means are an ETF once their mean is taken off.
     if gram is not None and bias:
         centring = np.eye(len(gram)) - 1 / len(gram)
         gram = centring @ gram @ centring
@@ -62,6 +63,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         figure.text(
             0.25 + 0.46 * index, 0.425, f"$K=3$, {HEAD[bias]}: {_TARGET[bias]}", ha="center"
         )
+    # An empty table first: without any run there would be nothing to join, nor any columns.
     return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *figure_rows], ignore_index=True)
 
 

@@ -20,16 +20,9 @@ def draw_heads(
 ) -> tuple[Figure, pd.DataFrame]:
     """Return NC1 to NC3 of the features and one more metric, a row per kind of head.
 
-    Parameters
-    ----------
-    experiment, curve, time
-        As in `collapse.studies.curves.draw_panels`; the key of a row is whether it has a bias.
-    floor
-        Rounding of the number format; NC1 is quadratic in it.
-    last
-        The panel that ends each row.
-    text
-        What was run, in a line.
+    The key of a row, in `collapse.studies.curves.draw_panels`, is whether it has a bias. `floor` is
+    the rounding of the number format, in which NC1 is quadratic; `last` is the panel that ends each
+    row, `text` says in a line what was run.
     """
     panels = {
         bias: (

@@ -52,6 +52,7 @@ def _draw(axes: Axes, name: str, experiment: Results) -> pd.DataFrame:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     sizes = sorted(set(points["class_size"]))
+    # Within a decade powers of ten are too few: the sizes themselves are labelled.
     if len(sizes) and sizes[-1] < 10 * sizes[0]:
         axes.set_xticks(sizes)
     axes.set_ylim(-0.05, 1.05)

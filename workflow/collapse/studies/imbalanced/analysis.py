@@ -27,14 +27,9 @@ TO_BALANCED = {"NC2_W_GOF": "NC2_W", "NC2_GOF": "NC2_OF", "NC3_GOF": "NC3_produc
 
 
 def frame_panels(floor: float, last: tuple) -> dict[int, tuple[tuple, ...]]:
-    """Return two rows of panels: NC1, the distances to the frame, and one more.
+    """Return two rows of panels: NC1, the distances to the frame, and one more, `last`.
 
-    Parameters
-    ----------
-    floor
-        Rounding of the number format; NC1 is quadratic in it.
-    last
-        Metric, axis label and floor of the panel that ends the second row.
+    `floor` is the rounding of the number format, in which NC1 is quadratic.
     """
     return {
         0: (
@@ -113,6 +108,7 @@ def measured_lengths(experiment: Results) -> pd.DataFrame:
         experiment.at_last(by_class(experiment, name)).assign(length=name)
         for name in ("weight_norm", "feature_norm")
     ]
+    # W_1 has singular values, not rows by class; theory gives the largest to the largest class.
     parts.append(_first_layer(experiment, parts[0]).assign(length="first_layer"))
     rows = pd.concat(parts, ignore_index=True)
     total = sum(experiment.config["problem"]["class_sizes"])
@@ -148,6 +144,7 @@ def logit_fractions(experiment: Results) -> pd.DataFrame:
     rows = by_class(experiment, "logit_norm").merge(
         experiment.values("scaled_decay")[[*keys, "value"]], on=keys, suffixes=("", "_decay")
     )
+    # The measured scaled decay b/n is that of the largest class.
     largest = max(experiment.config["problem"]["class_sizes"])
     class_decay = rows["value_decay"] * largest / rows["class_size"]
     return rows.assign(
@@ -162,19 +159,9 @@ def predicted_fraction(scaled_decay: np.ndarray, depth: np.ndarray) -> np.ndarra
 
 
 def gof_distances(predicted: Lengths, weights: np.ndarray, means: np.ndarray) -> dict[str, float]:
-    """Return the distances of Gram matrices of weights and class means to a frame.
+    """Return ``NC2_W_GOF`` and ``NC2_GOF``, the distances of Gram matrices to a frame.
 
-    Parameters
-    ----------
-    predicted
-        The frame.
-    weights, means
-        K x K Gram matrices of the rows of P and of the class means.
-
-    Returns
-    -------
-    dict
-        ``NC2_W_GOF`` and ``NC2_GOF``.
+    They are those, K x K, of the rows of P (`weights`) and of the class `means`.
     """
     pairs = {
         "NC2_W_GOF": (weights, predicted.weights**2),
@@ -187,12 +174,9 @@ def gof_distances(predicted: Lengths, weights: np.ndarray, means: np.ndarray) ->
 
 
 def released_floor(config: Mapping[str, Any], depth: int, sizes: np.ndarray) -> dict[str, float]:
-    """Return how far the optimum is from the target of the released code.
+    """Return how far the optimum is from the target of the released code, by metric.
 
-    Returns
-    -------
-    dict
-        ``NC2_W_GOF``, ``NC2_GOF`` and ``NC3_GOF`` between the two frames.
+    ``NC2_W_GOF``, ``NC2_GOF`` and ``NC3_GOF`` between the two frames.
     """
     optimum = frame_of(config, depth, sizes, sizes.sum())
     target = released_target(config, depth, sizes)

@@ -147,6 +147,7 @@ def _feature_peak(experiment: Results) -> Decision:
     rows = rows.assign(theory=np.sqrt(x) / (1 + x))[rows["predicted"] > ZERO]
     pairs = _pairs(rows, keys)
     pairs = pairs.assign(expected=pairs["theory_1"] / pairs["theory_2"] - 1)
+    # Where theory has nearly equal lengths their order says nothing.
     pairs = pairs[pairs["expected"].abs() > 0.02]
     wrong = (pairs["value_1"] > pairs["value_2"]) != (pairs["expected"] > 0)
     sides = set(pairs["expected"] > 0)
@@ -183,6 +184,7 @@ def _critical(experiment: Results) -> Iterator[Decision]:
         away = rows["class_size"] / rows["critical"] - 1
         unreached = sorted(set(rows.loc[rows["gap"] > REACHED, "weight_decay"]))
         listing = ", ".join(map(str, unreached))
+        # Classes far from the critical size would test nothing.
         near = ((away > 0) & (away < 0.1)).any() and ((away < 0) & (away > -0.1)).any()
         yield Claim(
             f"critical_size_M{depth}",
@@ -254,6 +256,7 @@ def _bottleneck(experiment: Results) -> Decision:
     width = np.min(experiment.config["problem"]["widths"])
     rank = norms.groupby("depth")["class_size"].rank(ascending=False)
     wrong = ((norms["value"] >= ZERO) != (rank <= width)).groupby(norms["depth"]).sum()
+    # One statistic for both: a class that is misjudged counts 1, far above the tolerance.
     worst = np.maximum(best.set_index("depth")["gap"].abs(), wrong)
     return Claim(
         "bottleneck",
@@ -275,6 +278,7 @@ def _last_layer_bias(experiment: Results) -> Decision:
     sizes = np.array(experiment.config["problem"]["class_sizes"], dtype=float)
     total = sizes.sum()
     strengths, vectors = np.linalg.eigh(np.diag(sizes) - np.outer(sizes, sizes) / total)
+    # The smallest eigenvalue is zero, that of the vector of ones: nothing lies along it.
     strengths, vectors = strengths[1:], vectors[:, 1:]
     errors, shares = [], []
     for (depth, _), run in experiment.at_last(experiment.completed(experiment.metrics)).groupby(

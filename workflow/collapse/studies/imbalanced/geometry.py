@@ -42,6 +42,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         figure_rows += draw_frame(axes, compared(label, frames, gram, label), names, plane=False)
         text = f"{_GRAMS[gram]}, $n={'/'.join(map(str, sizes))}$"
         figure.text(0.17 + 0.33 * index, 0.4, text, ha="center", fontsize=7)
+    # An empty table first: without any run there would be nothing to join, nor any columns.
     return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *figure_rows], ignore_index=True)
 
 
@@ -69,6 +70,7 @@ def compared(
 def _frame(experiment: Results, rows: pd.DataFrame, depth: int) -> dict[str, np.ndarray]:
     """Return the Gram matrices that theory predicts for a run with these rows."""
     sizes = rows[rows["metric"].str.startswith("class_size[")]
+    # By number, not by text: class 10 comes after class 9.
     order = sizes["metric"].str.extract(r"(\d+)", expand=False).astype(int)
     sizes = sizes["value"].to_numpy()[np.argsort(order)]
     lengths = frame_of(experiment.config, depth, sizes, sizes.sum())

@@ -90,7 +90,9 @@ def _draw_theory(
     end = max(experiment.config["sweep"]["scaled_decay"])
     figure_rows = []
     for size in sizes:
+        # Up to the end of the sweep, in the class's own scaled decay b/n_k.
         class_decays = np.linspace(1e-4, end * largest / size, 600)
+        # A point on either side of the jump, so that the line falls straight down.
         around = np.sort(np.append(class_decays, [tau * (1 - 1e-9), tau * (1 + 1e-9)]))
         decay = decay_at(around, size, total, depth)
         optimum = predicted_fraction(around, np.full(around.shape, depth))

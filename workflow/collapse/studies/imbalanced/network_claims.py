@@ -41,6 +41,7 @@ def network_mlp(experiment: Results) -> Iterator[Decision]:
     ):
         rows = experiment.completed(experiment.values(metric, "H1")).sort_values("step")
         rows = rows[rows["step"] > 0]
+        # The start itself says nothing of training: the first epoch is the reference.
         by_run = rows.groupby(experiment.keys)["value"]
         yield Claim(
             f"network_mlp_{label}",

@@ -64,6 +64,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         panel.set_xlabel("epoch")
         panel.set_ylabel(label)
         figure_rows.append(rows.assign(metric=metric, series="measured"))
+    # A scale may have fewer decays than there are columns.
     for panel in [*axes[0, len(decays) :], *axes[1, len(_CURVES) :]]:
         panel.set_axis_off()
     diverged_note(axes[0, 1], experiment)

@@ -53,6 +53,7 @@ def working_decay(experiment: Results) -> float:
     shares = indexed(experiment, "explained_variance_ratio")
     shares = shares[shares["index"] == targets].groupby("weight_decay")["value"].min()
     fits = experiment.last("r2").groupby("weight_decay")["value"].min()
+    # Zero is no decay: a working one is positive.
     alive = shares.index[(shares >= ALIVE) & (fits.reindex(shares.index) > 0) & (shares.index > 0)]
     return max(alive, default=decays(experiment)[-1])
 
@@ -71,6 +72,7 @@ def covariance(experiment: Results) -> NDArray[np.float64]:
     rows = rows[rows["metric"].str.startswith("target_covariance[")]
     if rows.empty:
         return np.empty((0, 0))
+    # The data are the same for all runs: one says it.
     first = rows[experiment.keys].iloc[0]
     return matrix(rows[(rows[experiment.keys] == first).all(axis=1)], "target_covariance")
 
@@ -98,10 +100,7 @@ def runs(
 def nrc3_curves(experiment: Results) -> pd.DataFrame:
     """Return NRC3 along training at the gamma that is best for each run's last W.
 
-    Returns
-    -------
-    DataFrame
-        The run's keys, ``step`` and ``value``; empty with a single target.
+    With the run's keys, ``step`` and ``value``; empty with a single target.
     """
     keys = experiment.keys
     best = experiment.last("gamma", "H1").set_index(keys)["value"].to_dict()
@@ -110,6 +109,7 @@ def nrc3_curves(experiment: Results) -> pd.DataFrame:
     for run, rows in runs(experiment, "gram", every_step=True):
         gamma = best.get(tuple(run[key] for key in keys))
         gram = matrix(rows, "gram")
+        # W = 0 has no direction to compare.
         if gamma is not None and gram.any():
             entries.append({**run, "value": float(nrc3(gram, target_covariance, gamma))})
     return pd.DataFrame(entries, columns=[*keys, "step", "value"])
@@ -130,12 +130,9 @@ def finals(experiment: Results, metric: str) -> pd.DataFrame:
 
 
 def explained_variance(experiment: Results) -> pd.DataFrame:
-    """Return the shares of the principal components at the last step, over seeds.
+    """Return the shares of the principal components at the last step.
 
-    Returns
-    -------
-    DataFrame
-        As `over_seeds`, by `SETTING` and ``component`` (from 1).
+    As `over_seeds`, by `SETTING` and ``component`` (from 1).
     """
     rows = indexed(experiment, "explained_variance_ratio")
     return over_seeds(rows.rename(columns={"index": "component"}), [*SETTING, "component"])
@@ -168,11 +165,8 @@ def theory_along(
 def gram_distance(experiment: Results) -> pd.DataFrame:
     """Return the relative distance of W W^T to its closed form at the last step of every run.
 
-    Returns
-    -------
-    DataFrame
-        The run's keys and ``value``, norm(W W^T - G)/norm(G), where theory has a G that is not
-        zero.
+    With the run's keys and ``value``, norm(W W^T - G)/norm(G), where theory has a G that is not
+    zero.
     """
     keys = experiment.keys
     rows = experiment.predictions
@@ -202,5 +196,6 @@ def products(experiment: Results, rows: pd.DataFrame) -> pd.DataFrame:
     if "feature_decay" in rows:
         return rows.assign(c=rows["weight_decay"] * rows["feature_decay"])
     feature = experiment.config["feature_decay"]
+    # Null ties it to the weight decay.
     feature = rows["weight_decay"] if feature is None else feature
     return rows.assign(c=rows["weight_decay"] * feature)

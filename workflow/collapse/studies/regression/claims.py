@@ -66,6 +66,7 @@ def _by_seed(experiment: Results, metric: str, ending: str) -> pd.Series:
 
 
 def _ratio(part: pd.Series, whole: pd.Series) -> pd.Series:
+    # Aligned by seed: a seed that one side lacks, because it diverged, has no ratio.
     return (part / whole).dropna()
 
 
@@ -184,6 +185,7 @@ def _biases(name: str, experiment: Results, decayed: Results) -> Iterator[Decisi
     seeds = min(results.config["seeds"] for results in (experiment, decayed))
     strong, none = (chosen(experiment, weight_decay=value) for value in (decay, 0.0))
     decayed = chosen(decayed, weight_decay=decay)
+    # An experiment of its own, which may have been run at other decays.
     unlike = [] if len(decayed.metrics) else [f"no weight decay {decay:g} in {name}_biases"]
     unlike += no_decay_above_zero(decay)
     for ending, metric in product(ENDINGS, ("NRC1", "NRC2")):

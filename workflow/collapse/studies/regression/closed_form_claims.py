@@ -162,6 +162,7 @@ def norms(name: str, experiment: Results) -> Iterator[Decision]:
             0.01,
             1,
         ).decide(_falls(rows), seeds, obstacles, excuses)
+    # The norm of W as a whole: its square is the sum of the rows'.
     total = row_norms.assign(value=row_norms["value"] ** 2, predicted=row_norms["predicted"] ** 2)
     total = total.groupby(["seed", "feature_decay"])[["value", "predicted"]].sum().reset_index()
     peaks = [
@@ -203,6 +204,7 @@ def _falls(rows: pd.DataFrame) -> list[float]:
     for _, group in rows.sort_values("feature_decay").groupby(["seed", "row"]):
         values = group["value"].to_numpy()
         steps = 1 - values[1:] / values[:-1]
+        # A fall, not a rise: where the norm only grows it is 0.
         falls.append(float(max(0.0, *steps)) if len(steps) else 0.0)
     return falls
 
@@ -249,6 +251,7 @@ def _between(experiment: Results) -> tuple[list[float], list[float]]:
         tuple(values): matrix(group, "gram")
         for values, group in experiment.predictions.groupby(experiment.keys)
     }
+    # Results hold several problems: each has a covariance of its own.
     covariances = {
         name: covariance(chosen(experiment, target_covariance=name))
         for name in experiment.metrics["target_covariance"].unique()

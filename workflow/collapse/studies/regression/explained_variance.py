@@ -56,6 +56,7 @@ def _draw_panel(axes: Axes, shares: pd.DataFrame, colours: Mapping, count: int) 
     present = [decay for decay in colours if decay in set(shares["weight_decay"])]
     for place, decay in enumerate(present):
         rows = shares[shares["weight_decay"] == decay]
+        # Side by side, so that the bars do not hide each other.
         offset = 0.36 * (place / max(len(present) - 1, 1) - 0.5)
         rows = rows.assign(component=rows["component"] + offset)
         points(

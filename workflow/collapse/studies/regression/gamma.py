@@ -68,6 +68,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def _fit(experiment: Results) -> str:
     """Name R2 on the training samples by ending: without fit the geometry of W means little."""
     fits = finals(experiment, "r2").set_index("ending")["median"]
+    # Adding 0 turns -0.0, which would be printed as such, into 0.0.
     values = [f"{round(fits[ending], 2) + 0:.2f} {_SHORT[ending]}" for ending in fits.index]
     return "$R^2$: " + ", ".join(values)
 
@@ -81,6 +82,7 @@ def _draw_panel(axes: Axes, experiment: Results) -> list[pd.DataFrame]:
     figure_rows = []
     for run, rows in runs(experiment, "gram"):
         gram = matrix(rows, "gram")
+        # W = 0 has no direction to compare.
         if not gram.any():
             continue
         values = nrc3(gram, target_covariance, _GRID * least)
@@ -99,6 +101,7 @@ def _mark_paper(axes: Axes, name: str) -> None:
     """Mark on the abscissa where the paper finds the minimum on its data."""
     if name in PAPER_GAMMA:
         low, high = axes.get_ylim()
+        # A fifth of the height more below, for the mark and its word.
         axes.set_ylim(low * (low / high) ** 0.2, high)
         place = axes.get_xaxis_transform()
         axes.plot([PAPER_GAMMA[name]] * 2, [0, 0.07], color="0.5", linewidth=1.6, transform=place)

@@ -103,6 +103,7 @@ def _theory(experiment: Results) -> pd.DataFrame:
 
 
 def _draw_panel(axes: Axes, measured: pd.DataFrame, theory: pd.DataFrame, colours: Mapping) -> None:
+    # The theory falls to zero where c extinguishes a direction: the axis ends above.
     low, high = theory["median"].max() / 300, theory["median"].max() * 2
     for _, curve in theory.groupby("norm"):
         axes.plot(curve["feature_decay"], curve["median"].clip(lower=low / 10), **THEORY)
@@ -122,6 +123,7 @@ def _mark(column: np.ndarray, experiment: Results) -> None:
     """Shade the paper's sweep and mark where sqrt(c) is half of each deviation of the targets."""
     weight = experiment.metrics["weight_decay"].iloc[0]
     eigenvalues = np.linalg.eigvalsh(covariance(experiment))[::-1]
+    # The share of a direction peaks at a quarter of the c = lambda_j that extinguishes it.
     for panel in column:
         panel.axvspan(*PAPER_SWEEP, color=_SWEEP_COLOUR, linewidth=0, zorder=0)
         for value in eigenvalues:

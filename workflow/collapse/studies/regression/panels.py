@@ -55,22 +55,14 @@ def heading(
 ) -> None:
     """Put above the panels what was trained, what is not shown, and the legend.
 
-    Parameters
-    ----------
-    figure
-        Where to write.
-    experiments
-        What it shows.
-    *handles
-        Entries of the legend, row by row.
-    data
-        Name of the data, where no panel names it.
+    Of `handles` each is a row of the legend; `data` names the data where no panel does.
     """
     experiments = list(experiments)
     lines = [_trained([experiment.config for experiment in experiments])]
     lines[0] = f"{data}. {lines[0]}" if data else lines[0]
     lines += dict.fromkeys(experiment.note for experiment in experiments if experiment.note)
     columns = max(len(row) for row in handles)
+    # Rows of one length, filled up with entries that show nothing.
     padded = [[*row, *[line("", linestyle="")] * (columns - len(row))] for row in handles]
     figure.legend(
         # Legends are filled column by column.
@@ -119,6 +111,7 @@ def number(value: float) -> str:
     """Spell a number in mathematics, ``5 10^{-4}``."""
     if value == 0 or 1e-2 <= abs(value) < 1e3:
         return format_value(float(value))
+    # The logarithm of a power of ten may fall short of a whole number by rounding.
     exponent = int(np.floor(np.log10(abs(value)) + 1e-9))
     factor = format_value(float(value / 10.0**exponent))
     power = f"10^{{{exponent}}}"
@@ -150,6 +143,7 @@ def from_zero(axes: Axes, values: Iterable[float]) -> None:
         axes.set_xscale("log")
         axes.set_xlim(low / 1.4, high * 1.4)
     powers = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
+    # At most four labels fit.
     powers = powers[:: max(1, -(-len(powers) // 4))].astype(int)
     zero = [0.0] if values and values[0] == 0 else []
     if zero and len(powers) > 2 and 10.0 ** powers[0] < 2 * low:
@@ -165,6 +159,7 @@ def logarithmic(axes: Axes, drawn: Iterable[pd.DataFrame], limit: float | None) 
     least = min((rows["low"].min() for rows in drawn if len(rows)), default=np.inf)
     decades(axes)
     low, high = axes.get_ylim()
+    # The narrower the range, the less a logarithmic axis labels of itself.
     if high < 2 * low:
         axes.yaxis.set_major_locator(MaxNLocator(3))
     elif high < 8 * low:
@@ -231,13 +226,7 @@ def draw_by_decay(
 def draw_against_epoch(
     column: Iterable[Axes], experiment: Results, metrics: Iterable[str], colours: Mapping
 ) -> list[pd.DataFrame]:
-    """Draw metrics against the epoch, one below the other, a line per decay.
-
-    Returns
-    -------
-    list of DataFrame
-        What is drawn, with its ``metric``.
-    """
+    """Draw metrics against the epoch, one below the other, a line per decay; return the rows."""
     figure_rows = []
     for panel, metric in zip(column, metrics, strict=True):
         if metric.startswith("NRC3") and len(covariance(experiment)) == 1:

@@ -38,6 +38,7 @@ def shorter(name: str, experiment: Results) -> list[str]:
     Counted in steps times learning_rate/(1 - momentum), at a constant rate.
     """
     training = experiment.config["training"]
+    # Rounded up: the last batch of an epoch is a step too.
     batches = -(-samples(experiment) // training["batch_size"])
     pace = training["learning_rate"] / (1 - training["momentum"])
     time = round(training["epochs"] * batches * pace)

@@ -84,6 +84,7 @@ def _theory(experiment: Results, values: pd.Series) -> pd.DataFrame:
     if positive.empty:
         return pd.DataFrame({"c": [], "median": []})
     grid = np.geomspace(positive.min() / 1.3, positive.max() * 1.4, 100)
+    # Both decays are sqrt(c): the squared error depends on their product alone.
     predictions = theory_along(covariance(experiment), np.sqrt(grid), np.sqrt(grid))
     return pd.DataFrame(
         {"c": grid, "median": [prediction["mse_sum"] for prediction in predictions]}

@@ -138,6 +138,7 @@ def _measured(experiment: Results, largest: float) -> pd.DataFrame:
         for index, value in enumerate(np.linalg.eigvalsh(matrix(rows, "gram"))[::-1], start=1)
     ]
     grams = products(experiment, pd.DataFrame(grams, columns=[*keys, "index", "value"]))
+    # sqrt(weight_decay / feature_decay) W W^T depends on c alone.
     grams["value"] *= grams["weight_decay"] / np.sqrt(grams["c"])
     loss = products(experiment, experiment.last("loss")).assign(index=0)
     shares = products(experiment, indexed(experiment, "explained_variance_ratio"))
@@ -208,6 +209,7 @@ def _draw_distances(axes: Axes, problems: list[Results], end: float) -> pd.DataF
         for series, rows in _distances(experiment).items()
     ]
     colours = {"closed form": "0.3", "paper": _PAPER["color"]}
+    # One table for each formula of each problem in turn.
     for index, rows in enumerate(figure_rows):
         axes.plot(
             rows["c"], rows["value"], _SHAPES[index // len(colours)], markersize=3,

@@ -94,12 +94,14 @@ def _draw_ends(column: np.ndarray, experiment: Results, biases: Results) -> list
         figure_rows += [
             _draw_end(panel, experiment, metric, metrics[metric][1]) for metric in metrics
         ]
+        # The released code knows only features that are not centred.
         released = [metric for metric in metrics if metric != "NRC1_centred"]
         figure_rows += [
             _mark_biases(panel, biases, metric, metrics[metric][1]) for metric in released
         ]
         from_zero(panel, decays(experiment))
         panel.tick_params(labelbottom=panel is column[-1])
+    # The first two: NRC1 in both variants, in the upper panel.
     logarithmic(column[0], figure_rows[:2], QUADRATIC_FLOOR)
     ends = pd.concat(figure_rows)
     lowest = ends.loc[ends["metric"].isin(list(_AT_END[1])), "low"].min()

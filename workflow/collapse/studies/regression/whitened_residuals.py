@@ -71,6 +71,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         figure_rows.append(_compare(figure.add_subplot(2, 3, 6), states[-1], level, palette))
     handles = [line(r"theory: $e=-\sqrt{c}\,z$, of length $\sqrt{c}$ and $2\sqrt{c}$", **_CIRCLE)]
     heading(figure, by_name.values(), handles, data=dataset(by_name["reacher"]))
+    # Without any state there would be nothing to join.
     return figure, pd.concat([pd.DataFrame(), *figure_rows], ignore_index=True)
 
 
@@ -141,6 +142,7 @@ def _by_sample(rows: pd.DataFrame, column: str) -> np.ndarray:
 
 def _palette() -> ListedColormap:
     """Return a cyclic palette of one lightness."""
+    # All of scipy.stats comes with it: only where it is used.
     import seaborn
 
     return ListedColormap(seaborn.husl_palette(256, s=0.95, l=0.6))
