@@ -78,11 +78,8 @@ def tied(config: Mapping[str, Any]) -> dict[str, Any]:
 def expand(group: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the runs of a job: id, keys in the grid's order, seed and resolved config of each.
 
-    Parameters
-    ----------
-    group
-        What a job is told of its group: ``config``, or those of its sections that the job reads,
-        ``point``, ``grid``, ``order`` and ``seeds``. The seed runs fastest.
+    A group has ``config``, or those of its sections that the job reads, ``point``, ``grid``,
+    ``order`` and ``seeds``. The seed runs fastest.
     """
     runs = []
     for inner, seed in itertools.product(points(group["grid"]), group["seeds"]):

@@ -44,6 +44,7 @@ SEEDS = {"tf32": 5, "bf16": 5, "float32": 2}
 
 METRICS = ("NC1", "NC2_ETF", "NC2_OF", "NC3", "NC3_product")
 ERROR, DIVERGED = "error", "diverged"
+"""Further metrics: the training error, and 1 at the epoch at which a run diverged."""
 COLUMNS = ("precision", "seed", "epoch", "metric", "value", "note")
 
 
@@ -75,8 +76,7 @@ def study(
     Returns
     -------
     DataFrame
-        ``COLUMNS``: one row per precision, seed, recorded epoch and metric; ``error`` is the
-        training error.
+        `COLUMNS`, one row per precision, seed, recorded epoch and metric.
     """
     samples, labels = training_set(dataset, choice, device)
     frames = []
@@ -144,11 +144,8 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
 
     Within: ``|median over bf16 - median over TF32| <= largest - smallest over TF32's seeds``.
 
-    Returns
-    -------
-    DataFrame
-        ``metric``, the medians ``tf32``, ``bf16`` and ``float32``, ``tf32_range`` (largest -
-        smallest), ``difference`` (of the medians) and ``within``.
+    Beside ``metric`` and ``within`` stand the medians ``tf32``, ``bf16`` and ``float32``,
+    ``tf32_range`` (largest - smallest) and ``difference`` (of the medians).
     """
     last = table[table["epoch"] == table["epoch"].max()]
     rows = []

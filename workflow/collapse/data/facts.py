@@ -11,11 +11,8 @@ from collapse.data.dataset import Dataset, prepare
 def facts_of(dataset: Dataset, choice: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is measured of the targets that the section ``data``, `choice`, trains on.
 
-    Returns
-    -------
-    dict
-        ``class_sizes``, the samples of each class in label order; of a regression ``target_mean``
-        (n) and ``target_covariance`` (n x n, with 1/M).
+    ``class_sizes``, the samples of each class in label order; of a regression ``target_mean`` (n)
+    and ``target_covariance`` (n x n, with 1/M).
 
     Raises
     ------

@@ -49,12 +49,7 @@ def decompress(name: str, content: bytes) -> bytes:
 
 
 def untar(name: str, content: bytes, wanted: Iterable[str]) -> dict[str, bytes]:
-    """Read the `wanted` files of a tar.gz, whichever folder they lie in; write nothing to disk.
-
-    Returns
-    -------
-    dict
-        Content by name, decompressed.
+    """Return the `wanted` files of a tar.gz, decompressed, whichever folder they lie in.
 
     Raises
     ------
@@ -93,12 +88,8 @@ def times(sizes: Iterable[int]) -> str:
 def parse(wanted: Files, files: Mapping[str, bytes]) -> dict[str, np.ndarray]:
     """Turn the files of a data set into its arrays, checking sizes and labels.
 
-    Returns
-    -------
-    dict
-        ``train_inputs`` (N x C x H x W, uint8; N x F x 1 x 1, int16, for a table of F
-        features), ``train_labels`` (N, int64), and the same for ``test_``, in the order of the
-        files.
+    They are ``train_inputs`` (N x C x H x W, uint8; N x F x 1 x 1, int16, for a table of F
+    features), ``train_labels`` (N, int64), and the same for ``test_``, in the order of the files.
 
     Raises
     ------

@@ -19,12 +19,7 @@ EVALUATIONS = 3
 class Policy:
     """A linear policy: action = clip(gain @ ((observation - mean) / std), -1, 1).
 
-    Attributes
-    ----------
-    gain
-        n x F.
-    mean, std
-        F each.
+    The gain is n x F, mean and standard deviation are F each.
     """
 
     gain: Array
@@ -65,16 +60,10 @@ every step, and adds its observations to the moments, if there are any."""
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found.
+    """The best policy of all evaluations of a search.
 
-    Attributes
-    ----------
-    policy
-        The best policy of all evaluations.
-    score
-        Its mean return, less the shift of every step, over the evaluation's episodes.
-    episodes
-        Episodes played until the end of the search, evaluations left out.
+    Its `score` is the mean return, less the shift of every step, over the evaluation's episodes;
+    `episodes` were played until then, evaluations left out.
     """
 
     policy: Policy

@@ -31,11 +31,8 @@ def signed_gap(experiment: Results) -> pd.DataFrame:
 def by_class(experiment: Results, metric: str) -> pd.DataFrame:
     """Return a metric that is measured class by class, with each class's size.
 
-    Returns
-    -------
-    DataFrame
-        The run's keys, ``step``, ``class``, ``class_size`` and ``value``, for every run that did
-        not diverge and every recorded step.
+    With the run's keys, ``step``, ``class``, ``class_size`` and ``value``, for every run that did
+    not diverge and every recorded step.
     """
     # Sizes are measured at the last step only, hence the join on the run's keys alone.
     rows = _of_classes(experiment.completed(experiment.metrics), metric)

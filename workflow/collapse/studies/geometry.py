@@ -22,18 +22,10 @@ from collapse.plotting import THEORY, category_colours
 
 @dataclass(frozen=True)
 class Comparison:
-    """A measured Gram matrix and that of theory.
+    """A measured Gram matrix and that of theory, K x K, of Frobenius norm 1.
 
-    Attributes
-    ----------
-    panel
-        What was optimised, in a line or two.
-    head
-        What else tells it apart, in a line.
-    frame
-        The name of the frame of theory.
-    measured, theory
-        K x K, of Frobenius norm 1; None where there is no such run, or no theory of it.
+    None where there is no such run, or no theory of it. `panel` says what was optimised, `head`
+    what else tells it apart, `frame` is the name of the frame of theory.
     """
 
     panel: str

@@ -167,12 +167,8 @@ def reach(observation: Array) -> Array:
     Inverse kinematics gives the joint angles that put the fingertip on the target, of the two
     solutions the one nearer to the arm; the joints follow a critically damped law,
     ``(w^2 dq - (2 w - 1) dq/dt) / 200`` with w of `FREQUENCY`, whose 1 is the joints' own damping.
-
-    Parameters
-    ----------
-    observation
-        Cosines and sines of both angles, the target's place, the angular velocities, and what
-        follows.
+    An observation begins with cosines and sines of both angles, the target's place and the angular
+    velocities.
     """
     angles = np.arctan2(observation[2:4], observation[:2])
     (x, y), speeds = observation[4:6], observation[6:8]

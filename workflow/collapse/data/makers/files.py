@@ -34,12 +34,6 @@ def fetch(
     package), ``debian`` (the Debian package, installed or not), ``download`` (the official
     download). `progress` is called with one line per source tried.
 
-    Returns
-    -------
-    Tensors
-        Digits, which have no official split, are split so that every fifth image of each
-        class, in data-set order, is for testing.
-
     Raises
     ------
     InputError

@@ -98,11 +98,8 @@ def of_lengths(predicted: Lengths) -> dict[str, np.ndarray]:
 def measured_lengths(experiment: Results) -> pd.DataFrame:
     """Return the measured lengths of every run at the last step, and what theory says.
 
-    Returns
-    -------
-    DataFrame
-        The run's keys, ``class``, ``class_size``, ``length`` (a key of `LENGTHS`), ``value`` and
-        ``predicted``. The singular values of W_1 are given to the classes by size.
+    With the run's keys, ``class``, ``class_size``, ``length`` (a key of `LENGTHS`), ``value`` and
+    ``predicted``. The singular values of W_1 are given to the classes by size.
     """
     parts = [
         experiment.at_last(by_class(experiment, name)).assign(length=name)
@@ -134,11 +131,8 @@ def _first_layer(experiment: Results, classes: pd.DataFrame) -> pd.DataFrame:
 def logit_fractions(experiment: Results) -> pd.DataFrame:
     """Return each class's logit norm at each stage of a sweep, with the class's scaled decay.
 
-    Returns
-    -------
-    DataFrame
-        The run's keys, ``step``, ``class``, ``class_size``, ``scaled_decay`` (that of the class),
-        ``value``, and ``predicted``, the global minimum.
+    With the run's keys, ``step``, ``class``, ``class_size``, ``scaled_decay`` (that of the class),
+    ``value``, and ``predicted``, the global minimum.
     """
     keys = [*experiment.keys, "step"]
     rows = by_class(experiment, "logit_norm").merge(
