@@ -136,6 +136,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
     try:
         with safe_open(path, framework="numpy") as handle:
             metadata = handle.metadata() or {}
+            # A handle cannot be iterated.
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(

@@ -223,6 +223,7 @@ def _read(
             files[file] = (measure_group if reference.what == "features" else compute)(
                 atlas, *where
             )
+            # By its place among the files: the job's spec has their paths, in this order.
             references.setdefault(run.id, {})[path] = [list(files).index(file), reference.run]
     return list(files.items()), references
 

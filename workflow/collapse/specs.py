@@ -163,6 +163,7 @@ def read(path: str | Path, stage: str) -> Spec:
         raise InputError(f"{path}: {error.strerror}, allowed is the spec of a job") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from None
+    # Whatever else the file holds is ignored: only these make a spec.
     kinds = {"stage": str, "code": str, "modules": list, "job": dict, "results": str}
     kinds["inputs"] = dict
     for key, kind in kinds.items():

@@ -154,6 +154,7 @@ def resnet(device: torch.device, sizes: Sizes) -> Iterator[Row]:
         precision: _epoch_seconds(_ours(training), device)
         for precision, training in trainings.items()
     }
+    # One baseline for both precisions, timed in the same rounds.
     times = interleaved(ways, sizes.repeats)
     for precision, training in trainings.items():
         note = _note(training)

@@ -88,6 +88,7 @@ def study(
             rows = _measured(samples, labels, model, settings | {"precision": precision}, seed)
             frame = pd.DataFrame(rows, columns=["epoch", "metric", "value"])
             frame = frame.assign(precision=precision, seed=seed, note="")[list(COLUMNS)]
+            # Before the next run begins, which may be killed.
             write_table(path, frame, identity, {"identity": canonical_json(identity)})
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)

@@ -117,6 +117,7 @@ def _scale_files(folder: Path, scale: Any, studies: list[Path]) -> list[Path]:
 def _study(
     name: str, block: Any, layers: Layers, data_sets: Mapping, known_studies: set[str]
 ) -> dict:
+    # A key that is no setting must be a study: here a misspelt setting is found, too.
     if name not in known_studies:
         layers.refuse(
             (name,), "no such study", known_studies | {"datasets", *Settings.model_fields}
@@ -137,6 +138,7 @@ def _data_sets(blocks: Any, layers: Layers) -> tuple[dict[str, Any], dict[str, S
         layers.refuse(("datasets",), "should be a mapping of data sets")
     data_sets, sources = {name: catalogue.find(name) for name in catalogue.names()}, {}
     for name, block in blocks.items():
+        # A block with a table describes a data set of the user's, one without changes ours.
         table = isinstance(block, Mapping) and "table" in block
         if table and name in catalogue.names():
             layers.refuse(

@@ -170,6 +170,7 @@ class Atlas:
             raise InputError(
                 f"{where}: {experiment.procedure} experiments write no features, only states"
             )
+        # By the keys of tables: a reference names a run as a table's columns do.
         matches = [
             (folder, run.id)
             for folder, group in groups.items()
@@ -199,6 +200,7 @@ class Atlas:
             for name, experiment in experiments.items():
                 if not any(isinstance(section, Reference) for _, section in nested(experiment)):
                     continue
+                # Of every run: a grid may vary what is referred to.
                 edges[study, name] = {
                     (reference.study, reference.experiment)
                     for run in self.runs(study, name)
@@ -263,6 +265,7 @@ def _group(experiment: Experiment, runs: list[Run]) -> tuple[str, Group]:
         "point": point,
         "config": plain(resolve(experiment, point)),
         "grid": {path: values for path, values in experiment.grid.items() if path not in point},
+        # Point and grid together lose the order of the keys, which tables and ids have.
         "order": list(experiment.grid),
         "seeds": seeds,
     }

@@ -185,6 +185,7 @@ def from_download(wanted: Files, directory: str | None) -> Contents:
         for name, md5 in official.resources:
             urls = [mirror + name for mirror in official.mirrors]
             content = _download(download_url, urls, name, md5, work)
+            # Files are called as their checksums are, which are those of what is decompressed.
             files[name.removesuffix(".gz")] = decompress(name, content)
         return files
 

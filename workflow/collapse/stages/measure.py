@@ -99,6 +99,7 @@ def measure_file(path: str | Path) -> dict[str, float | list[float] | None]:
                 f"{path}: no tensor 'features' (found {listing}), allowed is features with labels "
                 "or targets"
             )
+        # All tensors that `measure` knows; whether they go together it decides itself.
         others = {name: handle.get_tensor(name) for name in OTHERS if name in names}
     try:
         return measure(FileRows(path), **others)

@@ -31,6 +31,7 @@ def by_batches(
     means /= counts.unsqueeze(1)
     within = features.new_zeros(dim, dim)
     mismatches = labels.new_zeros(())
+    # A second pass: deviations need the means of all samples.
     for h, y in batches:
         for k in range(classes):
             h_k = h[y == k]

@@ -31,6 +31,7 @@ class TextbookProblem:
         self.features = start.features[index].clone().requires_grad_()
         self.weights = [weight[index].clone().requires_grad_() for weight in start.weights]
         self.decays = [problem.feature_decay[index], *problem.weight_decay[index]]
+        # PyTorch's weight decay adds decay * tensor to the gradient, that of decay/2 ||tensor||^2.
         groups: list[dict] = [{"params": self.parameters}]
         if not penalties_in_loss:
             groups = [

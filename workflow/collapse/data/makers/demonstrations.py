@@ -64,6 +64,7 @@ def demonstrate(name: str, policy: str | Path | None, seed: int) -> Tensors:
     actions = [f"action[{index}]" for index in range(task.outputs)]
     for part in ("train", "test"):
         check_targets(name, arrays[f"{part}_targets"], actions)
+    # The simulator's versions determine the episodes; the others are only needed to import it.
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES[:2])
     attributes = {
         "name": name,
@@ -100,6 +101,7 @@ def find_policy(name: str, seed: int, progress: Callable[[str], None] = print) -
         def rollout(policy: Policy, start: int, moments: Moments | None) -> float:
             total = 0.0
             for observation, _, reward in _episode(environment, policy, start):
+                # Less what staying alive is worth, or standing still would be a good policy.
                 total += reward - task.search.shift
                 if moments is not None:
                     moments.add(observation)

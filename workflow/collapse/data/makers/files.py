@@ -47,6 +47,7 @@ def fetch(
             files = READERS[source](data_set, directory)
             arrays = _verified(data_set, files)
         except SourceError as error:
+            # One line each: the error that ends it all is one line.
             reasons.append(f"{source}: {' '.join(str(error).split())}")
             progress(f"{name}: {reasons[-1]}")
             continue

@@ -53,6 +53,7 @@ def from_file(
         raise InputError(f"{path}: {(~test).sum()} rows for training, allowed are 2 or more")
     arrays = split(_numbers(path, frame, input_names), _numbers(path, frame, list(targets)), test)
     check_targets(path, arrays["train_targets"], list(targets))
+    # The file has no version and no source but its content.
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     attributes = {
         "name": name,

@@ -84,6 +84,7 @@ def _direct(experiment: Results) -> Iterator[Decision]:
 def _reached_loss(experiment: Results) -> Decision:
     gaps = loss_gap(experiment)
     gaps = gaps[gaps["step"] == gaps["step"].max()]
+    # A median over all runs would not show that a depth or a head is missing.
     arms = set(zip(gaps["depth"], gaps["bias"], strict=True))
     absent = [] if len(arms) == 2 * len(DEPTHS) else [f"{len(arms)} of 8 depths and heads"]
     return Claim(
@@ -190,6 +191,7 @@ def _below_threshold_error(up: pd.DataFrame, depth: int, tau: float) -> pd.Serie
 def _networks(name: str, experiment: Results, bias: bool) -> Iterator[Decision]:
     network = "MLP" if name == "network_mlp" else "convolutional network"
     head = "with a last-layer bias" if bias else "bias-free"
+    # With training errors left a network has not reached what the claims are about.
     errors, epochs = experiment.last("error", "all"), experiment.config["training"]["epochs"]
     unfinished = [] if (errors["value"] <= 0.02).all() else ["training error above 2 %"]
     shorter = short_of(epochs, PAPER_EPOCHS, "epochs")

@@ -60,6 +60,7 @@ def compared(
     if class_sizes is not None:
         rows = rows[rows["class_sizes"] == class_sizes]
     depths = set(rows["depth"])
+    # A small scale may leave out that depth.
     depth = _DEPTH if _DEPTH in depths else min(depths, default=1)
     rows = rows[rows["depth"] == depth]
     measured = unit_norm(matrix(rows, gram))

@@ -37,6 +37,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
             line, marks = (_of(table, length, depth) for table in (theory, points))
             above.plot(line["class_size"], line["median"], **THEORY | {"linewidth": 0.8})
             above.plot(marks["class_size"], marks["median"], "o", color=colour)
+            # An error of zero has no place on a logarithmic axis: it is drawn at the floor.
             error = _of(errors, length, depth)
             below.plot(
                 error["class_size"], error["error"].clip(lower=FLOAT64_FLOOR), "o-",

@@ -79,6 +79,7 @@ def network_shuttle(experiment: Results) -> Decision:
         feature = experiment.config["feature_decay"]
         predicted = lengths(classes["class_size"].to_numpy(), total, weights, feature)
         logits = predicted.weights * predicted.features
+        # A class whose predicted logit is small but not zero may look either way.
         decisive = (logits == 0) | (logits > CLEARLY_ALIVE)
         misjudged = ((classes["value"] < ZERO) != (logits == 0)) & decisive
         wrong.append(misjudged.groupby(classes["seed"]).sum())

@@ -70,5 +70,6 @@ def _dotted(axes: Axes, rows: pd.DataFrame, colours: Mapping[int, tuple]) -> Non
 
 
 def _mark_floors(axes: Axes, floors: pd.DataFrame, colours: Mapping[int, tuple]) -> None:
+    # At the right edge of a panel, beside the end of the curve of that depth.
     for row in floors.itertuples():
         axes.axhline(row.median, xmin=0.94, color=colours[row.depth], linewidth=1.6)

@@ -94,6 +94,7 @@ def _draw_classes(
     axes.plot(grid, theory, **THEORY)
     critical = experiment.predicted("critical_class_size")
     critical = critical.loc[critical["weight_decay"] == decay, "value"]
+    # Beyond the classes' sizes the line would be outside the panel, or stretch it.
     if len(critical) and grid[0] < critical.iloc[0] < grid[-1]:
         axes.axvline(critical.iloc[0], color="0.8", linewidth=0.8, zorder=0)
         axes.annotate(

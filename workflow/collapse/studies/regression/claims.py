@@ -78,6 +78,7 @@ def _no_arm(experiment: Results, ending: str) -> list[str]:
 def _weight_decay(name: str, experiment: Results) -> Iterator[Decision]:
     """Yield the claims about one weight decay on all weights of a network."""
     decay = working_decay(experiment)
+    # Two arms, whatever range of decays was run.
     strong, none = chosen(experiment, weight_decay=decay), chosen(experiment, weight_decay=0.0)
     seeds, excuses = experiment.config["seeds"], shorter(name, experiment)
     for ending in ENDINGS:
@@ -240,6 +241,7 @@ def _weakness(experiment: Results) -> Decision:
     obstacles = lacking("reacher", experiment)
     values: list[float] = []
     if len(target_covariance) == 2:
+        # W W^T with Sigma's axes and eigenvalues 1 and ratio: its scale drops out of NRC3.
         eigenvalues, axes = np.linalg.eigh(target_covariance)
         least = np.sqrt(eigenvalues[1] / eigenvalues[0])
         gammas = eigenvalues[0] * np.linspace(0, 1, 200_001)[:-1] ** 2

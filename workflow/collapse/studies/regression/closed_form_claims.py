@@ -101,8 +101,13 @@ def residuals(decayed: Results, penalised: Results) -> Iterator[Decision]:
             lacking("reacher", experiment),
             excuses,
         )
+    yield _residual_level(penalised)
+
+
+def _residual_level(penalised: Results) -> Decision:
+    # c by the run's keys, as `_residuals` names the runs.
     strong = products(penalised, penalised.last("r2")).set_index(penalised.keys)["c"]
-    yield Claim(
+    return Claim(
         "residuals_level",
         f"{PAPER}; {DERIVED}",
         "The covariance of a UFM-type network's residuals is c I (reacher).",
@@ -162,16 +167,6 @@ def norms(name: str, experiment: Results) -> Iterator[Decision]:
             0.01,
             1,
         ).decide(_falls(rows), seeds, obstacles, excuses)
-    # The norm of W as a whole: its square is the sum of the rows'.
-    total = row_norms.assign(value=row_norms["value"] ** 2, predicted=row_norms["predicted"] ** 2)
-    total = total.groupby(["seed", "feature_decay"])[["value", "predicted"]].sum().reset_index()
-    peaks = [
-        abs(
-            np.log10(group.loc[group["value"].idxmax(), "feature_decay"])
-            - np.log10(group.loc[group["predicted"].idxmax(), "feature_decay"])
-        )
-        for _, group in total.groupby("seed")
-    ]
     yield Claim(
         f"{name}_norms_peak",
         DERIVED,
@@ -181,7 +176,21 @@ def norms(name: str, experiment: Results) -> Iterator[Decision]:
         0.0,
         1,
         bound="theory",
-    ).decide(peaks, seeds, obstacles, excuses)
+    ).decide(_peak_distances(row_norms), seeds, obstacles, excuses)
+
+
+def _peak_distances(row_norms: pd.DataFrame) -> list[float]:
+    """Return per seed the decades between the decays at which W is largest, and should be."""
+    # The norm of W as a whole: its square is the sum of the rows'.
+    total = row_norms.assign(value=row_norms["value"] ** 2, predicted=row_norms["predicted"] ** 2)
+    total = total.groupby(["seed", "feature_decay"])[["value", "predicted"]].sum().reset_index()
+    return [
+        abs(
+            np.log10(group.loc[group["value"].idxmax(), "feature_decay"])
+            - np.log10(group.loc[group["predicted"].idxmax(), "feature_decay"])
+        )
+        for _, group in total.groupby("seed")
+    ]
 
 
 def _row_norms(experiment: Results) -> pd.DataFrame:
@@ -277,6 +286,7 @@ def no_decay(experiment: Results) -> Iterator[Decision]:
     scales = sorted(experiment.metrics["init_scale"].unique())
     large = rows.loc[rows["init_scale"] == scales[-1], "value"]
     small = rows.loc[rows["init_scale"] == scales[0], "value"]
+    # A smaller scale may have left out the largest start, and then tests less than the claim.
     reached = [] if scales[-1] >= 1 else [f"no start of scale 1, at most {scales[-1]:g}"]
     yield Claim(
         "no_decay_no_collapse",

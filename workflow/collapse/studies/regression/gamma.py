@@ -59,6 +59,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     handles = ending_handles(endings_of(by_data.values()))
     handles.append(line("minimum", color=_COLOUR, marker="o", linestyle="", markersize=4))
     heading(figure, by_data.values(), handles)
+    # Named here too: without any run there would be no columns.
     columns = ["data", "ending", "weight_decay", "seed", "series", "gamma_ratio", "value"]
     return figure, pd.concat([pd.DataFrame(columns=columns), *figure_rows], ignore_index=True)[
         columns

@@ -43,6 +43,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     for column, (name, experiment) in zip(axes.T, by_name.items(), strict=True):
         weight = experiment.metrics["weight_decay"].iloc[0]
         title(column[0], experiment, rf"$\lambda_W={number(weight)}$")
+        # All runs diverged at once: without the targets' covariance there is no theory either.
         if not len(covariance(experiment)):
             say(column[0], NOTHING)
             diverged(column[-1], experiment)

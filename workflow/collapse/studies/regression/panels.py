@@ -229,6 +229,7 @@ def draw_against_epoch(
     """Draw metrics against the epoch, one below the other, a line per decay; return the rows."""
     figure_rows = []
     for panel, metric in zip(column, metrics, strict=True):
+        # Of one target W W^T is a number, which some gamma always fits.
         if metric.startswith("NRC3") and len(covariance(experiment)) == 1:
             say(panel, "one target: NRC3 is trivially 0")
             continue

@@ -43,7 +43,9 @@ from collapse.theory.regression import truncated_gram
 _PAPER = {"color": "firebrick", "linestyle": (0, (1, 1.5)), "linewidth": 1.0}
 _MARKERS = {True: "o", False: "x"}
 _MARGIN = 1.04
+"""How far an axis of c goes beyond the largest that was run."""
 _SHAPES = "os^D"
+"""Markers of the problems, one for each covariance."""
 _LABELS = {
     "eigenvalue": "eigenvalue of\n" + r"$\sqrt{\lambda_W/\lambda_H}\,WW^\mathrm{T}$",
     "loss": "loss",
@@ -192,6 +194,7 @@ def _draw_no_decay(axes: Axes, experiment: Results) -> pd.DataFrame:
         )  # fmt: skip
     if len(rows):
         from_zero(axes, rows["step"])
+        # Room for the scales that are written at the ends of the curves.
         axes.set_xlim(right=rows["step"].max() * 8)
         logarithmic(axes, [rows], None)
     axes.set_title("no decay, by scale of the start", loc="left")

@@ -152,6 +152,7 @@ def _scatter(axes: Axes, state: _State, palette: ListedColormap) -> None:
     """Draw the second residual against the first."""
     first, second = state.residuals[:, 0], state.residuals[:, 1]
     axes.scatter(first, second, c=palette(_phase(state.z)), s=7, linewidth=0)
+    # Square and around zero, so that angles and circles look like what they are.
     reach = 1.35 * np.abs(state.residuals[:, :2]).max()
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axes.locator_params(nbins=4)
@@ -185,6 +186,7 @@ def _compare(axes: Axes, state: _State, level: float, palette: ListedColormap) -
     axes.locator_params(nbins=4)
     axes.set_xlabel(r"closed form $-\sqrt{c}\,z_j$")
     axes.set_ylabel("residual $e_j$")
+    # In units of sqrt(c), the length that theory gives the residual of a whitened target of 1.
     error = np.sqrt(np.mean((state.residuals - predicted) ** 2) / level)
     axes.set_title(
         rf"epoch {state.epoch}, both targets" + "\n" + rf"rms difference ${error:.2g}\,\sqrt{{c}}$",

@@ -30,6 +30,7 @@ class Section(ProblemKind):
     @model_validator(mode="after")
     def _consistent(self) -> "Section":
         outputs = len(self.target_covariance)
+        # Theory knows what a covariance is; its error becomes one of this section's key.
         try:
             principal_axes(symmetric(self.target_covariance))
         except InputError as error:

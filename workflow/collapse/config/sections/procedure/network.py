@@ -115,6 +115,7 @@ class Section(Experiment):
             for key in ("samples", "standardise"):
                 if getattr(data, key):
                     yield ("data", key), f"{getattr(data, key)} found, {name} is no regression"
+        # Whatever the targets are: a row of a table cannot be cropped or mirrored.
         if moves and not data_set.images:
             message = f"{moves} found, allowed is []: {name} is a table, not images"
             yield ("training", "augmentation"), message
