@@ -138,7 +138,7 @@ def _data_sets(blocks: Any, layers: Layers) -> tuple[dict[str, Any], dict[str, S
         layers.refuse(("datasets",), "should be a mapping of data sets")
     data_sets, sources = {name: catalogue.find(name) for name in catalogue.names()}, {}
     for name, block in blocks.items():
-        # A block with a table describes a data set of the user's, one without changes ours.
+        # A block with a table is a data set of the user's; any other says where ours come from.
         table = isinstance(block, Mapping) and "table" in block
         if table and name in catalogue.names():
             layers.refuse(
