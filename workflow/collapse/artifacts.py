@@ -32,6 +32,7 @@ Provenance = Mapping[str, Any]
 
 _KEY = "collapse"
 _STARTED = time.time()
+# The umask can only be read by setting it; once, before there are threads that might see zero.
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
@@ -68,11 +69,12 @@ def write_sidecar(path: str | Path) -> None:
 @cache
 def _commit() -> str | None:
     command = ["git", "rev-parse", "HEAD"]
+    # Without git, or outside a checkout, there is no commit to note: no reason to fail.
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return done.stdout.strip() or None
+    return process.stdout.strip() or None
 
 
 def canonical_json(value: Any) -> str:
@@ -86,21 +88,22 @@ def _metadata(digest: str, provenance: Provenance, attributes: Mapping[str, Any]
     return {_KEY: canonical_json(content)}
 
 
-def _attributes(path: Path, found: str, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Check the content digest `found` against the metadata; return the attributes."""
-    own = json.loads(metadata.get(_KEY, "{}"))
-    if own.get("digest", found) != found:
+def _attributes(path: Path, digest: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Check the content `digest` against the metadata; return the attributes."""
+    content = json.loads(metadata.get(_KEY, "{}"))
+    if content.get("digest", digest) != digest:
         raise InputError(
-            f"{path}: content digest is {found[:12]}, its metadata says "
-            f"{own['digest'][:12]}: the file is damaged, delete it and run again"
+            f"{path}: content digest is {digest[:12]}, its metadata says "
+            f"{content['digest'][:12]}: the file is damaged, delete it and run again"
         )
-    return own.get("attributes", {})
+    return content.get("attributes", {})
 
 
 def _tensor_digest(tensors: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
+        # Number format and shape too: the same bytes may spell other arrays.
         digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
@@ -133,6 +136,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
     try:
         with safe_open(path, framework="numpy") as handle:
             metadata = handle.metadata() or {}
+            # A handle cannot be iterated.
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
@@ -145,6 +149,7 @@ def _frame_digest(frame: pd.DataFrame) -> str:
     digest = hashlib.sha256()
     for name in frame.columns:
         column = frame[name].to_numpy()
+        # Text has several types in pandas: hashed by its values, not by their memory.
         numeric = column.dtype.kind in "biuf"
         digest.update(f"{name}|{column.dtype.str if numeric else 'text'}|{len(column)}|".encode())
         if numeric:
@@ -162,6 +167,7 @@ def write_table(
 ) -> None:
     """Write a frame (its index is dropped) as parquet."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
+    # Of the frame that reading will give back, whose types may differ from those of `frame`.
     metadata = _metadata(_frame_digest(table.to_pandas()), provenance, attributes)
     with replacing(path) as temporary:
         pq.write_table(table.replace_schema_metadata(table.schema.metadata | metadata), temporary)
@@ -194,19 +200,20 @@ def read_table(path: str | Path) -> pd.DataFrame:
 def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
     """Write a frame as csv, numbers with all their digits."""
     with replacing(path) as temporary:
+        # Not the platform's own line ends: the bytes are compared.
         frame.to_csv(temporary, index=False, lineterminator="\n")
     write_sidecar(path)
 
 
 def _stored(path: Path) -> dict[str, Any]:
     """Return what a file of ours says of itself; nothing of another file."""
-    stored = None
+    text = None
     if path.suffix == ".parquet":
-        stored = (pq.read_schema(path).metadata or {}).get(_KEY.encode())
+        text = (pq.read_schema(path).metadata or {}).get(_KEY.encode())
     if path.suffix == ".safetensors":
         with safe_open(path, framework="numpy") as handle:
-            stored = (handle.metadata() or {}).get(_KEY)
-    return json.loads(stored) if stored else {}
+            text = (handle.metadata() or {}).get(_KEY)
+    return json.loads(text) if text else {}
 
 
 def stored_digest(path: str | Path) -> str:

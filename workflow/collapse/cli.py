@@ -82,6 +82,7 @@ def _planned(name: str, path: str, expected: str | None, arguments: list[str]) -
     from collapse import specs
 
     spec = specs.read(path, name)
+    # Before the checks, so that the log of a job that they refuse has the line too.
     print(f"$ {shlex.join(['collapse', name, *arguments])}", flush=True)
     spec.check(path, expected)
     spec.check_inputs()
@@ -91,7 +92,8 @@ def _planned(name: str, path: str, expected: str | None, arguments: list[str]) -
 def _dispatch(name: str, arguments: list[str]) -> None:
     if name not in COMMANDS | STAGES:
         raise InputError(f"no command '{name}' (there are: {', '.join(COMMANDS | STAGES)})")
-    # The millions of objects that torch makes on import live for ever: do not search them.
+    # The millions of objects that torch makes on import live for ever: the collector should
+    # search them neither while they are made nor later.
     gc.disable()
     stage = import_module(f"collapse.stages.{name}")
     gc.freeze()
@@ -114,11 +116,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code: 0, or 2 after one line about bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        # Only the first word: the options behind it are those of a parser that is made later.
         _dispatch(_overview().parse_args(arguments[:1]).command, arguments[1:])
     except InputError as error:
         print(f"collapse: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        # What a shell reports of a process that SIGINT ended.
         return 130
     except BrokenPipeError:
         # The reader (`| head`) went away: nothing is wrong, and nobody is left to tell.

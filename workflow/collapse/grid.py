@@ -33,6 +33,7 @@ def points(grid: Mapping[str, list]) -> Iterator[dict[str, Any]]:
 
 def format_value(value: Any) -> str:
     """Spell a grid value for ids and columns: %g, lower-case booleans, lists joined by ``-``."""
+    # Before int, of which bool is a subclass.
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
@@ -63,11 +64,13 @@ def identifier(keys: Mapping[str, Any]) -> str:
 def _short(text: str) -> str:
     if len(text) <= LONGEST:
         return text
+    # Nine characters go to the mark and the digest: the whole is LONGEST again.
     return f"{text[: LONGEST - 9]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def tied(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's config with decays of null set to what they equal, ``weight_decay``."""
+    # The default 0 stands for a config without the key, which is not null.
     same = {name: config["weight_decay"] for name in TIED if config.get(name, 0) is None}
     return {**config, **same}
 
@@ -75,18 +78,15 @@ def tied(config: Mapping[str, Any]) -> dict[str, Any]:
 def expand(group: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the runs of a job: id, keys in the grid's order, seed and resolved config of each.
 
-    Parameters
-    ----------
-    group
-        What a job is told of its group: ``config``, or those of its sections that the job reads,
-        ``point``, ``grid``, ``order`` and ``seeds``. The seed runs fastest.
+    A group has ``config``, or those of its sections that the job reads, ``point``, ``grid``,
+    ``order`` and ``seeds``. The seed runs fastest.
     """
     runs = []
     for inner, seed in itertools.product(points(group["grid"]), group["seeds"]):
         point = {path: (group["point"] | inner)[path] for path in group["order"]}
         keys = {**short_keys(point), "seed": seed}
         # A job need not read the sections that its runs differ in.
-        read = {path: v for path, v in inner.items() if path.split(".")[0] in group["config"]}
-        config = tied(assign(group["config"], read))
+        values = {path: v for path, v in inner.items() if path.split(".")[0] in group["config"]}
+        config = tied(assign(group["config"], values))
         runs.append({"id": identifier(keys), "keys": keys, "seed": seed, "config": config})
     return runs

@@ -26,6 +26,8 @@ TABLES = ("metrics", "predictions", "samples")
 """The files that figures and claims read of an experiment."""
 
 
+# Compared by identity (eq=False): the functions below are cached, so that a job is one object, and
+# a comparison of values would descend through all the jobs behind it.
 @dataclass(frozen=True, eq=False)
 class Job:
     """A job of the workflow.
@@ -78,12 +80,7 @@ def data(atlas: Atlas, name: str) -> Job:
 def source(atlas: Atlas, name: str, home: str) -> list[str]:
     """Return the file that a data set is made from, if it is one: a user's table, or a policy.
 
-    Parameters
-    ----------
-    atlas, name
-        The config and the data set's name.
-    home
-        The folder of this project, which holds the policies it ships.
+    `home` is the folder of this project, which holds the policies that it ships.
 
     Raises
     ------
@@ -121,15 +118,15 @@ def compute(atlas: Atlas, study: str, experiment: str, folder: str) -> Job:
     """Return the job that computes the states of a group: it reads no key about measuring."""
     group = atlas.group(study, experiment, folder)
     first = group.runs[0].config
-    read, references = _read(atlas, group.runs, first.measure_only)
+    files, references = _read(atlas, group.runs, first.measure_only)
     modules = _implementations(first, "compute", first.measure_only)
-    told = {
+    spec = {
         "procedure": first.procedure,
         **_without(group, first.measure_only),
         "references": references,
     }
-    reads = {"data": _data(atlas, first), "references": read}
-    return Job("compute", told, modules, reads)
+    reads = {"data": _data(atlas, first), "references": files}
+    return Job("compute", spec, modules, reads)
 
 
 @cache
@@ -147,11 +144,12 @@ def measure_group(atlas: Atlas, study: str, experiment: str, folder: str) -> Job
 
 def _measure(atlas: Atlas, study: str, name: str, groups: Mapping[str, Group]) -> Job:
     experiment = atlas.experiment(study, name)
+    # Keys are the same for all runs of an experiment.
     first = next(iter(groups.values())).runs[0]
     probes = _probes(atlas, experiment)
     runs = [run for group in groups.values() for run in group.runs]
-    read, references = _read(atlas, runs, experiment.compute_only)
-    told = {
+    files, references = _read(atlas, runs, experiment.compute_only)
+    spec = {
         "study": study,
         "experiment": name,
         "procedure": experiment.procedure,
@@ -161,28 +159,30 @@ def _measure(atlas: Atlas, study: str, name: str, groups: Mapping[str, Group]) -
         "probes": [plain(probe) for probe in probes],
         "references": references,
     }
-    computed = {folder: compute(atlas, study, name, folder) for folder in groups}
+    jobs = {folder: compute(atlas, study, name, folder) for folder in groups}
     reads = {
-        role: [(f"{study}/{name}/{folder}/{file}", job) for folder, job in computed.items()]
+        role: [(f"{study}/{name}/{folder}/{file}", job) for folder, job in jobs.items()]
         for role, file in (("states", "states.safetensors"), ("histories", "history.parquet"))
     }
     reads["frames"] = [(f"{study}/{name}/frames.parquet", predictions(atlas, study, name))]
-    reads |= {"data": _data(atlas, experiment), "references": read}
+    reads |= {"data": _data(atlas, experiment), "references": files}
     modules = _implementations(experiment, "measure", experiment.compute_only)
     modules += tuple(implementation(probe) for probe in probes)
-    return Job("measure_runs", told, tuple(dict.fromkeys(modules)), reads)
+    # A module twice would change the digest; a dict keeps the order, a set would not.
+    return Job("measure_runs", spec, tuple(dict.fromkeys(modules)), reads)
 
 
 def _probes(atlas: Atlas, experiment: Experiment) -> list[Section]:
     """Return the probes of an experiment: what its data or problem asks for, then its own."""
     usual = experiment.probes_for(atlas.data_set(experiment))
+    # Named by the code of a section, not by the config: nothing has checked them before.
     for kind in usual:
         known("probe", kind, kinds("probe"))
-    found = [kinds("probe")[kind](kind=kind) for kind in usual]
+    probes = [kinds("probe")[kind](kind=kind) for kind in usual]
     for probe in getattr(experiment, "probes", []):
-        if probe not in found:
-            found.append(probe)
-    return found
+        if probe not in probes:
+            probes.append(probe)
+    return probes
 
 
 def _without(group: Group, keys: Iterable[str]) -> dict[str, Any]:
@@ -192,11 +192,11 @@ def _without(group: Group, keys: Iterable[str]) -> dict[str, Any]:
 
 def _implementations(experiment: Experiment, verb: str, unread: Iterable[str]) -> tuple[str, ...]:
     """Return the module of a procedure's verb, and those of all kinds but under the unread keys."""
-    found = [f"{implementation(experiment)}.{verb}"]
+    modules = [f"{implementation(experiment)}.{verb}"]
     for path, section in nested(experiment):
         if path and path[0] not in unread:
-            found.append(implementation(section))
-    return tuple(dict.fromkeys(module for module in found if module))
+            modules.append(implementation(section))
+    return tuple(dict.fromkeys(module for module in modules if module))
 
 
 def _data(atlas: Atlas, experiment: Experiment) -> list[tuple[str, Job]]:
@@ -215,13 +215,16 @@ def _read(
     files: dict[str, Job] = {}
     references: dict[str, dict[str, list]] = {}
     for run in runs:
-        for path, read in atlas.reads(run).items():
+        for path, reference in atlas.reads(run).items():
             if path.split(".")[0] in unread:
                 continue
-            where = read.study, read.experiment, read.group
-            file = f"{'/'.join(where)}/{read.what}.safetensors"
-            files[file] = (measure_group if read.what == "features" else compute)(atlas, *where)
-            references.setdefault(run.id, {})[path] = [list(files).index(file), read.run]
+            where = reference.study, reference.experiment, reference.group
+            file = f"{'/'.join(where)}/{reference.what}.safetensors"
+            files[file] = (measure_group if reference.what == "features" else compute)(
+                atlas, *where
+            )
+            # By its place among the files: the job's spec has their paths, in this order.
+            references.setdefault(run.id, {})[path] = [list(files).index(file), reference.run]
     return list(files.items()), references
 
 
@@ -233,9 +236,10 @@ def predictions(atlas: Atlas, study: str, experiment: str) -> Job:
     runs = []
     for run in atlas.runs(study, experiment):
         plainly = {k: v for k, v in tied(plain(run.config)).items() if k not in unseen}
-        told = {"config": plainly, "facts": run.config.facts(), "stages": run.config.stages()}
-        runs.append((run.keys, told))
+        spec = {"config": plainly, "facts": run.config.facts(), "stages": run.config.stages()}
+        runs.append((run.keys, spec))
     theory = f"collapse.theory.{study}"
+    # A study need not have a closed form.
     modules = (theory,) if find_spec(theory) else ()
     return Job(
         "predictions",
@@ -253,12 +257,13 @@ def predictions(atlas: Atlas, study: str, experiment: str) -> Job:
 
 def _once(runs: list[tuple[dict, dict]]) -> list[dict[str, Any]]:
     """Join the runs that differ in nothing but the seed: their closed form is the same."""
-    joined: dict[str, dict[str, Any]] = {}
-    for columns, told in runs:
+    entries: dict[str, dict[str, Any]] = {}
+    for columns, spec in runs:
         keys = {key: value for key, value in columns.items() if key != "seed"}
-        entry = joined.setdefault(repr((keys, told)), {"keys": keys, **told, "seeds": []})
+        # By its text: configs hold lists, which cannot be keys.
+        entry = entries.setdefault(repr((keys, spec)), {"keys": keys, **spec, "seeds": []})
         entry["seeds"].append(columns["seed"])
-    return list(joined.values())
+    return list(entries.values())
 
 
 @cache
@@ -266,24 +271,26 @@ def table(atlas: Atlas, study: str, experiment: str) -> Job:
     """Return the job that joins the tables of an experiment's groups."""
     first = atlas.runs(study, experiment)[0]
     folders = atlas.groups(study, experiment)
-    measured = {folder: measure_group(atlas, study, experiment, folder) for folder in folders}
+    jobs = {folder: measure_group(atlas, study, experiment, folder) for folder in folders}
     reads = {
-        role: [(f"{study}/{experiment}/{at}/{role}.parquet", job) for at, job in measured.items()]
+        role: [
+            (f"{study}/{experiment}/{folder}/{role}.parquet", job) for folder, job in jobs.items()
+        ]
         for role in ("metrics", "samples")
     }
-    told = {"study": study, "experiment": experiment, "keys": list(first.keys)}
-    return Job("table", told, reads=reads)
+    spec = {"study": study, "experiment": experiment, "keys": list(first.keys)}
+    return Job("table", spec, reads=reads)
 
 
 def tables(atlas: Atlas, study: str, experiments: Iterable[str]) -> list[tuple[str, Job]]:
     """Return the files that figures and claims read, with the jobs that make them."""
-    found = []
+    files = []
     for name in experiments:
-        joined = atlas.experiment(study, name).measured_by_group
-        measured = (table if joined else measure)(atlas, study, name)
+        by_group = atlas.experiment(study, name).measured_by_group
+        job = (table if by_group else measure)(atlas, study, name)
         makers = {"predictions": predictions(atlas, study, name)}
-        found += [(f"{study}/{name}/{each}.parquet", makers.get(each, measured)) for each in TABLES]
-    return found
+        files += [(f"{study}/{name}/{kind}.parquet", makers.get(kind, job)) for kind in TABLES]
+    return files
 
 
 @cache
@@ -299,9 +306,9 @@ def figure(atlas: Atlas, study: str, name: str) -> Job:
     if name not in figures:
         raise InputError(f"{study} has no figure '{name}' (there are: {', '.join(figures)})")
     reads = figures[name].reads
-    told = {"study": study, "figure": name, "experiments": described(atlas, study, reads)}
+    spec = {"study": study, "figure": name, "experiments": described(atlas, study, reads)}
     modules = (f"collapse.studies.{study}.{name}",)
-    return Job("figure", told, modules, {"tables": tables(atlas, study, reads)})
+    return Job("figure", spec, modules, {"tables": tables(atlas, study, reads)})
 
 
 def described(atlas: Atlas, study: str, experiments: Iterable[str]) -> dict[str, Any]:
@@ -322,23 +329,25 @@ def described(atlas: Atlas, study: str, experiments: Iterable[str]) -> dict[str,
 def claims(atlas: Atlas, study: str) -> Job:
     """Return the job that decides the claims of a study."""
     reads = studies.load(study).claims_read
-    told = {"study": study, "scale": atlas.scale, "experiments": described(atlas, study, reads)}
+    spec = {"study": study, "scale": atlas.scale, "experiments": described(atlas, study, reads)}
     modules = (f"collapse.studies.{study}.claims",)
-    return Job("claims", told, modules, {"tables": tables(atlas, study, reads)})
+    return Job("claims", spec, modules, {"tables": tables(atlas, study, reads)})
 
 
 @cache
 def join_claims(atlas: Atlas) -> Job:
     """Return the job that joins the claims of all studies."""
-    decided = [(f"claims/{study}.csv", claims(atlas, study)) for study in atlas.studies]
-    return Job("join_claims", {"studies": list(atlas.studies)}, reads={"claims": decided})
+    files = [(f"claims/{study}.csv", claims(atlas, study)) for study in atlas.studies]
+    return Job("join_claims", {"studies": list(atlas.studies)}, reads={"claims": files})
 
 
 @cache
 def notebook(_: Atlas, study: str) -> Job:
     """Return the job that executes a notebook; what it shows it reads from the results."""
     modules = [f"collapse.{part}.{study}" for part in ("studies", "theory")]
-    return Job("notebook", {"study": study}, tuple(each for each in modules if find_spec(each)))
+    return Job(
+        "notebook", {"study": study}, tuple(module for module in modules if find_spec(module))
+    )
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 
+# Before pyplot, which would look for a display.
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
@@ -14,7 +15,12 @@ import pandas as pd  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from collapse.artifacts import Provenance, canonical_json  # noqa: E402
+from collapse.artifacts import (  # noqa: E402
+    Provenance,
+    canonical_json,
+    replacing,
+    write_sidecar,
+)
 
 ONE_COLUMN = 3.3
 """Width of one column, in inches."""
@@ -48,6 +54,7 @@ _STYLE = {
     "ytick.minor.size": 1.5,
     "lines.linewidth": 1.2,
     "lines.markersize": 3,
+    # 42 is TrueType.
     "pdf.fonttype": 42,
     "svg.hashsalt": "collapse",
     "figure.constrained_layout.use": True,
@@ -66,6 +73,7 @@ def paper_style() -> Iterator[None]:
 def save(figure: Figure, path: Path, suffix: str, provenance: Provenance) -> None:
     """Write a figure with its provenance in the file, and without a date."""
     text = canonical_json(provenance)
+    # None leaves out what matplotlib adds of itself: the same figure must be the same bytes.
     metadata = {
         ".pdf": {"Keywords": text, "CreationDate": None},
         ".png": {"Provenance": text, "Software": None},
@@ -75,8 +83,17 @@ def save(figure: Figure, path: Path, suffix: str, provenance: Provenance) -> Non
     figure.set_layout_engine("none")
 
 
+def save_all(figure: Figure, paths: Iterable[str], provenance: Provenance) -> None:
+    """Write a figure to each path, in the format that its suffix names, with a sidecar."""
+    for path in paths:
+        with replacing(path) as temporary:
+            save(figure, temporary, Path(path).suffix, provenance)
+        write_sidecar(path)
+
+
 def ordered_colours(values: Sequence[Any]) -> dict[Any, tuple]:
     """Return one colour per value of an ordered quantity (depth, decay), light to dark."""
+    # The palest colours would be lost on white.
     shades = np.linspace(0.12, 1.0, len(values))
     return dict(zip(values, matplotlib.colormaps["viridis_r"](shades), strict=True))
 
@@ -98,28 +115,26 @@ def over_seeds(frame: pd.DataFrame, by: Iterable[str], value: str = "value") -> 
 def seed_band(axes: Axes, frame: pd.DataFrame, x: str, **line: Any) -> None:
     """Draw the median over seeds as a line and the range over seeds as a band.
 
-    Parameters
-    ----------
-    axes
-        Where to draw.
-    frame
-        The result of `over_seeds`, one row per `x`.
-    x
-        Column of the abscissa.
-    **line
-        Passed on to ``Axes.plot``.
+    `frame` is a result of `over_seeds` with one row per value of its column `x`; `line` goes to
+    ``Axes.plot``.
     """
     frame = frame.sort_values(x)
-    (drawn,) = axes.plot(frame[x], frame["median"], **line)
+    (curve,) = axes.plot(frame[x], frame["median"], **line)
     if (frame["seeds"] > 1).any():
         axes.fill_between(
-            frame[x], frame["low"], frame["high"], color=drawn.get_color(), alpha=0.2, linewidth=0
+            frame[x], frame["low"], frame["high"], color=curve.get_color(), alpha=0.2, linewidth=0
         )
+
+
+def range_bars(rows: pd.DataFrame) -> list[pd.Series]:
+    """Return the lengths of error bars that reach from the median to the range over seeds."""
+    return [rows["median"] - rows["low"], rows["high"] - rows["median"]]
 
 
 def floor(axes: Axes, value: float, label: str | None = None) -> None:
     """Shade what lies below the floor of the number format."""
     low, high = axes.get_ylim()
+    # Room below the floor, so that it shows as an area.
     low = min(low, value / 30)
     axes.axhspan(low, value, color="0.9", linewidth=0, zorder=0)
     axes.set_ylim(low, high)
@@ -130,10 +145,20 @@ def floor(axes: Axes, value: float, label: str | None = None) -> None:
         )  # fmt: skip
 
 
+def error_axis(axes: Axes, top: float) -> None:
+    """Make the ordinate that of relative errors in float64, from below its floor up to `top`."""
+    axes.set_yscale("log")
+    axes.set_ylim(FLOAT64_FLOOR / 10, top)
+    axes.set_yticks([1e-15, 1e-10, 1e-5, 1])
+    axes.minorticks_off()
+    floor(axes, FLOAT64_FLOOR)
+
+
 def decades(axes: Axes, count: int = 5) -> None:
     """Make the ordinate logarithmic: at most `count` decades labelled, more marks within one."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
+    # Within a decade and a half powers of ten would leave one label, or two.
     if high / low < 30:
         marks = (1, 2, 5) if high / low > 4 else (1, 1.5, 2, 3, 4, 5, 6, 8)
         axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=marks))

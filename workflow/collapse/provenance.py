@@ -29,11 +29,13 @@ def _source(module: str) -> Path | None:
 
 @cache
 def _tree(path: Path) -> ast.Module:
+    """Return a file's syntax tree without its docstrings; comments are in no tree."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+                # A body must not be empty: a class may be nothing but its docstring.
                 node.body = body[1:] or [ast.Pass()]
     return tree
 
@@ -54,6 +56,7 @@ def _imports(module: str, path: Path) -> set[str]:
             stem = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*stem, *([node.module] if node.module else [])])
             names.add(base)
+            # `from package import name`: the name may be a module or something in one.
             names.update(f"{base}.{alias.name}" for alias in node.names)
     return {name for name in names if name.split(".")[0] == _PACKAGE and _source(name)}
 
@@ -66,24 +69,26 @@ def imported_modules(roots: Iterable[str]) -> list[str]:
     InputError
         If a root does not exist.
     """
-    pending, seen = [], set()
+    pending, modules = [], set()
     for root in roots:
         if _source(root) is None:
             raise InputError(f"no module {root}: a study or a kind that the config names needs it")
         pending.append(root)
     while pending:
         module = pending.pop()
-        if module in seen:
+        if module in modules:
             continue
-        seen.add(module)
+        modules.add(module)
+        # Importing a module runs the packages that it lies in, too.
         for name in [module, *_imports(module, _source(module))]:
-            pending.extend(parent for parent in _with_parents(name) if parent not in seen)
-    return sorted(seen)
+            pending.extend(parent for parent in _with_parents(name) if parent not in modules)
+    return sorted(modules)
 
 
 @cache
 def code_digest(*roots: str) -> str:
     """Return the digest of the code reachable from the modules `roots`."""
+    # The Python too: it determines results, and how `ast.dump` spells a tree.
     digest = hashlib.sha256(f"{sys.version_info.major}.{sys.version_info.minor}".encode())
     for module in imported_modules(roots):
         digest.update(f"|{module}|{ast.dump(_tree(_source(module)))}".encode())

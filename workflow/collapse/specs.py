@@ -59,6 +59,7 @@ class Spec:
     @cached_property
     def digest(self) -> str:
         """The digest of all that determines the job but what is in its inputs: that is seen."""
+        # Snakemake itself looks whether the inputs changed; the results' folder changes nothing.
         names = {role: list(files) for role, files in self.inputs.items()}
         return _digest([self.stage, self.modules, self.job, self.code, names])
 
@@ -73,12 +74,8 @@ class Spec:
     def provenance(self, device: str = "cpu", further: Iterable[str] = ()) -> dict[str, Any]:
         """Return everything that determines the job's result.
 
-        Parameters
-        ----------
-        device
-            Device class, such as ``cpu`` or the name of a GPU.
-        further
-            Paths of files outside the results that it read; all are recorded by name and digest.
+        `device` is a class of devices, such as ``cpu`` or the name of a GPU. Files, those of the
+        results and the paths of `further` ones outside them, are recorded by name and digest.
         """
         inputs = [*chain(*self.reads.values()), *further]
         return {
@@ -93,7 +90,7 @@ class Spec:
         }
 
     def write(self, path: str | Path) -> None:
-        """Write the file."""
+        """Write the file that `read` reads."""
         content = {
             "stage": self.stage,
             "code": self.code,
@@ -108,12 +105,8 @@ class Spec:
     def check(self, path: str | Path, expected: str | None) -> None:
         """Refuse to run where spec or code differ from what the job was planned with.
 
-        Parameters
-        ----------
-        path
-            Where the spec is from, for the message.
-        expected
-            The digest that Snakemake planned the job with; None where it is run by hand.
+        `expected` is the digest that Snakemake planned the job with, None where it is run by hand;
+        `path` says in the message where the spec is from.
 
         Raises
         ------
@@ -125,11 +118,11 @@ class Spec:
                 f"{path}: the spec or the code is not what this job was planned with (--expect "
                 f"{expected}, found {self.digest}): start the workflow again"
             )
-        found = code_digest(*self.modules)
-        if found != self.code:
+        code = code_digest(*self.modules)
+        if code != self.code:
             raise InputError(
                 f"{path}: the code changed since this job was planned (planned {self.code}, found "
-                f"{found}): start the workflow again"
+                f"{code}): start the workflow again"
             )
 
     def check_inputs(self) -> None:
@@ -141,13 +134,14 @@ class Spec:
             Names the first such file, or one that is missing.
         """
         for files in self.inputs.values():
-            for name, planned in files.items():
+            for name, planned_code in files.items():
                 path = f"{self.results}/{name}"
-                made = stored_provenance(path).get("code", planned)
-                if planned != made:
+                # A file without metadata, a csv, cannot say which code made it.
+                stored_code = stored_provenance(path).get("code", planned_code)
+                if planned_code != stored_code:
                     raise InputError(
-                        f"{path}: made by other code than planned (planned {planned}, found "
-                        f"{made}): start the workflow again"
+                        f"{path}: made by other code than planned (planned {planned_code}, found "
+                        f"{stored_code}): start the workflow again"
                     )
 
 
@@ -169,6 +163,7 @@ def read(path: str | Path, stage: str) -> Spec:
         raise InputError(f"{path}: {error.strerror}, allowed is the spec of a job") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from None
+    # Whatever else the file holds is ignored: only these make a spec.
     kinds = {"stage": str, "code": str, "modules": list, "job": dict, "results": str}
     kinds["inputs"] = dict
     for key, kind in kinds.items():

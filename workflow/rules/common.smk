@@ -82,33 +82,38 @@ def by_group(experiment):
 ANY = f"(?:{'|'.join(ATLAS.studies)})/[^/]+"
 
 
-def experiments(wanted):
-    """Return the constraint of a wildcard that stands for those experiments that are wanted."""
-    found = [
+def experiments(predicate):
+    """Return the constraint of a wildcard that stands for those experiments that fulfil it."""
+    patterns = [
         re.escape(f"{study}/{name}")
         for study, block in ATLAS.studies.items()
         for name, experiment in block.items()
-        if wanted(experiment)
+        if predicate(experiment)
     ]
-    return "|".join(found) or "(?!)"
+    # An empty alternative would match every name; this matches none.
+    return "|".join(patterns) or "(?!)"
 
 
-def all_but(wanted):
-    """Return the constraint for all other names, those of no experiment among them."""
-    return f"(?!(?:{experiments(wanted)})/){ANY}"
+def all_but(predicate):
+    """Return the constraint for all other names, those of no experiment among them.
+
+    So a name that the config does not have still finds a rule, where it is refused in one line.
+    """
+    return f"(?!(?:{experiments(predicate)})/){ANY}"
 
 
-def or_refuse(what, *names):
-    """Return what a function finds, or end with the line that says why there is none."""
+def or_refuse(function, *arguments):
+    """Return what a function returns, or end with the line that says why it cannot."""
     try:
-        return what(*names)
+        return function(*arguments)
     except InputError as error:
         refuse(error)
 
 
-def planned(stage, *names):
-    """Return a job of the workflow, its code among what is known to be there."""
+def job_of(stage, *names):
+    """Return a job of the workflow, after a look that all its code is there."""
     job = or_refuse(getattr(jobs, stage), ATLAS, *names)
+    # Made and kept here: Snakemake would answer the error of a missing module with a traceback.
     or_refuse(lambda: job.spec)
     return job
 
@@ -121,7 +126,8 @@ def digest_of(stage):
     """Return the params function of a stage: the digest of a job's spec."""
 
     def digest(wildcards):
-        spec = planned(stage, *where(wildcards)).spec
+        spec = job_of(stage, *where(wildcards)).spec
+        # Outside the digest: results are the same in a folder of another name.
         SPECS[spec.digest] = replace(spec, results=RESULTS)
         return spec.digest
 
@@ -136,7 +142,7 @@ def where(wildcards):
 def reads(stage, role):
     """Return the input function of a stage: the files that its job reads in a role."""
     return lambda wildcards: [
-        f"{RESULTS}/{path}" for path in planned(stage, *where(wildcards)).files(role)
+        f"{RESULTS}/{path}" for path in job_of(stage, *where(wildcards)).files(role)
     ]
 
 
@@ -148,22 +154,22 @@ def relative(path):
 def computing(resource):
     """Return the resource function of what a group's job asks for; time and memory grow by attempt."""
 
-    def asked(wildcards, attempt):
+    def amount(wildcards, attempt):
         group = or_refuse(ATLAS.group, *where(wildcards))
         value = getattr(group.runs[0].config.resources(len(group.runs)), resource)
         return value * attempt if resource in ("memory", "minutes") else value
 
-    return asked
+    return amount
 
 
 def measuring(resource):
     """Return the resource function of what a job that measures asks for."""
 
-    def asked(wildcards):
+    def amount(wildcards):
         study, name, *_ = where(wildcards)
         return getattr(ATLAS.studies[study][name].measure_resources(), resource)
 
-    return asked
+    return amount
 
 
 def tables_of(study, names):

@@ -17,7 +17,8 @@ for verb in VERBS:
         log:
             f"{RESULTS}/logs/{{experiment}}/{{group}}/{verb}.log",
         wildcard_constraints:
-            # The last verb takes what no other does, names of no experiment among it.
+            # The last verb takes what no other does, names of no experiment among it. The default
+            # argument keeps this turn's verb; the bare name would be the last one by then.
             experiment=(
                 all_but(lambda experiment: experiment.verb != VERBS[-1])
                 if verb == VERBS[-1]

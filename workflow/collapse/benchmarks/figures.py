@@ -31,6 +31,8 @@ Drawn = tuple[Figure, pd.DataFrame]
 
 def speed(table: pd.DataFrame) -> Drawn:
     """Draw the ratios as bars, with the goals; what was left out stands there as such."""
+    # What has no ratio by nature (a share, an error) stays out; what should have one and was left
+    # out stands there.
     missing = table["note"].fillna("").str.startswith("left out")
     rows = table[table["ratio"].notna() | (missing & table["goal"].fillna(">").str.contains(">"))]
     rows = rows.reset_index(drop=True)
@@ -44,11 +46,13 @@ def speed(table: pd.DataFrame) -> Drawn:
             axes.annotate(row["note"] + goal, (1, place), (4, 0), **_BESIDE, color="0.5")
             continue
         axes.barh(place, row["ratio"], height=0.62, color=colours[row["device"]], linewidth=0)
+        # `fmax` ignores a goal that is NaN.
         end = np.fmax(row["ratio"], goals[place])
         axes.annotate(f"{row['ratio']:.3g}x", (end, place), (4, 0), **_BESIDE)
         axes.plot(2 * [goals[place]], [place - 0.42, place + 0.42], color="black", linewidth=1.4)
     axes.set_yticks(range(len(rows)), [f"{row.work}\nagainst {row.against}" for row in _of(rows)])
     axes.tick_params(axis="y", length=0, labelsize=6)
+    # Top to bottom in the order of the table.
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xscale("log")
     ends = [*rows["ratio"].dropna(), *goals[rows["ratio"].notna()].dropna(), 10]
@@ -101,10 +105,10 @@ def _apart(sizes: Iterable[int]) -> list[str]:
     """Return the labels of increasing sizes, empty where they would touch on a log axis."""
     labels, last = [], 0.0
     for size in sizes:
-        shown = size >= 1.8 * last
+        fits = size >= 1.8 * last
         short = f"{round(size / 1000, 1):g}k" if size >= 1000 else f"{size:g}"
-        labels.append(short if shown else "")
-        last = size if shown else last
+        labels.append(short if fits else "")
+        last = size if fits else last
     return labels
 
 
@@ -117,7 +121,7 @@ def precision(table: pd.DataFrame) -> Drawn:
         return figure, table
     figure, axes = plt.subplots(2, len(PANELS), figsize=(TWO_COLUMNS, 3.3), height_ratios=(3, 2))
     colours = category_colours(list(PRECISIONS))
-    drawn = []
+    figure_rows = []
     for (above, below), (metric, label) in zip(axes.T, PANELS.items(), strict=True):
         rows = table[table["metric"] == metric]
         bands = over_seeds(rows, ["precision", "epoch"])
@@ -131,11 +135,11 @@ def precision(table: pd.DataFrame) -> Drawn:
         below.set_ylabel(f"{label},\nlast epoch")
         decades(above)
         decades(below)
-        drawn += [bands.assign(panel="epochs", metric=metric)]
-        drawn += [last.drop(columns="note").assign(panel="last epoch")]
+        figure_rows += [bands.assign(panel="epochs", metric=metric)]
+        figure_rows += [last.drop(columns="note").assign(panel="last epoch")]
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=3, borderaxespad=0.2)
-    return figure, pd.concat(drawn, ignore_index=True)
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
 def _points(axes: Axes, last: pd.DataFrame, colours: dict) -> None:

@@ -14,7 +14,9 @@ from collapse.benchmarks.timing import device_name, interleaved, seconds, thread
 from collapse.metrics import measure
 
 COLLAPSED = 1e-11
+"""NC1 of the timed features: so far into collapse that float32 sums lose it."""
 CORES = 2
+"""Cores of the CPU that both sides may use."""
 
 _WORK = "NC1-NC4 (N=50,000, d=512, K=10)"
 _LOOPS = "per-class loops with pinv"
@@ -48,6 +50,7 @@ def near_collapse(size: Features, device: torch.device, nc1: float = COLLAPSED) 
     With class means of length 1 the K - 1 eigenvalues of S_B are 1/(K-1); white noise of variance
     s^2 makes NC1 = s^2 (K-1)^2 / K.
     """
+    # On the device, so that large features are never copied.
     generator = torch.Generator(device).manual_seed(0)
     draw = partial(torch.randn, generator=generator, device=device)
     samples, dim, classes = size.samples, size.dim, size.classes
@@ -83,9 +86,10 @@ def _compare(
     yield loops.timed(name, times["loops"], times["ours"], note)
     note = "baseline: the leanest form of the textbook way"
     yield whole.timed(name, times["whole"], times["ours"], note)
+    # In float64 the textbook way is exact enough to judge both.
     exact = by_classes(*sample.of(torch.float64))["NC1"]
-    found = compute(sample)["NC1"], by_batches(*arguments)["NC1"]
-    ours, theirs = (abs(value / exact - 1) for value in found)
+    values = compute(sample)["NC1"], by_batches(*arguments)["NC1"]
+    ours, theirs = (abs(value / exact - 1) for value in values)
     note = f"exact: NC1 = {exact:.4g} of the same features in float64"
     yield error.valued(name, ours, note, baseline=theirs)
 

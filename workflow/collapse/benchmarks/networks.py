@@ -43,15 +43,7 @@ MLP_SHARE = Line(_SHARE.format("MLP"), "training time", "of it", most=0.05)
 
 
 class Work:
-    """Random images, and both ways of training on them.
-
-    Parameters
-    ----------
-    size
-        How much of it.
-    device
-        Where to train.
-    """
+    """Random images, and both ways of training on them."""
 
     def __init__(self, size: Networks, device: torch.device) -> None:
         self.size, self.device = size, device
@@ -118,6 +110,7 @@ class Work:
             write_tensors(folder / "state.safetensors", get_arrays(network.state_dict()), {})
             readings(network, self.images, self.labels)
 
+        # Once to warm up; then the shorter, since what disturbs the machine only adds.
         measure()
         return min(seconds(measure, self.device) for _ in range(2))
 
@@ -135,6 +128,7 @@ def _epoch_seconds(epoch: Callable[[], object], device: torch.device, networks: 
 
 
 def _ours(training: Trainer) -> Callable[[], object]:
+    # Epochs have numbers, from 1, which the schedule and the order of the samples depend on.
     numbers = count(1)
     return lambda: training.epoch(next(numbers))
 
@@ -143,12 +137,12 @@ def _share(work: Work, line: Line, epoch: float) -> Row:
     """Return the row of what measuring adds to a training of such epochs."""
     points = len(log_spaced(work.size.epochs, work.size.record)) - 1
     with tempfile.TemporaryDirectory() as folder:
-        each = work.measuring_seconds(Path(folder))
+        cost = work.measuring_seconds(Path(folder))
     note = (
-        f"{points} points of {1e3 * each:.3g} ms each (state written, features, metrics) against "
+        f"{points} points of {1e3 * cost:.3g} ms each (state written, features, metrics) against "
         f"{work.size.epochs} epochs of {1e3 * epoch:.3g} ms"
     )
-    share = points * each / (work.size.epochs * epoch)
+    share = points * cost / (work.size.epochs * epoch)
     return line.valued(device_name(work.device), share, note)
 
 
@@ -160,6 +154,7 @@ def resnet(device: torch.device, sizes: Sizes) -> Iterator[Row]:
         precision: _epoch_seconds(_ours(training), device)
         for precision, training in trainings.items()
     }
+    # One baseline for both precisions, timed in the same rounds.
     times = interleaved(ways, sizes.repeats)
     for precision, training in trainings.items():
         note = _note(training)

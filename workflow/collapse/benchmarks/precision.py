@@ -44,6 +44,7 @@ SEEDS = {"tf32": 5, "bf16": 5, "float32": 2}
 
 METRICS = ("NC1", "NC2_ETF", "NC2_OF", "NC3", "NC3_product")
 ERROR, DIVERGED = "error", "diverged"
+"""Further metrics: the training error, and 1 at the epoch at which a run diverged."""
 COLUMNS = ("precision", "seed", "epoch", "metric", "value", "note")
 
 
@@ -63,14 +64,10 @@ def study(
 
     Parameters
     ----------
-    dataset
-        The images.
     folder
         Holds ``precision-PRECISION-SEED.parquet``.
     identity
         What determines the runs; a file of another identity is not used.
-    device
-        Where to train.
     model, settings, choice
         The sections ``model``, ``training`` (less its precision) and ``data`` of a config.
     seeds
@@ -79,12 +76,11 @@ def study(
     Returns
     -------
     DataFrame
-        ``COLUMNS``: one row per precision, seed, recorded epoch and metric; ``error`` is the
-        training error.
+        `COLUMNS`, one row per precision, seed, recorded epoch and metric.
     """
     samples, labels = training_set(dataset, choice, device)
     frames = []
-    for precision, seed in [(each, seed) for each in seeds for seed in range(seeds[each])]:
+    for precision, seed in [(key, seed) for key in seeds for seed in range(seeds[key])]:
         path = folder / f"precision-{precision}-{seed}.parquet"
         frame = _finished(path, identity)
         if frame is None:
@@ -92,6 +88,7 @@ def study(
             rows = _measured(samples, labels, model, settings | {"precision": precision}, seed)
             frame = pd.DataFrame(rows, columns=["epoch", "metric", "value"])
             frame = frame.assign(precision=precision, seed=seed, note="")[list(COLUMNS)]
+            # Before the next run begins, which may be killed.
             write_table(path, frame, identity, {"identity": canonical_json(identity)})
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
@@ -114,6 +111,7 @@ def _measured(
     seed: int,
 ) -> Iterator[tuple[int, str, float]]:
     """Train one network and yield epoch, metric and value of its recorded states."""
+    # The first sample, as a batch has it, says channels and size.
     classes, shape = int(labels.max()) + 1, tuple(samples.take(slice(0, 1)).shape[1:])
     config = {"model": model, "head": {"depth": 1, "bias": False, "init": "orthogonal"}}
     network = build(config, shape, classes, seed).to(labels.device)
@@ -147,11 +145,8 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
 
     Within: ``|median over bf16 - median over TF32| <= largest - smallest over TF32's seeds``.
 
-    Returns
-    -------
-    DataFrame
-        ``metric``, the medians ``tf32``, ``bf16`` and ``float32``, ``tf32_range`` (largest -
-        smallest), ``difference`` (of the medians) and ``within``.
+    Beside ``metric`` and ``within`` stand the medians ``tf32``, ``bf16`` and ``float32``,
+    ``tf32_range`` (largest - smallest) and ``difference`` (of the medians).
     """
     last = table[table["epoch"] == table["epoch"].max()]
     rows = []
@@ -171,9 +166,9 @@ def summary(table: pd.DataFrame) -> str:
     """Return the verdicts as text, the last line in words."""
     if table["value"].isna().all():
         return f"precision study {table['note'].iloc[0]}"
-    found = verdicts(table)
+    decisions = verdicts(table)
     errors = table[table["metric"] == ERROR]
-    lines = [found.to_string(index=False, float_format=lambda value: f"{value:.4g}")]
+    lines = [decisions.to_string(index=False, float_format=lambda value: f"{value:.4g}")]
     lines += [
         f"training error at the last epoch, worst seed: {precision} {100 * worst:.3g} %"
         for precision, worst in errors[errors["epoch"] == errors["epoch"].max()]
@@ -185,7 +180,7 @@ def summary(table: pd.DataFrame) -> str:
         f"diverged: {row.precision}, seed {row.seed:g}, epoch {row.epoch:g}"
         for row in table[table["metric"] == DIVERGED].itertuples()
     ]
-    outside = ", ".join(found.loc[~found["within"], "metric"])
+    outside = ", ".join(decisions.loc[~decisions["within"], "metric"])
     verdict = f"is not within it in {outside}" if outside else "is within it in every metric"
     lines.append(f"bf16 against the spread of TF32's seeds: {verdict}")
     return "\n".join(lines)

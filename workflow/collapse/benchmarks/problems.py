@@ -45,7 +45,7 @@ class AllSamples(DeepLinear):
 
 def all_samples(problem: DeepLinear) -> AllSamples:
     """Return the problems in the form that is not reduced."""
-    return AllSamples(**{each.name: getattr(problem, each.name) for each in fields(problem)})
+    return AllSamples(**{field.name: getattr(problem, field.name) for field in fields(problem)})
 
 
 def make(size: Problems, device: torch.device) -> tuple[DeepLinear, Parameters]:
@@ -57,9 +57,11 @@ def make(size: Problems, device: torch.device) -> tuple[DeepLinear, Parameters]:
         "loss": "mse",
         "bias": False,
     }
+    # A grid as studies have it: decays that differ, in one job.
     decays = [DECAYS[index % len(DECAYS)] for index in range(size.batch)]
     problem = build(
-        [{"problem": shape, "weight_decay": each, "feature_decay": each} for each in decays], device
+        [{"problem": shape, "weight_decay": decay, "feature_decay": decay} for decay in decays],
+        device,
     )
     generator = torch.Generator(device).manual_seed(0)
     draw = partial(torch.randn, generator=generator, dtype=torch.float64, device=device)
@@ -132,6 +134,7 @@ def _compare(
     ways = {"baseline": _baseline(problem, start, size, device, graphed)} | {
         route: partial(run_seconds, routes[route], start, size, device) for route in lines
     }
+    # Without the penalties' forward pass: the fastest form of the textbook way.
     if lean is not None:
         ways["lean"] = _baseline(problem, start, size, device, graphed, penalties_in_loss=False)
     times = interleaved(ways, repeats)

@@ -21,7 +21,9 @@ PROBLEMS, METRICS = "problems", "metrics"
 STATE_COPIES = 2
 """Position and velocity: what a step of gradient descent reads and writes."""
 FLOAT32, FLOAT64 = 4, 8
+"""Bytes of a number."""
 FEWEST_STEPS = 10
+"""Steps of the short run, whose time is the set-up and little more."""
 
 
 def run(sizes: Sizes, device: torch.device) -> pd.DataFrame:
@@ -44,15 +46,15 @@ def _problem_series(size: Scaling, device: torch.device, sizes: Sizes) -> Iterat
         ("d", size.dim, "dim"),
     ):
         for value in values:
-            each = value // size.problems.classes if axis == "N" else value
-            chosen = replace(size.problems, **{key: each})
-            times = _step_seconds(chosen, device, sizes.repeats, size.least_seconds)
-            rates = [1 / each for each in times]
+            number = value // size.problems.classes if axis == "N" else value
+            case = replace(size.problems, **{key: number})
+            times = _step_seconds(case, device, sizes.repeats, size.least_seconds)
+            rates = [1 / time for time in times]
             # A CPU works problem by problem, in its cache; a GPU on the whole batch at once.
-            together = chosen.batch if device.type == "cuda" else 1
-            moved = problem_bytes(chosen)
+            together = case.batch if device.type == "cuda" else 1
+            moved = problem_bytes(case)
             yield _row(PROBLEMS, axis, value, rates, "problem-steps per s") | {
-                "product_bound": rate / problem_flops(chosen),
+                "product_bound": rate / problem_flops(case),
                 "copy_bound": copy_rate(together * moved // 2, device, size.least_seconds) / moved,
             }
 
@@ -66,23 +68,23 @@ def _metric_series(size: Scaling, device: torch.device, sizes: Sizes) -> Iterato
         ("K", size.metric_classes, "classes"),
     ):
         for value in values:
-            chosen = replace(size.features, **{key: value})
-            sample = metrics.near_collapse(chosen, device)
+            case = replace(size.features, **{key: value})
+            sample = metrics.near_collapse(case, device)
             work = partial(metrics.compute, sample)
             times = interleaved(
-                {"ours": partial(seconds, work, device, chosen.calls)}, sizes.repeats
+                {"ours": partial(seconds, work, device, case.calls)}, sizes.repeats
             )["ours"]
-            copied = FLOAT32 * chosen.samples * chosen.dim
+            copied = FLOAT32 * case.samples * case.dim
             yield _row(METRICS, axis, value, times, "s") | {
-                "product_bound": metric_flops(chosen) / rate,
+                "product_bound": metric_flops(case) / rate,
                 "copy_bound": 2 * copied / copy_rate(copied, device, size.least_seconds),
             }
 
 
-def _row(work: str, axis: str, size: int, found: tuple | list, unit: str) -> dict:
+def _row(work: str, axis: str, size: int, values: tuple | list, unit: str) -> dict:
     return {
-        "work": work, "axis": axis, "size": size, "value": median(found), "low": min(found),
-        "high": max(found), "unit": unit,
+        "work": work, "axis": axis, "size": size, "value": median(values), "low": min(values),
+        "high": max(values), "unit": unit,
     }  # fmt: skip
 
 
@@ -93,15 +95,18 @@ def _step_seconds(size: Problems, device: torch.device, repeats: int, least: flo
     def run(steps: int) -> float:
         return seconds(partial(problems.solve, problem, start, steps), device)
 
+    # Once to warm up; then twice the steps until they take long enough to be timed.
     run(FEWEST_STEPS)
     begin, steps = run(FEWEST_STEPS), 2 * FEWEST_STEPS
     while run(steps) - begin < least:
         steps *= 2
     ways = {count: partial(run, count) for count in (FEWEST_STEPS, steps)}
     short, long = interleaved(ways, repeats).values()
-    counted = (steps - FEWEST_STEPS) * size.batch
+    problem_steps = (steps - FEWEST_STEPS) * size.batch
     # Noise must not make a difference of two times negative.
-    return [max(after - before, 1e-9) / counted for before, after in zip(short, long, strict=True)]
+    return [
+        max(after - before, 1e-9) / problem_steps for before, after in zip(short, long, strict=True)
+    ]
 
 
 def columns_of(size: Problems) -> int:
@@ -148,5 +153,6 @@ def copy_rate(size: int, device: torch.device, least: float) -> float:
 def _best(work: Callable[[], object], device: torch.device, least: float) -> float:
     """Return the shortest of three timings of `least` seconds or more."""
     work()
+    # A clock may say 0: then as many calls as a tenth of a microsecond each would allow.
     calls = 1 + round(least / max(seconds(work, device), 1e-7))
     return min(seconds(work, device, calls) for _ in range(3))

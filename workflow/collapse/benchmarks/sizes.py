@@ -29,14 +29,9 @@ ADAM = {"optimiser": section(adam), "learning_rate": 1e-4, "momentum": 0.0}
 
 @dataclass(frozen=True)
 class Problems:
-    """A batch of bias-free MSE problems over free features, under gradient descent.
+    """B bias-free MSE problems over free features, under gradient descent.
 
-    Attributes
-    ----------
-    batch
-        Number of problems B.
-    classes, per_class, dim, depth
-        K, n, d and M; N = K n.
+    Each with K `classes` of n samples (N = K n), dimension d and depth M.
     """
 
     batch: int
@@ -52,8 +47,6 @@ class Descent:
 
     Attributes
     ----------
-    problems
-        What is solved.
     timed
         Steps of a short and a long run of ours that are timed; since all steps cost the same, the
         whole run follows from the two. The same number twice: that run is timed once.
@@ -71,24 +64,12 @@ class Descent:
 
 @dataclass(frozen=True)
 class Networks:
-    """Networks on random images, trained with the MSE loss.
+    """Networks (`members`, side by side) on random images, trained with the MSE loss.
 
-    Attributes
-    ----------
-    model
-        The section ``model`` of a config.
-    optimiser
-        ``optimiser``, ``learning_rate`` and ``momentum`` of a config's section ``training``.
-    members
-        Networks trained side by side.
-    images, shape, classes
-        N, (C, H, W) and K.
-    batch
-        Images in a batch.
-    epochs, record
-        Length of a whole training, and how many of its states are measured.
-    decay
-        lambda of all parameters but the head's bias.
+    `model` is the section ``model`` of a config, `optimiser` those keys of its section ``training``
+    that choose the update rule. N images of C x H x W in K classes come in batches. A whole
+    training has so many epochs, of which `record` states are measured; `decay` is lambda of all
+    parameters but the head's bias.
     """
 
     model: Mapping[str, Any]
@@ -115,22 +96,11 @@ class Features:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Series of one size each, all others as in the base.
+    """Series of one size each, all others as in the base, `problems` or `features`.
 
-    Attributes
-    ----------
-    problems
-        The base of the problems.
-    batch, samples, dim
-        Values of B, N and d of the problems.
-    features
-        The base of the features.
-    metric_samples, metric_dim, metric_classes
-        Values of N, d and K of the metrics; K is at most d, the simplex ETF's dimension.
-    product
-        Side of the square matrices whose product is timed.
-    least_seconds
-        Length of a timing at least.
+    Of the problems B, N and d vary, of the metrics N, d and K, which is at most d, the simplex
+    ETF's dimension. `product` is the side of the square matrices whose product is timed, and
+    `least_seconds` how long a timing lasts at least.
     """
 
     problems: Problems

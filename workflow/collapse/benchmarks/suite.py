@@ -16,17 +16,7 @@ NO_GPU = "needs a CUDA GPU"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Rows that are measured together.
-
-    Attributes
-    ----------
-    kind
-        ``cpu`` or ``cuda``: the device it is about.
-    lines
-        The rows, in order.
-    measure
-        Yields them.
-    """
+    """Rows that `measure` yields together; `kind` is the device they are about, cpu or cuda."""
 
     kind: str
     lines: tuple[Line, ...]
@@ -67,6 +57,7 @@ def _rows(benchmark: Benchmark, sizes: Sizes, device: torch.device) -> list[Row]
     elif device.type == "cpu":
         return [line.left_out(label, NO_GPU) for line in benchmark.lines]
     try:
+        # A list: the rows are measured here, not where an error would end the suite.
         return list(benchmark.measure(device, sizes))
     except torch.OutOfMemoryError:
         return [line.left_out(label, "not enough memory on the GPU") for line in benchmark.lines]

@@ -54,9 +54,10 @@ class Line:
         Times are medians, the ratio is theirs, and the spread is that of the ratios of the
         rounds, ``(largest - smallest) / median``.
         """
+        # "ms per step": the scale is the first word's.
         scale = SCALES[self.unit.split()[0]]
         ratio = median(baseline) / median(ours)
-        ratios = [theirs / own for theirs, own in zip(baseline, ours, strict=True)]
+        ratios = [theirs / mine for theirs, mine in zip(baseline, ours, strict=True)]
         return self._row(
             device,
             baseline=scale * median(baseline),
@@ -76,14 +77,15 @@ class Line:
         """Return the row of what could not be measured here."""
         return self._row(device, note=f"left out: {reason}")
 
-    def _row(self, device: str, **found: Any) -> Row:
-        named = {"work": self.work, "against": self.against, "unit": self.unit, "goal": self.goal}
-        return dict.fromkeys(COLUMNS) | named | {"device": device} | found
+    def _row(self, device: str, **values: Any) -> Row:
+        labels = {"work": self.work, "against": self.against, "unit": self.unit, "goal": self.goal}
+        # All columns, in their order, None where there is nothing to say.
+        return dict.fromkeys(COLUMNS) | labels | {"device": device} | values
 
 
 def as_text(table: pd.DataFrame) -> str:
     """Return the table as it is printed."""
-    shown = table.drop(columns=["unit", "note"]).assign(
+    frame = table.drop(columns=["unit", "note"]).assign(
         baseline=_with_unit(table, "baseline"),
         ours=_with_unit(table, "ours"),
         ratio=[_number(value, "x") for value in table["ratio"]],
@@ -94,7 +96,7 @@ def as_text(table: pd.DataFrame) -> str:
             for met, note in zip(table["met"], table["note"], strict=True)
         ],
     )
-    return f"{shown.to_string(index=False)}\nspread: {SPREAD}"
+    return f"{frame.to_string(index=False)}\nspread: {SPREAD}"
 
 
 def _with_unit(table: pd.DataFrame, column: str) -> list[str]:

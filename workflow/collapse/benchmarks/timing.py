@@ -13,6 +13,7 @@ CPU_FACTS = Path("/proc/cpuinfo")
 
 def seconds(work: Callable[[], object], device: torch.device, calls: int = 1) -> float:
     """Return the wall time of one call, the device's own work included."""
+    # A GPU works on when a call returns: neither earlier work nor a rest of this may be missed.
     _wait(device)
     begin = time.perf_counter()
     for _ in range(calls):
@@ -31,17 +32,8 @@ def interleaved(
 ) -> dict[str, tuple[float, ...]]:
     """Time several ways in turn, so that what disturbs the machine disturbs all of them.
 
-    Parameters
-    ----------
-    ways
-        Each does its work once and returns its seconds.
-    repeats
-        Rounds that count; one more goes before them to warm up.
-
-    Returns
-    -------
-    dict
-        The seconds of each way, by round.
+    A way does its work once and returns its seconds. Returned are those of each way by round, of
+    `repeats` rounds; one more goes before them to warm up.
     """
     rounds = [{name: way() for name, way in ways.items()} for _ in range(repeats + 1)]
     return {name: tuple(times[name] for times in rounds[1:]) for name in ways}

@@ -51,7 +51,7 @@ def load(folder: str | Path, user: Mapping[str, Any] | None = None, origin: str 
     Parameters
     ----------
     folder
-        The ``config`` folder.
+        The folder of ``config.yaml``, ``studies`` and ``scales``.
     user
         The user's config (``--configfile`` and ``--config``, already merged), which may name
         the scale.
@@ -66,12 +66,14 @@ def load(folder: str | Path, user: Mapping[str, Any] | None = None, origin: str 
     folder, user = Path(folder), dict(user or {})
     base = read_yaml(folder / "config.yaml")
     studies = sorted(folder.glob("studies/*.yaml"))
+    # Before the merge, to whose files the scale's belong.
     scale = user.get("scale", base.get("scale"))
     files = [folder / "config.yaml", *studies, *_scale_files(folder, scale, studies)]
     layers = Layers(
         [*((str(path), read_yaml(path)) for path in files), (origin or "--config", user)]
     )
     merged = layers.merged()
+    # What is left of `merged` behind settings and data sets are the studies.
     settings = parse(
         Settings,
         {key: merged.pop(key) for key in Settings.model_fields if key in merged},
@@ -115,6 +117,7 @@ def _scale_files(folder: Path, scale: Any, studies: list[Path]) -> list[Path]:
 def _study(
     name: str, block: Any, layers: Layers, data_sets: Mapping, known_studies: set[str]
 ) -> dict:
+    # A key that is no setting must be a study: here a misspelt setting is found, too.
     if name not in known_studies:
         layers.refuse(
             (name,), "no such study", known_studies | {"datasets", *Settings.model_fields}
@@ -124,8 +127,8 @@ def _study(
     if not isinstance(block, Mapping):
         layers.refuse((name,), "should be a mapping of experiments")
     return {
-        experiment: validate_experiment(each, layers, (name, experiment), data_sets)
-        for experiment, each in block.items()
+        experiment: validate_experiment(content, layers, (name, experiment), data_sets)
+        for experiment, content in block.items()
     }
 
 
@@ -133,22 +136,23 @@ def _data_sets(blocks: Any, layers: Layers) -> tuple[dict[str, Any], dict[str, S
     """Return the data sets and where they come from: the project's own, and the user's tables."""
     if not isinstance(blocks, Mapping):
         layers.refuse(("datasets",), "should be a mapping of data sets")
-    found, sources = {name: catalogue.find(name) for name in catalogue.names()}, {}
+    data_sets, sources = {name: catalogue.find(name) for name in catalogue.names()}, {}
     for name, block in blocks.items():
+        # A block with a table is a data set of the user's; any other says where ours come from.
         table = isinstance(block, Mapping) and "table" in block
         if table and name in catalogue.names():
             layers.refuse(
                 ("datasets", name, "table"), f"{name} is not the user's: name the table otherwise"
             )
         if table:
-            found[name] = catalogue.Table(title=name)
-        elif name not in found:
+            data_sets[name] = catalogue.Table(title=name)
+        elif name not in data_sets:
             message = "no such data set, and no table of the user's"
-            layers.refuse(("datasets", name), message, found)
-    for name, data_set in found.items():
+            layers.refuse(("datasets", name), message, data_sets)
+    for name, data_set in data_sets.items():
         section = kinds("source")[data_set.source]
         sources[name] = parse(section, blocks.get(name) or {}, layers, ("datasets", name))
-    return found, sources
+    return data_sets, sources
 
 
 def check_results(atlas: Atlas) -> None:
@@ -162,10 +166,10 @@ def check_results(atlas: Atlas) -> None:
     mark = Path(atlas.results, _MARK)
     if mark.parent.exists() and not mark.parent.is_dir():
         raise InputError(f"results: {atlas.results} found, which is a file, allowed is a folder")
-    held = mark.read_text(encoding="utf-8").strip() if mark.is_file() else _mark(atlas)
-    if held != _mark(atlas):
+    content = mark.read_text(encoding="utf-8").strip() if mark.is_file() else _mark(atlas)
+    if content != _mark(atlas):
         raise InputError(
-            f"{atlas.results} holds results of {held}, not of {_mark(atlas)}: "
+            f"{atlas.results} holds results of {content}, not of {_mark(atlas)}: "
             f"`--config results=FOLDER` puts these elsewhere, `rm {mark}` lets them replace those"
         )
 

@@ -40,10 +40,7 @@ class ProblemKind(Section):
 
     @property
     def entries(self) -> int:
-        """Numbers in one problem's variables, in the columns that the solver works on.
-
-        By it a job asks for cores.
-        """
+        """Numbers in one problem's variables, in the columns that the solver works on."""
         return 1
 
 
@@ -57,12 +54,8 @@ class StartKind(Section):
 class SolverKind(Section):
     """Base of the sections of solvers.
 
-    Attributes
-    ----------
-    batched
-        Keys of the section that may differ inside one job.
-    sweeps
-        Whether the solver can follow a path of decays.
+    Keys that are `batched` may differ inside one job; one that `sweeps` can follow a path of
+    decays.
     """
 
     batched: ClassVar[frozenset[str]] = frozenset()
@@ -76,10 +69,7 @@ class SolverKind(Section):
 class LossKind(Section):
     """Base of the sections of networks' losses.
 
-    Attributes
-    ----------
-    real_targets
-        Whether it takes the real targets of a regression.
+    One with `real_targets` takes those of a regression.
     """
 
     real_targets: ClassVar[bool] = False
@@ -93,10 +83,7 @@ class LossKind(Section):
 class ModelKind(Section):
     """Base of the sections of networks' backbones.
 
-    Attributes
-    ----------
-    ensemble
-        Whether networks of one shape train side by side in one job.
+    Those of an `ensemble`, of one shape, train side by side in one job.
     """
 
     ensemble: ClassVar[bool] = False

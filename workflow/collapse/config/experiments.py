@@ -24,16 +24,8 @@ def validate_experiment(
 ) -> Experiment:
     """Return the experiment that a merged block describes, valid at every point of its grid.
 
-    Parameters
-    ----------
-    block
-        The merged block.
-    layers
-        The files that it was merged from, for the errors.
-    where
-        Study and experiment.
-    data_sets
-        All data sets by name.
+    `where` is study and experiment; `layers`, the files that the block was merged from, say in an
+    error which of them is wrong.
 
     Raises
     ------
@@ -47,22 +39,27 @@ def validate_experiment(
     base = {key: value for key, value in block.items() if key != "grid"}
     _check_grid(procedure, base, lists, layers, where)
     # The base alone need not be valid (a grid may supply a value); every point must be.
-    parsed = [
+    experiments = [
         (point, parse(procedure, grid.assign(base, point), layers, where, lists))
         for point in grid.points(lists)
     ]
-    for _, each in parsed:
-        if each.data_set is None:
+    for _, experiment in experiments:
+        if experiment.data_set is None:
             continue
-        if each.data_set not in data_sets:
+        if experiment.data_set not in data_sets:
             layers.refuse((*where, "data", "name"), "no such data set", data_sets)
-        for key, message in each.misfits(data_sets[each.data_set]):
+        for key, message in experiment.misfits(data_sets[experiment.data_set]):
             layers.refuse(_swept(where, key, lists), message)
-    read = {path: [_value_at(each, path, point) for point, each in parsed] for path in lists}
-    typed = {
-        path: [v for i, v in enumerate(read[path]) if v not in read[path][:i]] for path in lists
+    values = {
+        path: [_value_at(experiment, path, point) for point, experiment in experiments]
+        for path in lists
     }
-    return parsed[0][1].model_copy(update={"grid": typed})
+    # The grid as the sections read it. Lists cannot be put into a set, hence the search.
+    distinct = {
+        path: [v for i, v in enumerate(values[path]) if v not in values[path][:i]] for path in lists
+    }
+    # Any point serves for the rest: `resolve` sets the grid's values anew at each.
+    return experiments[0][1].model_copy(update={"grid": distinct})
 
 
 def _procedure(block: Mapping, layers: Layers, where: tuple[str, str]) -> type[Experiment]:
@@ -76,17 +73,21 @@ def _procedure(block: Mapping, layers: Layers, where: tuple[str, str]) -> type[E
     for section in procedures.values():
         if section.signature in block:
             return section
+    # None is recognised. Say the most useful thing: a misspelt key, else what would show one, else
+    # let the procedure that shares most keys say which of its own is missing.
     fields = {field for section in procedures.values() for field in section.model_fields}
     for key in block:
         if key not in fields:
             layers.refuse((*where, key), "unknown key", fields)
     shared = set.intersection(*(set(section.model_fields) for section in procedures.values()))
-    meant = max(procedures.values(), key=lambda each: len(set(block) & set(each.model_fields)))
+    nearest = max(
+        procedures.values(), key=lambda section: len(set(block) & set(section.model_fields))
+    )
     if not set(block) - shared:
-        marks = [f"`{each.signature}`" for each in procedures.values() if each.signature]
+        marks = [f"`{section.signature}`" for section in procedures.values() if section.signature]
         message = f"is no experiment: it has none of {', '.join([*sorted(marks), '`procedure`'])}"
         layers.refuse(where, message, layers.names(where[0]))
-    return meant
+    return nearest
 
 
 def _check_grid(
@@ -96,13 +97,14 @@ def _check_grid(
     if not isinstance(lists, Mapping):
         layers.refuse(place, "should be a mapping of lists")
     for path, values in lists.items():
-        for wrong in _faults_of_values(path, values):
-            layers.refuse((*place, path), wrong)
+        for message in _faults_of_values(path, values):
+            layers.refuse((*place, path), message)
         if path == "data.name":
             layers.refuse((*place, path), "an experiment has one data set")
         allowed = set(procedure.model_fields) - {"grid", "seeds", "procedure", "probes"}
         if path.split(".")[0] not in allowed or not _has_parent(base, path):
             layers.refuse((*place, path), "is not a key of this experiment", allowed)
+    # Columns are called by the last part of a path: two paths may end alike.
     names = {path: path.rsplit(".", 1)[-1] for path in lists}
     columns = [*TABLE_COLUMNS, *names.values()]
     for path, name in names.items():
@@ -156,16 +158,7 @@ def parse(
 ) -> Any:
     """Return a section, or refuse its first fault in one line.
 
-    Parameters
-    ----------
-    model
-        The section's class.
-    block
-        What the config says.
-    layers, where
-        The files it is from, and its place in them.
-    lists
-        The grid whose values are set in `block`.
+    `lists` is the grid whose values are set in `block`: a fault of one of them is the grid's.
 
     Raises
     ------
@@ -191,8 +184,8 @@ def parse(
         tag = problem["ctx"]["tag"]
         layers.refuse((*place, "kind"), f"no kind {tag!r}", kinds_there, tag)
     message = problem["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(problem["input"], Mapping) else f", found {problem['input']!r}"
-    layers.refuse(place, message[0].lower() + message[1:] + found)
+    detail = "" if isinstance(problem["input"], Mapping) else f", found {problem['input']!r}"
+    layers.refuse(place, message[0].lower() + message[1:] + detail)
 
 
 def _place(problem: Mapping[str, Any], block: Any) -> tuple[str, ...]:
@@ -204,6 +197,7 @@ def _place(problem: Mapping[str, Any], block: Any) -> tuple[str, ...]:
         elif isinstance(block, list) and isinstance(part, int):
             block = block[part]
         elif not (problem["type"] == "missing" and part == problem["loc"][-1]):
+            # Pydantic's own: the tag of a union, or the name of a type in it.
             continue
         place.append(str(part))
     if problem["type"] == "fault":
@@ -220,8 +214,8 @@ def _fields(model: type[Section], block: Any, parents: tuple[str, ...]) -> set[s
             block = block[parent]
             sections = _sections(model.model_fields[parent].annotation)
         if isinstance(block, Mapping):
-            named = (s for s in sections if _kind(s) == block.get("kind"))
-            model = next(named, sections[0])
+            candidates = (s for s in sections if _kind(s) == block.get("kind"))
+            model = next(candidates, sections[0])
     return set(model.model_fields)
 
 
@@ -229,7 +223,7 @@ def _sections(annotation: Any) -> list[type[Section]]:
     """Return the sections among which a field's type chooses."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
-    return [each for part in getattr(annotation, "__args__", ()) for each in _sections(part)]
+    return [section for part in getattr(annotation, "__args__", ()) for section in _sections(part)]
 
 
 def _kind(section: type[Section]) -> str | None:

@@ -19,16 +19,8 @@ from collapse.errors import InputError
 class Run:
     """One point of an experiment's grid at one seed.
 
-    Attributes
-    ----------
-    study, experiment
-        Where it belongs.
-    point
-        Its grid values by dotted path.
-    seed
-        Its seed.
-    config
-        The experiment at this point, every value resolved.
+    `point` holds its grid values by dotted path, `config` is the experiment there, every value
+    resolved.
     """
 
     study: str
@@ -60,7 +52,7 @@ class Group:
         What the job is told: study, experiment, the point that its runs share, the config there,
         the grid of what varies inside, the order of the grid's keys, and the seeds.
     runs
-        The runs.
+        In the order of the grid, seeds fastest.
     """
 
     spec: dict[str, Any]
@@ -82,20 +74,8 @@ class Read:
 class Atlas:
     """The whole validated config.
 
-    Attributes
-    ----------
-    scale
-        The scale it was read at.
-    first_seed
-        The first seed of every experiment.
-    results
-        The folder of the results.
-    data_sets
-        The data sets by name.
-    sources
-        Where each data set comes from, by name: the sections of ``datasets``.
-    studies
-        Experiments by study and name.
+    Data sets and their `sources`, the sections of ``datasets`` that say where each comes from, are
+    by name, experiments by study and name. `results` is the folder of the results.
     """
 
     scale: str
@@ -128,6 +108,7 @@ class Atlas:
         return [
             Run(study, name, point, seed, config)
             for point in grid.points(experiment.grid)
+            # Once per point, not per seed: it validates the config anew.
             for config in [resolve(experiment, point)]
             for seed in range(self.first_seed, self.first_seed + experiment.seeds)
         ]
@@ -178,32 +159,33 @@ class Atlas:
 
     def _find(self, reader: Run, path: str, reference: Reference) -> Read:
         where = f"{reader.study}.{reader.experiment}.{path}"
-        wanted = dict(reference.run)
-        wanted["seed"] = reader.seed if reference.seed is None else self.first_seed + reference.seed
+        seed = reader.seed if reference.seed is None else self.first_seed + reference.seed
+        criteria = {**reference.run, "seed": seed}
         try:
             groups = self.groups(reference.study, reference.experiment)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-        read = self.experiment(reference.study, reference.experiment)
-        if reference.read == "features" and not read.measured_by_group:
+        experiment = self.experiment(reference.study, reference.experiment)
+        if reference.read == "features" and not experiment.measured_by_group:
             raise InputError(
-                f"{where}: {read.procedure} experiments write no features, only states"
+                f"{where}: {experiment.procedure} experiments write no features, only states"
             )
-        found = [
+        # By the keys of tables: a reference names a run as a table's columns do.
+        matches = [
             (folder, run.id)
             for folder, group in groups.items()
             for run in group.runs
-            if all(key in run.keys and _is(run.keys[key], value) for key, value in wanted.items())
+            if all(key in run.keys and _is(run.keys[key], value) for key, value in criteria.items())
         ]
-        if len(found) != 1:
-            asked = ", ".join(f"{key}={grid.format_value(v)}" for key, v in wanted.items())
-            number = f"{len(found)} runs of" if found else "no run of"
+        if len(matches) != 1:
+            conditions = ", ".join(f"{key}={grid.format_value(v)}" for key, v in criteria.items())
+            number = f"{len(matches)} runs of" if matches else "no run of"
+            source = f"{reference.study}.{reference.experiment}"
             keys = ", ".join(next(iter(groups.values())).runs[0].keys)
             raise InputError(
-                f"{where}: {number} {reference.study}.{reference.experiment} with {asked}, allowed "
-                f"is one (its keys: {keys})"
+                f"{where}: {number} {source} with {conditions}, allowed is one (its keys: {keys})"
             )
-        return Read(reference.read, reference.study, reference.experiment, *found[0])
+        return Read(reference.read, reference.study, reference.experiment, *matches[0])
 
     def check_references(self) -> None:
         """Refuse references that lead nowhere, or back to where they began.
@@ -216,36 +198,39 @@ class Atlas:
         edges: dict[tuple[str, str], set[tuple[str, str]]] = {}
         for study, experiments in self.studies.items():
             for name, experiment in experiments.items():
-                if not any(isinstance(each, Reference) for _, each in nested(experiment)):
+                if not any(isinstance(section, Reference) for _, section in nested(experiment)):
                     continue
+                # Of every run: a grid may vary what is referred to.
                 edges[study, name] = {
-                    (read.study, read.experiment)
+                    (reference.study, reference.experiment)
                     for run in self.runs(study, name)
-                    for read in self.reads(run).values()
+                    for reference in self.reads(run).values()
                 }
         for start in edges:
             _check_circle(edges, [start])
 
 
-def _is(value: Any, asked: Any) -> bool:
+def _is(value: Any, criterion: Any) -> bool:
     """Return whether a run's key has the value that is asked for: ``1e-3`` in YAML is text."""
-    if isinstance(asked, list):
-        asked = grid.format_value(asked)
-    if isinstance(value, bool) != isinstance(asked, bool):
+    # As in `Run.keys`, where a list is text.
+    if isinstance(criterion, list):
+        criterion = grid.format_value(criterion)
+    # In Python True == 1.
+    if isinstance(value, bool) != isinstance(criterion, bool):
         return False
-    if isinstance(value, float) and isinstance(asked, str):
+    if isinstance(value, float) and isinstance(criterion, str):
         try:
-            return value == float(asked)
+            return value == float(criterion)
         except ValueError:
             return False
-    return value == asked
+    return value == criterion
 
 
 def _check_circle(edges: Mapping, path: list[tuple[str, str]]) -> None:
     for following in edges.get(path[-1], ()):
         if following in path:
             circle = [*path[path.index(following) :], following]
-            names = " reads ".join(".".join(each) for each in circle)
+            names = " reads ".join(".".join(experiment) for experiment in circle)
             raise InputError(f"experiments read each other in a circle: {names}")
         _check_circle(edges, [*path, following])
 
@@ -280,6 +265,7 @@ def _group(experiment: Experiment, runs: list[Run]) -> tuple[str, Group]:
         "point": point,
         "config": plain(resolve(experiment, point)),
         "grid": {path: values for path, values in experiment.grid.items() if path not in point},
+        # Point and grid together lose the order of the keys, which tables and ids have.
         "order": list(experiment.grid),
         "seeds": seeds,
     }

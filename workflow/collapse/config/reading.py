@@ -15,12 +15,12 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         # The base class resolves `<<`, whose keys others may override.
-        seen: set[str] = set()
+        keys: set[str] = set()
         for key, _ in node.value:
-            if key.value in seen:
+            if key.value in keys:
                 message = f"key {key.value!r} given twice"
                 raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
-            seen.add(key.value)
+            keys.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -64,12 +64,9 @@ def known(what: str, name: str, allowed: Iterable[str]) -> None:
 
 
 class Layers:
-    """The config's files in the order in which they are merged.
+    """The config's files in the order in which they are merged: origin and content of each.
 
-    Parameters
-    ----------
-    layers
-        Origin (a file's path, or what to call the command line) and content of each.
+    An origin is a file's path, or what to call the command line.
 
     Raises
     ------
@@ -91,12 +88,12 @@ class Layers:
 
     def names(self, *place: str, last: bool = False) -> set[str]:
         """Return the keys at a place in any file, the last one (the user's) included or not."""
-        found: set[str] = set()
+        keys: set[str] = set()
         for _, content in self._layers if last else self._layers[:-1]:
             for key in place:
                 content = content.get(key) if isinstance(content, Mapping) else None
-            found |= set(content) if isinstance(content, Mapping) else set()
-        return found
+            keys |= set(content) if isinstance(content, Mapping) else set()
+        return keys
 
     def refuse(
         self,
@@ -107,20 +104,14 @@ class Layers:
     ) -> NoReturn:
         """Raise the one-line error, naming the last file that sets the key (or its section).
 
-        Parameters
-        ----------
-        place, message
-            The key's path, and what is wrong there.
-        allowed
-            Words that are allowed instead of the one that was found, by default the key itself.
-        found
-            That word.
+        The nearest of the `allowed` words is offered for the one `found`, by default the key.
         """
         hint = ""
         if allowed is not None:
             close = difflib.get_close_matches(str(found or place[-1]), list(allowed), 1)
             hint = f", did you mean '{close[0]}'?" if close else ""
             hint += f" (allowed: {', '.join(sorted(allowed))})"
+        # A key that is missing or comes from a default is in no file, but its section may be.
         for length in range(len(place), 0, -1):
             for origin, content in reversed(self._layers):
                 if _holds(content, place[:length]):

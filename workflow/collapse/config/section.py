@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 
 def _no_bool(value: Any) -> Any:
+    # Pydantic takes `true` for 1, and in YAML `yes` and `on` are booleans too.
     if isinstance(value, bool):
         raise ValueError("Input should be a number, not a boolean")
     return value

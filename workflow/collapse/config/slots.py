@@ -41,6 +41,7 @@ def slot(name: str) -> Any:
     """
     sections = list(kinds(name).values())
     union: Any = sections[0]
+    # A union of one is no union to pydantic, which would refuse the discriminator.
     if len(sections) > 1:
         union = Annotated[reduce(or_, sections), Field(discriminator="kind")]
     return Annotated[union, BeforeValidator(_spelt_out)]
@@ -52,6 +53,7 @@ def _spelt_out(value: Any) -> Any:
 
 def implementation(section: Section) -> str | None:
     """Return the module with the code of a section's kind; None of a section without kinds."""
+    # By the module, not by the key `kind`, which sections of sources and procedures do not have.
     package, _, kind = type(section).__module__.rpartition(".")
     if not package.startswith(f"{_SECTIONS}."):
         return None
@@ -65,5 +67,5 @@ def nested(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
         for name in type(value).model_fields:
             yield from nested(getattr(value, name), (*path, name))
     elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from nested(each, (*path, str(index)))
+        for index, item in enumerate(value):
+            yield from nested(item, (*path, str(index)))

@@ -69,14 +69,7 @@ def names() -> list[str]:
 
 
 def find(name: str, kind: type[Kind] = DataSet) -> Kind:
-    """Return what is known of a data set.
-
-    Parameters
-    ----------
-    name
-        Name of its module.
-    kind
-        What it must be.
+    """Return what is known of a data set, which must be of `kind`.
 
     Raises
     ------
@@ -88,21 +81,14 @@ def find(name: str, kind: type[Kind] = DataSet) -> Kind:
         hint = f", did you mean '{close[0]}'?" if close else ""
         raise InputError(f"no data set '{name}'{hint} (there are: {', '.join(names())})")
     module = import_module(f"{sets.__name__}.{name}")
-    found = getattr(module, "SET", None)
-    if not isinstance(found, kind):
-        raise InputError(f"{module.__file__}: SET is {found!r}, needed is a {kind.__name__}")
-    return found
+    data_set = getattr(module, "SET", None)
+    if not isinstance(data_set, kind):
+        raise InputError(f"{module.__file__}: SET is {data_set!r}, needed is a {kind.__name__}")
+    return data_set
 
 
 def modules(kind: str, name: str) -> tuple[str, ...]:
-    """Return the modules whose code decides what a data set holds, beside all that they import.
-
-    Parameters
-    ----------
-    kind
-        Its kind.
-    name
-        Its name; a table of the user's has no module.
-    """
-    own = (f"{sets.__name__}.{name}",) if name in names() else ()
-    return f"{makers.__name__}.{kind}", *own
+    """Return the modules whose code decides what a data set holds, beside all that they import."""
+    # A table of the user's has no module.
+    set_modules = (f"{sets.__name__}.{name}",) if name in names() else ()
+    return f"{makers.__name__}.{kind}", *set_modules

@@ -94,15 +94,10 @@ def _regression(tensors: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
 def prepare(dataset: Dataset, choice: Mapping[str, Any]) -> Dataset:
     """Return the samples that an experiment trains on, and all test samples, in its units.
 
-    Parameters
-    ----------
-    dataset
-        The data set.
-    choice
-        The experiment's section ``data``. Of labelled samples `subset` chooses by it. Of a
-        regression ``samples`` takes so many training samples, evenly spaced; ``standardise`` names
-        ``inputs`` or ``targets`` that get mean 0 and variance 1 (ddof 0) over the samples chosen. A
-        constant input becomes 0.
+    `choice` is the experiment's section ``data``. Of labelled samples `subset` chooses by it. Of a
+    regression ``samples`` takes so many training samples, evenly spaced; ``standardise`` names
+    ``inputs`` or ``targets`` that get mean 0 and variance 1 (ddof 0) over the samples chosen. A
+    constant input becomes 0.
 
     Raises
     ------
@@ -112,32 +107,34 @@ def prepare(dataset: Dataset, choice: Mapping[str, Any]) -> Dataset:
     if not dataset.regression:
         keys = ("samples_per_class", "class_sizes", "imbalance_ratio")
         limits = {key: choice.get(key) for key in keys}
-        chosen = subset(dataset.targets, classes=dataset.outputs, **limits)
-        return replace(dataset, inputs=dataset.inputs[chosen], targets=dataset.targets[chosen])
-    chosen = _spaced(len(dataset.targets), choice.get("samples"))
-    dataset = replace(dataset, inputs=dataset.inputs[chosen], targets=dataset.targets[chosen])
+        indices = subset(dataset.targets, classes=dataset.outputs, **limits)
+        return replace(dataset, inputs=dataset.inputs[indices], targets=dataset.targets[indices])
+    indices = _spaced(len(dataset.targets), choice.get("samples"))
+    dataset = replace(dataset, inputs=dataset.inputs[indices], targets=dataset.targets[indices])
+    # A target may vary over the whole set and not over few of its samples.
     for name, spread in zip(dataset.outputs, np.ptp(dataset.targets, 0), strict=True):
         if not spread > 0:
-            raise InputError(f"data: target {name!r} does not vary over {len(chosen)} samples")
-    wanted = choice.get("standardise") or ()
+            raise InputError(f"data: target {name!r} does not vary over {len(indices)} samples")
+    standardised = choice.get("standardise") or ()
     for kind in ("inputs", "targets"):
-        if kind in wanted:
-            given, held = getattr(dataset, kind), getattr(dataset, f"test_{kind}")
+        if kind in standardised:
+            values, test_values = getattr(dataset, kind), getattr(dataset, f"test_{kind}")
             # The mean of equal numbers may differ from them by rounding.
-            varies = np.ptp(given, 0) > 0
-            mean = np.where(varies, given.mean(0), given[0])
-            deviation = np.where(varies, given.std(0), 1.0)
-            scaled = {kind: (given - mean) / deviation}
-            scaled[f"test_{kind}"] = (held - mean) / deviation
+            varies = np.ptp(values, 0) > 0
+            mean = np.where(varies, values.mean(0), values[0])
+            deviation = np.where(varies, values.std(0), 1.0)
+            scaled = {kind: (values - mean) / deviation}
+            scaled[f"test_{kind}"] = (test_values - mean) / deviation
             dataset = replace(dataset, **scaled)
     return dataset
 
 
-def _spaced(available: int, wanted: int | None) -> np.ndarray:
-    wanted = wanted or available
-    if wanted > available:
-        raise InputError(f"data.samples: {wanted} found, allowed are up to {available}")
-    return np.arange(wanted) * available // wanted
+def _spaced(available: int, count: int | None) -> np.ndarray:
+    count = count or available
+    if count > available:
+        raise InputError(f"data.samples: {count} found, allowed are up to {available}")
+    # Whole numbers: evenly spaced, distinct, and all of them where count is available.
+    return np.arange(count) * available // count
 
 
 def subset(
@@ -191,7 +188,7 @@ def subset(
         sizes = long_tail(largest, imbalance_ratio or 1.0, len(names))
     if len(sizes) != len(names):
         raise InputError(f"data.class_sizes: {len(sizes)} sizes found, {len(names)} are needed")
-    chosen = []
+    parts = []
     for label, (name, size) in enumerate(zip(names, sizes, strict=True)):
         members = np.flatnonzero(labels == label)
         if not 1 <= size <= len(members):
@@ -199,21 +196,15 @@ def subset(
                 f"data.{key}: {size} samples of class {name!r} wanted, allowed are 1 to "
                 f"{len(members)}, which it holds"
             )
-        chosen.append(members[:size])
-    return np.sort(np.concatenate(chosen))
+        parts.append(members[:size])
+    # In the order of the data set, as if the other samples were not there.
+    return np.sort(np.concatenate(parts))
 
 
 def long_tail(largest: int, ratio: float, classes: int) -> list[int]:
     """Return the sizes ``largest * ratio^(-k/(K-1))`` of classes k = 0 to K - 1, rounded down.
 
-    Parameters
-    ----------
-    largest
-        Size of the first class.
-    ratio
-        Imbalance ratio tau >= 1: the first size over the last.
-    classes
-        Number of classes K, at least 2.
+    The imbalance ratio, at least 1, is the first size over the last; K is at least 2.
     """
     powers = np.arange(classes) / (classes - 1)
     # Whole numbers must not fall below themselves by rounding.

@@ -9,20 +9,10 @@ from collapse.data.dataset import Dataset, prepare
 
 
 def facts_of(dataset: Dataset, choice: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is measured of the training targets.
+    """Return what is measured of the targets that the section ``data``, `choice`, trains on.
 
-    Parameters
-    ----------
-    dataset
-        The data set.
-    choice
-        The experiment's section ``data``.
-
-    Returns
-    -------
-    dict
-        ``class_sizes``, the samples of each class in label order; of a regression ``target_mean``
-        (n) and ``target_covariance`` (n x n, with 1/M).
+    ``class_sizes``, the samples of each class in label order; of a regression ``target_mean`` (n)
+    and ``target_covariance`` (n x n, with 1/M).
 
     Raises
     ------
@@ -31,6 +21,7 @@ def facts_of(dataset: Dataset, choice: Mapping[str, Any]) -> dict[str, Any]:
     """
     targets = prepare(dataset, choice).targets
     if dataset.regression:
+        # `cov` gives a single target's variance without axes.
         covariance = np.atleast_2d(np.cov(targets.T, ddof=0))
         return {"target_mean": targets.mean(0), "target_covariance": covariance}
     return {"class_sizes": np.bincount(targets).tolist()}

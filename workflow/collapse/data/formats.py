@@ -49,12 +49,7 @@ def decompress(name: str, content: bytes) -> bytes:
 
 
 def untar(name: str, content: bytes, wanted: Iterable[str]) -> dict[str, bytes]:
-    """Read the `wanted` files of a tar.gz, whichever folder they lie in; write nothing to disk.
-
-    Returns
-    -------
-    dict
-        Content by name, decompressed.
+    """Return the `wanted` files of a tar.gz, decompressed, whichever folder they lie in.
 
     Raises
     ------
@@ -62,19 +57,20 @@ def untar(name: str, content: bytes, wanted: Iterable[str]) -> dict[str, bytes]:
         If the archive or a file is truncated or damaged, or a file is not in it.
     """
     wanted = list(wanted)
-    found = {}
+    files = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
             for member in archive:
+                # Nothing is written, so that a member's path cannot lead out of a folder.
                 base = member.name.rpartition("/")[2]
                 if member.isfile() and base in wanted:
-                    found[base] = decompress(base, archive.extractfile(member).read())
+                    files[base] = decompress(base, archive.extractfile(member).read())
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise SourceError(f"{name}: truncated or damaged tar.gz file ({error})") from None
     for base in wanted:
-        if base not in found:
+        if base not in files:
             raise SourceError(f"{name}: holds no {base}")
-    return found
+    return files
 
 
 def check_size(name: str, found: int, expected: int) -> None:
@@ -92,12 +88,8 @@ def times(sizes: Iterable[int]) -> str:
 def parse(wanted: Files, files: Mapping[str, bytes]) -> dict[str, np.ndarray]:
     """Turn the files of a data set into its arrays, checking sizes and labels.
 
-    Returns
-    -------
-    dict
-        ``train_inputs`` (N x C x H x W, uint8; N x F x 1 x 1, int16, for a table of F
-        features), ``train_labels`` (N, int64), and the same for ``test_``, in the order of the
-        files.
+    They are ``train_inputs`` (N x C x H x W, uint8; N x F x 1 x 1, int16, for a table of F
+    features), ``train_labels`` (N, int64), and the same for ``test_``, in the order of the files.
 
     Raises
     ------
@@ -111,5 +103,6 @@ def parse(wanted: Files, files: Mapping[str, bytes]) -> dict[str, np.ndarray]:
         if labels.max() > last:
             raise SourceError(f"the {part} labels reach {labels.max()}, allowed are 0 to {last}")
         arrays[f"{part}_inputs"] = np.ascontiguousarray(images)
+        # The format that torch takes class indices in.
         arrays[f"{part}_labels"] = labels.astype(np.int64)
     return arrays

@@ -19,12 +19,7 @@ EVALUATIONS = 3
 class Policy:
     """A linear policy: action = clip(gain @ ((observation - mean) / std), -1, 1).
 
-    Attributes
-    ----------
-    gain
-        n x F.
-    mean, std
-        F each.
+    The gain is n x F, mean and standard deviation are F each.
     """
 
     gain: Array
@@ -65,16 +60,10 @@ every step, and adds its observations to the moments, if there are any."""
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found.
+    """The best policy of all evaluations of a search.
 
-    Attributes
-    ----------
-    policy
-        The best policy of all evaluations.
-    score
-        Its mean return, less the shift of every step, over the evaluation's episodes.
-    episodes
-        Episodes played until the end of the search, evaluations left out.
+    Its `score` is the mean return, less the shift of every step, over the evaluation's episodes;
+    `episodes` were played until then, evaluations left out.
     """
 
     policy: Policy
@@ -91,44 +80,37 @@ def search(
 ) -> Found:
     """Search a linear policy: algorithm V2-t, with observations normalised as they come in.
 
-    From gain 0 each iteration plays N perturbations in both signs and steps along the b best,
-    weighted by their difference of returns over the standard deviation of these 2b returns.
-
-    Parameters
-    ----------
-    rollout
-        Plays an episode.
-    shape
-        (n, F).
-    settings
-        The search's settings.
-    seed
-        Seed of perturbations and starts.
-    progress
-        Called with a line at every evaluation.
+    From gain 0, n x F (`shape`), each iteration plays N perturbations in both signs and steps along
+    the b best, weighted by their difference of returns over the standard deviation of these 2b
+    returns. `seed` is that of perturbations and starts; `progress` is called with a line at every
+    evaluation.
     """
     generator = np.random.default_rng(seed)
     gain = np.zeros(shape)
-    seen = Moments(0, np.zeros(shape[1]), np.zeros(shape[1]))
+    moments = Moments(0, np.zeros(shape[1]), np.zeros(shape[1]))
     best: Found | None = None
     for iteration in range(1, settings.iterations + 1):
-        policy = Policy(gain, seen.mean.copy(), seen.std)
+        # The normalisation of an iteration stays as it was at its beginning, hence the copy.
+        policy = Policy(gain, moments.mean.copy(), moments.std)
         noise = generator.standard_normal((settings.directions, *shape))
         starts = generator.integers(2**31, size=settings.directions).tolist()
         moves = settings.noise * noise
+        # Both signs from one start: their difference is the perturbation's, not the start's.
         returns = np.array(
             [
-                [rollout(_moved(policy, sign * move), start, seen) for sign in (1, -1)]
+                [rollout(_moved(policy, sign * move), start, moments) for sign in (1, -1)]
                 for move, start in zip(moves, starts, strict=True)
             ]
         )
         order = np.argsort(-returns.max(1), kind="stable")[: settings.best]
         spread = returns[order].std()
         slope = np.einsum("k,kij->ij", returns[order, 0] - returns[order, 1], noise[order])
+        # All returns the same: no direction is better.
         if spread > 0:
             gain = gain + settings.step / (settings.best * spread) * slope
         if iteration % EVALUATE_EVERY == 0 or iteration == settings.iterations:
-            policy = Policy(gain, seen.mean.copy(), seen.std)
+            policy = Policy(gain, moments.mean.copy(), moments.std)
+            # A generator of their own: how often is evaluated must not change the search.
             starts = np.random.default_rng([seed, iteration]).integers(2**31, size=EVALUATIONS)
             score = float(np.mean([rollout(policy, start, None) for start in starts.tolist()]))
             episodes = 2 * settings.directions * iteration

@@ -13,12 +13,7 @@ Array = NDArray[np.float64]
 def held_out(rows: int, share: float) -> NDArray[np.bool_]:
     """Return which rows are kept for testing: every k-th, k the nearest whole number to 1/share.
 
-    Parameters
-    ----------
-    rows
-        Number of rows.
-    share
-        From 0, for none, to 0.5.
+    A share of 0 keeps none; the largest is 0.5.
     """
     test = np.zeros(rows, dtype=bool)
     if share:
@@ -30,12 +25,7 @@ def held_out(rows: int, share: float) -> NDArray[np.bool_]:
 def split(inputs: Array, targets: Array, test: NDArray[np.bool_]) -> dict[str, Array]:
     """Return ``train_inputs``, ``train_targets`` and the same of ``test_``.
 
-    Parameters
-    ----------
-    inputs, targets
-        M x F and M x n.
-    test
-        Which rows are for testing, M.
+    Inputs are M x F, targets M x n; `test` says of each row whether it is for testing.
     """
     return {
         f"{part}_{kind}": values[rows]
@@ -45,16 +35,7 @@ def split(inputs: Array, targets: Array, test: NDArray[np.bool_]) -> dict[str, A
 
 
 def check_targets(where: str, targets: Array, names: Sequence[str]) -> None:
-    """Refuse targets that are not finite or do not vary.
-
-    Parameters
-    ----------
-    where
-        What they belong to, for the message.
-    targets
-        M x n.
-    names
-        Their names.
+    """Refuse targets, M x n, that are not finite or do not vary.
 
     Raises
     ------

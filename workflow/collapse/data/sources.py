@@ -22,6 +22,7 @@ from collapse.data.kinds.files import Archive, DebianPackage, Files
 
 Contents = dict[str, bytes]
 
+# A server that is silent so long is given up; a source as a whole may take longer.
 STALL_SECONDS = 30
 UPDATE_SECONDS = 300
 DOWNLOAD_SECONDS = 900
@@ -40,6 +41,7 @@ def from_directory(wanted: Files, directory: str | None) -> Contents:
     if not root.is_dir():
         raise SourceError(f"{root} is not a directory")
     folders = [root / folder for folder in wanted.folders]
+    # The files themselves go before the archive that they were unpacked from.
     if wanted.archive and _find(folders, next(iter(wanted.checksums))) is None:
         return _read_archive(root, wanted.archive, wanted.checksums)
     return _read_files(folders, wanted.checksums)
@@ -118,7 +120,8 @@ def _download_debian(package: str, work: Path) -> None:
     """Download a package's deb into `work`, with fresh package lists of our own if needed."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True)
-    # As root, apt would fetch as the user _apt, who cannot enter a temporary folder.
+    # As root, apt would fetch as the user _apt, who cannot enter a temporary folder. Without the
+    # error mode, `apt-get update` succeeds where it reached no server.
     settings = {
         "Dir::Cache": work / "cache",
         "APT::Sandbox::User": "root",
@@ -128,6 +131,7 @@ def _download_debian(package: str, work: Path) -> None:
         "Acquire::https::Timeout": STALL_SECONDS,
     }
     private = {**settings, "Dir::State::Lists": work / "lists"}
+    # First by the machine's own lists, which may be missing or too old for the archive.
     download = (["download", package], DOWNLOAD_SECONDS)
     attempts = [(settings, *download), (private, ["update"], UPDATE_SECONDS), (private, *download)]
     problems = []
@@ -144,7 +148,7 @@ def _download_debian(package: str, work: Path) -> None:
 def _problem(command: Sequence[str], work: Path, seconds: int) -> str | None:
     """Run a command; return None when it succeeds, else the line that says what went wrong."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=work,
             timeout=seconds,
@@ -152,13 +156,14 @@ def _problem(command: Sequence[str], work: Path, seconds: int) -> str | None:
             capture_output=True,
             text=True,
             errors="replace",
+            # Messages that are looked for below must not be translated.
             env={**os.environ, "LC_ALL": "C"},
         )
     except subprocess.TimeoutExpired:
         return f"still running after {seconds} s"
-    if done.returncode == 0:
+    if process.returncode == 0:
         return None
-    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    lines = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
     return next((line for line in lines if line.startswith("E: ")), lines[-1])
 
 
@@ -180,6 +185,7 @@ def from_download(wanted: Files, directory: str | None) -> Contents:
         for name, md5 in official.resources:
             urls = [mirror + name for mirror in official.mirrors]
             content = _download(download_url, urls, name, md5, work)
+            # Files are called as their checksums are, which are those of what is decompressed.
             files[name.removesuffix(".gz")] = decompress(name, content)
         return files
 
@@ -198,10 +204,11 @@ def _download(
             problems.append(f"{url}: {error}")
             continue
         content = path.read_bytes()
-        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if found == md5:
+        # Mirrors are not trusted, and a broken transfer need not raise.
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if digest == md5:
             return content
-        problems.append(f"{url}: md5 is {found}, expected {md5}")
+        problems.append(f"{url}: md5 is {digest}, expected {md5}")
     raise SourceError("; ".join(problems))
 
 

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
 def measure(out: str, growth: str, sizes: Sizes) -> None:
     """Write both tables at the given sizes and print the first."""
     device = acquire_device()
-    found = suite.run(sizes, device)
-    write_csv(out, found)
-    print(table.as_text(found), flush=True)
+    ratios = suite.run(sizes, device)
+    write_csv(out, ratios)
+    print(table.as_text(ratios), flush=True)
     write_csv(growth, scaling.run(sizes, device))

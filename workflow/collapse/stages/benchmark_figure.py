@@ -4,14 +4,13 @@ The spec is {"figure": NAME}, where a name is "speed", "scaling" or "precision".
 """
 
 import argparse
-from pathlib import Path
 
 import pandas as pd
 
-from collapse.artifacts import replacing, write_csv, write_sidecar
+from collapse.artifacts import write_csv
 from collapse.benchmarks.figures import FIGURES
 from collapse.errors import InputError
-from collapse.plotting import paper_style, save
+from collapse.plotting import paper_style, save_all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +30,7 @@ def run(args: argparse.Namespace) -> None:
     except OSError as error:
         raise InputError(f"{args.table}: {error.strerror}") from None
     with paper_style():
-        figure, drawn = FIGURES[name](table)
+        figure, figure_rows = FIGURES[name](table)
         provenance = args.spec.provenance(further=[args.table])
-        for path in (args.pdf, args.png):
-            with replacing(path) as temporary:
-                save(figure, temporary, Path(path).suffix, provenance)
-            write_sidecar(path)
-    write_csv(args.csv, drawn)
+        save_all(figure, (args.pdf, args.png), provenance)
+    write_csv(args.csv, figure_rows)

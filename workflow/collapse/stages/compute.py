@@ -25,12 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compute the group; write its states and history."""
-    told = args.spec.job
-    upstream = Upstream(told["references"], args.spec.reads)
-    procedure = import_module(f"collapse.procedures.{told['procedure']}.compute")
+    spec = args.spec.job
+    upstream = Upstream(spec["references"], args.spec.reads)
+    procedure = import_module(f"collapse.procedures.{spec['procedure']}.compute")
     with JobContext(args.spec, args.threads, Path(args.states).parent) as job:
-        found = procedure.compute(grid.expand(told), upstream, job)
-        attributes = {"runs": found.runs}
-        write_tensors(args.states, found.tensors, job.provenance, attributes)
-        write_table(args.history, found.history, job.provenance, attributes)
+        result = procedure.compute(grid.expand(spec), upstream, job)
+        attributes = {"runs": result.runs}
+        write_tensors(args.states, result.tensors, job.provenance, attributes)
+        write_table(args.history, result.history, job.provenance, attributes)
+        # Only now may checkpoints go: a job that is killed while it writes continues from them.
         job.written()

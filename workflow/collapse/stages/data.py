@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
     kinds = [module.name for module in pkgutil.iter_modules(makers.__path__)]
     if kind not in kinds:
         raise InputError(f"--spec: kind is {kind!r}, allowed are {', '.join(kinds)}")
-    # Its code is part of what determines the data, that of the other makers is not.
-    made = import_module(f"{makers.__name__}.{kind}").make(args.spec.job, args.source)
+    # Loaded by name: its code is part of what determines the data, that of other makers is not.
+    tensors = import_module(f"{makers.__name__}.{kind}").make(args.spec.job, args.source)
     provenance = args.spec.provenance(further=[args.source] if args.source else [])
-    write_tensors(args.out, made.arrays, provenance, made.attributes)
+    write_tensors(args.out, tensors.arrays, provenance, tensors.attributes)

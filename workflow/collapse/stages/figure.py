@@ -2,10 +2,9 @@
 
 import argparse
 from importlib import import_module
-from pathlib import Path
 
-from collapse.artifacts import replacing, write_csv, write_sidecar
-from collapse.plotting import paper_style, save
+from collapse.artifacts import write_csv
+from collapse.plotting import paper_style, save_all
 from collapse.studies import read_experiments
 
 
@@ -20,10 +19,6 @@ def run(args: argparse.Namespace) -> None:
     study, name = args.spec.job["study"], args.spec.job["figure"]
     experiments = read_experiments(args.spec.reads["tables"], args.spec.job["experiments"], study)
     with paper_style():
-        figure, drawn = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
-        provenance = args.spec.provenance()
-        for path in (args.pdf, args.png):
-            with replacing(path) as temporary:
-                save(figure, temporary, Path(path).suffix, provenance)
-            write_sidecar(path)
-    write_csv(args.csv, drawn)
+        figure, figure_rows = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
+        save_all(figure, (args.pdf, args.png), args.spec.provenance())
+    write_csv(args.csv, figure_rows)

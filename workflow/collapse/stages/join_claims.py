@@ -25,6 +25,8 @@ def run(args: argparse.Namespace) -> None:
 def _rows(path: str) -> list[list[str]]:
     """Return the claims of a study, every value as the text that the file spells.
 
+    Pandas would read numbers, and might write them back with other digits.
+
     Raises
     ------
     InputError
@@ -32,6 +34,7 @@ def _rows(path: str) -> list[list[str]]:
     """
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
+            # An empty file has no header: [] is none of the columns below.
             header, *rows = list(csv.reader(file, strict=True)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as csv ({first_line(error)})") from None

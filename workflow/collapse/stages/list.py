@@ -63,6 +63,7 @@ def _claims(atlas: config.Atlas) -> None:
     if not path.is_file():
         raise InputError(f"{path}: no such file: `snakemake` decides the claims")
     claims = pd.read_csv(path)
+    # Results may be older than the code that lists them.
     if "bound" not in claims:
         raise InputError(f"{path}: has no column bound, an older version made it: run `snakemake`")
     for _, claim in claims.iterrows():

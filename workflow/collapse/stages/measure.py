@@ -53,13 +53,7 @@ OTHERS = ("labels", "targets", "weight", "bias")
 
 
 class FileRows:
-    """The features of a safetensors file, read by slices of rows.
-
-    Parameters
-    ----------
-    path : str or Path
-        A safetensors file that holds `features`.
-    """
+    """The features of a safetensors file, read by slices of rows."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
@@ -87,18 +81,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def measure_file(path: str | Path) -> dict[str, float | list[float] | None]:
-    """Measure the features of a file.
+    """Return what `collapse.metrics.measure` does of a file's tensors.
 
-    Parameters
-    ----------
-    path : str or Path
-        A safetensors file with `features` and `labels` or `targets`, optionally `weight` and
-        `bias`. Features are read in blocks of rows, the others whole.
-
-    Returns
-    -------
-    dict
-        What `collapse.metrics.measure` returns.
+    Features are read in blocks of rows, the other tensors whole.
 
     Raises
     ------
@@ -109,11 +94,12 @@ def measure_file(path: str | Path) -> dict[str, float | list[float] | None]:
     with _opened(path) as handle:
         names = sorted(handle.keys())
         if "features" not in names:
-            found = ", ".join(names) if names else "no tensor"
+            listing = ", ".join(names) if names else "no tensor"
             raise InputError(
-                f"{path}: no tensor 'features' (found {found}), allowed is features with labels "
+                f"{path}: no tensor 'features' (found {listing}), allowed is features with labels "
                 "or targets"
             )
+        # All tensors that `measure` knows; whether they go together it decides itself.
         others = {name: handle.get_tensor(name) for name in OTHERS if name in names}
     try:
         return measure(FileRows(path), **others)

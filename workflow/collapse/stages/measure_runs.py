@@ -33,35 +33,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure all groups; write rows, points and features."""
-    told, reads = args.spec.job, args.spec.reads
-    upstream = Upstream(told["references"], reads)
+    spec, reads = args.spec.job, args.spec.reads
+    upstream = Upstream(spec["references"], reads)
     rows, points, features, attributes = [], [], {}, {"runs": []}
     with JobContext(args.spec, 1, frame=_frames(reads["frames"][0])) as job:
-        for keys, found, states in _measured(told, reads, upstream, job):
-            rows.append(pd.DataFrame(found.rows, columns=list(ROWS)).assign(**keys))
-            points += [_keyed(each, keys) for each in found.points]
+        for keys, measurement, states in _measured(spec, reads, upstream, job):
+            rows.append(pd.DataFrame(measurement.rows, columns=list(ROWS)).assign(**keys))
+            points += [_keyed(frame, keys) for frame in measurement.points]
             if args.features:
-                features |= {n: tensor.cpu().numpy() for n, tensor in found.features.items()}
+                # What all states share comes with each run, under one name: it is kept once.
+                features |= {n: tensor.cpu().numpy() for n, tensor in measurement.features.items()}
                 attributes = dict(states.attributes) | {"layers": ["H1"]}
-        made = job.provenance
-    table = pd.concat(rows, ignore_index=True)[[*told["keys"], *ROWS]]
-    write_table(args.metrics, table, made)
-    write_table(args.samples, _points(points, told["keys"]), made)
+        provenance = job.provenance
+    table = pd.concat(rows, ignore_index=True)[[*spec["keys"], *ROWS]]
+    write_table(args.metrics, table, provenance)
+    write_table(args.samples, _points(points, spec["keys"]), provenance)
     if args.features:
-        write_tensors(args.features, features, made, attributes)
+        write_tensors(args.features, features, provenance, attributes)
 
 
 def _measured(
-    told: Mapping[str, Any], reads: Mapping[str, list[str]], upstream: Upstream, job: JobContext
+    spec: Mapping[str, Any], reads: Mapping[str, list[str]], upstream: Upstream, job: JobContext
 ) -> Iterator[tuple[dict[str, Any], Measured, States]]:
-    procedure = import_module(f"collapse.procedures.{told['procedure']}.measure")
-    files = zip(told["groups"], reads["states"], reads["histories"], strict=True)
+    procedure = import_module(f"collapse.procedures.{spec['procedure']}.measure")
+    files = zip(spec["groups"], reads["states"], reads["histories"], strict=True)
     for group, path, history in files:
         tensors, attributes = read_tensors(path)
         states = States(path, tensors, attributes, read_table(history))
         runs = grid.expand(group)
-        for each, found in zip(runs, procedure.measure(runs, states, upstream, job), strict=True):
-            yield each["keys"], found, states
+        for run, measurement in zip(
+            runs, procedure.measure(runs, states, upstream, job), strict=True
+        ):
+            yield run["keys"], measurement, states
 
 
 def _keyed(points: pd.DataFrame, keys: dict[str, Any]) -> pd.DataFrame:
@@ -72,30 +75,33 @@ def _keyed(points: pd.DataFrame, keys: dict[str, Any]) -> pd.DataFrame:
 
 def _points(frames: list[pd.DataFrame], keys: list[str]) -> pd.DataFrame:
     """Return all points as one table, the columns that every table has first."""
-    joined = (
+    table = (
         pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*keys, *POINTS])
     )
-    own = [name for name in joined if name not in (*keys, *POINTS)]
-    return joined[[*keys, *POINTS, *own]]
+    columns = [name for name in table if name not in (*keys, *POINTS)]
+    return table[[*keys, *POINTS, *columns]]
 
 
 def _frames(path: str) -> Callable[[Mapping[str, Any], int], dict[str, np.ndarray]]:
     """Return what looks up the frame of a run's state in the table that theory wrote."""
     table = read_table(path)
     keys = [name for name in table if name not in ("step", "quantity", "index", "value")]
-    found = {
-        _place(names): {name: np.array(own["value"]) for name, own in rows.groupby("quantity")}
+    frames = {
+        _place(names): {
+            name: np.array(values["value"]) for name, values in rows.groupby("quantity")
+        }
         for names, rows in table.groupby([*keys, "step"], dropna=False)
     }
 
     def frame(run: Mapping[str, Any], step: int) -> dict[str, np.ndarray]:
         place = _place(run[key] for key in keys)
-        # -1: the same at every step.
-        return found.get((*place, -1)) or found.get((*place, step)) or {}
+        # -1: the same at every step. A theory need not have a frame, nor a run one at every step.
+        return frames.get((*place, -1)) or frames.get((*place, step)) or {}
 
     return frame
 
 
 def _place(names: Iterable[Any]) -> tuple[Any, ...]:
     """Return a run's keys so that two are equal: a key that is null is NaN in some tables."""
+    # NaN is not equal to itself.
     return tuple(None if pd.isna(name) else name for name in names)

@@ -24,8 +24,10 @@ def run(args: argparse.Namespace) -> None:
     """Execute the notebook; a cell that fails ends it with the cell's error."""
     notebook = nbformat.read(args.source, as_version=4)
     resources = {"metadata": {"path": str(Path(args.source).parent)}}
+    # The kernel starts in the notebook's folder, from where a relative path leads elsewhere.
     environment = os.environ | {"COLLAPSE_RESULTS": str(Path(args.spec.results).resolve())}
     try:
+        # Without the times of the cells, which would differ from one execution to the next.
         client = NotebookClient(notebook, resources=resources, record_timing=False)
         client.execute(env=environment)
     except CellExecutionError as error:

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--spec: task is {task!r}, allowed are {', '.join(searched())}")
     if not isinstance(seed, int) or seed < 0:
         raise InputError(f"--spec: seed is {seed!r}, allowed are whole numbers from 0")
-    found = find_policy(task, seed, lambda line: print(line, flush=True))
-    policy = {"gain": found.policy.gain, "mean": found.policy.mean, "std": found.policy.std}
-    attributes = {"task": task, "episodes": found.episodes, "score": found.score}
+    result = find_policy(task, seed, lambda line: print(line, flush=True))
+    policy = {"gain": result.policy.gain, "mean": result.policy.mean, "std": result.policy.std}
+    attributes = {"task": task, "episodes": result.episodes, "score": result.score}
     write_tensors(args.out, policy, args.spec.provenance(), attributes)

@@ -30,34 +30,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the experiment's predictions and frames."""
-    told = args.spec.job
-    theory = import_module(told["theory"]) if told["theory"] else None
+    spec = args.spec.job
+    theory = import_module(spec["theory"]) if spec["theory"] else None
     data = args.spec.reads["data"]
     dataset = load(data[0]) if data else None
-    predicted, framed = [], []
-    for each in told["runs"] if theory else ():
-        config, facts = each["config"], dict(each["facts"])
+    predictions, frames = [], []
+    for entry in spec["runs"] if theory else ():
+        config, facts = entry["config"], dict(entry["facts"])
         if dataset is not None:
             facts |= facts_of(dataset, config["data"])
-        keys = [{**each["keys"], "seed": seed} for seed in each["seeds"]]
+        # What theory says is the same for all seeds: it is computed once and written for each.
+        keys = [{**entry["keys"], "seed": seed} for seed in entry["seeds"]]
         numbers = list(_predicted(theory, config, facts))
-        predicted += [{**key, "metric": m, "value": v} for m, v in numbers for key in keys]
-        for step, changes in each["stages"]:
-            entries = list(_framed(theory, config | changes, facts))
+        predictions += [{**key, "metric": m, "value": v} for m, v in numbers for key in keys]
+        for step, changes in entry["stages"]:
+            frame = list(_framed(theory, config | changes, facts))
             place = EVERY_STEP if step is None else step
-            framed += [{**key, "step": place, **entry} for key in keys for entry in entries]
+            frames += [{**key, "step": place, **row} for key in keys for row in frame]
     provenance = args.spec.provenance()
     for path, rows, columns in (
-        (args.predictions, predicted, ["metric", "value"]),
-        (args.frames, framed, ["step", "quantity", "index", "value"]),
+        (args.predictions, predictions, ["metric", "value"]),
+        (args.frames, frames, ["step", "quantity", "index", "value"]),
     ):
-        table = pd.DataFrame(rows, columns=[*told["keys"], *columns]).astype({"value": float})
+        # Without a theory there are no rows, from which a column could take its type.
+        table = pd.DataFrame(rows, columns=[*spec["keys"], *columns]).astype({"value": float})
         write_table(path, table, provenance)
 
 
 def _predicted(
     theory: ModuleType, config: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> Iterator[tuple[str, float]]:
+    # A run outside what a theory covers has no prediction; that is no error of the experiment.
     try:
         yield from _flat(theory.of_run(config, facts))
     except InputError as reason:
@@ -82,6 +85,7 @@ def _flat(prediction: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """
     for name, value in prediction.items():
         values = value if isinstance(value, list | tuple | np.ndarray) else None
+        # A list of changing length would be other metrics in every run: its length is one number.
         if name == "collapsed_classes" and values is not None:
             yield name, float(len(values))
         elif values is not None and np.ndim(values) == 2:

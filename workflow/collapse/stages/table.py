@@ -25,9 +25,9 @@ def run(args: argparse.Namespace) -> None:
     reads = args.spec.reads
     provenance = args.spec.provenance()
     for role, path in (("metrics", args.metrics), ("samples", args.samples)):
-        frames = [read_table(each) for each in reads[role]]
+        frames = [read_table(file) for file in reads[role]]
         # An empty table says nothing of its columns' types.
-        joined = pd.concat([f for f in frames if len(f)] or frames, ignore_index=True)
+        table = pd.concat([f for f in frames if len(f)] or frames, ignore_index=True)
         first = [*args.spec.job["keys"], *LEADING]
-        columns = [*first, *(name for name in joined if name not in first)]
-        write_table(path, joined[columns], provenance)
+        columns = [*first, *(name for name in table if name not in first)]
+        write_table(path, table[columns], provenance)

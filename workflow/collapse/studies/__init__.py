@@ -15,14 +15,9 @@ from collapse.grid import format_value
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure of a study: the module of its name draws it.
+    """A figure of a study, which the module of its name draws.
 
-    Attributes
-    ----------
-    reads
-        Experiments whose tables it draws.
-    caption
-        What it shows, for the report.
+    It `reads` the tables of these experiments; the caption is for the report.
     """
 
     reads: tuple[str, ...]
@@ -57,6 +52,7 @@ class Results:
     @property
     def keys(self) -> list[str]:
         """Columns that name a run, the seed last."""
+        # Whatever the grid varies: columns are in the order in which the table was written.
         return [c for c in self.metrics if c not in ("step", "layer", "metric", "value")]
 
     def values(self, metric: str, layer: str | None = None) -> pd.DataFrame:
@@ -67,6 +63,7 @@ class Results:
     def points(self, probe: str) -> pd.DataFrame:
         """Return the rows of one kind of probe, without the columns that only others fill."""
         rows = self.samples[self.samples["probe"] == probe]
+        # Of no rows no column has a value: an empty table keeps them all.
         return rows.loc[:, rows.notna().any() | rows.empty]
 
     def predicted(self, metric: str) -> pd.DataFrame:
@@ -76,8 +73,8 @@ class Results:
 
     def completed(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of runs that did not diverge."""
-        gone = self.values("diverged").set_index(self.keys).index
-        return rows[~rows.set_index(self.keys).index.isin(gone)]
+        diverged = self.values("diverged").set_index(self.keys).index
+        return rows[~rows.set_index(self.keys).index.isin(diverged)]
 
     def last(self, metric: str, layer: str | None = None) -> pd.DataFrame:
         """Return one metric at the last recorded step of every run that did not diverge."""
@@ -85,6 +82,7 @@ class Results:
 
     def at_last(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of every run's last step among them."""
+        # A key may be null, which groupby would leave out.
         return rows[rows["step"] == rows.groupby(self.keys, dropna=False)["step"].transform("max")]
 
 
@@ -94,12 +92,8 @@ class Study:
 
     Attributes
     ----------
-    paper
-        Its citation.
     objective
         The objective in one line, units included.
-    figures
-        Its figures by name.
     axes
         Dotted config paths that its figures and claims tell apart.
     claims_read
@@ -130,11 +124,13 @@ def along_axes(experiment: Results, axes: tuple[str, ...]) -> Results:
         holder = experiment.config.get(section[0]) or {} if section else experiment.config
         if path not in grid and key in holder:
             value = holder[key]
+            # As the tables of a grid have it.
             value = format_value(value) if isinstance(value, list) else value
             tables = [table.assign(**{key: value}) for table in tables]
     for path, values in grid.items():
         key = path.rsplit(".", 1)[-1]
         if path not in axes and len(values) > 1:
+            # From the table, not from the grid: there a list is text, and null may be NaN.
             first = experiment.metrics[key].iloc[0]
             tables = [
                 table[table[key].isna() if pd.isna(first) else table[key] == first]
@@ -166,13 +162,13 @@ def read_experiments(
 ) -> dict[str, Results]:
     """Read the tables of a study's experiments from ``.../STUDY/EXPERIMENT/TABLE.parquet``."""
     files = {Path(path).parts[-3:]: path for path in paths}
-    told = load(study)
+    replication = load(study)
     experiments = {}
     for name, config in described.items():
         tables = [
             read_table(files[study, name, f"{table}.parquet"])
             for table in ("metrics", "predictions", "samples")
         ]
-        axes = (*told.axes, *told.own_axes.get(name, ()))
+        axes = (*replication.axes, *replication.own_axes.get(name, ()))
         experiments[name] = along_axes(Results(config, *tables), axes)
     return experiments

@@ -24,6 +24,7 @@ def curves(experiment: Results, metric: str, layer: str, bias: bool | None = Non
     Of all runs, or of those with a last-layer bias or without.
     """
     rows = experiment.completed(experiment.values(metric, layer))
+    # The axis is logarithmic.
     rows = rows[rows["step"] > 0]
     rows = rows if bias is None else rows[rows["bias"] == bias]
     return over_seeds(rows, ["depth", "step"])
@@ -43,8 +44,6 @@ def draw_panels(
 
     Parameters
     ----------
-    experiment
-        The experiment; its depths are the lines.
     panels
         The panels of each row, by the row's key, such as the head (bias-free, bias).
     curve
@@ -56,26 +55,23 @@ def draw_panels(
 
     Returns
     -------
-    Figure
-        The figure.
-    dict
-        Its axes by key and column.
-    list of DataFrame
-        What is drawn, by key and metric.
+    Figure, dict, list of DataFrame
+        The figure, its axes by key and column, and what is drawn, by key and metric.
     """
     colours = depth_colours(experiment)
     figure, axes = _grid_of_panels(list(panels), panels, height)
-    drawn = []
+    figure_rows = []
     for (key, column), panel in axes.items():
         metric, _, limit = panels[key][column]
         rows = clipped(curve(key, metric), limit)
         _draw_curves(panel, rows, colours, limit if time == "step" else None)
+        # The error reaches zero, which a logarithmic axis does not have.
         if metric == "error":
             panel.set_yscale("linear")
             panel.set_ylim(bottom=0)
         elif time == "epoch":
             mark_zero_error(panel, rows, curve(key, "error"), colours)
-        drawn.append(rows.assign(head=key, metric=metric))
+        figure_rows.append(rows.assign(head=key, metric=metric))
     first, last = list(panels)[0], list(panels)[-1]
     for column in range(len(panels[last])):
         axes[last, column].set_xlabel(time)
@@ -84,7 +80,7 @@ def draw_panels(
             "below float64", (0.04, 0.05), xycoords="axes fraction", fontsize=6, color="0.4"
         )
     diverged_note(axes[first, 1], experiment)
-    return figure, axes, drawn
+    return figure, axes, figure_rows
 
 
 def _grid_of_panels(
@@ -104,12 +100,12 @@ def _grid_of_panels(
 
 
 def _draw_curves(
-    axes: Axes, drawn: pd.DataFrame, colours: Mapping[Any, tuple], limit: float | None
+    axes: Axes, table: pd.DataFrame, colours: Mapping[Any, tuple], limit: float | None
 ) -> None:
     """Draw one line per depth, nothing below the floor."""
     # Curves often lie on each other: the later, thinner ones leave the earlier ones visible.
     widths = dict(zip(colours, np.linspace(1.9, 0.8, len(colours)), strict=True))
-    for depth, rows in drawn.groupby("depth"):
+    for depth, rows in table.groupby("depth"):
         seed_band(axes, rows, "step", color=colours[depth], linewidth=widths[depth])
     decades(axes)
     if limit is not None:

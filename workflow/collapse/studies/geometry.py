@@ -22,18 +22,10 @@ from collapse.plotting import THEORY, category_colours
 
 @dataclass(frozen=True)
 class Comparison:
-    """A measured Gram matrix and that of theory.
+    """A measured Gram matrix and that of theory, K x K, of Frobenius norm 1.
 
-    Attributes
-    ----------
-    panel
-        What was optimised, in a line or two.
-    head
-        What else tells it apart, in a line.
-    frame
-        The name of the frame of theory.
-    measured, theory
-        K x K, of Frobenius norm 1; None where there is no such run, or no theory of it.
+    None where there is no such run, or no theory of it. `panel` says what was optimised, `head`
+    what else tells it apart, `frame` is the name of the frame of theory.
     """
 
     panel: str
@@ -54,7 +46,7 @@ def draw_grams(figure: Figure, columns: Sequence[Comparison]) -> list[pd.DataFra
         2, len(columns), squeeze=False,
         gridspec_kw={"left": 0.05, "right": 0.9, "bottom": 0.5, "top": 0.86, "hspace": 0.1},
     )  # fmt: skip
-    drawn = [
+    figure_rows = [
         rows
         for panels, column in zip(axes.T, columns, strict=True)
         for rows in _draw_column(panels, column)
@@ -65,7 +57,7 @@ def draw_grams(figure: Figure, columns: Sequence[Comparison]) -> list[pd.DataFra
     bar = figure.colorbar(shades, cax=figure.add_axes((0.92, 0.56, 0.012, 0.26)), ticks=(-1, 0, 1))
     bar.set_label("Gram entry / largest of theory")
     bar.outline.set_visible(False)
-    return drawn
+    return figure_rows
 
 
 def _draw_column(axes: Sequence[Axes], column: Comparison) -> list[pd.DataFrame]:
@@ -75,6 +67,7 @@ def _draw_column(axes: Sequence[Axes], column: Comparison) -> list[pd.DataFrame]
     if column.measured is None or column.theory is None:
         axes[0].text(0.5, 0.5, "no such\nrun", ha="center", va="center", color="0.4")
         return []
+    # One scale for both, whose largest entry need not be the measured one's.
     largest = column.theory.max()
     grams = {"measured": column.measured / largest, "theory": column.theory / largest}
     for panel, gram in zip(axes, grams.values(), strict=True):
@@ -92,6 +85,7 @@ def vectors(gram: np.ndarray) -> np.ndarray:
     the axes of space or their projections orthogonal to (1, 1, 1).
     """
     values, basis = np.linalg.eigh(gram)
+    # The symmetric root; rounding makes eigenvalues of zero slightly negative.
     rows = basis * np.sqrt(values.clip(0)) @ basis.T
     return rows / np.linalg.norm(rows, axis=1).mean()
 
@@ -101,16 +95,7 @@ def draw_frame(
 ) -> list[pd.DataFrame]:
     """Draw three measured vectors in space and those of theory, dashed.
 
-    Parameters
-    ----------
-    axes
-        Where to draw.
-    grams
-        Their Gram matrices, 3 x 3.
-    names
-        What stands at the three tips.
-    plane
-        Whether the three lie in a plane, as a simplex ETF does.
+    `names` stand at the three tips; in a `plane` lie those of a simplex ETF.
     """
     axes.set_axis_off()
     if grams.measured is None or grams.theory is None or len(grams.measured) != 3:
@@ -130,7 +115,7 @@ def draw_frame(
     axes.set(xlim=(low, high), ylim=(low, high), zlim=(low, high))
     axes.set_box_aspect((1, 1, 1), zoom=1.2 if plane else 1.0)
     rows = {"measured": measured, "theory": target}
-    return [long(each, grams.panel, grams.head, series) for series, each in rows.items()]
+    return [long(matrix, grams.panel, grams.head, series) for series, matrix in rows.items()]
 
 
 def long(matrix: np.ndarray, panel: str, head: str, series: str) -> pd.DataFrame:

@@ -27,6 +27,7 @@ def mark_zero_error(axes: Axes, rows: pd.DataFrame, errors: pd.DataFrame, colour
     for depth, error in errors.groupby("depth"):
         zero = error.loc[error["median"] == 0, "step"]
         if len(zero):
+            # Its place on this metric's curve, not on the error's.
             at = rows[(rows["depth"] == depth) & (rows["step"] == zero.min())]
             axes.plot(
                 at["step"], at["median"], "o", markersize=4, markerfacecolor="white",

@@ -12,6 +12,9 @@ INCONCLUSIVE = "inconclusive"
 BOUNDS = ("paper", "theory", "project")
 """Who may set a tolerance."""
 
+Decision = dict[str, object]
+"""A decided claim: its row of the study's claims, less the study and the scale."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -19,12 +22,8 @@ class Claim:
 
     Attributes
     ----------
-    name
-        Its id within the study.
     source
         Where the paper makes it, or what else it rests on.
-    statement
-        What is claimed, in a sentence.
     expected
         The statistic and the value it should have.
     tolerance
@@ -55,7 +54,7 @@ class Claim:
         if self.bound not in BOUNDS:
             raise ValueError(f"{self.name}: bound '{self.bound}', allowed: {', '.join(BOUNDS)}")
 
-    def row(self, measured: str, seeds: int, verdict: str) -> dict[str, object]:
+    def row(self, measured: str, seeds: int, verdict: str) -> Decision:
         """Return the claim's row of its study's claims."""
         return {
             "claim": self.name,
@@ -75,7 +74,7 @@ class Claim:
         seeds: int,
         obstacles: Iterable[str] = (),
         excuses: Iterable[str] = (),
-    ) -> dict[str, object]:
+    ) -> Decision:
         """Decide the claim from one value per run; smaller is better.
 
         Replicated when the worst run is within the tolerance, not replicated when the median is
@@ -103,6 +102,7 @@ class Claim:
         measured = f"median {np.median(values):.3g}, worst {values.max():.3g}"
         if reasons:
             return self.row(f"{measured} ({'; '.join(reasons)})", seeds, INCONCLUSIVE)
+        # Before the excuses: what agrees in spite of them is replicated. NaN agrees with nothing.
         if values.max() <= self.tolerance:
             return self.row(measured, seeds, REPLICATED)
         if excuses := list(excuses):

@@ -15,16 +15,9 @@ def by_batches(
 ) -> dict[str, float]:
     """Return NC1, NC2_ETF, NC3 and NC4, adding up outer products batch by batch.
 
-    Parameters
-    ----------
-    features
-        N x d; all is computed in their number format.
-    labels
-        N integers, 0 to K-1.
-    weight, bias
-        K x d and K, of the classifier.
-    batch
-        Samples that are looked at together, as a data loader yields them.
+    Features are N x d, in whose number format all is computed, labels 0 to K-1, weight and bias of
+    the classifier K x d and K; `batch` samples are looked at together, as a data loader yields
+    them.
     """
     classes, dim = weight.shape
     means = features.new_zeros(classes, dim)
@@ -38,6 +31,7 @@ def by_batches(
     means /= counts.unsqueeze(1)
     within = features.new_zeros(dim, dim)
     mismatches = labels.new_zeros(())
+    # A second pass: deviations need the means of all samples.
     for h, y in batches:
         for k in range(classes):
             h_k = h[y == k]
@@ -62,8 +56,8 @@ def by_classes(features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -
 
 
 def _mismatches(features: Tensor, means: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    chosen = (features @ weight.T + bias).argmax(1)
-    return (torch.cdist(features, means).argmin(1) != chosen).sum()
+    classes = (features @ weight.T + bias).argmax(1)
+    return (torch.cdist(features, means).argmin(1) != classes).sum()
 
 
 def _metrics(

@@ -25,14 +25,7 @@ OPTIMISERS = {
 class ArrayImages(Dataset):
     """Images in memory and their labels, as torchvision's data sets hold them.
 
-    Parameters
-    ----------
-    pixels
-        N x H x W x C, uint8.
-    labels
-        N integers.
-    transform
-        Applied to every image on its way out.
+    Pixels are N x H x W x C, uint8; `transform` is applied to every image on its way out.
     """
 
     def __init__(self, pixels: np.ndarray, labels: np.ndarray, transform: Compose) -> None:
@@ -56,23 +49,13 @@ def loader(
     workers: int,
     order: Sequence[int] | None = None,
 ) -> DataLoader:
-    """Return the loader of a training set.
+    """Return the loader of a training set, pixels N x C x H x W, uint8.
 
-    Parameters
-    ----------
-    pixels
-        N x C x H x W, uint8.
-    labels
-        N integers.
-    mean, std
-        Per channel, for pixels from 0 to 1.
-    batch_size
-        Images in a batch.
-    workers
-        Processes that prepare batches; 0 prepares them in this one.
-    order
-        The order of the samples; shuffled anew in every epoch without it.
+    `mean` and `std` are per channel, for pixels from 0 to 1. Batches are prepared by so many
+    processes, with 0 `workers` in this one. Without an `order` of the samples they are shuffled
+    anew in every epoch.
     """
+    # `ToTensor` takes channels last and divides by 255.
     transform = Compose([ToTensor(), Normalize(mean, std)])
     images = np.ascontiguousarray(np.moveaxis(pixels, 1, -1))
     return DataLoader(
@@ -95,20 +78,8 @@ class TextbookTraining:
     """A copy of a network, its data loader and its optimiser, for the MSE loss.
 
     The images stay in PyTorch's default memory format. The optimiser's weight decay is the
-    gradient of the penalties; no bias of the head decays.
-
-    Parameters
-    ----------
-    network
-        Left as it is.
-    batches
-        What to iterate in an epoch.
-    settings
-        ``optimiser``, ``learning_rate`` and ``momentum`` of a config's section ``training``.
-    decay
-        lambda of lambda/2 ||theta||^2.
-    device
-        Where to train.
+    gradient of the penalties, `decay`/2 ||theta||^2; no bias of the head decays. `settings` holds
+    ``optimiser``, ``learning_rate`` and ``momentum`` of a config's section ``training``.
     """
 
     def __init__(
@@ -122,13 +93,14 @@ class TextbookTraining:
         parts = copy.deepcopy([network.backbone.layers, network.head])
         self.model = nn.Sequential(*parts).to(device, memory_format=torch.contiguous_format)
         self.batches, self.device = batches, device
+        # By identity: tensors are compared number by number.
         biases = {id(bias) for bias in [parts[1].bias] if bias is not None}
         groups = [
             {
-                "params": [each for each in self.model.parameters() if id(each) not in biases],
+                "params": [p for p in self.model.parameters() if id(p) not in biases],
                 "weight_decay": decay,
             },
-            {"params": [each for each in self.model.parameters() if id(each) in biases]},
+            {"params": [p for p in self.model.parameters() if id(p) in biases]},
         ]
         make = OPTIMISERS[settings["optimiser"]["kind"]]
         self.optimiser = make(groups, settings["learning_rate"], settings["momentum"])

@@ -11,21 +11,11 @@ from collapse.problems.parameters import Parameters
 
 
 class TextbookProblem:
-    """One bias-free MSE problem of a batch, by itself.
+    """One bias-free MSE problem of a batch, by itself, on all N sample columns.
 
-    Parameters
-    ----------
-    problem : DeepLinear
-        The batch.
-    start : Parameters
-        Its start, with all N sample columns.
-    index : int
-        Which problem of the batch.
-    learning_rate, momentum : float
-        Of plain gradient descent with heavy-ball momentum.
-    penalties_in_loss : bool
-        Whether autograd differentiates the penalties, as in the code released with Dang et al.
-        (2023); else the optimiser's decay is their gradient, without their forward pass.
+    Plain gradient descent with heavy-ball momentum. With `penalties_in_loss` autograd
+    differentiates the penalties, as in the code released with Dang et al. (2023); else the
+    optimiser's decay is their gradient, without their forward pass.
     """
 
     def __init__(
@@ -41,6 +31,7 @@ class TextbookProblem:
         self.features = start.features[index].clone().requires_grad_()
         self.weights = [weight[index].clone().requires_grad_() for weight in start.weights]
         self.decays = [problem.feature_decay[index], *problem.weight_decay[index]]
+        # PyTorch's weight decay adds decay * tensor to the gradient, that of decay/2 ||tensor||^2.
         groups: list[dict] = [{"params": self.parameters}]
         if not penalties_in_loss:
             groups = [
@@ -76,7 +67,7 @@ class TextbookProblem:
     def captured(self) -> Callable[[], None]:
         """Return the step as the replay of a CUDA graph, from the same start."""
         start = [tensor.detach().clone() for tensor in self.parameters]
-        # The optimiser makes its momentum buffers in its first step.
+        # The optimiser makes its momentum buffers in its first step, and a graph may make nothing.
         self.step()
         buffers = [
             state["momentum_buffer"].zero_()

@@ -44,8 +44,6 @@ class Task(DataSet):
         Its name in the simulator.
     inputs, outputs
         Numbers in an observation as it is recorded, and in an action.
-    train_count, test_count
-        Pairs for training and for testing.
     test_stride
         Of held-out episodes every step of this multiple is kept.
     search

@@ -43,8 +43,6 @@ class Files(DataSet):
     checksums
         Name and sha256 of every file, decompressed, since the same file is compressed in more
         than one way.
-    train_count, test_count
-        Samples in the training and in the test set.
     maximum
         The pixel value that stands for 1; 1 for a table.
     folders

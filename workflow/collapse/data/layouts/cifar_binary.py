@@ -11,6 +11,7 @@ from collapse.data.kinds.files import Files
 
 def read(wanted: Files, files: Mapping[str, bytes]) -> tuple[Split, Split]:
     """Read records of one label byte and one image, channel by channel, row by row."""
+    # The label's byte before the pixels.
     record = 1 + math.prod(wanted.image_shape)
 
     def batch(name: str, count: int) -> np.ndarray:

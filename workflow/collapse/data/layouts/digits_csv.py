@@ -23,6 +23,7 @@ def read(wanted: Files, files: Mapping[str, bytes]) -> tuple[Split, Split]:
         raise SourceError(f"{name}: holds {times(rows.shape)} values, not {times(expected)}")
     rows = rows.astype(np.uint8)
     images, labels = rows[:, :-1].reshape(-1, *wanted.image_shape), rows[:, -1]
+    # The place of each image among those of its class.
     rank = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         rank[labels == label] = np.arange(np.count_nonzero(labels == label))

@@ -22,19 +22,10 @@ def read(wanted: Files, files: Mapping[str, bytes]) -> tuple[Split, Split]:
 
 
 def read_idx(name: str, content: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    """Read an idx file of unsigned bytes.
+    """Read a decompressed idx file of unsigned bytes, which must have these sizes.
 
     The header is big-endian: the magic number ``0x00000800 + dimensions``, then one 32-bit size
     per dimension; the bytes follow in C order.
-
-    Parameters
-    ----------
-    name
-        Name of the file, for the reason of a failure.
-    content
-        The decompressed file.
-    shape
-        The sizes that the file must have.
 
     Raises
     ------
@@ -45,10 +36,11 @@ def read_idx(name: str, content: bytes, shape: tuple[int, ...]) -> np.ndarray:
     magic = 0x0800 + len(shape)
     if len(content) < header:
         raise SourceError(f"{name}: truncated, {len(content)} bytes are no idx header")
-    found, *sizes = struct.unpack(f">{1 + len(shape)}I", content[:header])
-    if found != magic:
-        raise SourceError(f"{name}: magic number is 0x{found:08x}, not 0x{magic:08x} of idx")
+    number, *sizes = struct.unpack(f">{1 + len(shape)}I", content[:header])
+    if number != magic:
+        raise SourceError(f"{name}: magic number is 0x{number:08x}, not 0x{magic:08x} of idx")
     if tuple(sizes) != shape:
         raise SourceError(f"{name}: holds {times(sizes)} values, not {times(shape)}")
     check_size(name, len(content), header + math.prod(shape))
+    # A view of the bytes, no copy: it cannot be written to.
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -13,6 +13,7 @@ from collapse.data.kinds.files import Files
 
 def read(wanted: Files, files: Mapping[str, bytes]) -> tuple[Split, Split]:
     """Read a factor, the labels, and whole numbers; training samples come first."""
+    # Slow to import, and the workflow's driver loads this module to plan.
     import rdata
 
     ((name, content),) = files.items()
@@ -30,6 +31,7 @@ def read(wanted: Files, files: Mapping[str, bytes]) -> tuple[Split, Split]:
     expected = (wanted.train_count + wanted.test_count, math.prod(wanted.image_shape))
     if table.shape != expected:
         raise SourceError(f"{name}: holds {times(table.shape)} values, not {times(expected)}")
+    # NaN or a number out of range warns when it is rounded; the comparison then refuses it.
     with np.errstate(invalid="ignore"):
         rounded = table.astype(np.int16)
     if (rounded != table).any():

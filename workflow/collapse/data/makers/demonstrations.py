@@ -42,16 +42,9 @@ def make(spec: Mapping[str, Any], policy: str | None) -> Tensors:
 
 
 def demonstrate(name: str, policy: str | Path | None, seed: int) -> Tensors:
-    """Return the demonstrations of a task's expert.
+    """Return the demonstrations of a task's expert, which may be a policy in a file.
 
-    Parameters
-    ----------
-    name
-        A task, a module of `collapse.data.sets`.
-    policy
-        File of the policy, for a task whose expert is one.
-    seed
-        Seed of the episodes' starts.
+    `seed` is that of the episodes' starts.
 
     Raises
     ------
@@ -71,6 +64,7 @@ def demonstrate(name: str, policy: str | Path | None, seed: int) -> Tensors:
     actions = [f"action[{index}]" for index in range(task.outputs)]
     for part in ("train", "test"):
         check_targets(name, arrays[f"{part}_targets"], actions)
+    # The simulator's versions determine the episodes; the others are only needed to import it.
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES[:2])
     attributes = {
         "name": name,
@@ -85,8 +79,12 @@ def demonstrate(name: str, policy: str | Path | None, seed: int) -> Tensors:
 
 def searched() -> list[str]:
     """Return the tasks whose policy is searched."""
-    found = {name: find(name) for name in names()}
-    return [name for name, each in found.items() if isinstance(each, Task) and each.search]
+    data_sets = {name: find(name) for name in names()}
+    return [
+        name
+        for name, data_set in data_sets.items()
+        if isinstance(data_set, Task) and data_set.search
+    ]
 
 
 def find_policy(name: str, seed: int, progress: Callable[[str], None] = print) -> Found:
@@ -100,12 +98,13 @@ def find_policy(name: str, seed: int, progress: Callable[[str], None] = print) -
     task = find(name, Task)
     with simulator(name, task) as environment:
 
-        def rollout(policy: Policy, start: int, seen: Moments | None) -> float:
+        def rollout(policy: Policy, start: int, moments: Moments | None) -> float:
             total = 0.0
             for observation, _, reward in _episode(environment, policy, start):
+                # Less what staying alive is worth, or standing still would be a good policy.
                 total += reward - task.search.shift
-                if seen is not None:
-                    seen.add(observation)
+                if moments is not None:
+                    moments.add(observation)
             return total
 
         return search(rollout, (task.outputs, task.inputs), task.search, seed, progress)
@@ -114,11 +113,6 @@ def find_policy(name: str, seed: int, progress: Callable[[str], None] = print) -
 @contextmanager
 def simulator(name: str, task: Task) -> Iterator[Any]:
     """Yield the environment of a task.
-
-    Parameters
-    ----------
-    name, task
-        Its name, for the message, and what is known of it.
 
     Raises
     ------
@@ -133,6 +127,7 @@ def simulator(name: str, task: Task) -> Iterator[Any]:
         try:
             environment = gymnasium.make(task.environment)
         except gymnasium.error.Error as error:
+            # Raised, too, where mujoco is missing: to the user it is the same.
             raise ImportError(str(error)) from None
     except ImportError as error:
         reason = " ".join(str(error).split())
@@ -149,13 +144,6 @@ def simulator(name: str, task: Task) -> Iterator[Any]:
 def read_policy(path: str | Path, name: str, task: Task) -> Policy:
     """Read the policy of a task.
 
-    Parameters
-    ----------
-    path
-        The file.
-    name, task
-        The task's name and what is known of it.
-
     Raises
     ------
     InputError
@@ -169,9 +157,9 @@ def read_policy(path: str | Path, name: str, task: Task) -> Policy:
         "mean": (task.inputs,),
         "std": (task.inputs,),
     }
-    found = {key: tensors[key].shape for key in allowed if key in tensors}
-    if found != allowed:
-        raise InputError(f"{path}: not a policy of {name}, it holds {found}, allowed is {allowed}")
+    shapes = {key: tensors[key].shape for key in allowed if key in tensors}
+    if shapes != allowed:
+        raise InputError(f"{path}: not a policy of {name}, it holds {shapes}, allowed is {allowed}")
     return Policy(**{key: tensors[key] for key in allowed})
 
 
@@ -181,16 +169,13 @@ def reach(observation: Array) -> Array:
     Inverse kinematics gives the joint angles that put the fingertip on the target, of the two
     solutions the one nearer to the arm; the joints follow a critically damped law,
     ``(w^2 dq - (2 w - 1) dq/dt) / 200`` with w of `FREQUENCY`, whose 1 is the joints' own damping.
-
-    Parameters
-    ----------
-    observation
-        Cosines and sines of both angles, the target's place, the angular velocities, and what
-        follows.
+    An observation begins with cosines and sines of both angles, the target's place and the angular
+    velocities.
     """
     angles = np.arctan2(observation[2:4], observation[:2])
     (x, y), speeds = observation[4:6], observation[6:8]
     first, second = LINKS
+    # A target out of reach has no cosine: clipped, the arm stretches or folds towards it.
     cosine = (x * x + y * y - first**2 - second**2) / (2 * first * second)
     bend = np.arccos(np.clip(cosine, -1.0, 1.0))
     offsets = []
@@ -199,6 +184,7 @@ def reach(observation: Array) -> Array:
             second * np.sin(elbow), first + second * np.cos(elbow)
         )
         turn = np.array([shoulder, elbow]) - angles
+        # The short way round.
         offsets.append((turn + np.pi) % (2 * np.pi) - np.pi)
     nearer = min(offsets, key=lambda turn: np.abs(turn).sum())
     return np.clip((FREQUENCY**2 * nearer - (2 * FREQUENCY - 1) * speeds) / GEAR, -1.0, 1.0)
@@ -219,6 +205,7 @@ def _record(
     environment: Any, task: Task, expert: Expert, seed: int
 ) -> tuple[dict[str, Array], list[float]]:
     """Return the pairs of training and testing, and the returns of all episodes played."""
+    # More starts than episodes are ever played; test episodes go on where training ones ended.
     starts = iter(np.random.default_rng(seed).integers(2**31, size=2**16).tolist())
     arrays, returns = {}, []
     for part, count, stride in (
@@ -231,7 +218,7 @@ def _record(
             episode = list(_episode(environment, expert, next(starts)))
             pairs += [(observation, action) for observation, action, _ in episode[::stride]]
             returns.append(sum(reward for *_, reward in episode))
-        inputs, targets = (np.array(each) for each in zip(*pairs[:count], strict=True))
+        inputs, targets = (np.array(column) for column in zip(*pairs[:count], strict=True))
         # Reacher's observation had a constant zero at the end when the paper's data were made.
         missing = task.inputs - inputs.shape[1]
         arrays[f"{part}_inputs"] = np.pad(inputs, ((0, 0), (0, missing)))

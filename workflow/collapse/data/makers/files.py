@@ -30,24 +30,9 @@ def fetch(
 ) -> Tensors:
     """Return a data set from the first of `sources` that gives files with the right checksums.
 
-    Parameters
-    ----------
-    name
-        A module of `collapse.data.sets`.
-    sources
-        What is tried, in this order: ``directory`` (local files), ``package`` (an installed
-        Python package), ``debian`` (the Debian package, installed or not), ``download`` (the
-        official download).
-    directory
-        The folder of the source ``directory``.
-    progress
-        Called with one line per source tried.
-
-    Returns
-    -------
-    Tensors
-        Digits, which have no official split, are split so that every fifth image of each
-        class, in data-set order, is for testing.
+    They are tried in this order: ``directory`` (local files), ``package`` (an installed Python
+    package), ``debian`` (the Debian package, installed or not), ``download`` (the official
+    download). `progress` is called with one line per source tried.
 
     Raises
     ------
@@ -55,82 +40,79 @@ def fetch(
         If there is no such data set or source, or if every source failed: then it names each
         source and its reason.
     """
-    wanted = _checked(name, sources)
+    data_set = _checked(name, sources)
     reasons = []
     for source in sources:
         try:
-            files = READERS[source](wanted, directory)
-            arrays = _verified(wanted, files)
+            files = READERS[source](data_set, directory)
+            arrays = _verified(data_set, files)
         except SourceError as error:
+            # One line each: the error that ends it all is one line.
             reasons.append(f"{source}: {' '.join(str(error).split())}")
             progress(f"{name}: {reasons[-1]}")
             continue
         progress(f"{name}: {source}: {len(files)} file(s), sha256 as expected")
-        return Tensors(arrays, _attributes(name, wanted, source, arrays))
-    raise InputError(f"{name}: no source has it: {' | '.join(reasons)} | {_advice(name, wanted)}")
+        return Tensors(arrays, _attributes(name, data_set, source, arrays))
+    raise InputError(f"{name}: no source has it: {' | '.join(reasons)} | {_advice(name, data_set)}")
 
 
 def _checked(name: str, sources: Sequence[str]) -> Files:
-    wanted = find(name, Files)
+    data_set = find(name, Files)
     unknown = [source for source in sources if source not in READERS]
     if unknown or not sources:
-        found = repr(unknown[0]) if unknown else "none"
+        first = repr(unknown[0]) if unknown else "none"
         allowed = ", ".join(READERS)
-        raise InputError(f"datasets.{name}.sources: {found} found, allowed are {allowed}")
-    return wanted
+        raise InputError(f"datasets.{name}.sources: {first} found, allowed are {allowed}")
+    return data_set
 
 
-def _verified(wanted: Files, files: Contents) -> dict[str, np.ndarray]:
-    arrays = parse(wanted, files)
-    for name, expected in wanted.checksums.items():
-        found = hashlib.sha256(files[name]).hexdigest()
-        if found != expected:
-            raise SourceError(f"{name}: sha256 is {found}, expected {expected}")
+def _verified(data_set: Files, files: Contents) -> dict[str, np.ndarray]:
+    # First the format: that a file is truncated says more than that its checksum is another one.
+    arrays = parse(data_set, files)
+    for name, expected in data_set.checksums.items():
+        digest = hashlib.sha256(files[name]).hexdigest()
+        if digest != expected:
+            raise SourceError(f"{name}: sha256 is {digest}, expected {expected}")
     return arrays
 
 
 def _attributes(
-    name: str, wanted: Files, source: str, arrays: dict[str, np.ndarray]
+    name: str, data_set: Files, source: str, arrays: dict[str, np.ndarray]
 ) -> dict[str, Any]:
-    mean, std = channel_statistics(arrays["train_inputs"], wanted.maximum)
+    mean, std = channel_statistics(arrays["train_inputs"], data_set.maximum)
     return {
         "name": name,
-        "classes": list(wanted.classes),
-        "maximum": wanted.maximum,
+        "classes": list(data_set.classes),
+        "maximum": data_set.maximum,
         "mean": mean,
         "std": std,
         "source": source,
-        "sha256": dict(wanted.checksums),
+        "sha256": dict(data_set.checksums),
     }
 
 
 def channel_statistics(images: np.ndarray, maximum: int) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation (ddof 0) of each channel, in units of `maximum`.
 
-    Sums are taken over whole numbers, so that they are exact on every machine.
-
-    Parameters
-    ----------
-    images
-        N x C x H x W, integers of at most 16 bits.
-    maximum
-        The pixel value that stands for 1.
+    Sums are taken over whole numbers, so that they are exact on every machine: of images N x C x H
+    x W, integers of at most 16 bits.
     """
     mean, std = [], []
     for channel in range(images.shape[1]):
         values = images[:, channel].ravel().astype(np.int64)
+        # Python's integers have no largest one: the products below would overflow 64 bits.
         total, first, second = values.size, int(values.sum()), int(values @ values)
         mean.append(first / (total * maximum))
         std.append(math.sqrt(total * second - first * first) / (total * maximum))
     return mean, std
 
 
-def _advice(name: str, wanted: Files) -> str:
+def _advice(name: str, data_set: Files) -> str:
     options = []
-    if wanted.module:
-        options.append(f"install the Python package {wanted.module.partition('.')[0]}")
-    if wanted.debian:
-        options.append(f"install the Debian package {wanted.debian.name}")
-    held = ([wanted.archive.name] if wanted.archive else []) + [", ".join(wanted.checksums)]
-    options.append(f"point datasets.{name}.directory at a folder with {' or '.join(held)}")
+    if data_set.module:
+        options.append(f"install the Python package {data_set.module.partition('.')[0]}")
+    if data_set.debian:
+        options.append(f"install the Debian package {data_set.debian.name}")
+    files = ([data_set.archive.name] if data_set.archive else []) + [", ".join(data_set.checksums)]
+    options.append(f"point datasets.{name}.directory at a folder with {' or '.join(files)}")
     return "what helps: " + ", or ".join(options)

@@ -22,48 +22,44 @@ def make(spec: Mapping[str, Any], _: str | None) -> Tensors:
 def generate(name: str) -> Tensors:
     """Return a data set as its own module's function makes it.
 
-    Parameters
-    ----------
-    name
-        A module of `collapse.data.sets`.
-
     Raises
     ------
     InputError
         If what the function returns is not as many inputs as targets, all finite, of the shapes
         that the module names; if a label is none, or a target does not vary.
     """
-    wanted = find(name, Generated)
-    inputs, targets = map(np.asarray, wanted.load())
+    data_set = find(name, Generated)
+    inputs, targets = map(np.asarray, data_set.load())
     finite = np.isfinite(inputs).all() and np.isfinite(targets).all()
     if len(inputs) != len(targets) or not finite:
-        found = f"{len(inputs)} inputs and {len(targets)} targets"
-        raise InputError(f"{name}: {found} found, allowed are as many, all finite")
-    made = (_regression if wanted.regression else _labelled)(name, wanted, inputs, targets)
-    about = {"name": name, "source": wanted.origin}
-    return Tensors(made.arrays, {**about, **made.attributes})
+        counts = f"{len(inputs)} inputs and {len(targets)} targets"
+        raise InputError(f"{name}: {counts} found, allowed are as many, all finite")
+    tensors = (_regression if data_set.regression else _labelled)(name, data_set, inputs, targets)
+    about = {"name": name, "source": data_set.origin}
+    return Tensors(tensors.arrays, {**about, **tensors.attributes})
 
 
-def _regression(name: str, wanted: Generated, inputs: np.ndarray, targets: np.ndarray) -> Tensors:
+def _regression(name: str, data_set: Generated, inputs: np.ndarray, targets: np.ndarray) -> Tensors:
     for what, values, names in (
-        ("inputs", inputs, wanted.inputs),
-        ("targets", targets, wanted.targets),
+        ("inputs", inputs, data_set.inputs),
+        ("targets", targets, data_set.targets),
     ):
         if values.shape[1:] != (len(names),):
             raise InputError(f"{name}: {what} of shape {values.shape}, named are {len(names)}")
-    test = held_out(len(inputs), wanted.test_share)
+    test = held_out(len(inputs), data_set.test_share)
     arrays = split(inputs.astype(float), targets.astype(float), test)
-    check_targets(name, arrays["train_targets"], wanted.targets)
-    return Tensors(arrays, {"inputs": list(wanted.inputs), "targets": list(wanted.targets)})
+    check_targets(name, arrays["train_targets"], data_set.targets)
+    return Tensors(arrays, {"inputs": list(data_set.inputs), "targets": list(data_set.targets)})
 
 
-def _labelled(name: str, wanted: Generated, inputs: np.ndarray, labels: np.ndarray) -> Tensors:
+def _labelled(name: str, data_set: Generated, inputs: np.ndarray, labels: np.ndarray) -> Tensors:
     """Labelled samples; a channel that is constant over the training samples has std 1."""
-    known = np.isin(labels, np.arange(len(wanted.classes)))
-    if labels.ndim != 1 or not known.all():
-        raise InputError(f"{name}: allowed are N labels from 0 to {len(wanted.classes) - 1}")
-    samples = inputs.reshape(len(inputs), *(wanted.image_shape or (-1, 1, 1)))
-    test = held_out(len(inputs), wanted.test_share)
+    valid = np.isin(labels, np.arange(len(data_set.classes)))
+    # Two axes of labels are most likely one-hot ones, whose entries pass for labels.
+    if labels.ndim != 1 or not valid.all():
+        raise InputError(f"{name}: allowed are N labels from 0 to {len(data_set.classes) - 1}")
+    samples = inputs.reshape(len(inputs), *(data_set.image_shape or (-1, 1, 1)))
+    test = held_out(len(inputs), data_set.test_share)
     train = samples[~test].astype(float)
     std = train.std((0, 2, 3))
     arrays = {
@@ -72,7 +68,7 @@ def _labelled(name: str, wanted: Generated, inputs: np.ndarray, labels: np.ndarr
         for kind, values in (("inputs", samples), ("labels", labels.astype(np.int64)))
     }
     attributes = {
-        "classes": list(wanted.classes),
+        "classes": list(data_set.classes),
         "maximum": 1,
         "mean": train.mean((0, 2, 3)).tolist(),
         "std": np.where(std > 0, std, 1.0).tolist(),

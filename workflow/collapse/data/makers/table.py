@@ -19,10 +19,12 @@ from collapse.errors import InputError
 
 def make(spec: Mapping[str, Any], path: str | None) -> Tensors:
     """Return the table that the data job is told to read; see `from_file`."""
-    name, *told = required(spec, name=str, targets=list, inputs=list | None, test_share=float | int)
+    name, *settings = required(
+        spec, name=str, targets=list, inputs=list | None, test_share=float | int
+    )
     if path is None:
         raise InputError(f"{name}: needs the file of the table (--source)")
-    return from_file(name, path, *told)
+    return from_file(name, path, *settings)
 
 
 def from_file(
@@ -34,16 +36,8 @@ def from_file(
 ) -> Tensors:
     """Return the regression in a user's table.
 
-    Parameters
-    ----------
-    name
-        The data set's name.
-    path
-        A csv or parquet file.
-    targets, inputs
-        Columns to predict, and to predict from; None for all others.
-    test_share
-        Share of the rows kept for testing; see `held_out`.
+    The file is csv or parquet. `targets` and `inputs` name the columns to predict, and to predict
+    from, None for all others; `test_share` of the rows is kept for testing, see `held_out`.
 
     Raises
     ------
@@ -52,17 +46,18 @@ def from_file(
         missing or infinite, a target does not vary, or fewer than two rows are left for training.
     """
     frame = _read(path)
-    chosen = list(inputs) if inputs else [each for each in frame if each not in targets]
-    _check_columns(path, frame, list(targets), chosen)
+    input_names = list(inputs) if inputs else [column for column in frame if column not in targets]
+    _check_columns(path, frame, list(targets), input_names)
     test = held_out(len(frame), test_share)
     if (~test).sum() < 2:
         raise InputError(f"{path}: {(~test).sum()} rows for training, allowed are 2 or more")
-    arrays = split(_numbers(path, frame, chosen), _numbers(path, frame, list(targets)), test)
+    arrays = split(_numbers(path, frame, input_names), _numbers(path, frame, list(targets)), test)
     check_targets(path, arrays["train_targets"], list(targets))
+    # The file has no version and no source but its content.
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     attributes = {
         "name": name,
-        "inputs": chosen,
+        "inputs": input_names,
         "targets": list(targets),
         "source": f"table {Path(path).name}, sha256 {digest}",
     }
@@ -74,10 +69,11 @@ def _read_csv(path: str) -> pd.DataFrame:
         # Rows longer than the header would lose what does not fit.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         frame = pd.read_csv(path, index_col=False)
+    # Pandas renames a column whose name is there already: look at the line itself.
     header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
-    twice = header[header.duplicated() & header.notna()]
-    if len(twice):
-        raise ValueError(f"two columns are named {twice.iloc[0]!r}")
+    duplicates = header[header.duplicated() & header.notna()]
+    if len(duplicates):
+        raise ValueError(f"two columns are named {duplicates.iloc[0]!r}")
     return frame
 
 
@@ -94,19 +90,20 @@ def _read(path: str) -> pd.DataFrame:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise InputError(f"{path}: cannot be read ({first_line(error)})") from None
+    # Those of a parquet file may be numbers; the config's are text.
     return frame.rename(columns=str)
 
 
 def _check_columns(
     path: str, frame: pd.DataFrame, targets: Sequence[str], inputs: Sequence[str]
 ) -> None:
-    wanted = [*targets, *inputs]
-    for column in wanted:
+    columns = [*targets, *inputs]
+    for column in columns:
         if column not in frame:
             close = difflib.get_close_matches(column, list(frame), 1)
             hint = f", did you mean {close[0]!r}?" if close else ""
             raise InputError(f"{path}: no column {column!r}{hint} (it has {', '.join(frame)})")
-        if wanted.count(column) > 1:
+        if columns.count(column) > 1:
             raise InputError(f"{path}: column {column!r} is asked for twice")
     if not inputs:
         raise InputError(f"{path}: no column is left for the inputs")
@@ -115,6 +112,7 @@ def _check_columns(
 def _numbers(path: str, frame: pd.DataFrame, columns: Sequence[str]) -> Array:
     for column in columns:
         values: Any = frame[column]
+        # Booleans count as numeric, but hardly mean a quantity.
         if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
             wrong = pd.to_numeric(values, errors="coerce").isna() & values.notna()
             row = int(np.flatnonzero(wrong)[0]) if wrong.any() else 0

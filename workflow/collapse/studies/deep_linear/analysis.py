@@ -35,6 +35,7 @@ def excess_losses(experiment: Results) -> pd.DataFrame:
         rows = rows.merge(
             experiment.predicted(family).rename(columns={"value": family}), on=keys, how="left"
         )
+    # Left joins above: which families theory has a loss of depends on depth and classes.
     etf = rows["loss_etf"].fillna(rows["loss"])
     return rows.assign(
         classes=[_classes(sizes) for sizes in rows["class_sizes"]],
@@ -44,4 +45,5 @@ def excess_losses(experiment: Results) -> pd.DataFrame:
 
 
 def _classes(sizes: str) -> int:
+    # Lists are text in tables, their values joined by "-".
     return len(sizes.split("-"))

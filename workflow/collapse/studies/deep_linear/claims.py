@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 
 from collapse.studies import Results
-from collapse.studies.analysis import loss_gap
+from collapse.studies.analysis import loss_gap, signed_gap
 from collapse.studies.deep_linear.analysis import NC2, excess_losses, fractions
 from collapse.studies.verdicts import (
     INCONCLUSIVE,
     NOT_REPLICATED,
     REPLICATED,
     Claim,
+    Decision,
     lost,
     missing,
     short_of,
@@ -27,10 +28,8 @@ CONVERGED_STEPS = 30_000
 PAPER_EPOCHS = 200
 """Epochs of the released code."""
 
-Row = dict[str, object]
 
-
-def decide(experiments: Mapping[str, Results]) -> Iterator[Row]:
+def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     """Yield one row per claim."""
     yield from _direct(experiments["direct_optimisation"])
     yield _reached_loss(experiments["direct_optimisation"])
@@ -53,7 +52,7 @@ def _too_short(experiment: Results) -> list[str]:
     return short_of(experiment.config["optimiser"]["steps"], CONVERGED_STEPS, "steps")
 
 
-def _direct(experiment: Results) -> Iterator[Row]:
+def _direct(experiment: Results) -> Iterator[Decision]:
     for bias in (False, True):
         frame = "simplex ETF" if bias else "orthogonal frame"
         for depth in DEPTHS:
@@ -62,6 +61,7 @@ def _direct(experiment: Results) -> Iterator[Row]:
                 _at(experiment.last(metric, "H1"), depth, bias).set_index("seed")
                 for metric in metrics.values()
             ]
+            # By seed; a metric that is missing of a run must not be passed over.
             worst = pd.concat([rows["value"] for rows in last], axis=1).max(axis=1, skipna=False)
             diverged = len(_at(experiment.values("diverged"), depth, bias))
             yield Claim(
@@ -81,9 +81,10 @@ def _direct(experiment: Results) -> Iterator[Row]:
             )
 
 
-def _reached_loss(experiment: Results) -> Row:
+def _reached_loss(experiment: Results) -> Decision:
     gaps = loss_gap(experiment)
     gaps = gaps[gaps["step"] == gaps["step"].max()]
+    # A median over all runs would not show that a depth or a head is missing.
     arms = set(zip(gaps["depth"], gaps["bias"], strict=True))
     absent = [] if len(arms) == 2 * len(DEPTHS) else [f"{len(arms)} of 8 depths and heads"]
     return Claim(
@@ -101,12 +102,9 @@ def _reached_loss(experiment: Results) -> Row:
     )
 
 
-def _second_solver(experiment: Results) -> Row:
-    optimum = experiment.predicted("loss")
-    rows = experiment.last("objective").merge(
-        optimum, on=experiment.keys, suffixes=("", "_optimum")
-    )
-    rows = rows.assign(gap=rows["value"] / rows["value_optimum"] - 1)
+def _second_solver(experiment: Results) -> Decision:
+    rows = signed_gap(experiment)
+    # Starts may end in other minima: the best of them is what is compared.
     arms = [key for key in experiment.keys if key != "seed"]
     best = rows.groupby(arms)["gap"].min()
     return Claim(
@@ -124,7 +122,7 @@ def _second_solver(experiment: Results) -> Row:
     )
 
 
-def _transitions(experiment: Results) -> Iterator[Row]:
+def _transitions(experiment: Results) -> Iterator[Decision]:
     fraction, objective = fractions(experiment), experiment.values("objective")
     keys = [*experiment.keys, "step"]
     rows = fraction.merge(objective[[*keys, "value"]], on=keys, suffixes=("", "_objective"))
@@ -158,6 +156,7 @@ def _bracket_gap(up: pd.DataFrame, tau: float) -> list[float]:
     for _, run in up.groupby("seed"):
         alive = run.loc[run["below_zero"], "scaled_decay"]
         dead = run.loc[~run["below_zero"], "scaled_decay"]
+        # Without a flip within the sweep the interval is open at that end.
         low = alive.max() if len(alive) else 0.0
         high = dead.min() if len(dead) else np.inf
         gaps.append(max(low - tau, tau - high, 0.0))
@@ -189,9 +188,10 @@ def _below_threshold_error(up: pd.DataFrame, depth: int, tau: float) -> pd.Serie
     return below.assign(error=(below["value"] - theory).abs()).groupby("seed")["error"].max()
 
 
-def _networks(name: str, experiment: Results, bias: bool) -> Iterator[Row]:
+def _networks(name: str, experiment: Results, bias: bool) -> Iterator[Decision]:
     network = "MLP" if name == "network_mlp" else "convolutional network"
     head = "with a last-layer bias" if bias else "bias-free"
+    # With training errors left a network has not reached what the claims are about.
     errors, epochs = experiment.last("error", "all"), experiment.config["training"]["epochs"]
     unfinished = [] if (errors["value"] <= 0.02).all() else ["training error above 2 %"]
     shorter = short_of(epochs, PAPER_EPOCHS, "epochs")
@@ -199,6 +199,7 @@ def _networks(name: str, experiment: Results, bias: bool) -> Iterator[Row]:
         ratios = _fall(experiment, label, bias)
         depths = ratios.index.get_level_values("depth")
         absent = missing(DEPTHS, depths, "M")
+        # Without that head there are no depths either: the head is what is to be said.
         if bias not in set(experiment.metrics["bias"]):
             absent = [f"no head {head} at this scale" if bias else f"no {head} head at this scale"]
         yield Claim(
@@ -226,7 +227,7 @@ def _fall(experiment: Results, label: str, bias: bool) -> pd.Series:
     return by_run.last() / by_run.first()
 
 
-def _cross_entropy(experiment: Results) -> Iterator[Row]:
+def _cross_entropy(experiment: Results) -> Iterator[Decision]:
     losses = excess_losses(experiment)
     for depth in (1, 2, 3):
         rows = losses[losses["depth"] == depth]
@@ -242,8 +243,11 @@ def _cross_entropy(experiment: Results) -> Iterator[Row]:
         yield _lowest_loss(claim, rows, experiment.config["seeds"], absent)
 
 
-def _lowest_loss(claim: Claim, rows: pd.DataFrame, seeds: int, absent: list[str]) -> Row:
-    """Decide by the lowest loss found: one point below the ETF refutes, at any scale."""
+def _lowest_loss(claim: Claim, rows: pd.DataFrame, seeds: int, absent: list[str]) -> Decision:
+    """Decide by the lowest loss found: one point below the ETF refutes, at any scale.
+
+    `Claim.decide` would ask for enough seeds first.
+    """
     if rows.empty:
         return claim.row("; ".join(["no run", *absent]), seeds, INCONCLUSIVE)
     drops = (-rows.groupby("classes")["reached"].min()).clip(lower=0)

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds, range_bars
 from collapse.studies import Results
 from collapse.studies.curves import diverged_note
 from collapse.studies.deep_linear.analysis import fractions
@@ -33,15 +33,15 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     figure, axes = plt.subplots(
         1, len(depths), figsize=(TWO_COLUMNS, 1.9), sharey=True, squeeze=False
     )
-    drawn = [measured.assign(series="measured")]
+    figure_rows = [measured.assign(series="measured")]
     for panel, depth in zip(axes[0], depths, strict=True):
         rows = measured[measured["depth"] == depth]
         decays = np.linspace(1e-3, end, 800)
-        drawn.append(_draw_theory(panel, depth, decays))
+        figure_rows.append(_draw_theory(panel, depth, decays))
         for direction, points in rows.groupby("direction", sort=False):
             panel.errorbar(
                 points["scaled_decay"], points["median"],
-                yerr=[points["median"] - points["low"], points["high"] - points["median"]],
+                yerr=range_bars(points),
                 fmt=_MARKERS[direction], color=_COLOURS[direction], markersize=3.2,
                 markerfacecolor="none" if direction == "down" else None, elinewidth=0.6,
                 markeredgewidth=0.7, label=f"sweep {direction}",
@@ -54,12 +54,13 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     diverged_note(axes[0, -1], experiment)
     handles, labels = axes[0, -1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=4, borderaxespad=0.2)
-    return figure, pd.concat(drawn, ignore_index=True)
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
 def _draw_theory(axes: Axes, depth: int, decays: np.ndarray) -> pd.DataFrame:
     """Draw the global optimum and the metastable branch; return both."""
     jump, end = float(threshold(depth)), float(metastable_threshold(depth))
+    # A point on either side of the jump, so that the line falls straight down.
     below = np.append(decays[decays < jump], jump * (1 - 1e-9))
     alive = np.concatenate([below, [jump * (1 + 1e-9)], decays[decays > jump]])
     optimum = logit_fraction(minimiser(alive, depth), depth)
@@ -77,6 +78,7 @@ def _draw_theory(axes: Axes, depth: int, decays: np.ndarray) -> pd.DataFrame:
             label="local minimum",
         )
         series.append(_series(depth, beyond, branch, "metastable branch"))
+    # At M = 1 both thresholds are the same.
     for place, name in ((jump, r"$\tau$"), (end, r"$\tau_{\mathrm{loc}}$"))[: 1 + (depth > 1)]:
         if place <= decays.max():
             axes.annotate(name, (place, 1.0), ha="center", va="bottom", fontsize=7, color="0.3")

@@ -30,6 +30,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
             rows = losses[(losses["depth"] == depth) & (losses["classes"] == count)]
             if rows.empty:
                 continue
+            # Side by side: seeds often reach the same loss, and points would hide each other.
             spread = np.linspace(-0.25, 0.25, len(rows)) if len(rows) > 1 else [0.0]
             panel.plot(
                 place + np.asarray(spread), 100 * rows["reached"].sort_values(), "o",

@@ -15,6 +15,7 @@ from collapse.studies.deep_linear.heads import draw_heads
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     experiment = experiments["direct_optimisation"]
+    # Once for both heads: it is the same table.
     gaps = loss_gap(experiment)
 
     def curve(bias: bool, metric: str) -> pd.DataFrame:

@@ -31,6 +31,7 @@ def class_gram(experiment: Results, bias: bool) -> np.ndarray | None:
         rows[rows["depth"] == (_DEPTH if _DEPTH in depths else min(depths, default=0))],
         "class_gram",
     )
+    # With a bias the class means are an ETF once their mean is taken off.
     if gram is not None and bias:
         centring = np.eye(len(gram)) - 1 / len(gram)
         gram = centring @ gram @ centring
@@ -54,15 +55,16 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         _compared(f"{model_name(conv.config)}\n{data_name(conv.config)}", conv, True),
     ]
     figure = plt.figure(figsize=(TWO_COLUMNS, 5.2), layout="none")
-    drawn = draw_grams(figure, columns)
+    figure_rows = draw_grams(figure, columns)
     for index, bias in enumerate((False, True)):
         axes = figure.add_axes((0.04 + 0.46 * index, -0.03, 0.42, 0.43), projection="3d")
-        compared = _compared("frames", experiments["frames"], bias)
-        drawn += draw_frame(axes, compared, [f"class {k}" for k in range(3)], plane=bias)
+        comparison = _compared("frames", experiments["frames"], bias)
+        figure_rows += draw_frame(axes, comparison, [f"class {k}" for k in range(3)], plane=bias)
         figure.text(
             0.25 + 0.46 * index, 0.425, f"$K=3$, {HEAD[bias]}: {_TARGET[bias]}", ha="center"
         )
-    return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *drawn], ignore_index=True)
+    # An empty table first: without any run there would be nothing to join, nor any columns.
+    return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *figure_rows], ignore_index=True)
 
 
 def _compared(panel: str, experiment: Results, bias: bool) -> Comparison:

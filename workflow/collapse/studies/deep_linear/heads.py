@@ -20,16 +20,9 @@ def draw_heads(
 ) -> tuple[Figure, pd.DataFrame]:
     """Return NC1 to NC3 of the features and one more metric, a row per kind of head.
 
-    Parameters
-    ----------
-    experiment, curve, time
-        As in `collapse.studies.curves.draw_panels`; the key of a row is whether it has a bias.
-    floor
-        Rounding of the number format; NC1 is quadratic in it.
-    last
-        The panel that ends each row.
-    text
-        What was run, in a line.
+    The key of a row, in `collapse.studies.curves.draw_panels`, is whether it has a bias. `floor` is
+    the rounding of the number format, in which NC1 is quadratic; `last` is the panel that ends each
+    row, `text` says in a line what was run.
     """
     panels = {
         bias: (
@@ -40,9 +33,9 @@ def draw_heads(
         )
         for bias in sorted(experiment.metrics["bias"].unique())
     }
-    figure, axes, drawn = draw_panels(experiment, panels, curve, time, height=1.5)
+    figure, axes, figure_rows = draw_panels(experiment, panels, curve, time, height=1.5)
     for bias in panels:
         axes[bias, 0].set_title(HEAD[bias], loc="left")
     depth_legend(figure, text, experiment)
-    rows = pd.concat(drawn, ignore_index=True)
+    rows = pd.concat(figure_rows, ignore_index=True)
     return figure, rows.assign(head=rows["head"].map(HEAD))

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from collapse.grid import format_value
-from collapse.plotting import TWO_COLUMNS, ordered_colours, over_seeds
+from collapse.plotting import TWO_COLUMNS, ordered_colours, over_seeds, range_bars
 from collapse.studies import Results
 from collapse.studies.analysis import by_class
 from collapse.studies.curves import diverged_note
@@ -29,11 +29,11 @@ _SPREAD = 1.06
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     figure, axes = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 2.3), sharey=True)
-    drawn = [
+    figure_rows = [
         _draw(panel, name, experiments[name]) for panel, name in zip(axes, _COLUMNS, strict=True)
     ]
     axes[0].set_ylabel("accuracy on held-out samples")
-    return figure, pd.concat(drawn, ignore_index=True)
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
 def _draw(axes: Axes, name: str, experiment: Results) -> pd.DataFrame:
@@ -41,17 +41,18 @@ def _draw(axes: Axes, name: str, experiment: Results) -> pd.DataFrame:
     rows = experiment.at_last(by_class(experiment, "test_accuracy"))
     points = over_seeds(rows, [column, "class", "class_size"])
     colours = ordered_colours(sorted(experiment.metrics[column].unique()))
-    for place, (value, own) in enumerate(points.groupby(column)):
+    for place, (value, group) in enumerate(points.groupby(column)):
         shift = _SPREAD ** (place - (len(colours) - 1) / 2)
         axes.errorbar(
-            own["class_size"] * shift, own["median"],
-            yerr=[own["median"] - own["low"], own["high"] - own["median"]],
+            group["class_size"] * shift, group["median"],
+            yerr=range_bars(group),
             fmt="o", color=colours[value], elinewidth=0.7,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     sizes = sorted(set(points["class_size"]))
+    # Within a decade powers of ten are too few: the sizes themselves are labelled.
     if len(sizes) and sizes[-1] < 10 * sizes[0]:
         axes.set_xticks(sizes)
     axes.set_ylim(-0.05, 1.05)

@@ -27,14 +27,9 @@ TO_BALANCED = {"NC2_W_GOF": "NC2_W", "NC2_GOF": "NC2_OF", "NC3_GOF": "NC3_produc
 
 
 def frame_panels(floor: float, last: tuple) -> dict[int, tuple[tuple, ...]]:
-    """Return two rows of panels: NC1, the distances to the frame, and one more.
+    """Return two rows of panels: NC1, the distances to the frame, and one more, `last`.
 
-    Parameters
-    ----------
-    floor
-        Rounding of the number format; NC1 is quadratic in it.
-    last
-        Metric, axis label and floor of the panel that ends the second row.
+    `floor` is the rounding of the number format, in which NC1 is quadratic.
     """
     return {
         0: (
@@ -66,12 +61,12 @@ def decays(config: Mapping[str, Any], depth: int) -> tuple[list[float], float]:
 def weight_decays(config: Mapping[str, Any]) -> dict[Any, list[float]]:
     """Return the weight decays of a network experiment's grid by their name in its tables."""
     depth = config["head"]["depth"]
-    given = config["grid"].get("weight_decay", [config["weight_decay"]])
+    values = config["grid"].get("weight_decay", [config["weight_decay"]])
     return {
-        format_value(each) if isinstance(each, list) else each: (
-            each if isinstance(each, list) else [each] * depth
+        format_value(value) if isinstance(value, list) else value: (
+            value if isinstance(value, list) else [value] * depth
         )
-        for each in given
+        for value in values
     }
 
 
@@ -88,7 +83,7 @@ def released_target(config: Mapping[str, Any], depth: int, sizes: np.ndarray) ->
     """
     weight, feature = decays(config, depth)
     classes = len(sizes)
-    return lengths(sizes, sizes.sum(), [each / classes for each in weight], feature / classes)
+    return lengths(sizes, sizes.sum(), [decay / classes for decay in weight], feature / classes)
 
 
 def of_lengths(predicted: Lengths) -> dict[str, np.ndarray]:
@@ -103,23 +98,21 @@ def of_lengths(predicted: Lengths) -> dict[str, np.ndarray]:
 def measured_lengths(experiment: Results) -> pd.DataFrame:
     """Return the measured lengths of every run at the last step, and what theory says.
 
-    Returns
-    -------
-    DataFrame
-        The run's keys, ``class``, ``class_size``, ``length`` (a key of `LENGTHS`), ``value`` and
-        ``predicted``. The singular values of W_1 are given to the classes by size.
+    With the run's keys, ``class``, ``class_size``, ``length`` (a key of `LENGTHS`), ``value`` and
+    ``predicted``. The singular values of W_1 are given to the classes by size.
     """
     parts = [
         experiment.at_last(by_class(experiment, name)).assign(length=name)
         for name in ("weight_norm", "feature_norm")
     ]
+    # W_1 has singular values, not rows by class; theory gives the largest to the largest class.
     parts.append(_first_layer(experiment, parts[0]).assign(length="first_layer"))
     rows = pd.concat(parts, ignore_index=True)
     total = sum(experiment.config["problem"]["class_sizes"])
     predicted = pd.Series(np.nan, rows.index)
-    for (depth, length), chosen in rows.groupby(["depth", "length"]):
-        found = frame_of(experiment.config, depth, chosen["class_size"].to_numpy(), total)
-        predicted[chosen.index] = of_lengths(found)[length]
+    for (depth, length), group in rows.groupby(["depth", "length"]):
+        frame = frame_of(experiment.config, depth, group["class_size"].to_numpy(), total)
+        predicted[group.index] = of_lengths(frame)[length]
     return rows.assign(predicted=predicted)
 
 
@@ -138,20 +131,19 @@ def _first_layer(experiment: Results, classes: pd.DataFrame) -> pd.DataFrame:
 def logit_fractions(experiment: Results) -> pd.DataFrame:
     """Return each class's logit norm at each stage of a sweep, with the class's scaled decay.
 
-    Returns
-    -------
-    DataFrame
-        The run's keys, ``step``, ``class``, ``class_size``, ``scaled_decay`` (that of the class),
-        ``value``, and ``predicted``, the global minimum.
+    With the run's keys, ``step``, ``class``, ``class_size``, ``scaled_decay`` (that of the class),
+    ``value``, and ``predicted``, the global minimum.
     """
     keys = [*experiment.keys, "step"]
     rows = by_class(experiment, "logit_norm").merge(
         experiment.values("scaled_decay")[[*keys, "value"]], on=keys, suffixes=("", "_decay")
     )
+    # The measured scaled decay b/n is that of the largest class.
     largest = max(experiment.config["problem"]["class_sizes"])
-    own = rows["value_decay"] * largest / rows["class_size"]
+    class_decay = rows["value_decay"] * largest / rows["class_size"]
     return rows.assign(
-        scaled_decay=own, predicted=predicted_fraction(own.to_numpy(), rows["depth"].to_numpy())
+        scaled_decay=class_decay,
+        predicted=predicted_fraction(class_decay.to_numpy(), rows["depth"].to_numpy()),
     ).drop(columns="value_decay")
 
 
@@ -161,19 +153,9 @@ def predicted_fraction(scaled_decay: np.ndarray, depth: np.ndarray) -> np.ndarra
 
 
 def gof_distances(predicted: Lengths, weights: np.ndarray, means: np.ndarray) -> dict[str, float]:
-    """Return the distances of Gram matrices of weights and class means to a frame.
+    """Return ``NC2_W_GOF`` and ``NC2_GOF``, the distances of Gram matrices to a frame.
 
-    Parameters
-    ----------
-    predicted
-        The frame.
-    weights, means
-        K x K Gram matrices of the rows of P and of the class means.
-
-    Returns
-    -------
-    dict
-        ``NC2_W_GOF`` and ``NC2_GOF``.
+    They are those, K x K, of the rows of P (`weights`) and of the class `means`.
     """
     pairs = {
         "NC2_W_GOF": (weights, predicted.weights**2),
@@ -186,22 +168,19 @@ def gof_distances(predicted: Lengths, weights: np.ndarray, means: np.ndarray) ->
 
 
 def released_floor(config: Mapping[str, Any], depth: int, sizes: np.ndarray) -> dict[str, float]:
-    """Return how far the optimum is from the target of the released code.
+    """Return how far the optimum is from the target of the released code, by metric.
 
-    Returns
-    -------
-    dict
-        ``NC2_W_GOF``, ``NC2_GOF`` and ``NC3_GOF`` between the two frames.
+    ``NC2_W_GOF``, ``NC2_GOF`` and ``NC3_GOF`` between the two frames.
     """
     optimum = frame_of(config, depth, sizes, sizes.sum())
     target = released_target(config, depth, sizes)
-    found = {
+    pairs = {
         "NC2_W_GOF": (optimum.weights**2, target.weights**2),
         "NC2_GOF": (optimum.features**2, target.features**2),
         "NC3_GOF": (optimum.weights * optimum.features, target.weights * target.features),
     }
     return {
-        name: _norm(one / _norm(one) - other / _norm(other)) for name, (one, other) in found.items()
+        name: _norm(one / _norm(one) - other / _norm(other)) for name, (one, other) in pairs.items()
     }
 
 

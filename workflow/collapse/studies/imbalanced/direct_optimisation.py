@@ -24,9 +24,9 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
             return curves(experiment, metric, "H1")
         return over_seeds(gaps[gaps["step"] > 0], ["depth", "step"])
 
-    figure, _, drawn = draw_panels(experiment, _PANELS, curve, "step", height=1.5)
+    figure, _, figure_rows = draw_panels(experiment, _PANELS, curve, "step", height=1.5)
     problem = experiment.config["problem"]
     sizes = ", ".join(map(str, problem["class_sizes"]))
     text = f"free features, $n=({sizes})$, $d={problem['widths']}$"
     depth_legend(figure, text, experiment)
-    return figure, pd.concat(drawn, ignore_index=True).drop(columns="head")
+    return figure, pd.concat(figure_rows, ignore_index=True).drop(columns="head")

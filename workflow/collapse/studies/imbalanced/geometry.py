@@ -33,16 +33,17 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         for gram in _GRAMS
     ]
     figure = plt.figure(figsize=(TWO_COLUMNS, 5.2), layout="none")
-    drawn = draw_grams(figure, columns)
+    figure_rows = draw_grams(figure, columns)
     frames = experiments["frames"]
     for index, (sizes, gram) in enumerate(_SPACE):
         axes = figure.add_axes((0.01 + 0.33 * index, -0.02, 0.32, 0.4), projection="3d")
         names = [f"$n={size}$" for size in sizes]
-        chosen = "-".join(map(str, sizes))
-        drawn += draw_frame(axes, compared(chosen, frames, gram, chosen), names, plane=False)
+        label = "-".join(map(str, sizes))
+        figure_rows += draw_frame(axes, compared(label, frames, gram, label), names, plane=False)
         text = f"{_GRAMS[gram]}, $n={'/'.join(map(str, sizes))}$"
         figure.text(0.17 + 0.33 * index, 0.4, text, ha="center", fontsize=7)
-    return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *drawn], ignore_index=True)
+    # An empty table first: without any run there would be nothing to join, nor any columns.
+    return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *figure_rows], ignore_index=True)
 
 
 def compared(
@@ -59,6 +60,7 @@ def compared(
     if class_sizes is not None:
         rows = rows[rows["class_sizes"] == class_sizes]
     depths = set(rows["depth"])
+    # A small scale may leave out that depth.
     depth = _DEPTH if _DEPTH in depths else min(depths, default=1)
     rows = rows[rows["depth"] == depth]
     measured = unit_norm(matrix(rows, gram))
@@ -69,6 +71,7 @@ def compared(
 def _frame(experiment: Results, rows: pd.DataFrame, depth: int) -> dict[str, np.ndarray]:
     """Return the Gram matrices that theory predicts for a run with these rows."""
     sizes = rows[rows["metric"].str.startswith("class_size[")]
+    # By number, not by text: class 10 comes after class 9.
     order = sizes["metric"].str.extract(r"(\d+)", expand=False).astype(int)
     sizes = sizes["value"].to_numpy()[np.argsort(order)]
     lengths = frame_of(experiment.config, depth, sizes, sizes.sum())

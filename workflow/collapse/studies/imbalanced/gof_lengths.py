@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import FLOAT64_FLOOR, THEORY, TWO_COLUMNS, decades, floor, over_seeds
+from collapse.plotting import FLOAT64_FLOOR, THEORY, TWO_COLUMNS, decades, error_axis, over_seeds
 from collapse.studies import Results
 from collapse.studies.curves import depth_colours, depth_legend, diverged_note
 from collapse.studies.imbalanced.analysis import (
@@ -34,9 +34,10 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     figure, axes = plt.subplots(2, 3, figsize=(TWO_COLUMNS, 3.5), sharex=True, height_ratios=(3, 2))
     for (above, below), (length, label) in zip(axes.T, LENGTHS.items(), strict=True):
         for depth, colour in colours.items():
-            line, own = (_of(table, length, depth) for table in (theory, points))
+            line, marks = (_of(table, length, depth) for table in (theory, points))
             above.plot(line["class_size"], line["median"], **THEORY | {"linewidth": 0.8})
-            above.plot(own["class_size"], own["median"], "o", color=colour)
+            above.plot(marks["class_size"], marks["median"], "o", color=colour)
+            # An error of zero has no place on a logarithmic axis: it is drawn at the floor.
             error = _of(errors, length, depth)
             below.plot(
                 error["class_size"], error["error"].clip(lower=FLOAT64_FLOOR), "o-",
@@ -62,11 +63,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def _error_axis(axes: Axes, sizes: list[int]) -> None:
     axes.set_xscale("log")
     axes.set_xticks(sizes, map(str, sizes))
-    axes.set_yscale("log")
-    axes.set_ylim(FLOAT64_FLOOR / 10, 1)
-    axes.set_yticks([1e-15, 1e-10, 1e-5, 1])
-    axes.minorticks_off()
-    floor(axes, FLOAT64_FLOOR)
+    error_axis(axes, top=1)
     axes.set_xlabel("class size $n_k$")
 
 

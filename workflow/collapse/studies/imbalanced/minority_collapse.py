@@ -33,15 +33,15 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         lines, min(len(depths), 2), figsize=(TWO_COLUMNS, 2.1 * lines), sharey=True, squeeze=False
     )
     columns = ["depth", "direction", "seed", "class", "class_size", "decay", "value"]
-    drawn = [rows[columns].assign(series="measured")]
+    figure_rows = [rows[columns].assign(series="measured")]
     for panel, depth in zip(axes.flat, depths, strict=False):
-        drawn += _draw_theory(panel, experiment, int(depth), list(colours))
+        figure_rows += _draw_theory(panel, experiment, int(depth), list(colours))
         # Every run by itself: one that took another branch must not hide in a median.
-        for (direction, size), own in rows[rows["depth"] == depth].groupby(
+        for (direction, size), group in rows[rows["depth"] == depth].groupby(
             ["direction", "class_size"]
         ):
             panel.plot(
-                own["decay"], own["value"], _MARKERS[direction], color=colours[size],
+                group["decay"], group["value"], _MARKERS[direction], color=colours[size],
                 markersize=3, markeredgewidth=0.6,
                 markerfacecolor="none" if direction == "down" else None,
             )  # fmt: skip
@@ -54,7 +54,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         panel.set_ylabel(r"class logit norm $\|P\bar h_k\|$")
     diverged_note(axes[0, -1], experiment)
     _legend(figure, colours)
-    return figure, pd.concat(drawn, ignore_index=True)
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
 def _legend(figure: Figure, colours: Mapping[int, tuple]) -> None:
@@ -88,24 +88,26 @@ def _draw_theory(
     total = sum(experiment.config["problem"]["class_sizes"])
     largest, tau = max(sizes), float(threshold(depth))
     end = max(experiment.config["sweep"]["scaled_decay"])
-    drawn = []
+    figure_rows = []
     for size in sizes:
-        own = np.linspace(1e-4, end * largest / size, 600)
-        around = np.sort(np.append(own, [tau * (1 - 1e-9), tau * (1 + 1e-9)]))
+        # Up to the end of the sweep, in the class's own scaled decay b/n_k.
+        class_decays = np.linspace(1e-4, end * largest / size, 600)
+        # A point on either side of the jump, so that the line falls straight down.
+        around = np.sort(np.append(class_decays, [tau * (1 - 1e-9), tau * (1 + 1e-9)]))
         decay = decay_at(around, size, total, depth)
         optimum = predicted_fraction(around, np.full(around.shape, depth))
         axes.plot(decay, optimum, **THEORY)
-        drawn.append(_series(depth, size, decay, optimum, "global optimum"))
+        figure_rows.append(_series(depth, size, decay, optimum, "global optimum"))
         axes.axvline(decay_at(tau, size, total, depth), color="0.8", linewidth=0.6, zorder=0)
         local_end = float(metastable_threshold(depth))
         if depth > 1 and tau < local_end:
-            beyond = np.linspace(tau, min(local_end * (1 - 1e-9), own[-1]), 100)
+            beyond = np.linspace(tau, min(local_end * (1 - 1e-9), class_decays[-1]), 100)
             decay = decay_at(beyond, size, total, depth)
             branch = logit_fraction(largest_root(beyond, depth), depth)
             axes.plot(decay, branch, **_LOCAL)
-            drawn.append(_series(depth, size, decay, branch, "metastable branch"))
+            figure_rows.append(_series(depth, size, decay, branch, "metastable branch"))
     axes.set_xlim(right=float(decay_at(end, largest, total, depth)) * 1.02)
-    return drawn
+    return figure_rows
 
 
 def _series(

@@ -14,7 +14,7 @@ from collapse.studies.imbalanced.analysis import (
     runs_lost,
     weight_decays,
 )
-from collapse.studies.verdicts import Claim, short_of
+from collapse.studies.verdicts import Claim, Decision, short_of
 from collapse.theory.frame import lengths
 
 PAPER_EPOCHS = 12_000
@@ -24,10 +24,8 @@ ZERO = 0.1
 CLEARLY_ALIVE = 0.2
 """Predicted logit from which a class is expected above `ZERO`; those between do not count."""
 
-Row = dict[str, object]
 
-
-def network_mlp(experiment: Results) -> Iterator[Row]:
+def network_mlp(experiment: Results) -> Iterator[Decision]:
     """Yield the claims of the MLP on an imbalanced set of images."""
     seeds, epochs = experiment.config["seeds"], experiment.config["training"]["epochs"]
     errors = experiment.last("error", "all")["value"]
@@ -43,6 +41,7 @@ def network_mlp(experiment: Results) -> Iterator[Row]:
     ):
         rows = experiment.completed(experiment.values(metric, "H1")).sort_values("step")
         rows = rows[rows["step"] > 0]
+        # The start itself says nothing of training: the first epoch is the reference.
         by_run = rows.groupby(experiment.keys)["value"]
         yield Claim(
             f"network_mlp_{label}",
@@ -54,9 +53,9 @@ def network_mlp(experiment: Results) -> Iterator[Row]:
             2,
         ).decide(by_run.last() / by_run.first(), seeds, obstacles, shorter)
     ratios = [
-        experiment.last(own, "H1").set_index(experiment.keys)["value"]
+        experiment.last(general, "H1").set_index(experiment.keys)["value"]
         / experiment.last(balanced, "H1").set_index(experiment.keys)["value"]
-        for own, balanced in TO_BALANCED.items()
+        for general, balanced in TO_BALANCED.items()
     ]
     yield Claim(
         "network_mlp_nearer",
@@ -70,20 +69,21 @@ def network_mlp(experiment: Results) -> Iterator[Row]:
     ).decide(pd.concat(ratios, axis=1).max(axis=1, skipna=False), seeds, obstacles, shorter)
 
 
-def network_shuttle(experiment: Results) -> Row:
+def network_shuttle(experiment: Results) -> Decision:
     """Decide which classes of Shuttle collapse."""
-    found = experiment.at_last(by_class(experiment, "own_logit"))
+    rows = experiment.at_last(by_class(experiment, "own_logit"))
     wrong = []
     for name, weights in weight_decays(experiment.config).items():
-        own = found[found["weight_decay"] == name]
-        total = own.groupby("class")["class_size"].first().sum()
+        classes = rows[rows["weight_decay"] == name]
+        total = classes.groupby("class")["class_size"].first().sum()
         feature = experiment.config["feature_decay"]
-        predicted = lengths(own["class_size"].to_numpy(), total, weights, feature)
+        predicted = lengths(classes["class_size"].to_numpy(), total, weights, feature)
         logits = predicted.weights * predicted.features
-        counted = (logits == 0) | (logits > CLEARLY_ALIVE)
-        misjudged = ((own["value"] < ZERO) != (logits == 0)) & counted
-        wrong.append(misjudged.groupby(own["seed"]).sum())
-    arms = len(found["weight_decay"].unique())
+        # A class whose predicted logit is small but not zero may look either way.
+        decisive = (logits == 0) | (logits > CLEARLY_ALIVE)
+        misjudged = ((classes["value"] < ZERO) != (logits == 0)) & decisive
+        wrong.append(misjudged.groupby(classes["seed"]).sum())
+    arms = len(rows["weight_decay"].unique())
     return Claim(
         "shuttle_collapse",
         DERIVED,

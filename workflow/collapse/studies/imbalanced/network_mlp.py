@@ -25,10 +25,10 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     def curve(_: int, metric: str) -> pd.DataFrame:
         return curves(experiment, metric, "all" if metric == "error" else "H1")
 
-    figure, axes, drawn = draw_panels(experiment, _PANELS, curve, "epoch", height=1.6)
+    figure, axes, figure_rows = draw_panels(experiment, _PANELS, curve, "epoch", height=1.6)
     floors = _floors(experiment)
-    drawn = [floors.assign(series="floor of the released targets")] + [
-        rows.drop(columns="head").assign(series="measured") for rows in drawn
+    figure_rows = [floors.assign(series="floor of the released targets")] + [
+        rows.drop(columns="head").assign(series="measured") for rows in figure_rows
     ]
     for (row, column), panel in axes.items():
         metric, *_ = _PANELS[row][column]
@@ -36,7 +36,9 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
             balanced = curves(experiment, TO_BALANCED[metric], "H1")
             _dotted(panel, balanced, colours)
             _mark_floors(panel, floors[floors["metric"] == metric], colours)
-            drawn.append(balanced.assign(metric=TO_BALANCED[metric], series="to balanced frame"))
+            figure_rows.append(
+                balanced.assign(metric=TO_BALANCED[metric], series="to balanced frame")
+            )
     axes[0, 1].legend(
         handles=[
             Line2D([], [], color="0.3", label="to its own frame (GOF)"),
@@ -45,28 +47,29 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         loc="lower left", fontsize=6,
     )  # fmt: skip
     depth_legend(figure, describe(experiment.config), experiment)
-    return figure, pd.concat(drawn, ignore_index=True)
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
 def _floors(experiment: Results) -> pd.DataFrame:
     sizes = experiment.at_last(by_class(experiment, "feature_norm"))
     rows = [
         {"depth": depth, "metric": metric, "median": value}
-        for depth, own in sizes.groupby("depth")
+        for depth, group in sizes.groupby("depth")
         for metric, value in released_floor(
             experiment.config,
             depth,
-            own.groupby("class")["class_size"].first().to_numpy(),
+            group.groupby("class")["class_size"].first().to_numpy(),
         ).items()
     ]
     return pd.DataFrame(rows, columns=["depth", "metric", "median"])
 
 
 def _dotted(axes: Axes, rows: pd.DataFrame, colours: Mapping[int, tuple]) -> None:
-    for depth, own in rows.groupby("depth"):
-        axes.plot(own["step"], own["median"], ":", color=colours[depth], linewidth=0.9)
+    for depth, group in rows.groupby("depth"):
+        axes.plot(group["step"], group["median"], ":", color=colours[depth], linewidth=0.9)
 
 
 def _mark_floors(axes: Axes, floors: pd.DataFrame, colours: Mapping[int, tuple]) -> None:
+    # At the right edge of a panel, beside the end of the curve of that depth.
     for row in floors.itertuples():
         axes.axhline(row.median, xmin=0.94, color=colours[row.depth], linewidth=1.6)

@@ -17,6 +17,7 @@ from collapse.plotting import (
     decades,
     ordered_colours,
     over_seeds,
+    range_bars,
     seed_band,
 )
 from collapse.studies import Results
@@ -40,12 +41,12 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     decays = weight_decays(experiment.config)
     colours = ordered_colours(list(decays))
     figure, axes = plt.subplots(2, max(len(decays), 3), figsize=(TWO_COLUMNS, 3.6), squeeze=False)
-    drawn = []
+    figure_rows = []
     for panel, decay in zip(axes[0], decays, strict=False):
-        own = logits[logits["weight_decay"] == decay]
+        classes = logits[logits["weight_decay"] == decay]
         panel.set_title(rf"$\lambda_W={format_value(decay)}$", loc="left")
-        if len(own):
-            drawn += _draw_classes(panel, experiment, own, decays[decay], colours[decay])
+        if len(classes):
+            figure_rows += _draw_classes(panel, experiment, classes, decays[decay], colours[decay])
         panel.set_xscale("log")
         panel.set_xlabel("class size $n_k$")
         panel.set_ylim(-0.05, 1.1)
@@ -53,8 +54,8 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     for panel, (metric, layer, label, limit) in zip(axes[1], _CURVES, strict=False):
         rows = experiment.completed(experiment.values(metric, layer))
         rows = clipped(over_seeds(rows, ["weight_decay", "step"]), limit)
-        for decay, own in rows.groupby("weight_decay"):
-            seed_band(panel, own, "step", color=colours[decay])
+        for decay, group in rows.groupby("weight_decay"):
+            seed_band(panel, group, "step", color=colours[decay])
         panel.set_xscale("log")
         if limit is None:
             panel.set_ylim(bottom=0)
@@ -62,7 +63,8 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
             decades(panel)
         panel.set_xlabel("epoch")
         panel.set_ylabel(label)
-        drawn.append(rows.assign(metric=metric, series="measured"))
+        figure_rows.append(rows.assign(metric=metric, series="measured"))
+    # A scale may have fewer decays than there are columns.
     for panel in [*axes[0, len(decays) :], *axes[1, len(_CURVES) :]]:
         panel.set_axis_off()
     diverged_note(axes[0, 1], experiment)
@@ -73,34 +75,35 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), borderaxespad=0.2)
     note = f"\n{experiment.note}" if experiment.note else ""
     figure.text(0.01, 0.995, describe(experiment.config) + note, va="top", fontsize=7)
-    return figure, pd.concat(drawn, ignore_index=True)
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
 def _draw_classes(
     axes: Axes,
     experiment: Results,
-    own: pd.DataFrame,
+    classes: pd.DataFrame,
     weights: list[float],
     colour: tuple,
 ) -> list[pd.DataFrame]:
     """Draw the classes of one decay and what theory says of any class size; return both."""
-    decay = own["weight_decay"].iloc[0]
-    sizes = own.groupby("class")["class_size"].first()
+    decay = classes["weight_decay"].iloc[0]
+    sizes = classes.groupby("class")["class_size"].first()
     grid = np.geomspace(sizes.min() / 2, sizes.max() * 1.5, 600)
-    own_decay = scaled_decay(grid, sizes.sum(), weights, experiment.config["feature_decay"])
-    theory = predicted_fraction(own_decay, np.full(grid.shape, len(weights)))
+    class_decays = scaled_decay(grid, sizes.sum(), weights, experiment.config["feature_decay"])
+    theory = predicted_fraction(class_decays, np.full(grid.shape, len(weights)))
     axes.plot(grid, theory, **THEORY)
     critical = experiment.predicted("critical_class_size")
     critical = critical.loc[critical["weight_decay"] == decay, "value"]
+    # Beyond the classes' sizes the line would be outside the panel, or stretch it.
     if len(critical) and grid[0] < critical.iloc[0] < grid[-1]:
         axes.axvline(critical.iloc[0], color="0.8", linewidth=0.8, zorder=0)
         axes.annotate(
             r"$n_{\mathrm{crit}}$", (critical.iloc[0], 1.04), fontsize=7, color="0.3", ha="center"
         )
-    points = over_seeds(own, ["weight_decay", "class", "class_size"])
+    points = over_seeds(classes, ["weight_decay", "class", "class_size"])
     axes.errorbar(
         points["class_size"], points["median"],
-        yerr=[points["median"] - points["low"], points["high"] - points["median"]],
+        yerr=range_bars(points),
         fmt="o", color=colour, elinewidth=0.7,
     )  # fmt: skip
     line = pd.DataFrame({"weight_decay": decay, "class_size": grid, "median": theory})

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from collapse.plotting import over_seeds
 from collapse.studies import Results
-from collapse.studies.analysis import matrix
+from collapse.studies.analysis import matrix, relative
 from collapse.theory.regression import nrc3, predict
 
 DATA = ("reacher", "swimmer", "hopper")
@@ -33,8 +33,8 @@ def chosen(experiment: Results, **keys: Any) -> Results:
     tables = {}
     for name in ("metrics", "predictions", "samples"):
         table = getattr(experiment, name)
-        wanted = [table[key] == value for key, value in keys.items()]
-        tables[name] = table[np.logical_and.reduce(wanted)]
+        matches = [table[key] == value for key, value in keys.items()]
+        tables[name] = table[np.logical_and.reduce(matches)]
     return replace(experiment, **tables)
 
 
@@ -53,6 +53,7 @@ def working_decay(experiment: Results) -> float:
     shares = indexed(experiment, "explained_variance_ratio")
     shares = shares[shares["index"] == targets].groupby("weight_decay")["value"].min()
     fits = experiment.last("r2").groupby("weight_decay")["value"].min()
+    # Zero is no decay: a working one is positive.
     alive = shares.index[(shares >= ALIVE) & (fits.reindex(shares.index) > 0) & (shares.index > 0)]
     return max(alive, default=decays(experiment)[-1])
 
@@ -71,6 +72,7 @@ def covariance(experiment: Results) -> NDArray[np.float64]:
     rows = rows[rows["metric"].str.startswith("target_covariance[")]
     if rows.empty:
         return np.empty((0, 0))
+    # The data are the same for all runs: one says it.
     first = rows[experiment.keys].iloc[0]
     return matrix(rows[(rows[experiment.keys] == first).all(axis=1)], "target_covariance")
 
@@ -91,28 +93,26 @@ def runs(
     rows = rows[rows["metric"].str.startswith(f"{name}[")]
     rows = rows if every_step else experiment.at_last(rows)
     keys = [*experiment.keys, *(["step"] if every_step else [])]
-    for values, own in rows.groupby(keys, sort=True):
-        yield dict(zip(keys, values, strict=True)), own
+    for values, group in rows.groupby(keys, sort=True):
+        yield dict(zip(keys, values, strict=True)), group
 
 
 def nrc3_curves(experiment: Results) -> pd.DataFrame:
     """Return NRC3 along training at the gamma that is best for each run's last W.
 
-    Returns
-    -------
-    DataFrame
-        The run's keys, ``step`` and ``value``; empty with a single target.
+    With the run's keys, ``step`` and ``value``; empty with a single target.
     """
     keys = experiment.keys
     best = experiment.last("gamma", "H1").set_index(keys)["value"].to_dict()
-    wanted = covariance(experiment)
-    found = []
-    for own, rows in runs(experiment, "gram", every_step=True):
-        gamma = best.get(tuple(own[key] for key in keys))
+    target_covariance = covariance(experiment)
+    entries = []
+    for run, rows in runs(experiment, "gram", every_step=True):
+        gamma = best.get(tuple(run[key] for key in keys))
         gram = matrix(rows, "gram")
+        # W = 0 has no direction to compare.
         if gamma is not None and gram.any():
-            found.append({**own, "value": float(nrc3(gram, wanted, gamma))})
-    return pd.DataFrame(found, columns=[*keys, "step", "value"])
+            entries.append({**run, "value": float(nrc3(gram, target_covariance, gamma))})
+    return pd.DataFrame(entries, columns=[*keys, "step", "value"])
 
 
 def curves(experiment: Results, metric: str) -> pd.DataFrame:
@@ -130,12 +130,9 @@ def finals(experiment: Results, metric: str) -> pd.DataFrame:
 
 
 def explained_variance(experiment: Results) -> pd.DataFrame:
-    """Return the shares of the principal components at the last step, over seeds.
+    """Return the shares of the principal components at the last step.
 
-    Returns
-    -------
-    DataFrame
-        As `over_seeds`, by `SETTING` and ``component`` (from 1).
+    As `over_seeds`, by `SETTING` and ``component`` (from 1).
     """
     rows = indexed(experiment, "explained_variance_ratio")
     return over_seeds(rows.rename(columns={"index": "component"}), [*SETTING, "component"])
@@ -168,30 +165,24 @@ def theory_along(
 def gram_distance(experiment: Results) -> pd.DataFrame:
     """Return the relative distance of W W^T to its closed form at the last step of every run.
 
-    Returns
-    -------
-    DataFrame
-        The run's keys and ``value``, norm(W W^T - G)/norm(G), where theory has a G that is not
-        zero.
+    With the run's keys and ``value``, norm(W W^T - G)/norm(G), where theory has a G that is not
+    zero.
     """
     keys = experiment.keys
     rows = experiment.predictions
     rows = rows[rows["metric"].str.startswith("gram[")]
     theory = {
-        values: matrix(own, "gram") for values, own in rows.groupby(keys) if own["value"].any()
+        values: matrix(group, "gram")
+        for values, group in rows.groupby(keys)
+        if group["value"].any()
     }
-    found = [
-        {**own, "value": relative(matrix(rows, "gram"), theory[place])}
-        for own, rows in runs(experiment, "gram")
-        for place in [tuple(own.values())]
+    distances = [
+        {**run, "value": relative(matrix(rows, "gram"), theory[place])}
+        for run, rows in runs(experiment, "gram")
+        for place in [tuple(run.values())]
         if place in theory
     ]
-    return pd.DataFrame(found, columns=[*keys, "value"])
-
-
-def relative(found: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:
-    """Return the relative Frobenius distance of a matrix to another."""
-    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+    return pd.DataFrame(distances, columns=[*keys, "value"])
 
 
 def whitened(targets: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -205,5 +196,6 @@ def products(experiment: Results, rows: pd.DataFrame) -> pd.DataFrame:
     if "feature_decay" in rows:
         return rows.assign(c=rows["weight_decay"] * rows["feature_decay"])
     feature = experiment.config["feature_decay"]
+    # Null ties it to the weight decay.
     feature = rows["weight_decay"] if feature is None else feature
     return rows.assign(c=rows["weight_decay"] * feature)

@@ -26,13 +26,12 @@ from collapse.studies.regression.settings import (
     CODE,
     DERIVED,
     PAPER,
-    Row,
     gate,
     lacking,
     no_decay_above_zero,
     shorter,
 )
-from collapse.studies.verdicts import Claim, lost
+from collapse.studies.verdicts import Claim, Decision, lost
 from collapse.theory.regression import nrc3
 
 FALL = 0.1
@@ -44,7 +43,7 @@ SMALL_NRC3 = 0.01
 """NRC3 that counts as small: the authors' logs end between 5e-5 and 9e-3."""
 
 
-def decide(experiments: Mapping[str, Results]) -> Iterator[Row]:
+def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     """Yield one row per claim."""
     for name in DATA:
         yield from _weight_decay(name, experiments[name])
@@ -67,17 +66,19 @@ def _by_seed(experiment: Results, metric: str, ending: str) -> pd.Series:
 
 
 def _ratio(part: pd.Series, whole: pd.Series) -> pd.Series:
+    # Aligned by seed: a seed that one side lacks, because it diverged, has no ratio.
     return (part / whole).dropna()
 
 
 def _no_arm(experiment: Results, ending: str) -> list[str]:
-    found = set(experiment.metrics["ending"])
-    return [] if ending in found else [f"no ending {ending} at this scale"]
+    endings = set(experiment.metrics["ending"])
+    return [] if ending in endings else [f"no ending {ending} at this scale"]
 
 
-def _weight_decay(name: str, experiment: Results) -> Iterator[Row]:
+def _weight_decay(name: str, experiment: Results) -> Iterator[Decision]:
     """Yield the claims about one weight decay on all weights of a network."""
     decay = working_decay(experiment)
+    # Two arms, whatever range of decays was run.
     strong, none = chosen(experiment, weight_decay=decay), chosen(experiment, weight_decay=0.0)
     seeds, excuses = experiment.config["seeds"], shorter(name, experiment)
     for ending in ENDINGS:
@@ -115,7 +116,7 @@ def _weight_decay(name: str, experiment: Results) -> Iterator[Row]:
 
 def _obstacles(name: str, strong: Results, none: Results, ending: str) -> list[str]:
     """Return what keeps claims about networks of this ending, with decay and without, undecided."""
-    fits = (_by_seed(each, "r2", ending) for each in (strong, none))
+    fits = (_by_seed(arm, "r2", ending) for arm in (strong, none))
     return [
         *lacking(name, strong),
         *lost(len(none.values("diverged"))),
@@ -126,7 +127,7 @@ def _obstacles(name: str, strong: Results, none: Results, ending: str) -> list[s
 
 def _collapse(
     name: str, strong: Results, none: Results, ending: str, excuses: list[str]
-) -> Iterator[Row]:
+) -> Iterator[Decision]:
     """Yield whether NRC1 and NRC2 collapse with decay and not without, in both variants."""
     decay = strong.metrics["weight_decay"].iloc[0]
     obstacles = no_decay_above_zero(decay) + _obstacles(name, strong, none, ending)
@@ -143,7 +144,7 @@ def _collapse(
             FALL,
             2,
         ).decide(
-            _ratio(*(_by_seed(each, metric, ending) for each in (strong, none))),
+            _ratio(*(_by_seed(arm, metric, ending) for arm in (strong, none))),
             strong.config["seeds"],
             obstacles,
             excuses,
@@ -156,10 +157,10 @@ def _nrc3(
     none: Results,
     obstacles: Iterable[str],
     excuses: Iterable[str],
-) -> Iterator[Row]:
+) -> Iterator[Decision]:
     """Yield the claims about the form of W W^T."""
     seeds, obstacles, excuses = strong.config["seeds"], list(obstacles), list(excuses)
-    found, other = (_by_seed(each, "NRC3", "relu") for each in (strong, none))
+    with_decay, without_decay = (_by_seed(arm, "NRC3", "relu") for arm in (strong, none))
     yield Claim(
         f"{name}_NRC3",
         PAPER,
@@ -168,7 +169,7 @@ def _nrc3(
         f"NRC3 at the minimising gamma is at most {SMALL_NRC3:g}",
         SMALL_NRC3,
         2,
-    ).decide(found, seeds, obstacles, excuses)
+    ).decide(with_decay, seeds, obstacles, excuses)
     yield Claim(
         f"{name}_NRC3_decay",
         PAPER,
@@ -176,19 +177,20 @@ def _nrc3(
         f"NRC3 with decay over NRC3 without is at most {FALL:g}",
         FALL,
         2,
-    ).decide(_ratio(found, other), seeds, obstacles, excuses)
+    ).decide(_ratio(with_decay, without_decay), seeds, obstacles, excuses)
 
 
-def _biases(name: str, experiment: Results, decayed: Results) -> Iterator[Row]:
+def _biases(name: str, experiment: Results, decayed: Results) -> Iterator[Decision]:
     """Yield what decaying the biases too does, as the released code has it."""
     decay, excuses = working_decay(experiment), shorter(name, decayed)
-    seeds = min(each.config["seeds"] for each in (experiment, decayed))
-    strong, none = (chosen(experiment, weight_decay=each) for each in (decay, 0.0))
+    seeds = min(results.config["seeds"] for results in (experiment, decayed))
+    strong, none = (chosen(experiment, weight_decay=value) for value in (decay, 0.0))
     decayed = chosen(decayed, weight_decay=decay)
+    # An experiment of its own, which may have been run at other decays.
     unlike = [] if len(decayed.metrics) else [f"no weight decay {decay:g} in {name}_biases"]
     unlike += no_decay_above_zero(decay)
     for ending, metric in product(ENDINGS, ("NRC1", "NRC2")):
-        found = _by_seed(decayed, metric, ending)
+        nrc = _by_seed(decayed, metric, ending)
         yield Claim(
             f"{name}_biases_{metric}{SUFFIX[ending]}",
             f"{PAPER}; {CODE}",
@@ -198,12 +200,12 @@ def _biases(name: str, experiment: Results, decayed: Results) -> Iterator[Row]:
             FALL,
             2,
         ).decide(
-            _ratio(found, _by_seed(none, metric, ending)),
+            _ratio(nrc, _by_seed(none, metric, ending)),
             seeds,
             unlike or _obstacles(name, decayed, none, ending),
             excuses,
         )
-    values = _ratio(*(_by_seed(each, "NRC1", "linear") for each in (decayed, strong)))
+    values = _ratio(*(_by_seed(results, "NRC1", "linear") for results in (decayed, strong)))
     yield Claim(
         f"{name}_biases_mean",
         DERIVED,
@@ -227,23 +229,25 @@ def _biases(name: str, experiment: Results, decayed: Results) -> Iterator[Row]:
     ).decide(
         values,
         seeds,
-        unlike or [each for end in ENDINGS for each in _obstacles(name, decayed, decayed, end)],
+        unlike
+        or [obstacle for end in ENDINGS for obstacle in _obstacles(name, decayed, decayed, end)],
         excuses,
     )
 
 
-def _weakness(experiment: Results) -> Row:
+def _weakness(experiment: Results) -> Decision:
     """Decide that NRC3 says little for two targets: one free number fits the only other one."""
-    wanted = covariance(experiment)
+    target_covariance = covariance(experiment)
     obstacles = lacking("reacher", experiment)
     values: list[float] = []
-    if len(wanted) == 2:
-        eigenvalues, axes = np.linalg.eigh(wanted)
+    if len(target_covariance) == 2:
+        # W W^T with Sigma's axes and eigenvalues 1 and ratio: its scale drops out of NRC3.
+        eigenvalues, axes = np.linalg.eigh(target_covariance)
         least = np.sqrt(eigenvalues[1] / eigenvalues[0])
         gammas = eigenvalues[0] * np.linspace(0, 1, 200_001)[:-1] ** 2
         for ratio in least * np.geomspace(1, 100, 9):
             gram = (axes * [1.0, ratio]) @ axes.T
-            values.append(float(np.nanmin(nrc3(gram, wanted, gammas))))
+            values.append(float(np.nanmin(nrc3(gram, target_covariance, gammas))))
     row = Claim(
         "NRC3_two_targets",
         DERIVED,

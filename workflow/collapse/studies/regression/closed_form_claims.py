@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 
 from collapse.studies import Results
-from collapse.studies.analysis import loss_gap, matrix
+from collapse.studies.analysis import loss_gap, matrix, relative
 from collapse.studies.regression.analysis import (
     at_working_decay,
     chosen,
     covariance,
     gram_distance,
     products,
-    relative,
     runs,
     theory_along,
     working_decay,
@@ -21,14 +20,13 @@ from collapse.studies.regression.analysis import (
 from collapse.studies.regression.settings import (
     DERIVED,
     PAPER,
-    Row,
     gate,
     lacking,
     no_decay_above_zero,
     shorter,
     shorter_ufm,
 )
-from collapse.studies.verdicts import Claim, lost, short_of
+from collapse.studies.verdicts import Claim, Decision, lost, short_of
 from collapse.theory.regression import truncated_gram
 
 STRONG = 1e-2
@@ -37,7 +35,7 @@ PAPER_RANGE = 0.1
 """Largest feature decay of the paper's sweep of norms."""
 
 
-def ufm_networks(name: str, experiment: Results) -> Iterator[Row]:
+def ufm_networks(name: str, experiment: Results) -> Iterator[Decision]:
     """Yield the claims about networks of which only W and the features are penalised."""
     seeds, obstacles = experiment.config["seeds"], lacking(name, experiment)
     excuses = shorter_ufm(experiment)
@@ -58,10 +56,10 @@ def ufm_networks(name: str, experiment: Results) -> Iterator[Row]:
         ).decide(gap.loc[gap["weight_decay"] >= STRONG, "value"], seeds, obstacles, excuses)
     decay = working_decay(experiment)
     strong, none = chosen(experiment, weight_decay=decay), chosen(experiment, weight_decay=0.0)
-    fits = [each.last("r2")["value"] for each in (strong, none)]
+    fits = [arm.last("r2")["value"] for arm in (strong, none)]
     obstacles += no_decay_above_zero(decay) + gate(*fits)
     for metric in ("NRC1", "NRC2"):
-        values = [each.last(metric).set_index("seed")["value"] for each in (strong, none)]
+        values = [arm.last(metric).set_index("seed")["value"] for arm in (strong, none)]
         yield Claim(
             f"{name}_ufm_{metric}",
             PAPER,
@@ -82,7 +80,7 @@ def _relative_to_theory(experiment: Results, metric: str, predicted: str) -> pd.
     return rows.assign(value=(rows["value"] / rows["value_predicted"] - 1).abs())[[*keys, "value"]]
 
 
-def residuals(decayed: Results, penalised: Results) -> Iterator[Row]:
+def residuals(decayed: Results, penalised: Results) -> Iterator[Decision]:
     """Yield whether residuals are white: under weight decay, and of a UFM-type network."""
     relu = chosen(at_working_decay(decayed), ending="relu")
     for key, kind, experiment, excuses in (
@@ -103,8 +101,13 @@ def residuals(decayed: Results, penalised: Results) -> Iterator[Row]:
             lacking("reacher", experiment),
             excuses,
         )
+    yield _residual_level(penalised)
+
+
+def _residual_level(penalised: Results) -> Decision:
+    # c by the run's keys, as `_residuals` names the runs.
     strong = products(penalised, penalised.last("r2")).set_index(penalised.keys)["c"]
-    yield Claim(
+    return Claim(
         "residuals_level",
         f"{PAPER}; {DERIVED}",
         "The covariance of a UFM-type network's residuals is c I (reacher).",
@@ -113,9 +116,9 @@ def residuals(decayed: Results, penalised: Results) -> Iterator[Row]:
         2,
     ).decide(
         [
-            relative(found, strong[tuple(own.values())] * np.eye(len(found)))
-            for own, rows in _residuals(at_working_decay(penalised))
-            for found in [matrix(rows, "residual_covariance")]
+            relative(moment, strong[tuple(run.values())] * np.eye(len(moment)))
+            for run, rows in _residuals(at_working_decay(penalised))
+            for moment in [matrix(rows, "residual_covariance")]
         ],
         penalised.config["seeds"],
         lacking("reacher", penalised),
@@ -127,21 +130,21 @@ def _residuals(experiment: Results) -> Iterator[tuple[dict, pd.DataFrame]]:
     return runs(experiment, "residual_covariance")
 
 
-def _colour(found: np.ndarray) -> float:
+def _colour(moment: np.ndarray) -> float:
     """Return how far a covariance is from a multiple of the identity."""
     return float(
-        np.linalg.norm(found / np.linalg.norm(found) - np.eye(len(found)) / len(found) ** 0.5)
+        np.linalg.norm(moment / np.linalg.norm(moment) - np.eye(len(moment)) / len(moment) ** 0.5)
     )
 
 
-def norms(name: str, experiment: Results) -> Iterator[Row]:
+def norms(name: str, experiment: Results) -> Iterator[Decision]:
     """Yield the claims about the norms of the rows of W as the feature decay grows."""
     seeds = experiment.config["seeds"]
     excuses = short_of(experiment.config["training"]["epochs"], 1000, "epochs")
-    found = _row_norms(experiment)
-    few = [] if found["feature_decay"].nunique() >= 9 else ["fewer than 9 feature decays"]
+    row_norms = _row_norms(experiment)
+    few = [] if row_norms["feature_decay"].nunique() >= 9 else ["fewer than 9 feature decays"]
     obstacles = lacking(name, experiment) + few
-    alive = found[(found["predicted"] > 0) & (found["feature_decay"] >= STRONG)]
+    alive = row_norms[(row_norms["predicted"] > 0) & (row_norms["feature_decay"] >= STRONG)]
     yield Claim(
         f"{name}_norms",
         f"{PAPER}; {DERIVED}",
@@ -151,9 +154,9 @@ def norms(name: str, experiment: Results) -> Iterator[Row]:
         0.05,
         1,
     ).decide((alive["value"] / alive["predicted"] - 1).abs(), seeds, obstacles, excuses)
-    sweep = found[found["feature_decay"] <= PAPER_RANGE]
+    sweep = row_norms[row_norms["feature_decay"] <= PAPER_RANGE]
     for key, rows, where in (
-        ("monotone", found, "at all feature decays"),
+        ("monotone", row_norms, "at all feature decays"),
         ("monotone_to_0.1", sweep, f"up to {PAPER_RANGE:g}, the end of the paper's sweep"),
     ):
         yield Claim(
@@ -164,15 +167,6 @@ def norms(name: str, experiment: Results) -> Iterator[Row]:
             0.01,
             1,
         ).decide(_falls(rows), seeds, obstacles, excuses)
-    total = found.assign(value=found["value"] ** 2, predicted=found["predicted"] ** 2)
-    total = total.groupby(["seed", "feature_decay"])[["value", "predicted"]].sum().reset_index()
-    peaks = [
-        abs(
-            np.log10(own.loc[own["value"].idxmax(), "feature_decay"])
-            - np.log10(own.loc[own["predicted"].idxmax(), "feature_decay"])
-        )
-        for _, own in total.groupby("seed")
-    ]
     yield Claim(
         f"{name}_norms_peak",
         DERIVED,
@@ -182,34 +176,49 @@ def norms(name: str, experiment: Results) -> Iterator[Row]:
         0.0,
         1,
         bound="theory",
-    ).decide(peaks, seeds, obstacles, excuses)
+    ).decide(_peak_distances(row_norms), seeds, obstacles, excuses)
+
+
+def _peak_distances(row_norms: pd.DataFrame) -> list[float]:
+    """Return per seed the decades between the decays at which W is largest, and should be."""
+    # The norm of W as a whole: its square is the sum of the rows'.
+    total = row_norms.assign(value=row_norms["value"] ** 2, predicted=row_norms["predicted"] ** 2)
+    total = total.groupby(["seed", "feature_decay"])[["value", "predicted"]].sum().reset_index()
+    return [
+        abs(
+            np.log10(group.loc[group["value"].idxmax(), "feature_decay"])
+            - np.log10(group.loc[group["predicted"].idxmax(), "feature_decay"])
+        )
+        for _, group in total.groupby("seed")
+    ]
 
 
 def _row_norms(experiment: Results) -> pd.DataFrame:
     """Return seed, feature_decay, row, and each row's measured and predicted norm."""
-    found, targets = [], covariance(experiment)
-    for own, rows in runs(experiment, "gram"):
-        weight, feature = own["weight_decay"], own["feature_decay"]
+    entries, targets = [], covariance(experiment)
+    for run, rows in runs(experiment, "gram"):
+        weight, feature = run["weight_decay"], run["feature_decay"]
         if not weight * feature:
             continue
         (theory,) = theory_along(targets, [weight], [feature])
         lengths = np.sqrt(np.diag(matrix(rows, "gram")))
         for row, (value, gram) in enumerate(zip(lengths, np.diag(theory["gram"]), strict=True)):
-            found.append({**own, "row": row, "value": value, "predicted": np.sqrt(gram)})
-    return pd.DataFrame(found, columns=[*experiment.keys, "row", "value", "predicted"])
+            entries.append({**run, "row": row, "value": value, "predicted": np.sqrt(gram)})
+    return pd.DataFrame(entries, columns=[*experiment.keys, "row", "value", "predicted"])
 
 
 def _falls(rows: pd.DataFrame) -> list[float]:
     """Return the largest relative fall between neighbouring decays of each row and seed."""
     falls = []
-    for _, own in rows.sort_values("feature_decay").groupby(["seed", "row"]):
-        values = own["value"].to_numpy()
+    for _, group in rows.sort_values("feature_decay").groupby(["seed", "row"]):
+        values = group["value"].to_numpy()
         steps = 1 - values[1:] / values[:-1]
+        # A fall, not a rise: where the norm only grows it is 0.
         falls.append(float(max(0.0, *steps)) if len(steps) else 0.0)
     return falls
 
 
-def free_features(experiment: Results) -> Iterator[Row]:
+def free_features(experiment: Results) -> Iterator[Decision]:
     """Yield the claims about the minimum over free features."""
     seeds, obstacles = experiment.config["seeds"], lost(len(experiment.values("diverged")))
     last = experiment.last("objective")
@@ -248,26 +257,27 @@ def _between(experiment: Results) -> tuple[list[float], list[float]]:
     """Return the distances of W W^T to both formulas, for c between the eigenvalues."""
     truncated, whole = [], []
     theory = {
-        tuple(values): matrix(own, "gram")
-        for values, own in experiment.predictions.groupby(experiment.keys)
+        tuple(values): matrix(group, "gram")
+        for values, group in experiment.predictions.groupby(experiment.keys)
     }
+    # Results hold several problems: each has a covariance of its own.
     covariances = {
         name: covariance(chosen(experiment, target_covariance=name))
         for name in experiment.metrics["target_covariance"].unique()
     }
-    for own, rows in runs(experiment, "gram"):
-        wanted = covariances[own["target_covariance"]]
+    for run, rows in runs(experiment, "gram"):
+        target_covariance = covariances[run["target_covariance"]]
         feature = experiment.config["feature_decay"]
-        eigenvalues = np.linalg.eigvalsh(wanted)
-        if eigenvalues[0] < own["weight_decay"] * feature < eigenvalues[-1]:
-            found = matrix(rows, "gram")
-            paper = truncated_gram(wanted, own["weight_decay"], feature)
-            truncated.append(relative(found, paper))
-            whole.append(relative(found, theory[tuple(own.values())]))
+        eigenvalues = np.linalg.eigvalsh(target_covariance)
+        if eigenvalues[0] < run["weight_decay"] * feature < eigenvalues[-1]:
+            gram = matrix(rows, "gram")
+            paper = truncated_gram(target_covariance, run["weight_decay"], feature)
+            truncated.append(relative(gram, paper))
+            whole.append(relative(gram, theory[tuple(run.values())]))
     return truncated, whole
 
 
-def no_decay(experiment: Results) -> Iterator[Row]:
+def no_decay(experiment: Results) -> Iterator[Decision]:
     """Yield what remains of the start without any decay."""
     seeds = experiment.config["seeds"]
     rows, losses = experiment.last("NRC1"), experiment.last("objective")["value"]
@@ -276,6 +286,7 @@ def no_decay(experiment: Results) -> Iterator[Row]:
     scales = sorted(experiment.metrics["init_scale"].unique())
     large = rows.loc[rows["init_scale"] == scales[-1], "value"]
     small = rows.loc[rows["init_scale"] == scales[0], "value"]
+    # A smaller scale may have left out the largest start, and then tests less than the claim.
     reached = [] if scales[-1] >= 1 else [f"no start of scale 1, at most {scales[-1]:g}"]
     yield Claim(
         "no_decay_no_collapse",

@@ -26,26 +26,26 @@ from collapse.studies.regression.panels import (
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    shown = on_data(experiments)
-    endings = endings_of(shown.values())
-    colours = decay_colours(shown.values())
+    by_data = on_data(experiments)
+    endings = endings_of(by_data.values())
+    colours = decay_colours(by_data.values())
     figure, axes = plt.subplots(
-        len(endings), len(shown), figsize=(TWO_COLUMNS, 0.5 + 1.4 * len(endings)),
+        len(endings), len(by_data), figsize=(TWO_COLUMNS, 0.5 + 1.4 * len(endings)),
         squeeze=False, sharex=True, sharey=True,
     )  # fmt: skip
-    drawn = []
-    for column, (name, experiment) in zip(axes.T, shown.items(), strict=True):
+    figure_rows = []
+    for column, (name, experiment) in zip(axes.T, by_data.items(), strict=True):
         title(column[0], experiment)
         shares = explained_variance(experiment)
         for panel, ending in zip(column, endings, strict=True):
-            own = shares[shares["ending"] == ending]
-            _draw_panel(panel, own, colours, len(covariance(experiment)))
-        drawn.append(shares.assign(data=name))
+            panel_shares = shares[shares["ending"] == ending]
+            _draw_panel(panel, panel_shares, colours, len(covariance(experiment)))
+        figure_rows.append(shares.assign(data=name))
         column[-1].set_xlabel("principal component $k$")
         diverged(column[-1], experiment)
     label_rows(axes, [f"variance share\n{ENDINGS[ending]}" for ending in endings])
-    heading(figure, shown.values(), decay_handles(colours, r"\lambda_{\mathrm{WD}}"))
-    return figure, pd.concat(drawn, ignore_index=True)
+    heading(figure, by_data.values(), decay_handles(colours, r"\lambda_{\mathrm{WD}}"))
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
 def _draw_panel(axes: Axes, shares: pd.DataFrame, colours: Mapping, count: int) -> None:
@@ -56,6 +56,7 @@ def _draw_panel(axes: Axes, shares: pd.DataFrame, colours: Mapping, count: int) 
     present = [decay for decay in colours if decay in set(shares["weight_decay"])]
     for place, decay in enumerate(present):
         rows = shares[shares["weight_decay"] == decay]
+        # Side by side, so that the bars do not hide each other.
         offset = 0.36 * (place / max(len(present) - 1, 1) - 0.5)
         rows = rows.assign(component=rows["component"] + offset)
         points(

@@ -40,61 +40,69 @@ _GRID = np.linspace(0, 1, 201)
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    shown = {name: at_working_decay(each) for name, each in on_data(experiments).items()}
-    figure, axes = plt.subplots(1, len(shown), figsize=(TWO_COLUMNS, 2.3), squeeze=False)
-    drawn = []
-    for panel, (name, experiment) in zip(axes[0], shown.items(), strict=True):
+    by_data = {
+        name: at_working_decay(experiment) for name, experiment in on_data(experiments).items()
+    }
+    figure, axes = plt.subplots(1, len(by_data), figsize=(TWO_COLUMNS, 2.3), squeeze=False)
+    figure_rows = []
+    for panel, (name, experiment) in zip(axes[0], by_data.items(), strict=True):
         title(panel, experiment, f"{strongest(experiment)}\n{_fit(experiment)}")
         panel.set_xlabel(r"$\gamma/\lambda_{\min}$")
         panel.set_xlim(-0.03, 1.03)
         if len(covariance(experiment)) > 1:
-            drawn += [each.assign(data=name) for each in _draw_panel(panel, experiment)]
+            figure_rows += [rows.assign(data=name) for rows in _draw_panel(panel, experiment)]
             _mark_paper(panel, experiment.config["data"]["name"])
         else:
             say(panel, "one target: NRC3 is trivially 0")
         diverged(panel, experiment)
     axes[0, 0].set_ylabel(r"NRC3$(\gamma)$ of the last $W$")
-    handles = ending_handles(endings_of(shown.values()))
+    handles = ending_handles(endings_of(by_data.values()))
     handles.append(line("minimum", color=_COLOUR, marker="o", linestyle="", markersize=4))
-    heading(figure, shown.values(), handles)
+    heading(figure, by_data.values(), handles)
+    # Named here too: without any run there would be no columns.
     columns = ["data", "ending", "weight_decay", "seed", "series", "gamma_ratio", "value"]
-    return figure, pd.concat([pd.DataFrame(columns=columns), *drawn], ignore_index=True)[columns]
+    return figure, pd.concat([pd.DataFrame(columns=columns), *figure_rows], ignore_index=True)[
+        columns
+    ]
 
 
 def _fit(experiment: Results) -> str:
     """Name R2 on the training samples by ending: without fit the geometry of W means little."""
     fits = finals(experiment, "r2").set_index("ending")["median"]
-    values = [f"{round(fits[each], 2) + 0:.2f} {_SHORT[each]}" for each in fits.index]
+    # Adding 0 turns -0.0, which would be printed as such, into 0.0.
+    values = [f"{round(fits[ending], 2) + 0:.2f} {_SHORT[ending]}" for ending in fits.index]
     return "$R^2$: " + ", ".join(values)
 
 
 def _draw_panel(axes: Axes, experiment: Results) -> list[pd.DataFrame]:
     """Draw one line per run, a point at its minimum in closed form; return both."""
-    own = covariance(experiment)
-    least = np.linalg.eigvalsh(own)[0]
+    target_covariance = covariance(experiment)
+    least = np.linalg.eigvalsh(target_covariance)[0]
     keys = experiment.keys
     best = experiment.last("gamma").set_index(keys)["value"].to_dict()
-    drawn = []
+    figure_rows = []
     for run, rows in runs(experiment, "gram"):
         gram = matrix(rows, "gram")
+        # W = 0 has no direction to compare.
         if not gram.any():
             continue
-        values = nrc3(gram, own, _GRID * least)
+        values = nrc3(gram, target_covariance, _GRID * least)
         axes.plot(_GRID, values, color=_COLOUR, linestyle=STYLES[run["ending"]], linewidth=0.9)
         gamma = best[tuple(run.values())]
-        lowest = float(nrc3(gram, own, gamma))
+        lowest = float(nrc3(gram, target_covariance, gamma))
         axes.plot(gamma / least, lowest, "o", color=_COLOUR, markersize=4, zorder=3)
         line = pd.DataFrame({**run, "gamma_ratio": _GRID, "value": values, "series": "NRC3"})
         point = {**run, "gamma_ratio": gamma / least, "value": lowest, "series": "minimum"}
-        drawn += [line, pd.DataFrame([point])]
+        figure_rows += [line, pd.DataFrame([point])]
     decades(axes)
-    return drawn
+    return figure_rows
 
 
 def _mark_paper(axes: Axes, name: str) -> None:
     """Mark on the abscissa where the paper finds the minimum on its data."""
     if name in PAPER_GAMMA:
         low, high = axes.get_ylim()
+        # A fifth of the height more below, for the mark and its word.
         axes.set_ylim(low * (low / high) ** 0.2, high)
         place = axes.get_xaxis_transform()
         axes.plot([PAPER_GAMMA[name]] * 2, [0, 0.07], color="0.5", linewidth=1.6, transform=place)

@@ -33,31 +33,32 @@ _SWEEP_COLOUR = "0.93"
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    shown = {name: experiments[name] for name in ("reacher_norms", "swimmer_norms")}
-    outputs = max(len(covariance(each)) for each in shown.values())
+    by_name = {name: experiments[name] for name in ("reacher_norms", "swimmer_norms")}
+    outputs = max(len(covariance(experiment)) for experiment in by_name.values())
     colours = category_colours([*range(1, outputs + 1), _FEATURES])
     figure, axes = plt.subplots(
-        2, len(shown), figsize=(TWO_COLUMNS, 4.0), squeeze=False, sharex="col"
+        2, len(by_name), figsize=(TWO_COLUMNS, 4.0), squeeze=False, sharex="col"
     )
-    drawn = [pd.DataFrame(columns=["norm", "feature_decay", "median"])]
-    for column, (name, experiment) in zip(axes.T, shown.items(), strict=True):
+    figure_rows = [pd.DataFrame(columns=["norm", "feature_decay", "median"])]
+    for column, (name, experiment) in zip(axes.T, by_name.items(), strict=True):
         weight = experiment.metrics["weight_decay"].iloc[0]
         title(column[0], experiment, rf"$\lambda_W={number(weight)}$")
+        # All runs diverged at once: without the targets' covariance there is no theory either.
         if not len(covariance(experiment)):
             say(column[0], NOTHING)
             diverged(column[-1], experiment)
             continue
         measured = over_seeds(_measured(experiment), ["norm", "feature_decay"])
         theory = _theory(experiment)
-        for panel, wanted in zip(column, (False, True), strict=True):
-            own, lines = (
-                rows[(rows["norm"] == _FEATURES) == wanted] for rows in (measured, theory)
+        for panel, of_features in zip(column, (False, True), strict=True):
+            marks, lines = (
+                rows[(rows["norm"] == _FEATURES) == of_features] for rows in (measured, theory)
             )
-            _draw_panel(panel, own, lines, colours)
+            _draw_panel(panel, marks, lines, colours)
         _mark(column, experiment)
         column[-1].set_xlabel(r"feature decay $\lambda_H$")
         diverged(column[-1], experiment)
-        drawn += [
+        figure_rows += [
             measured.assign(data=name, series="measured"),
             theory.assign(data=name, series="theory"),
         ]
@@ -68,16 +69,16 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         for norm, colour in colours.items()
     ]  # fmt: skip
     handles += [line("theory", **THEORY), Patch(color=_SWEEP_COLOUR, label="the paper's sweep")]
-    heading(figure, shown.values(), handles)
-    return figure, pd.concat(drawn, ignore_index=True)
+    heading(figure, by_name.values(), handles)
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
 def _measured(experiment: Results) -> pd.DataFrame:
     """Return of every run at its end the norms of the rows of W and of the features."""
     rows = [
         {**run, "norm": index, "value": np.sqrt(square)}
-        for run, own in runs(experiment, "gram")
-        for index, square in enumerate(np.diag(matrix(own, "gram")), start=1)
+        for run, gram_rows in runs(experiment, "gram")
+        for index, square in enumerate(np.diag(matrix(gram_rows, "gram")), start=1)
     ]
     features = experiment.last("feature_norm_squared_mean")
     features = features.assign(norm=_FEATURES, value=np.sqrt(features["value"]))
@@ -87,15 +88,15 @@ def _measured(experiment: Results) -> pd.DataFrame:
 
 def _theory(experiment: Results) -> pd.DataFrame:
     """Return the same by the closed form, over the range of the sweep and a little more."""
-    found = experiment.metrics["feature_decay"]
-    grid = np.geomspace(found.min() / 2, found.max() * 2, 800)
+    decays = experiment.metrics["feature_decay"]
+    grid = np.geomspace(decays.min() / 2, decays.max() * 2, 800)
     weight = experiment.metrics["weight_decay"].iloc[0]
     predicted = theory_along(covariance(experiment), np.full(grid.shape, weight), grid)
     squares = {
-        index: [each["gram"][index - 1][index - 1] for each in predicted]
+        index: [prediction["gram"][index - 1][index - 1] for prediction in predicted]
         for index in range(1, len(predicted[0]["gram"]) + 1)
     }
-    squares[_FEATURES] = [each["feature_norm_squared_mean"] for each in predicted]
+    squares[_FEATURES] = [prediction["feature_norm_squared_mean"] for prediction in predicted]
     return pd.concat(
         pd.DataFrame({"norm": norm, "feature_decay": grid, "median": np.sqrt(values)})
         for norm, values in squares.items()
@@ -103,14 +104,15 @@ def _theory(experiment: Results) -> pd.DataFrame:
 
 
 def _draw_panel(axes: Axes, measured: pd.DataFrame, theory: pd.DataFrame, colours: Mapping) -> None:
+    # The theory falls to zero where c extinguishes a direction: the axis ends above.
     low, high = theory["median"].max() / 300, theory["median"].max() * 2
-    for _, own in theory.groupby("norm"):
-        axes.plot(own["feature_decay"], own["median"].clip(lower=low / 10), **THEORY)
+    for _, curve in theory.groupby("norm"):
+        axes.plot(curve["feature_decay"], curve["median"].clip(lower=low / 10), **THEORY)
     # Points often lie on each other: the later, smaller ones leave the earlier ones visible.
-    for size, (norm, own) in zip((5.5, 3.5, 2.0), measured.groupby("norm"), strict=False):
-        inside = own["median"] >= low
-        points(axes, own[inside], "feature_decay", color=colours[norm], markersize=size)
-        decays = own.loc[~inside, "feature_decay"]
+    for size, (norm, group) in zip((5.5, 3.5, 2.0), measured.groupby("norm"), strict=False):
+        inside = group["median"] >= low
+        points(axes, group[inside], "feature_decay", color=colours[norm], markersize=size)
+        decays = group.loc[~inside, "feature_decay"]
         axes.plot(decays, [1.15 * low] * len(decays), "v", color=colours[norm], markersize=size)
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -122,6 +124,7 @@ def _mark(column: np.ndarray, experiment: Results) -> None:
     """Shade the paper's sweep and mark where sqrt(c) is half of each deviation of the targets."""
     weight = experiment.metrics["weight_decay"].iloc[0]
     eigenvalues = np.linalg.eigvalsh(covariance(experiment))[::-1]
+    # The share of a direction peaks at a quarter of the c = lambda_j that extinguishes it.
     for panel in column:
         panel.axvspan(*PAPER_SWEEP, color=_SWEEP_COLOUR, linewidth=0, zorder=0)
         for value in eigenvalues:

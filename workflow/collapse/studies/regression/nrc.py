@@ -22,6 +22,7 @@ from collapse.studies.regression.panels import (
     label_rows,
     line,
     logarithmic,
+    r2_axis,
     strongest,
     title,
 )
@@ -38,27 +39,28 @@ _ROWS = (
     ("$R^2$", dict(zip(("r2", "test_r2"), _FIT.items(), strict=True))),
 )
 """Label of a row of panels; of each metric in it the name and the colour."""
-_LOWEST_R2 = -0.3
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    shown = {name: at_working_decay(each) for name, each in on_data(experiments).items()}
-    figure, axes = plt.subplots(len(_ROWS), len(shown), figsize=(TWO_COLUMNS, 5.4), squeeze=False)
-    drawn = []
-    for column, (name, experiment) in zip(axes.T, shown.items(), strict=True):
+    by_data = {
+        name: at_working_decay(experiment) for name, experiment in on_data(experiments).items()
+    }
+    figure, axes = plt.subplots(len(_ROWS), len(by_data), figsize=(TWO_COLUMNS, 5.4), squeeze=False)
+    figure_rows = []
+    for column, (name, experiment) in zip(axes.T, by_data.items(), strict=True):
         title(column[0], experiment, _subtitle(experiment))
         for panel, (_, metrics) in zip(column, _ROWS, strict=True):
             rows = _draw_panel(panel, experiment, metrics)
-            drawn += [each.assign(data=name) for each in rows]
+            figure_rows += [table.assign(data=name) for table in rows]
         epochs(column, experiment)
         diverged(column[-1], experiment)
     label_rows(axes, [label for label, _ in _ROWS])
     handles = [line(name, color=colour) for name, colour in _COLOURS.items()]
     handles += [line(name, color=colour) for name, colour in _FIT.items()]
-    handles += ending_handles(endings_of(shown.values()))
-    heading(figure, shown.values(), handles)
-    return figure, pd.concat(drawn, ignore_index=True)
+    handles += ending_handles(endings_of(by_data.values()))
+    heading(figure, by_data.values(), handles)
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
 def _draw_panel(
@@ -67,20 +69,19 @@ def _draw_panel(
     """Draw some metrics of one data set; return what is drawn."""
     # Curves often lie on each other: the later, thinner ones leave the earlier ones visible.
     widths = np.linspace(1.9, 0.9, len(metrics))
-    drawn = []
+    figure_rows = []
     for (metric, (_, colour)), width in zip(metrics.items(), widths, strict=True):
         rows = curves(experiment, metric)
-        for ending, own in rows.groupby("ending", sort=False):
+        for ending, group in rows.groupby("ending", sort=False):
             style = {"color": colour, "linestyle": STYLES[ending], "linewidth": width}
-            seed_band(axes, own, "step", **style)
-        drawn.append(rows.assign(metric=metric))
-    if metrics.keys() & {"r2"}:
-        lowest = pd.concat(drawn)["low"].min()
-        axes.set_ylim(max(_LOWEST_R2, min(lowest, 0) - 0.1), 1.05)
-        axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+            seed_band(axes, group, "step", **style)
+        figure_rows.append(rows.assign(metric=metric))
+    if "r2" in metrics:
+        lowest = pd.concat(figure_rows)["low"].min()
+        r2_axis(axes, lowest)
     else:
-        logarithmic(axes, drawn, None if "mse" in metrics else QUADRATIC_FLOOR)
-    return drawn
+        logarithmic(axes, figure_rows, None if "mse" in metrics else QUADRATIC_FLOOR)
+    return figure_rows
 
 
 def _subtitle(experiment: Results) -> str:

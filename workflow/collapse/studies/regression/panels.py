@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator
 
 from collapse.grid import format_value
-from collapse.plotting import FLOAT32_FLOOR, decades, floor, ordered_colours, seed_band
+from collapse.plotting import FLOAT32_FLOOR, decades, floor, ordered_colours, range_bars, seed_band
 from collapse.studies import Results
 from collapse.studies.networks import data_name, model_name
 from collapse.studies.regression.analysis import covariance, curves, decays, samples
@@ -23,13 +23,17 @@ ENDINGS = {"relu": "ReLU before $W$", "linear": "no ReLU before $W$", "signed": 
 """The same in words."""
 QUADRATIC_FLOOR = FLOAT32_FLOOR**2
 """Rounding of float32 in a quadratic metric."""
+LOWEST_R2 = -0.3
+"""Where the axis of R2 is cut off: a run that fails would flatten all others."""
 ZERO_WIDTH = 0.7
 """Room between zero and the smallest positive value of an axis, in decades."""
 
 
 def decay_colours(experiments: Iterable[Results]) -> dict[float, tuple]:
     """Return one colour per weight decay of all the experiments, none the lightest."""
-    return ordered_colours(sorted({decay for each in experiments for decay in decays(each)}))
+    return ordered_colours(
+        sorted({decay for experiment in experiments for decay in decays(experiment)})
+    )
 
 
 def dataset(experiment: Results) -> str:
@@ -51,26 +55,18 @@ def heading(
 ) -> None:
     """Put above the panels what was trained, what is not shown, and the legend.
 
-    Parameters
-    ----------
-    figure
-        Where to write.
-    experiments
-        What it shows.
-    *handles
-        Entries of the legend, row by row.
-    data
-        Name of the data, where no panel names it.
+    Of `handles` each is a row of the legend; `data` names the data where no panel does.
     """
     experiments = list(experiments)
-    lines = [_trained([each.config for each in experiments])]
+    lines = [_trained([experiment.config for experiment in experiments])]
     lines[0] = f"{data}. {lines[0]}" if data else lines[0]
-    lines += dict.fromkeys(each.note for each in experiments if each.note)
+    lines += dict.fromkeys(experiment.note for experiment in experiments if experiment.note)
     columns = max(len(row) for row in handles)
+    # Rows of one length, filled up with entries that show nothing.
     padded = [[*row, *[line("", linestyle="")] * (columns - len(row))] for row in handles]
     figure.legend(
         # Legends are filled column by column.
-        handles=[each for column in zip(*padded, strict=True) for each in column],
+        handles=[handle for column in zip(*padded, strict=True) for handle in column],
         loc="outside upper left", ncols=columns, title="\n".join(lines), title_fontsize=7,
         alignment="left", borderaxespad=0.2, columnspacing=1.2, handlelength=1.8,
         handletextpad=0.5,
@@ -79,18 +75,18 @@ def heading(
 
 def _trained(configs: Sequence[Mapping[str, Any]]) -> str:
     """Say what was trained, and for how many epochs where that is one network on several data."""
-    told: dict[str, list[str]] = {}
+    epochs_by_model: dict[str, list[str]] = {}
     for config in configs:
         if "model" not in config:
             problem = config["problem"]
             what = f"free features, $M={problem['samples']}$ samples, $d={problem['dim']}$"
-            told.setdefault(what, [])
+            epochs_by_model.setdefault(what, [])
             continue
         what = f"{model_name(config)}, {config['labels']['optimiser']}"
-        told.setdefault(what, []).append(str(config["training"]["epochs"]))
+        epochs_by_model.setdefault(what, []).append(str(config["training"]["epochs"]))
     return "; ".join(
         f"{what}, {', '.join(dict.fromkeys(epochs))} epochs" if epochs else what
-        for what, epochs in told.items()
+        for what, epochs in epochs_by_model.items()
     )
 
 
@@ -115,6 +111,7 @@ def number(value: float) -> str:
     """Spell a number in mathematics, ``5 10^{-4}``."""
     if value == 0 or 1e-2 <= abs(value) < 1e3:
         return format_value(float(value))
+    # The logarithm of a power of ten may fall short of a whole number by rounding.
     exponent = int(np.floor(np.log10(abs(value)) + 1e-9))
     factor = format_value(float(value / 10.0**exponent))
     power = f"10^{{{exponent}}}"
@@ -123,13 +120,15 @@ def number(value: float) -> str:
 
 def ending_handles(endings: Iterable[str]) -> list[Line2D]:
     """Return the legend's entries of the line styles."""
-    return [line(ENDINGS[each], color="0.3", linestyle=STYLES[each]) for each in endings]
+    return [line(ENDINGS[ending], color="0.3", linestyle=STYLES[ending]) for ending in endings]
 
 
 def endings_of(experiments: Iterable[Results]) -> list[str]:
     """Return which endings the experiments have, in the order of `STYLES`."""
-    found = {each for one in experiments for each in one.metrics["ending"].unique()}
-    return [each for each in STYLES if each in found]
+    present = {
+        ending for experiment in experiments for ending in experiment.metrics["ending"].unique()
+    }
+    return [ending for ending in STYLES if ending in present]
 
 
 def from_zero(axes: Axes, values: Iterable[float]) -> None:
@@ -144,6 +143,7 @@ def from_zero(axes: Axes, values: Iterable[float]) -> None:
         axes.set_xscale("log")
         axes.set_xlim(low / 1.4, high * 1.4)
     powers = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
+    # At most four labels fit.
     powers = powers[:: max(1, -(-len(powers) // 4))].astype(int)
     zero = [0.0] if values and values[0] == 0 else []
     if zero and len(powers) > 2 and 10.0 ** powers[0] < 2 * low:
@@ -159,6 +159,7 @@ def logarithmic(axes: Axes, drawn: Iterable[pd.DataFrame], limit: float | None) 
     least = min((rows["low"].min() for rows in drawn if len(rows)), default=np.inf)
     decades(axes)
     low, high = axes.get_ylim()
+    # The narrower the range, the less a logarithmic axis labels of itself.
     if high < 2 * low:
         axes.yaxis.set_major_locator(MaxNLocator(3))
     elif high < 8 * low:
@@ -171,11 +172,17 @@ def logarithmic(axes: Axes, drawn: Iterable[pd.DataFrame], limit: float | None) 
         floor(axes, limit)
 
 
+def r2_axis(axes: Axes, lowest: float) -> None:
+    """Give a panel the ordinate of R2, cut off below `LOWEST_R2`, with a line at zero."""
+    axes.set_ylim(max(LOWEST_R2, min(lowest, 0) - 0.1), 1.05)
+    axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+
+
 def points(axes: Axes, rows: pd.DataFrame, x: str, **style: Any) -> None:
     """Draw medians over seeds as points and the range as bars."""
     rows = rows.sort_values(x)
-    bars = [rows["median"] - rows["low"], rows["high"] - rows["median"]]
-    axes.errorbar(rows[x], rows["median"], yerr=bars, **{"elinewidth": 0.7, "fmt": "o"} | style)
+    style = {"elinewidth": 0.7, "fmt": "o"} | style
+    axes.errorbar(rows[x], rows["median"], yerr=range_bars(rows), **style)
 
 
 NOTHING = "no run left anything\nto measure"
@@ -212,31 +219,26 @@ def draw_by_decay(
     axes: Axes, rows: pd.DataFrame, colours: Mapping[float, tuple], **style: Any
 ) -> None:
     """Draw one curve per weight decay against the step, the largest decay on top."""
-    for decay, own in rows.groupby("weight_decay", sort=True):
-        seed_band(axes, own, "step", color=colours[decay], **style)
+    for decay, group in rows.groupby("weight_decay", sort=True):
+        seed_band(axes, group, "step", color=colours[decay], **style)
 
 
 def draw_against_epoch(
     column: Iterable[Axes], experiment: Results, metrics: Iterable[str], colours: Mapping
 ) -> list[pd.DataFrame]:
-    """Draw metrics against the epoch, one below the other, a line per decay.
-
-    Returns
-    -------
-    list of DataFrame
-        What is drawn, with its ``metric``.
-    """
-    drawn = []
+    """Draw metrics against the epoch, one below the other, a line per decay; return the rows."""
+    figure_rows = []
     for panel, metric in zip(column, metrics, strict=True):
+        # Of one target W W^T is a number, which some gamma always fits.
         if metric.startswith("NRC3") and len(covariance(experiment)) == 1:
             say(panel, "one target: NRC3 is trivially 0")
             continue
         rows = curves(experiment, metric)
         draw_by_decay(panel, rows, colours)
         logarithmic(panel, [rows], QUADRATIC_FLOOR)
-        drawn.append(rows.assign(metric=metric, series="against the epoch"))
+        figure_rows.append(rows.assign(metric=metric, series="against the epoch"))
     epochs(column, experiment)
-    return drawn
+    return figure_rows
 
 
 def epochs(column: Iterable[Axes], experiment: Results) -> None:

@@ -6,8 +6,6 @@ from collapse.studies import Results
 from collapse.studies.regression.analysis import samples
 from collapse.studies.verdicts import lost, short_of
 
-Row = dict[str, object]
-
 PAPER = "Andriopoulos et al. 2024"
 CODE = "released code of Andriopoulos et al. 2024"
 DERIVED = "derived from the objective of Andriopoulos et al. 2024"
@@ -19,8 +17,8 @@ PAPER_UFM_EPOCHS = 10_000
 
 def lacking(name: str, experiment: Results) -> list[str]:
     """Return, in words, what keeps an experiment from a verdict about its data set."""
-    found = experiment.config["data"]["name"]
-    other = [] if found == name else [f"{found} in place of {name}"]
+    data = experiment.config["data"]["name"]
+    other = [] if data == name else [f"{data} in place of {name}"]
     return other + lost(len(experiment.values("diverged")))
 
 
@@ -40,6 +38,7 @@ def shorter(name: str, experiment: Results) -> list[str]:
     Counted in steps times learning_rate/(1 - momentum), at a constant rate.
     """
     training = experiment.config["training"]
+    # Rounded up: the last batch of an epoch is a step too.
     batches = -(-samples(experiment) // training["batch_size"])
     pace = training["learning_rate"] / (1 - training["momentum"])
     time = round(training["epochs"] * batches * pace)

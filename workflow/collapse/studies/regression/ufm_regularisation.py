@@ -35,24 +35,24 @@ _CURVES = {"NRC1": "NRC1", "NRC2": "NRC2", "NRC3_c": r"NRC3 ($\gamma=c$)"}
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    shown = on_data(experiments, "_features")
-    colours = decay_colours(shown.values())
+    by_data = on_data(experiments, "_features")
+    colours = decay_colours(by_data.values())
     figure, axes = plt.subplots(
-        len(_CURVES) + 2, len(shown), figsize=(TWO_COLUMNS, 6.6), squeeze=False
+        len(_CURVES) + 2, len(by_data), figsize=(TWO_COLUMNS, 6.6), squeeze=False
     )
-    drawn = []
-    for column, (name, experiment) in zip(axes.T, shown.items(), strict=True):
+    figure_rows = []
+    for column, (name, experiment) in zip(axes.T, by_data.items(), strict=True):
         title(column[0], experiment)
         rows = draw_against_epoch(column[:-2], experiment, _CURVES, colours)
         rows += _draw_ends(column[-2:], experiment, colours)
-        drawn += [each.assign(data=name) for each in rows]
+        figure_rows += [table.assign(data=name) for table in rows]
         diverged(column[0], experiment)
     labels = [r"$\|E\|^2/M$ at the end", r"distance of $WW^\mathrm{T}$" + "\nat the end"]
     label_rows(axes, [*_CURVES.values(), *labels])
     handles = decay_handles(colours, r"\lambda_W=\lambda_H")
     handles.append(line(r"theory, $\Sigma_j\min(c,\lambda_j)$", **THEORY))
-    heading(figure, shown.values(), handles)
-    return figure, pd.concat(drawn, ignore_index=True)
+    heading(figure, by_data.values(), handles)
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
 def _draw_ends(column: np.ndarray, experiment: Results, colours: Mapping) -> list:
@@ -61,8 +61,8 @@ def _draw_ends(column: np.ndarray, experiment: Results, colours: Mapping) -> lis
     error = over_seeds(measured, ["weight_decay", "c"])
     distance = over_seeds(products(experiment, gram_distance(experiment)), ["weight_decay", "c"])
     for panel, rows in zip(column, (error, distance), strict=True):
-        for decay, own in rows.groupby("weight_decay"):
-            points(panel, own, "c", color=colours[decay])
+        for decay, group in rows.groupby("weight_decay"):
+            points(panel, group, "c", color=colours[decay])
     theory = _theory(experiment, error["c"])
     column[0].plot(theory["c"], theory["median"], **THEORY)
     for panel, rows in zip(column, (error, distance), strict=True):
@@ -84,5 +84,8 @@ def _theory(experiment: Results, values: pd.Series) -> pd.DataFrame:
     if positive.empty:
         return pd.DataFrame({"c": [], "median": []})
     grid = np.geomspace(positive.min() / 1.3, positive.max() * 1.4, 100)
-    found = theory_along(covariance(experiment), np.sqrt(grid), np.sqrt(grid))
-    return pd.DataFrame({"c": grid, "median": [each["mse_sum"] for each in found]})
+    # Both decays are sqrt(c): the squared error depends on their product alone.
+    predictions = theory_along(covariance(experiment), np.sqrt(grid), np.sqrt(grid))
+    return pd.DataFrame(
+        {"c": grid, "median": [prediction["mse_sum"] for prediction in predictions]}
+    )

@@ -26,6 +26,7 @@ from collapse.studies.regression.panels import (
     line,
     logarithmic,
     points,
+    r2_axis,
     say,
     title,
 )
@@ -41,37 +42,36 @@ _AT_END = (
     {"r2": ("$R^2$, training", {"color": "0.15"}), "test_r2": ("held out", {"color": "0.62"})},
 )
 """Of each summary row its metrics, their names and how they are drawn."""
-_LOWEST_R2 = -0.3
 _DIAMONDS = {"relu": "D", "linear": "d", "signed": "d"}
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    shown = on_data(experiments)
-    colours = decay_colours(shown.values())
+    by_data = on_data(experiments)
+    colours = decay_colours(by_data.values())
     figure, axes = plt.subplots(
-        len(_NRC) + len(_AT_END), len(shown), figsize=(TWO_COLUMNS, 6.6), squeeze=False
+        len(_NRC) + len(_AT_END), len(by_data), figsize=(TWO_COLUMNS, 6.6), squeeze=False
     )
-    drawn = []
-    for column, (name, experiment) in zip(axes.T, shown.items(), strict=True):
+    figure_rows = []
+    for column, (name, experiment) in zip(axes.T, by_data.items(), strict=True):
         title(column[0], experiment)
         rows = _draw_curves(column[: len(_NRC)], experiment, colours)
         rows += _draw_ends(column[len(_NRC) :], experiment, experiments[f"{name}_biases"])
-        drawn += [each.assign(data=name) for each in rows]
+        figure_rows += [table.assign(data=name) for table in rows]
         diverged(column[-1], experiment)
     label_rows(axes, [*_NRC, "NRC1 at the end", "$R^2$ at the end"])
-    heading(figure, shown.values(), *_handles(shown, colours))
-    return figure, pd.concat(drawn, ignore_index=True)
+    heading(figure, by_data.values(), *_handles(by_data, colours))
+    return figure, pd.concat(figure_rows, ignore_index=True)
 
 
-def _handles(shown: Mapping[str, Results], colours: Mapping[float, tuple]) -> list[list]:
+def _handles(by_data: Mapping[str, Results], colours: Mapping[float, tuple]) -> list[list]:
     """Return the rows of the legend."""
     diamond = {"marker": "D", "markerfacecolor": "none", "markersize": 5, "linestyle": ""}
     return [
         decay_handles(colours, r"\lambda_{\mathrm{WD}}"),
         [line(name, marker="o", **style) for row in _AT_END for name, style in row.values()],
         [
-            *ending_handles(endings_of(shown.values())),
+            *ending_handles(endings_of(by_data.values())),
             line("biases decayed", color="0.3", **diamond),
         ],
     ]
@@ -79,9 +79,9 @@ def _handles(shown: Mapping[str, Results], colours: Mapping[float, tuple]) -> li
 
 def _draw_curves(column: np.ndarray, experiment: Results, colours: Mapping) -> list:
     """Draw NRC1 to NRC3 of the runs with a ReLU before W against the epoch."""
-    own = chosen(experiment, ending=_ENDING)
-    if len(own.metrics):
-        return draw_against_epoch(column, own, _NRC, colours)
+    arm = chosen(experiment, ending=_ENDING)
+    if len(arm.metrics):
+        return draw_against_epoch(column, arm, _NRC, colours)
     for panel in column:
         say(panel, "no run with a ReLU before $W$\nat this scale")
     return []
@@ -89,27 +89,32 @@ def _draw_curves(column: np.ndarray, experiment: Results, colours: Mapping) -> l
 
 def _draw_ends(column: np.ndarray, experiment: Results, biases: Results) -> list:
     """Draw what is left at the last epoch against the decay."""
-    drawn = []
+    figure_rows = []
     for panel, metrics in zip(column, _AT_END, strict=True):
-        drawn += [_draw_end(panel, experiment, metric, metrics[metric][1]) for metric in metrics]
+        figure_rows += [
+            _draw_end(panel, experiment, metric, metrics[metric][1]) for metric in metrics
+        ]
+        # The released code knows only features that are not centred.
         released = [metric for metric in metrics if metric != "NRC1_centred"]
-        drawn += [_mark_biases(panel, biases, each, metrics[each][1]) for each in released]
+        figure_rows += [
+            _mark_biases(panel, biases, metric, metrics[metric][1]) for metric in released
+        ]
         from_zero(panel, decays(experiment))
         panel.tick_params(labelbottom=panel is column[-1])
-    logarithmic(column[0], drawn[:2], QUADRATIC_FLOOR)
-    ends = pd.concat(drawn)
+    # The first two: NRC1 in both variants, in the upper panel.
+    logarithmic(column[0], figure_rows[:2], QUADRATIC_FLOOR)
+    ends = pd.concat(figure_rows)
     lowest = ends.loc[ends["metric"].isin(list(_AT_END[1])), "low"].min()
-    column[1].set_ylim(max(_LOWEST_R2, min(lowest, 0) - 0.1), 1.05)
-    column[1].axhline(0, color="0.8", linewidth=0.6, zorder=0)
+    r2_axis(column[1], lowest)
     column[1].set_xlabel(r"weight decay $\lambda_{\mathrm{WD}}$")
-    return drawn
+    return figure_rows
 
 
 def _draw_end(axes: Axes, experiment: Results, metric: str, style: Mapping) -> pd.DataFrame:
     rows = finals(experiment, metric)
-    for ending, own in rows.groupby("ending", sort=False):
+    for ending, group in rows.groupby("ending", sort=False):
         points(
-            axes, own, "weight_decay", **{"fmt": "o", "linestyle": STYLES[ending], **style},
+            axes, group, "weight_decay", **{"fmt": "o", "linestyle": STYLES[ending], **style},
             linewidth=0.9,
         )  # fmt: skip
     return rows.assign(metric=metric, series="at the last epoch")
@@ -118,9 +123,9 @@ def _draw_end(axes: Axes, experiment: Results, metric: str, style: Mapping) -> p
 def _mark_biases(axes: Axes, biases: Results, metric: str, style: Mapping) -> pd.DataFrame:
     """Ring what the runs whose biases are decayed too end at."""
     rows = finals(biases, metric)
-    for ending, own in rows.groupby("ending", sort=False):
+    for ending, group in rows.groupby("ending", sort=False):
         axes.plot(
-            own["weight_decay"], own["median"], _DIAMONDS[ending], markersize=6,
+            group["weight_decay"], group["median"], _DIAMONDS[ending], markersize=6,
             color=style["color"], markerfacecolor="none", markeredgewidth=0.8, clip_on=False,
         )  # fmt: skip
     return rows.assign(metric=metric, series="at the last epoch, biases decayed too")

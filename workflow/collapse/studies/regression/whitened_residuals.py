@@ -50,7 +50,7 @@ class _State:
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    shown = {name: _one_run(experiments[name]) for name in ("reacher", "reacher_features")}
+    by_name = {name: _one_run(experiments[name]) for name in ("reacher", "reacher_features")}
     figure = plt.figure(figsize=(TWO_COLUMNS, 4.9))
     axes = np.array(
         [
@@ -59,19 +59,20 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         ]
     )
     palette = _palette()
-    drawn = []
-    for row, (name, experiment) in zip(axes, shown.items(), strict=True):
+    figure_rows = []
+    for row, (name, experiment) in zip(axes, by_name.items(), strict=True):
         rows = _draw_row(row, experiment, palette)
-        drawn += [each.assign(data=name) for each in rows]
+        figure_rows += [table.assign(data=name) for table in rows]
         diverged(row[1], experiment)
-    level = _level(shown["reacher_features"])
+    level = _level(by_name["reacher_features"])
     _wheel(figure.add_subplot(2, 3, 3, projection="polar"), palette)
-    states = _states(shown["reacher_features"])
+    states = _states(by_name["reacher_features"])
     if states and level:
-        drawn.append(_compare(figure.add_subplot(2, 3, 6), states[-1], level, palette))
+        figure_rows.append(_compare(figure.add_subplot(2, 3, 6), states[-1], level, palette))
     handles = [line(r"theory: $e=-\sqrt{c}\,z$, of length $\sqrt{c}$ and $2\sqrt{c}$", **_CIRCLE)]
-    heading(figure, shown.values(), handles, data=dataset(shown["reacher"]))
-    return figure, pd.concat([pd.DataFrame(), *drawn], ignore_index=True)
+    heading(figure, by_name.values(), handles, data=dataset(by_name["reacher"]))
+    # Without any state there would be nothing to join.
+    return figure, pd.concat([pd.DataFrame(), *figure_rows], ignore_index=True)
 
 
 def _draw_row(row: np.ndarray, experiment: Results, palette: ListedColormap) -> list:
@@ -109,8 +110,8 @@ def _one_run(experiment: Results) -> Results:
 
 def _states(experiment: Results) -> list[_State]:
     """Return the run at its first and last step; nothing where there is but one target."""
-    own = covariance(experiment)
-    if len(own) < 2:
+    target_covariance = covariance(experiment)
+    if len(target_covariance) < 2:
         return []
     moments = {
         run["step"]: matrix(rows, "residual_covariance")
@@ -125,7 +126,7 @@ def _states(experiment: Results) -> list[_State]:
             _State(
                 epoch=step,
                 residuals=_by_sample(rows, "residual"),
-                z=whitened(_by_sample(rows, "target"), own),
+                z=whitened(_by_sample(rows, "target"), target_covariance),
                 correlation=moment[0, 1] / np.sqrt(moment[0, 0] * moment[1, 1]),
                 ratio=spectrum[-1] / spectrum[0],
                 r2=fits.get(step, np.nan),
@@ -141,6 +142,7 @@ def _by_sample(rows: pd.DataFrame, column: str) -> np.ndarray:
 
 def _palette() -> ListedColormap:
     """Return a cyclic palette of one lightness."""
+    # All of scipy.stats comes with it: only where it is used.
     import seaborn
 
     return ListedColormap(seaborn.husl_palette(256, s=0.95, l=0.6))
@@ -150,6 +152,7 @@ def _scatter(axes: Axes, state: _State, palette: ListedColormap) -> None:
     """Draw the second residual against the first."""
     first, second = state.residuals[:, 0], state.residuals[:, 1]
     axes.scatter(first, second, c=palette(_phase(state.z)), s=7, linewidth=0)
+    # Square and around zero, so that angles and circles look like what they are.
     reach = 1.35 * np.abs(state.residuals[:, :2]).max()
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axes.locator_params(nbins=4)
@@ -183,6 +186,7 @@ def _compare(axes: Axes, state: _State, level: float, palette: ListedColormap) -
     axes.locator_params(nbins=4)
     axes.set_xlabel(r"closed form $-\sqrt{c}\,z_j$")
     axes.set_ylabel("residual $e_j$")
+    # In units of sqrt(c), the length that theory gives the residual of a whitened target of 1.
     error = np.sqrt(np.mean((state.residuals - predicted) ** 2) / level)
     axes.set_title(
         rf"epoch {state.epoch}, both targets" + "\n" + rf"rms difference ${error:.2g}\,\sqrt{{c}}$",

@@ -23,4 +23,5 @@ class Section(SolverKind):
 
     def cores(self, runs: int, entries: int) -> int:
         """Return the number of chunks of position and velocity that suit a core's cache."""
+        # Position and velocity, 8 bytes each number.
         return len(chunks(runs, 2 * 8 * entries))

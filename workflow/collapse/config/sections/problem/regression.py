@@ -30,6 +30,7 @@ class Section(ProblemKind):
     @model_validator(mode="after")
     def _consistent(self) -> "Section":
         outputs = len(self.target_covariance)
+        # Theory knows what a covariance is; its error becomes one of this section's key.
         try:
             principal_axes(symmetric(self.target_covariance))
         except InputError as error:
@@ -41,8 +42,8 @@ class Section(ProblemKind):
                 raise fault("target_covariance", message)
         for key, least in (("samples", outputs + 1), ("dim", outputs)):
             if getattr(self, key) < least:
-                found = getattr(self, key)
-                raise fault(key, f"{found} found, allowed is {least} or more: {outputs} targets")
+                value = getattr(self, key)
+                raise fault(key, f"{value} found, allowed is {least} or more: {outputs} targets")
         if self.target_mean is not None and len(self.target_mean) != outputs:
             message = f"{len(self.target_mean)} numbers found, allowed is one for each target"
             raise fault("target_mean", f"{message}, {outputs}")

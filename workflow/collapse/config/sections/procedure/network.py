@@ -97,7 +97,7 @@ class Section(Experiment):
         name, data, moves = self.data.name, self.data, self.training.augmentation
         if data_set.regression:
             if not self.loss.real_targets:
-                able = ", ".join(k for k, each in kinds("loss").items() if each.real_targets)
+                able = ", ".join(k for k, section in kinds("loss").items() if section.real_targets)
                 yield (
                     ("loss",),
                     f"{self.loss.kind} found, allowed is {able}: {name} has real targets",
@@ -115,6 +115,7 @@ class Section(Experiment):
             for key in ("samples", "standardise"):
                 if getattr(data, key):
                     yield ("data", key), f"{getattr(data, key)} found, {name} is no regression"
+        # Whatever the targets are: a row of a table cannot be cropped or mirrored.
         if moves and not data_set.images:
             message = f"{moves} found, allowed is []: {name} is a table, not images"
             yield ("training", "augmentation"), message

@@ -82,8 +82,8 @@ class Section(Experiment):
 
     def _check_penalties(self) -> None:
         for key in PENALTIES:
-            given = key in self.model_fields_set
-            if key in self.problem.penalties and not given:
+            is_set = key in self.model_fields_set
+            if key in self.problem.penalties and not is_set:
                 raise fault(key, "is missing")
             if key not in self.problem.penalties and getattr(self, key) is not None:
                 raise fault(key, f"found, a {self.problem.kind} problem has no such penalty")
@@ -119,7 +119,7 @@ class Section(Experiment):
 
     def resources(self, runs: int) -> Resources:
         """Return as many cores as the solver can use for the problem's size."""
-        return Resources(max(each.cores(runs, self.problem.entries) for each in self.solvers))
+        return Resources(max(solver.cores(runs, self.problem.entries) for solver in self.solvers))
 
     def probes_for(self, data_set: DataSet | None) -> list[str]:
         """Return the problem's own."""
@@ -129,6 +129,7 @@ class Section(Experiment):
         """Return the ends of a sweep's stages with their decays."""
         if self.sweep is None:
             return super().stages()
+        # The solver takes so many steps at each decay of the path, one after the other.
         path = decay_path(tied(self.model_dump(mode="json", exclude={"grid", "seeds"})))
         return [
             (

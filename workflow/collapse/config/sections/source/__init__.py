@@ -16,13 +16,7 @@ class SourceKind(Section):
     """Base of the sections of data sets' sources: what the jobs of a data set are told."""
 
     def spec(self, name: str, data_set: DataSet) -> dict[str, Any]:
-        """Return what the data job is told, but for the file that it may read.
-
-        Parameters
-        ----------
-        name, data_set
-            The data set's name and what is known of it.
-        """
+        """Return what the data job is told, but for the file that it may read."""
         return {"name": name, "kind": data_set.source, **self.told(data_set)}
 
     def told(self, data_set: DataSet) -> dict[str, Any]:
@@ -32,14 +26,8 @@ class SourceKind(Section):
     def source_file(self, name: str, data_set: DataSet, results: str, home: str) -> list[str]:
         """Return the file that the data set is made from, if it is one.
 
-        Parameters
-        ----------
-        name, data_set
-            The data set's name and what is known of it.
-        results
-            The folder of the results, which holds the policies that were searched.
-        home
-            The folder of this project, which holds the policies that it ships.
+        Policies that were searched lie in `results`, those that this project ships in its own
+        folder, `home`.
 
         Raises
         ------
