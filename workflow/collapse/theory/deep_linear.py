@@ -46,10 +46,7 @@ __all__ = [
 def predict(**hyperparameters: object) -> dict[str, object]:
     """Return what the closed form says of the global minimum.
 
-    Parameters
-    ----------
-    **hyperparameters
-        As described in `KEYS`; the decays are in the units of `OBJECTIVE`.
+    Hyperparameters are described in `KEYS`; the decays are in the units of `OBJECTIVE`.
 
     Returns
     -------
@@ -100,10 +97,7 @@ def predict(**hyperparameters: object) -> dict[str, object]:
 def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, object]:
     """Return what the closed form says of a run: of a sweep, which has many decays, its thresholds.
 
-    Parameters
-    ----------
-    config, facts
-        As for `collapse.theory.linear_head.hyperparameters`.
+    The arguments are those of `collapse.theory.linear_head.hyperparameters`.
 
     Raises
     ------
