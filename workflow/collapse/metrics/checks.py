@@ -26,20 +26,18 @@ def check_classification(
     bias: Tensor | None = None,
     least: int = 2,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Check labelled features and their classifier.
+    """Check labelled features, N x d, and their classifier.
 
     Parameters
     ----------
     features : Rows
-        N x d floats; their values are checked while they are read.
+        Their values are checked while they are read.
     labels : Tensor
         N integers, 0 to K-1.
     classes : int, optional
         K; default the rows of `weight`, else the largest label + 1.
-    weight : Tensor, optional
-        K x d.
-    bias : Tensor, optional
-        K; needs `weight`.
+    weight, bias : Tensor, optional
+        K x d and K; a bias needs a weight.
     least : int
         Samples that every class needs; below 2 a class has no spread to speak of.
 
@@ -76,23 +74,10 @@ def check_regression(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Check features with targets and their linear head.
+    """Check features (N x d) with targets (N x n) and their linear head (n x d, n).
 
-    Parameters
-    ----------
-    features : Rows
-        N x d floats; their values are checked while they are read.
-    targets : Tensor
-        N x n floats.
-    weight : Tensor, optional
-        n x d.
-    bias : Tensor, optional
-        n; needs `weight`.
-
-    Returns
-    -------
-    targets, weight, bias : Tensor or None
-        float64, on the features' device.
+    Returns targets, weight and bias, float64, on the features' device. The features' values are
+    checked while they are read.
 
     Raises
     ------
@@ -116,23 +101,18 @@ def check_regression(
 def check_finite(name: str, values: Tensor, first_row: int = 0) -> None:
     """Refuse NaN, infinity and numbers whose squares leave float64.
 
-    Parameters
-    ----------
-    name : str
-        The tensor's name in the message.
-    values : Tensor
-        Any shape; the first axis is the row.
-    first_row : int, optional
-        Row of the whole tensor at which `values` begins.
+    The first axis is the row; `first_row` is that of the whole tensor at which `values` begins.
 
     Raises
     ------
     InputError
-        Names the first bad row and how many of its values are bad.
+        Names the tensor, the first bad row and how many of its values are bad.
     """
+    # NaN fails the comparison. The narrow formats' own largest number keeps the bound inside them.
     good = values.abs() <= min(LARGEST, torch.finfo(values.dtype).max)
     if good.all():
         return
+    # A vector has one value a row.
     bad = ~good.reshape(len(values), -1)
     row = int(bad.any(dim=1).nonzero()[0])
     raise InputError(
@@ -142,12 +122,7 @@ def check_finite(name: str, values: Tensor, first_row: int = 0) -> None:
 
 
 def check_spread(targets: Tensor) -> None:
-    """Refuse a target that does not vary, or only by rounding: there is nothing to explain.
-
-    Parameters
-    ----------
-    targets : Tensor
-        N x n, float64, finite.
+    """Refuse a target (N x n, float64) that does not vary, or only by rounding: nothing to explain.
 
     Raises
     ------
@@ -200,6 +175,7 @@ def _check_labels(labels: Tensor, samples: int) -> Tensor:
 
 
 def _check_label_range(labels: Tensor, classes: int | None) -> int:
+    # One transfer from a GPU for both.
     lowest, highest = torch.stack(torch.aminmax(labels)).tolist()
     if lowest >= 0 and (classes is None or highest < classes):
         return highest + 1 if classes is None else classes
@@ -219,9 +195,9 @@ def _check_class_sizes(labels: Tensor, classes: int, least: int) -> Tensor:
     if (counts >= least).all():
         return counts
     label = int((counts < least).nonzero()[0])
-    found = "1 sample" if counts[label] else "no sample"
+    samples = "1 sample" if counts[label] else "no sample"
     raise InputError(
-        f"labels: class {label} has {found}, allowed are at least {least} samples of every "
+        f"labels: class {label} has {samples}, allowed are at least {least} samples of every "
         f"class 0 to {classes - 1}"
     )
 

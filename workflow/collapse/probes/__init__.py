@@ -72,13 +72,14 @@ def rows(state: State, probes: Sequence[Mapping[str, Any]]) -> Iterator[Reading]
 def points(state: State, probes: Sequence[Mapping[str, Any]]) -> Iterator[pd.DataFrame]:
     """Yield the points of those probes that have any, with a column ``probe``."""
     for settings in probes:
-        found = getattr(_module(settings), "points", lambda *_: None)(state, settings)
-        if found is not None:
-            yield _checked(found, settings["kind"])
+        # A probe need not have points.
+        frame = getattr(_module(settings), "points", lambda *_: None)(state, settings)
+        if frame is not None:
+            yield _checked(frame, settings["kind"])
 
 
 def _checked(points: pd.DataFrame, probe: str) -> pd.DataFrame:
-    """Return a probe's points with its name, or refuse columns that are not its own."""
+    """Return a probe's points with its name; refuse columns that are the workflow's."""
     if "layer" not in points:
         raise InputError(f"probe {probe}: its points have no column layer")
     for name in ("step", "seed", "probe"):

@@ -11,6 +11,7 @@ def rows(state: State, _: Mapping[str, Any]) -> Iterator[Reading]:
     """Yield the metrics of the head, the fit of held-out samples, and at the end the targets'."""
     (weight,) = state.weights
     decay = state.config["weight_decay"]
+    # A list holds a decay for each layer, of which a regression has one.
     decays = decay[0] if isinstance(decay, list) else decay, state.config["feature_decay"]
     yield from regression_readings(state.features, state.targets, weight, state.bias, decays)
     if state.last:
