@@ -193,6 +193,7 @@ def _families(head: LinearHead) -> dict[str, object]:
     classes, size = len(head.class_sizes), float(head.class_sizes[0])
     arguments = (size, classes, head.weight_decay, head.feature_decay)
     etf = cross_polytope = (None, None)
+    # The ranks of the two frames: K - 1 and K/2.
     if head.width >= classes - 1:
         etf = _etf(*arguments).minimum()
     if classes % 2 == 0 and head.width >= classes / 2:

@@ -53,6 +53,6 @@ def root_of_product(factors: Sequence[float], order: int) -> float:
     # A mantissa is at least 1/2: of a thousand layers' decays, the most that `KEYS` allow, the
     # product of mantissas is still a normal number.
     mantissas, exponents = np.frexp(np.asarray(factors, dtype=np.float64))
-    whole, rest = divmod(int(exponents.sum()), order)
-    # (product of mantissas) 2^(order whole + rest), to the power 1/order.
-    return float(np.ldexp((np.prod(mantissas) * 2.0**rest) ** (1 / order), whole))
+    quotient, remainder = divmod(int(exponents.sum()), order)
+    # (product of mantissas) 2^(order quotient + remainder), to the power 1/order.
+    return float(np.ldexp((np.prod(mantissas) * 2.0**remainder) ** (1 / order), quotient))

@@ -103,19 +103,19 @@ def residual_fraction(constant: NDArray[np.float64], depth: ArrayLike) -> NDArra
     residual = np.minimum(constant, top)
     one_layer = depth == 1
     # A single layer has no factor 1 - y (a = 0); at y = 1 its slope would be 0 * inf.
-    rest = np.where(one_layer, 1.0, 1 - residual)
+    complement = np.where(one_layer, 1.0, 1 - residual)
     # Quadratic convergence; at the double root of `metastable_threshold` each step halves the
     # distance, so that a hundred leave nothing.
     for _ in range(100):
-        value = residual - constant * rest**-power
-        slope = 1 - power * constant * rest ** (-power - 1)
+        value = residual - constant * complement**-power
+        slope = 1 - power * constant * complement ** (-power - 1)
         # Beyond the top the slope is not positive: step up, and be stopped there.
         steps = np.divide(value, slope, out=np.full(value.shape, -1.0), where=slope > 0)
         updated = np.minimum(residual - steps, top)
         # Two units in the last place.
         converged = np.all(np.abs(updated - residual) <= 4e-16 * residual)
         residual = updated
-        rest = np.where(one_layer, 1.0, 1 - residual)
+        complement = np.where(one_layer, 1.0, 1 - residual)
         if converged:
             break
     return residual

@@ -49,12 +49,13 @@ def lengths(
     -----
     Dang et al. 2023 (arXiv 2301.00437); checked numerically.
     """
+    # N feature_decay is what ridge regression of the labels on P adds to P^T P.
     depth, ridge = len(weight_decay), total * feature_decay
     x = minimiser(scaled_decay(class_size, total, weight_decay, feature_decay), depth)
     weights = np.sqrt(ridge * x**depth)
-    first, *rest = weight_decay
+    first, *later = weight_decay
     # One factor a layer: the products alone may leave double precision.
-    balance = np.prod([(other / first) ** (1 / (2 * depth)) for other in rest])
+    balance = np.prod([(other / first) ** (1 / (2 * depth)) for other in later])
     return Lengths(
         weights=weights,
         # The best features for a given P: those of ridge regression.

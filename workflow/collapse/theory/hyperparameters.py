@@ -166,6 +166,7 @@ def shown(value: Any) -> str:
     """Return a value as the user would write it, in one short line."""
     # As JSON, the notation of the command line; an object of any other type by its `repr`.
     text = json.dumps(value, default=repr)
+    # An error is one line, whatever was passed.
     return text if len(text) <= 60 else text[:57] + "..."
 
 

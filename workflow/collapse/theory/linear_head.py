@@ -91,6 +91,7 @@ def hyperparameters(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict
         return values | {name: config["problem"][name] for name in names}
     values |= {"loss": config["loss"]["kind"], "class_sizes": facts["class_sizes"]}
     values |= {name: config["head"][name] for name in ("depth", "bias")}
+    # A width that is not known counts as wide enough.
     return values | ({"widths": facts["width"]} if facts["width"] else {})
 
 

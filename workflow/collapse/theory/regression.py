@@ -49,6 +49,7 @@ OBJECTIVE = (
 
 def _covariance() -> Kind:
     """Return the kind of a list of lists of numbers; `symmetric` says what else is wrong."""
+    # Any finite number: what makes the matrix a covariance is checked on the whole.
     rows = list_of(list_of(number(-math.inf, math.inf)))
 
     def parse(value: Any) -> list[list[float]]:
