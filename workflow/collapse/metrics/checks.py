@@ -28,18 +28,9 @@ def check_classification(
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """Check labelled features, N x d, and their classifier.
 
-    Parameters
-    ----------
-    features : Rows
-        Their values are checked while they are read.
-    labels : Tensor
-        N integers, 0 to K-1.
-    classes : int, optional
-        K; default the rows of `weight`, else the largest label + 1.
-    weight, bias : Tensor, optional
-        K x d and K; a bias needs a weight.
-    least : int
-        Samples that every class needs; below 2 a class has no spread to speak of.
+    Of `labels`, N integers from 0 to K-1, every class needs `least` samples; below 2 a class has no
+    spread to speak of. K is `classes`, else the rows of `weight` (K x d), else the largest label
+    + 1; a `bias`, K, needs a weight. The features' values are checked while they are read.
 
     Returns
     -------
@@ -61,8 +52,10 @@ def check_classification(
     rows = None if weight is None else weight.shape[0]
     if classes is not None and rows not in (None, classes):
         raise InputError(f"weight: {rows} rows, allowed is one for each of the {classes} classes")
+    # The rows of the weight count too: a class without any sample is then noticed.
     classes = _check_label_range(labels, classes if classes is not None else rows)
     counts = _check_class_sizes(labels, classes, least)
+    # What is left after the reads is K x d: on the CPU where that is small.
     device = reduced_device(features, classes)
     weight, bias = _widened(weight, device), _widened(bias, device)
     return labels.to(device_of(features)), counts.to(device), weight, bias

@@ -152,6 +152,7 @@ def class_statistics(
         origin, offsets = _mean_offsets(features, labels, counts)
         centred, distances = _between_classes(counts, offsets)
         eigenvalues, columns = _eigen(centred)
+        # Projections on eigenvectors are those of the deviation alone.
         scores = torch.zeros_like(distances)
         if weight is not None:
             choices = _choices(offsets + origin, centred, distances, weight, bias)
@@ -167,6 +168,7 @@ def class_statistics(
         centred=centred,
         distances=distances,
         variances=squares / counts,
+        # The squared projections over N are diag(V^T S_W V), V the eigenvectors of S_B.
         within_between=(projected / eigenvalues).sum() / counts.sum(),
         mismatches=None if weight is None else mismatches,
         weight=weight,
@@ -183,6 +185,8 @@ def nc1(statistics: ClassStatistics) -> float | None:
 
     None when all class means coincide.
     """
+    # Exactly zero where only rounding differs: without it the sum over no eigenvalue would be 0,
+    # perfect collapse.
     if not statistics.between_trace:
         return None
     return defined(statistics.within_between / statistics.classes)
@@ -390,7 +394,7 @@ def _second_read(
     """Read once more: sums of squared deviations, by class and by eigenvector, and mismatches.
 
     Deviations are taken from centres that the working format can hold; what that leaves of
-    the class means (`rest`) is put back exactly.
+    the class means (`remainder`) is put back exactly.
     """
     classes, device, dtype = len(counts), device_of(features), _working_dtype(features, offsets)
     centres = (offsets + origin).to(dtype)
@@ -401,6 +405,7 @@ def _second_read(
     columns = torch.nn.functional.pad(columns, padding).to(device, dtype)
     centres = centres.to(device)
     width = columns.shape[1]
+    # Shared by all blocks: the memory does not grow with N.
     buffer = centres.new_empty(rows_per_block(features, width), centres.shape[1])
     squares = torch.zeros(classes, dtype=torch.float64, device=device)
     projected, mismatches = torch.zeros_like(squares), labels.new_zeros(())

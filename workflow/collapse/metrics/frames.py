@@ -16,6 +16,7 @@ def etf_gram(classes: int, device: torch.device | str | None = None) -> Tensor:
     vector has no simplex frame: the result is NaN.
     """
     identity = torch.eye(classes, dtype=torch.float64, device=device)
+    # Scaled by its own norm, which is sqrt(K - 1).
     return unit_norm(identity - 1 / classes)
 
 

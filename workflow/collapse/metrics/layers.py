@@ -163,6 +163,7 @@ def accuracy_readings(logits: Tensor, labels: Tensor) -> Iterator[Reading]:
     counts = torch.bincount(labels, minlength=logits.shape[1])
     sums = torch.zeros_like(counts, dtype=correct.dtype).scatter_add_(0, labels, correct)
     for label, (total, count) in enumerate(zip(sums.tolist(), counts.tolist(), strict=True)):
+        # 0/0 of a class without held-out samples is no accuracy.
         if count:
             yield "all", f"test_accuracy[{label}]", total / count
 

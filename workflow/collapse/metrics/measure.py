@@ -7,6 +7,7 @@ from collapse.errors import InputError
 from collapse.metrics import collapse, regression
 from collapse.metrics.rows import Rows
 
+# The order here is that of the keys that `measure` returns.
 OF_CLASSES = {
     "NC1": collapse.nc1,
     "NC1_ratio": collapse.nc1_ratio,
@@ -77,6 +78,7 @@ def measure(
     features, labels, targets, weight, bias = (
         _as_tensor(tensor) for tensor in (features, labels, targets, weight, bias)
     )
+    # Labels and targets mean different metrics: which are meant is not guessed.
     if (labels is None) == (targets is None):
         inputs = "neither labels nor targets" if labels is None else "both labels and targets"
         raise InputError(f"features: found with {inputs}, allowed is one of the two")

@@ -18,8 +18,8 @@ from collapse.metrics.checks import (
 from collapse.metrics.frames import defined, gram, unit_norm
 from collapse.metrics.rows import Rows, device_of, full_precision, row_blocks, wide_blocks
 
-COMPONENTS = 5  # of the explained variance ratio
-TIE = 1e-15  # NRC3 values closer than this are equal
+COMPONENTS = 5  # of the explained variance ratio, as in Andriopoulos et al. 2024, figure 3
+TIE = 1e-15  # NRC3 values closer than this are equal: a squared distance of at most 4 rounds so
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ def regression_statistics(
         bases = {"NRC1": components[:, : targets.shape[1]]}
         if weight is not None:
             bases["NRC2"] = _row_space(weight)
+        # The same bases for both: those of NRC1 are of the centred features in either case.
         residuals = {}
         for suffix, origin in (("", None), ("_centred", mean)):
             values = _residuals(features, origin, length, list(bases.values()))
@@ -316,6 +317,6 @@ def _nrc3_minimum(statistics: RegressionStatistics) -> tuple[Tensor, Tensor]:
     empty = torch.linalg.matrix_norm(frames) <= ROUNDING * torch.linalg.matrix_norm(root)
     distances = torch.where(empty | distances.isnan(), torch.inf, distances)
     # The first of equal ones: the lowest gamma.
-    best = int((distances <= distances.amin() + TIE).nonzero()[0])
-    known = distances[best].isfinite()
-    return distances[best], torch.where(known, shifts[best].square(), torch.nan)
+    minimum = int((distances <= distances.amin() + TIE).nonzero()[0])
+    is_defined = distances[minimum].isfinite()
+    return distances[minimum], torch.where(is_defined, shifts[minimum].square(), torch.nan)

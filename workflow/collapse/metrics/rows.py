@@ -96,7 +96,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
     """
     # What may round float32 products: cuBLAS on a GPU, oneDNN on a CPU.
     backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
-    saved = [backend.fp32_precision for backend in backends]
+    precisions = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:
             backend.fp32_precision = "ieee"
@@ -104,5 +104,5 @@ def full_precision(device: torch.device) -> Iterator[None]:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        for backend, precision in zip(backends, saved, strict=True):
+        for backend, precision in zip(backends, precisions, strict=True):
             backend.fp32_precision = precision

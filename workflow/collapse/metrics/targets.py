@@ -13,6 +13,7 @@ from collapse.metrics.measure import regression_metrics
 from collapse.metrics.regression import nrc3_at, regression_statistics
 from collapse.metrics.rows import wide_blocks
 
+# Enough for a scatter plot, whatever the size of the data set.
 SCATTER = 250
 """Samples whose residuals are returned one by one."""
 
@@ -47,6 +48,7 @@ def regression_readings(
     if bias is None:
         centre = targets.to(moment).mean(0)
         moment = moment + torch.outer(centre, centre)
+    # At the gamma of the run's own decays, where `NRC3` searches for the best.
     values["NRC3_c"] = nrc3_at(statistics.weight, moment, weight_decay * feature_decay)
     mean, lengths, squares = _lengths(features)
     values["mean_feature_ratio"] = defined(mean.norm() / lengths)
@@ -59,8 +61,8 @@ def regression_readings(
         + feature_decay * values["feature_norm_squared_mean"]
         + weight_decay * values["weight_norm_squared"]
     ) / 2
-    yield from _named("H1", values)
-    yield from _named("all", fit)
+    yield from _scalar_readings("H1", values)
+    yield from _scalar_readings("all", fit)
     yield from entries("H1", "gram", statistics.weight @ statistics.weight.T)
     residuals = _residuals(features, targets, weight, bias)
     covariance = residuals.T @ residuals / len(residuals)
@@ -87,6 +89,7 @@ def residual_points(
     `regression_readings`.
     """
     count = min(len(targets), SCATTER)
+    # In integers: every sample once where M is small.
     samples = torch.arange(count, device=targets.device) * len(targets) // count
     residuals = _residuals(features, targets, weight, bias)[samples]
     centred = (targets.double() - targets.double().mean(0))[samples]
@@ -108,7 +111,9 @@ def fit_readings(outputs: Tensor, targets: Tensor) -> Iterator[Reading]:
     targets = targets.double()
     error = (outputs.double() - targets).square().mean()
     spread = (targets - targets.mean(0)).square().mean()
-    yield from _named("all", {"test_mse": error.item(), "test_r2": defined(1 - error / spread)})
+    yield from _scalar_readings(
+        "all", {"test_mse": error.item(), "test_r2": defined(1 - error / spread)}
+    )
 
 
 def _lengths(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -128,8 +133,11 @@ def _residuals(features: Tensor, targets: Tensor, weight: Tensor, bias: Tensor |
     return (outputs if bias is None else outputs + bias.to(outputs)) - targets.to(outputs)
 
 
-def _named(layer: str, values: dict[str, float | list[float] | None]) -> Iterator[Reading]:
+def _scalar_readings(
+    layer: str, values: dict[str, float | list[float] | None]
+) -> Iterator[Reading]:
     for name, value in values.items():
+        # A metric of several numbers is a reading each; an undefined one is none.
         if isinstance(value, list):
             yield from ((layer, f"{name}[{k}]", entry) for k, entry in enumerate(value))
         elif value is not None:

@@ -36,6 +36,7 @@ class MLP(nn.Module):
                 layers.append(nn.BatchNorm1d(width))
             inputs = width
         if ending == "linear":
+            # Without normalisation the last layer is the ReLU: its input remains.
             layers.pop()
         if ending == "signed":
             batch = normalisation == "batch"

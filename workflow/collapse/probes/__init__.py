@@ -82,6 +82,7 @@ def _checked(points: pd.DataFrame, probe: str) -> pd.DataFrame:
     """Return a probe's points with its name; refuse columns that are the workflow's."""
     if "layer" not in points:
         raise InputError(f"probe {probe}: its points have no column layer")
+    # The workflow adds these when it joins the points of all states.
     for name in ("step", "seed", "probe"):
         if name in points:
             raise InputError(f"probe {probe}: column {name} is the workflow's, name it otherwise")
@@ -89,4 +90,5 @@ def _checked(points: pd.DataFrame, probe: str) -> pd.DataFrame:
 
 
 def _module(settings: Mapping[str, Any]) -> Any:
+    # By name: a new probe is one new module.
     return import_module(f"{__name__}.{settings['kind']}")

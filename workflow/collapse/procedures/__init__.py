@@ -103,7 +103,7 @@ class JobContext:
     Parameters
     ----------
     spec
-        What it is told.
+        What the job does; `settings` is what it says of it, of a measurement its ``probes``.
     threads
         Cores that it may use.
     folder
@@ -119,8 +119,9 @@ class JobContext:
         folder: Path | None = None,
         frame: Callable[[Mapping[str, Any], int], dict[str, np.ndarray]] = lambda *_: {},
     ) -> None:
-        self.told, self.threads, self.frame = spec.job, threads, frame
+        self.settings, self.threads, self.frame = spec.job, threads, frame
         self.folder = folder
+        # Whether a GPU and a compiler took part is known only once they have.
         self._spec, self._route = spec, "cpu"
         self._stack = ExitStack()
         self._when_written: list[Callable[[], None]] = []
@@ -143,6 +144,7 @@ class JobContext:
     @cached_property
     def device(self) -> torch.device:
         """A GPU of its own, or the CPU; the results then say on what class of device they are."""
+        # Only when asked for: a job that stays on the CPU waits for no GPU.
         device = acquire_device()
         self._route = device_class(device)
         return device
@@ -159,17 +161,13 @@ class JobContext:
     def hold(self, context: AbstractContextManager, when_written: Callable[[], None]) -> None:
         """Enter a context, such as a locked folder of checkpoints, until the job ends.
 
-        Parameters
-        ----------
-        context
-            What is entered.
-        when_written
-            Called once the results are written: what served to continue may go.
+        `when_written` is called once the results are written: what served to continue may go.
         """
         self._stack.enter_context(context)
         self._when_written.append(when_written)
 
     def written(self) -> None:
         """Note that the results are written."""
+        # Only now: until the results are there a killed job needs what it left.
         for call in self._when_written:
             call()

@@ -23,8 +23,10 @@ Runs = Sequence[Mapping[str, Any]]
 def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     """Train the networks of a group; a killed training continues from its checkpoints."""
     training = _prepare(runs, upstream, job.device)
+    # Compiled code may round otherwise: the results say so.
     if training.compiled:
         job.compiled()
+    # Of the provenance as it is now, with the device and whether the step is compiled.
     checkpoints = Checkpoints(job.folder / "checkpoints", job.provenance)
     job.hold(checkpoints, when_written=checkpoints.remove)
     return _computed(runs, train(training, checkpoints))
@@ -56,7 +58,7 @@ def _prepare(runs: Runs, upstream: Upstream, device: torch.device) -> Trainer:
 
 
 def _computed(runs: Runs, results: Sequence[TrainingResult]) -> Computed:
-    tensors, told, frames = {}, [], []
+    tensors, run_records, frames = {}, [], []
     for run, result in zip(runs, results, strict=True):
         if result.diverged_epoch is not None:
             print(
@@ -64,7 +66,7 @@ def _computed(runs: Runs, results: Sequence[TrainingResult]) -> Computed:
                 f"at step {result.diverged_step}",
                 file=sys.stderr,
             )
-        told.append(
+        run_records.append(
             {
                 "id": run["id"],
                 "keys": run["keys"],
@@ -80,5 +82,6 @@ def _computed(runs: Runs, results: Sequence[TrainingResult]) -> Computed:
             for epoch, state in result.states.items()
             for name, array in state.items()
         }
+    # The keys first, as in every table of the experiment.
     columns = [*runs[0]["keys"], *results[0].history.columns]
-    return Computed(tensors, told, pd.concat(frames, ignore_index=True)[columns])
+    return Computed(tensors, run_records, pd.concat(frames, ignore_index=True)[columns])
