@@ -29,5 +29,6 @@ def log_spaced(last: int, count: int, first: int = 1) -> tuple[int, ...]:
         remaining = max(count - len(steps), 1)
         # The ratio that reaches `last` in the steps left, found anew after each rounding.
         ideal = steps[-1] * (last / steps[-1]) ** (1 / remaining)
+        # One step on at least, where the ratio asks for less; the end at most.
         steps.append(min(max(steps[-1] + 1, round(ideal)), last))
     return (0, *steps)

@@ -28,7 +28,7 @@ def check_classification(
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """Check labelled features, N x d, and their classifier.
 
-    Of `labels`, N integers from 0 to K-1, every class needs `least` samples; below 2 a class has no
+    `labels` are N integers from 0 to K-1. Every class needs `least` samples; below 2 it has no
     spread to speak of. K is `classes`, else the rows of `weight` (K x d), else the largest label
     + 1; a `bias`, K, needs a weight. The features' values are checked while they are read.
 
@@ -144,6 +144,7 @@ def _check_floats(name: str, tensor: Rows | Tensor, axes: str) -> None:
         raise InputError(
             f"{name}: dtype {_dtype(tensor)}, allowed are float16, bfloat16, float32 and float64"
         )
+    # The names of the axes say how many there are.
     if len(tensor.shape) != len(axes.split(" x ")):
         raise InputError(f"{name}: shape {_shape(tensor)}, allowed is {axes}")
 

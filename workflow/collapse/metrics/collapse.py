@@ -94,8 +94,8 @@ def class_means(
 ) -> Tensor:
     """Return the mean features of each class, K x d, float64, on `reduced_device`.
 
-    Of N x d floats, labelled with N integers from 0 to K-1; K is the largest label + 1 if `classes`
-    does not say, and every class needs `least` samples.
+    `features` are N x d floats, `labels` N integers from 0 to K-1; K is `classes`, by default the
+    largest label + 1, and every class needs `least` samples.
 
     Raises
     ------
@@ -179,11 +179,9 @@ def class_statistics(
 def nc1(statistics: ClassStatistics) -> float | None:
     """NC1, within-class variability seen against the class means.
 
-    ``(1/K) tr(S_W S_B^+)`` (Papyan, Han & Donoho 2020, figure 6), S_W averaged over all
-    samples, S_B over classes, eigenvalues of S_B below 1e-9 of the largest counted as zero.
-    Variance outside the span of the mu_k - mu_G is not seen.
-
-    None when all class means coincide.
+    ``(1/K) tr(S_W S_B^+)`` (Papyan, Han & Donoho 2020, figure 6), S_W averaged over all samples,
+    S_B over classes, eigenvalues of S_B below 1e-9 of the largest counted as zero. Variance outside
+    the span of the mu_k - mu_G is not seen. None when all class means coincide.
     """
     # Exactly zero where only rounding differs: without it the sum over no eigenvalue would be 0,
     # perfect collapse.
@@ -195,9 +193,7 @@ def nc1(statistics: ClassStatistics) -> float | None:
 def nc1_ratio(statistics: ClassStatistics) -> float | None:
     """NC1_ratio, total within-class over total between-class variance.
 
-    ``tr S_W / tr S_B`` (Tirer, Huang & Niles-Weed 2023).
-
-    None when all class means coincide.
+    ``tr S_W / tr S_B`` (Tirer, Huang & Niles-Weed 2023). None when all class means coincide.
     """
     return defined(statistics.within_trace / statistics.between_trace)
 
@@ -206,9 +202,8 @@ def cdnv(statistics: ClassStatistics) -> float | None:
     """CDNV, class-distance normalised variance.
 
     Mean over pairs k < l of ``(v_k + v_l) / (2 norm(mu_k - mu_l)^2)``, v_k the mean squared
-    distance of class k to mu_k (Galanti, Gyorgy & Hutter 2022).
-
-    None when two class means coincide, or there is one class only.
+    distance of class k to mu_k (Galanti, Gyorgy & Hutter 2022). None when two class means coincide,
+    or there is one class only.
     """
     first, second = _pairs(statistics)
     variances = statistics.variances[first] + statistics.variances[second]
@@ -219,9 +214,7 @@ def nc2_etf(statistics: ClassStatistics) -> float | None:
     """NC2_ETF, distance of the centred class means to a simplex ETF.
 
     ``norm(G/norm(G) - (I - J/K)/sqrt(K-1))``, G the Gram matrix of the mu_k - mu_G (Zhu et al.
-    2021; Dang et al. 2023).
-
-    None when all class means coincide.
+    2021; Dang et al. 2023). None when all class means coincide.
     """
     target = etf_gram(statistics.classes, statistics.centred.device)
     return gram_distance(gram(statistics.centred), target)
@@ -230,9 +223,8 @@ def nc2_etf(statistics: ClassStatistics) -> float | None:
 def nc2_of(statistics: ClassStatistics) -> float | None:
     """NC2_OF, distance of the uncentred class means to an orthogonal frame.
 
-    ``norm(G0/norm(G0) - I/sqrt(K))``, G0 the Gram matrix of the mu_k (Dang et al. 2023).
-
-    None when all class means are zero.
+    ``norm(G0/norm(G0) - I/sqrt(K))``, G0 the Gram matrix of the mu_k (Dang et al. 2023). None when
+    all class means are zero.
     """
     target = orthogonal_gram(statistics.classes, statistics.means.device)
     return gram_distance(gram(statistics.means), target)
@@ -242,9 +234,7 @@ def equinorm(statistics: ClassStatistics) -> float | None:
     """Spread of the lengths of the centred class means.
 
     Standard deviation (ddof 0) over mean of ``norm(mu_k - mu_G)`` (Papyan, Han & Donoho 2020,
-    figure 2).
-
-    None when all class means coincide.
+    figure 2). None when all class means coincide.
     """
     lengths = torch.linalg.vector_norm(statistics.centred, dim=1)
     return defined(lengths.std(correction=0) / lengths.mean())
@@ -253,10 +243,9 @@ def equinorm(statistics: ClassStatistics) -> float | None:
 def equiangularity(statistics: ClassStatistics) -> float | None:
     """Spread of the angles between the centred class means.
 
-    Standard deviation (ddof 0) over pairs k < l of ``cos(mu_k - mu_G, mu_l - mu_G)`` (Papyan,
-    Han & Donoho 2020, figure 3). Two classes have one pair, hence 0.
-
-    None when a class mean coincides with mu_G, or there is one class only.
+    Standard deviation (ddof 0) over pairs k < l of ``cos(mu_k - mu_G, mu_l - mu_G)`` (Papyan, Han &
+    Donoho 2020, figure 3). Two classes have one pair, hence 0. None when a class mean coincides
+    with mu_G, or there is one class only.
     """
     directions = statistics.centred / torch.linalg.vector_norm(
         statistics.centred, dim=1, keepdim=True
@@ -270,10 +259,9 @@ def equiangularity(statistics: ClassStatistics) -> float | None:
 def nc3(statistics: ClassStatistics) -> float | None:
     """NC3, self-duality of the classifier and the centred class means.
 
-    ``norm(W/norm(W) - C/norm(C))^2``, C the K x d matrix of rows mu_k - mu_G (Papyan, Han &
-    Donoho 2020, figure 5). Between 0 and 4.
-
-    Needs a weight. None when all class means coincide or the weight is zero.
+    ``norm(W/norm(W) - C/norm(C))^2``, C the K x d matrix of rows mu_k - mu_G (Papyan, Han & Donoho
+    2020, figure 5). Between 0 and 4. Needs a weight. None when all class means coincide or the
+    weight is zero.
     """
     distance = gram_distance(statistics.weight, statistics.centred)
     return None if distance is None else distance**2
@@ -282,11 +270,9 @@ def nc3(statistics: ClassStatistics) -> float | None:
 def nc3_product(statistics: ClassStatistics) -> float | None:
     """NC3_product, distance of the logits of the class means to their frame.
 
-    ``norm(P/norm(P) - T)``: with a bias ``P = W C^T`` and ``T = (I - J/K)/sqrt(K-1)``, C rows
-    mu_k - mu_G; without ``P = W M^T`` and ``T = I/sqrt(K)``, M rows mu_k (Zhu et al. 2021;
-    Dang et al. 2023).
-
-    Needs a weight. None when P is zero.
+    ``norm(P/norm(P) - T)``: with a bias ``P = W C^T`` and ``T = (I - J/K)/sqrt(K-1)``, C rows the
+    mu_k - mu_G; without ``P = W M^T`` and ``T = I/sqrt(K)``, M rows the mu_k (Zhu et al. 2021; Dang
+    et al. 2023). Needs a weight. None when P is zero.
     """
     device = statistics.means.device
     if statistics.bias is None:
@@ -300,9 +286,8 @@ def nc4(statistics: ClassStatistics) -> float | None:
     """NC4, disagreement of the classifier with the nearest class mean.
 
     Fraction of samples where ``argmax_k (W h + b)_k`` differs from ``argmin_k norm(h - mu_k)``
-    (Papyan, Han & Donoho 2020, figure 7). A tie goes to the lowest class.
-
-    Needs a weight. Between 0 and 1.
+    (Papyan, Han & Donoho 2020, figure 7). A tie goes to the lowest class. Between 0 and 1;
+    needs a weight.
     """
     return defined(statistics.mismatches.to(torch.float64) / statistics.samples)
 

@@ -169,6 +169,7 @@ def accuracy_readings(logits: Tensor, labels: Tensor) -> Iterator[Reading]:
 
 
 def _mapped(inputs: Tensor, weight: Tensor) -> Tensor:
+    # With TF32 its rounding would be a floor under NC1 of the layers behind.
     with full_precision(inputs.device):
         return inputs @ weight.T.to(inputs)
 

@@ -97,11 +97,10 @@ def regression_statistics(
 def nrc1(statistics: RegressionStatistics) -> float | None:
     """NRC1, collapse of the features to their top n principal components.
 
-    ``(1/N) sum_i norm(u_i - proj(u_i))^2`` with ``u = h/norm(h)`` uncentred, and the projection
-    on the top n principal components of the centred features (Andriopoulos et al. 2024 and
-    their code). A zero feature vector counts as residual 0, as in that code.
-
-    None when the features do not vary.
+    ``(1/N) sum_i norm(u_i - proj(u_i))^2`` with ``u = h/norm(h)`` uncentred, and the projection on
+    the top n principal components of the centred features (Andriopoulos et al. 2024 and their
+    code). A zero feature vector counts as residual 0, as in that code. None when the features do
+    not vary.
     """
     return defined(statistics.residuals["NRC1"])
 
@@ -111,9 +110,7 @@ def nrc1_centred(statistics: RegressionStatistics) -> float | None:
 
     As `nrc1` with ``u = (h - hbar)/norm(h - hbar)``: it vanishes for features in an n-dimensional
     affine subspace, also where a final ReLU keeps hbar away from 0 (after Andriopoulos et al.
-    2024).
-
-    None when the features do not vary.
+    2024). None when the features do not vary.
     """
     return defined(statistics.residuals["NRC1_centred"])
 
@@ -122,9 +119,8 @@ def nrc2(statistics: RegressionStatistics) -> float | None:
     """NRC2, collapse of the features to the row space of the weight.
 
     ``(1/N) sum_i norm(u_i - proj(u_i))^2`` with ``u = h/norm(h)`` and the projection on the row
-    space of W (Andriopoulos et al. 2024). 1 for a zero weight.
-
-    Needs a weight. None when all features are zero.
+    space of W (Andriopoulos et al. 2024). 1 for a zero weight. Needs a weight. None when all
+    features are zero.
     """
     return defined(statistics.residuals["NRC2"])
 
@@ -132,9 +128,8 @@ def nrc2(statistics: RegressionStatistics) -> float | None:
 def nrc2_centred(statistics: RegressionStatistics) -> float | None:
     """NRC2_centred, NRC2 of the features less their mean.
 
-    As `nrc2` with ``u = (h - hbar)/norm(h - hbar)`` (after Andriopoulos et al. 2024).
-
-    Needs a weight. None when the features do not vary.
+    As `nrc2` with ``u = (h - hbar)/norm(h - hbar)`` (after Andriopoulos et al. 2024). Needs a
+    weight. None when the features do not vary.
     """
     return defined(statistics.residuals["NRC2_centred"])
 
@@ -143,9 +138,7 @@ def nrc3(statistics: RegressionStatistics) -> float | None:
     """NRC3, distance of the weight's Gram matrix to the targets' geometry.
 
     ``norm(G/norm(G) - A/norm(A))^2`` with ``G = W W^T`` and ``A = Sigma^(1/2) - gamma^(1/2) I``,
-    Sigma the target covariance (1/N), at the `gamma` that minimises it (Andriopoulos et al.
-    2024).
-
+    Sigma the target covariance (1/N), at the `gamma` that minimises it (Andriopoulos et al. 2024).
     Needs a weight, and at least two targets: with one it is trivially 0. None when the weight is
     zero.
     """
@@ -176,10 +169,8 @@ def gamma(statistics: RegressionStatistics) -> float | None:
 
     Over ``0 <= gamma <= lambda_min(Sigma)``. The stationary point is ``gamma^(1/2) = (tr G
     norm(S)^2 - <G, S> tr S) / (tr G tr S - n <G, S>)``, ``S = Sigma^(1/2)``; it is compared with
-    both ends (closed form of the search in Andriopoulos et al. 2024). When NRC3 does not depend
-    on gamma, 0.
-
-    Needs a weight, and at least two targets. None when the weight is zero.
+    both ends (closed form of the search in Andriopoulos et al. 2024). When NRC3 does not depend on
+    gamma, 0. Needs a weight, and at least two targets. None when the weight is zero.
     """
     return defined(_nrc3_minimum(statistics)[1])
 
@@ -187,10 +178,8 @@ def gamma(statistics: RegressionStatistics) -> float | None:
 def explained_variance_ratio(statistics: RegressionStatistics) -> list[float] | None:
     """Shares of the features' variance along their first 5 principal components.
 
-    Components of the centred features, descending; zero-padded when there are fewer
-    (Andriopoulos et al. 2024, figure 3).
-
-    5 numbers; None when the features do not vary.
+    Components of the centred features, descending; zero-padded when there are fewer (Andriopoulos
+    et al. 2024, figure 3). 5 numbers; None when the features do not vary.
     """
     if not statistics.spectrum.any():
         return None
@@ -201,9 +190,8 @@ def explained_variance_ratio(statistics: RegressionStatistics) -> list[float] | 
 def r2(statistics: RegressionStatistics) -> float | None:
     """R2, the coefficient of determination pooled over outputs.
 
-    ``1 - sum norm(W h + b - y)^2 / sum norm(y - ybar)^2`` (Andriopoulos et al. 2024).
-
-    Needs a weight. None when it overflows.
+    ``1 - sum norm(W h + b - y)^2 / sum norm(y - ybar)^2`` (Andriopoulos et al. 2024). Needs a
+    weight. None when it overflows.
     """
     return defined(1 - statistics.squared_error / statistics.target_covariance.trace())
 
@@ -211,9 +199,8 @@ def r2(statistics: RegressionStatistics) -> float | None:
 def mse(statistics: RegressionStatistics) -> float | None:
     """Mean squared error over samples and outputs, without the factor 1/2.
 
-    ``(1/(N n)) sum norm(W h + b - y)^2`` (Andriopoulos et al. 2024).
-
-    Needs a weight. None when it overflows.
+    ``(1/(N n)) sum norm(W h + b - y)^2`` (Andriopoulos et al. 2024). Needs a weight. None when it
+    overflows.
     """
     return defined(statistics.squared_error / len(statistics.target_covariance))
 

@@ -61,8 +61,8 @@ def regression_readings(
         + feature_decay * values["feature_norm_squared_mean"]
         + weight_decay * values["weight_norm_squared"]
     ) / 2
-    yield from _scalar_readings("H1", values)
-    yield from _scalar_readings("all", fit)
+    yield from _as_readings("H1", values)
+    yield from _as_readings("all", fit)
     yield from entries("H1", "gram", statistics.weight @ statistics.weight.T)
     residuals = _residuals(features, targets, weight, bias)
     covariance = residuals.T @ residuals / len(residuals)
@@ -111,7 +111,7 @@ def fit_readings(outputs: Tensor, targets: Tensor) -> Iterator[Reading]:
     targets = targets.double()
     error = (outputs.double() - targets).square().mean()
     spread = (targets - targets.mean(0)).square().mean()
-    yield from _scalar_readings(
+    yield from _as_readings(
         "all", {"test_mse": error.item(), "test_r2": defined(1 - error / spread)}
     )
 
@@ -133,9 +133,7 @@ def _residuals(features: Tensor, targets: Tensor, weight: Tensor, bias: Tensor |
     return (outputs if bias is None else outputs + bias.to(outputs)) - targets.to(outputs)
 
 
-def _scalar_readings(
-    layer: str, values: dict[str, float | list[float] | None]
-) -> Iterator[Reading]:
+def _as_readings(layer: str, values: dict[str, float | list[float] | None]) -> Iterator[Reading]:
     for name, value in values.items():
         # A metric of several numbers is a reading each; an undefined one is none.
         if isinstance(value, list):

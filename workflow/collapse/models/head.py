@@ -7,8 +7,8 @@ from torch import nn
 class LinearHead(nn.Module):
     """A product of linear layers without nonlinearity: Z = H W_1^T ... W_M^T + b.
 
-    Of M = `depth` layers: with the feature dimension d = `dim` W_1 to W_{M-1} are d x d, and W_M
-    has a row for each of the `outputs`, K classes or n targets. Only the last layer may have a
+    There are M = `depth` layers. With the feature dimension d = `dim`, W_1 to W_{M-1} are d x d;
+    W_M has a row for each of the `outputs`, K classes or n targets. Only the last layer may have a
     bias b, which no penalty touches.
 
     `init` says how the layers start: ``orthogonal``, as in the released code of Dang et al. 2023,

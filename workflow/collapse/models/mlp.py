@@ -13,10 +13,8 @@ class MLP(nn.Module):
 
     Parameters
     ----------
-    inputs
-        Values of an image.
-    hidden
-        Widths of the hidden layers; the last is the feature dimension d.
+    inputs, hidden
+        Values of an image, and widths of the hidden layers; the last is the feature dimension d.
     normalisation
         ``batch``: BatchNorm after each ReLU. ``none``: nothing.
     ending

@@ -107,10 +107,10 @@ class DeepLinear(Problem):
             raise InputError(
                 "targets: a column is no distribution; ce needs columns >= 0 that sum to 1"
             )
-        like = {"dtype": self.targets.dtype, "device": self.targets.device}
+        options = {"dtype": self.targets.dtype, "device": self.targets.device}
         if self.ones is None:
             # The dataclass is frozen, also for its own initialisation.
-            object.__setattr__(self, "ones", torch.ones(self.targets.shape[1], **like))
+            object.__setattr__(self, "ones", torch.ones(self.targets.shape[1], **options))
         if self.samples is None:
             object.__setattr__(self, "samples", self.targets.shape[1])
 
@@ -338,19 +338,19 @@ def answers(config: Mapping) -> Tensor:
 def build(configs: Sequence[Mapping], device: torch.device | str = "cpu") -> DeepLinear:
     """Return the batch of problems that resolved configs of one shape describe, one each.
 
-    Of a config ``problem`` (class_sizes, depth, widths, loss, bias: the same for all),
+    It takes a config's ``problem`` (class_sizes, depth, widths, loss, bias: the same for all),
     ``weight_decay`` and ``feature_decay``.
     """
     shape = configs[0]["problem"]
     depth, widths = shape["depth"], shape["widths"]
-    like = {"dtype": torch.float64, "device": device}
-    decays = [torch.tensor(config["weight_decay"], **like).expand(depth) for config in configs]
+    options = {"dtype": torch.float64, "device": device}
+    decays = [torch.tensor(config["weight_decay"], **options).expand(depth) for config in configs]
     return DeepLinear(
         targets=class_targets(shape["class_sizes"], device),
         # One width stands for all layers.
         widths=tuple(widths) if isinstance(widths, Sequence) else (widths,) * depth,
         weight_decay=torch.stack(decays),
-        feature_decay=torch.tensor([config["feature_decay"] for config in configs], **like),
+        feature_decay=torch.tensor([config["feature_decay"] for config in configs], **options),
         loss=shape["loss"],
         bias=shape["bias"],
     )

@@ -143,16 +143,17 @@ def descend(
     ]
     # A start that is not finite diverged at step 0: no step is taken to find out.
     states.diverged[~problem.objective(start).isfinite()] = 0
-    record = {step: number for number, step in enumerate(states.steps)}
+    record_numbers = {step: number for number, step in enumerate(states.steps)}
     # Each interval ends at a record or a check, whichever comes first.
     stops = merge(states.steps, range(0, steps, CHECK_EVERY), [steps])
 
     def advance(step: int, until: int, chunk: tuple[slice, _Descent]) -> None:
         index, descent = chunk
         descent.advance(step, until, states.diverged[index])
-        if until in record:
-            states.write(record[until], index, descent.problem, descent.position.parameters)
+        if until in record_numbers:
+            states.write(record_numbers[until], index, descent.problem, descent.position.parameters)
 
+    # A thread for each chunk at most.
     with _mapping(min(threads, len(descents))) as over_chunks:
         # Two stops at one step are one.
         for step, until in pairwise(chain([0], (stop for stop, _ in groupby(stops)))):
@@ -160,7 +161,7 @@ def descend(
                 return
             # A list, so that each chunk has come there, and an error in a thread is raised.
             list(over_chunks(partial(advance, step, until), descents))
-            if until in record and on_progress is not None:
+            if until in record_numbers and on_progress is not None:
                 on_progress(until)
 
 

@@ -94,13 +94,15 @@ def answers(config: Mapping) -> Tensor:
 def build(configs: Sequence[Mapping], device: torch.device | str = "cpu") -> Regression:
     """Return the batch of problems that resolved configs of one shape describe, one each.
 
-    Of a config ``problem`` (target_covariance, target_mean, samples, dim, bias: the same for all),
-    ``weight_decay`` and ``feature_decay``.
+    It takes a config's ``problem`` (target_covariance, target_mean, samples, dim, bias: the same
+    for all), ``weight_decay`` and ``feature_decay``.
     """
     shape = configs[0]["problem"]
-    like = {"dtype": torch.float64, "device": device}
-    weight_decays = [torch.tensor(config["weight_decay"], **like).reshape(1) for config in configs]
-    feature_decays = torch.tensor([config["feature_decay"] for config in configs], **like)
+    options = {"dtype": torch.float64, "device": device}
+    weight_decays = [
+        torch.tensor(config["weight_decay"], **options).reshape(1) for config in configs
+    ]
+    feature_decays = torch.tensor([config["feature_decay"] for config in configs], **options)
     return Regression(
         targets=draw_targets(shape).to(device),
         widths=(shape["dim"],),

@@ -103,7 +103,7 @@ class JobContext:
     Parameters
     ----------
     spec
-        What the job does; `settings` is what it says of it, of a measurement its ``probes``.
+        The job's spec, whose section of the job is `settings`; of a measurement it has ``probes``.
     threads
         Cores that it may use.
     folder

@@ -44,8 +44,8 @@ def principal_axes(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the standard deviations along the principal axes, descending, and the axes (columns).
 
-    Of an exactly symmetric n x n covariance. Eigenvalues below n eps of the largest count as zero:
-    of a singular matrix they are rounding.
+    The covariance, n x n, is exactly symmetric. Eigenvalues below n eps of the largest count as
+    zero: of a singular matrix they are rounding.
 
     Raises
     ------

@@ -38,8 +38,6 @@ def etf_loss(
     ``class_size`` n samples in each of K ``classes``, decays in units of 1/2 ||W_m||_F^2 and
     1/2 ||H||_F^2.
 
-    Notes
-    -----
     Derived and checked numerically. The global minimum for M = 1; a local one in general.
     """
     return _etf(class_size, classes, weight_decay, feature_decay).loss(alpha)

@@ -20,8 +20,6 @@ def scaled_decay(
     That is b/n, of the shape of ``class_size`` and ``total`` together, for n samples of the class
     (or a squared singular value of the labels) and N of all classes.
 
-    Notes
-    -----
     Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
     """
     depth = len(weight_decay)
@@ -39,8 +37,6 @@ def decay_at(
     [(b/n n/(M N))^M / N]^(1/(M+1)), of the common shape of the arguments: the inverse of
     `scaled_decay` for n samples of the class, N of all and M layers.
 
-    Notes
-    -----
     Derived and checked numerically.
     """
     depth, total = np.asarray(depth), np.asarray(total, dtype=np.float64)

@@ -104,4 +104,5 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
     InputError
         The run has no closed form.
     """
+    # Without a sweep there are no thresholds, and `or` goes on.
     return sweep_thresholds(config) or predict(**hyperparameters(config, facts))

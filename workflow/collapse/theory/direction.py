@@ -20,8 +20,6 @@ def threshold(depth: ArrayLike) -> NDArray[np.float64]:
     For M layers, in the shape of ``depth``. At it the logits fall to zero from the fraction
     (M-1)/M of the label: continuously for M = 1, with a jump for M >= 2.
 
-    Notes
-    -----
     Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
     """
     depth = np.asarray(depth, dtype=np.float64)
@@ -35,8 +33,6 @@ def metastable_threshold(depth: ArrayLike) -> NDArray[np.float64]:
     tau_loc = (M+1)^2/(4M) ((M-1)/(M+1))^((M-1)/M) for M layers, in the shape of ``depth``; equal to
     `threshold` for M = 1.
 
-    Notes
-    -----
     Derived and checked numerically.
     """
     depth = np.asarray(depth, dtype=np.float64)
@@ -47,11 +43,9 @@ def metastable_threshold(depth: ArrayLike) -> NDArray[np.float64]:
 def largest_root(scaled_decay: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
     """Return the largest stationary x: that of M x^(M-1) / (1 + x^M)^2 = b/n.
 
-    Of the common shape of b/n > 0 and the number of layers M; nan beyond `metastable_threshold`.
+    In the common shape of b/n > 0 and the number of layers M; nan beyond `metastable_threshold`.
     Between `threshold` and that it is a local minimum above that of x = 0.
 
-    Notes
-    -----
     Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
     """
     decay, depth = np.broadcast_arrays(np.asarray(scaled_decay, dtype=np.float64), depth)
@@ -64,11 +58,9 @@ def largest_root(scaled_decay: ArrayLike, depth: ArrayLike) -> NDArray[np.float6
 def minimiser(scaled_decay: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
     """Return the x >= 0 that minimises 1/(1 + x^M) + (b/n) x.
 
-    Of the common shape of b/n > 0 and the number of layers M: `largest_root` below `threshold`,
+    In the common shape of b/n > 0 and the number of layers M: `largest_root` below `threshold`,
     zero from it on.
 
-    Notes
-    -----
     Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
     """
     below = np.asarray(scaled_decay) < threshold(depth)
@@ -78,10 +70,8 @@ def minimiser(scaled_decay: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
 def logit_fraction(x: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
     """Return the logit's fraction of the label, x^M / (1 + x^M): singular value over sqrt(n).
 
-    Of the common shape of x, as `minimiser` or `largest_root` returns it, and the number of layers.
+    In the common shape of x, as `minimiser` or `largest_root` returns it, and the number of layers.
 
-    Notes
-    -----
     Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
     """
     # A collapsed direction has x = 0; the logistic function takes its logarithm, minus infinity, to

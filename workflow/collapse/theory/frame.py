@@ -45,8 +45,6 @@ def lengths(
     p / (p^2 + N feature_decay). All have the shape of ``class_size``, which need not be whole;
     ``total`` is N.
 
-    Notes
-    -----
     Dang et al. 2023 (arXiv 2301.00437); checked numerically.
     """
     # N feature_decay is what ridge regression of the labels on P adds to P^T P.

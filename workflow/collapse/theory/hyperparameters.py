@@ -133,8 +133,8 @@ def one_or_list(kind: Kind) -> Kind:
 def parse(keys: Mapping[str, Hyperparameter], given: Mapping[str, Any]) -> dict[str, Any]:
     """Check hyperparameters against their description and fill in defaults.
 
-    Of ``keys``, what the closed form takes, and the values ``given``. Returns a value for every
-    name in ``keys``; None for what may be left out and was.
+    ``keys`` say what the closed form takes, ``given`` are the values by name. Returns a value for
+    every name in ``keys``; None for what may be left out and was.
 
     Raises
     ------

@@ -95,6 +95,7 @@ def predict(**hyperparameters: object) -> dict[str, object]:
 
 def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, object]:
     """Return what the closed form says of a run; see `collapse.theory.deep_linear.of_run`."""
+    # Without a sweep there are no thresholds, and `or` goes on.
     return sweep_thresholds(config) or predict(**hyperparameters(config, facts))
 
 

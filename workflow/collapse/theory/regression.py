@@ -219,8 +219,6 @@ def nrc3(gram: ArrayLike, target_covariance: ArrayLike, gamma: ArrayLike) -> NDA
     both, in Frobenius norms; Sigma has the factor 1/M. ``gamma``, from 0 to the smallest eigenvalue
     of Sigma, has any shape, and the result the same; NaN where A is zero.
 
-    Notes
-    -----
     Andriopoulos et al. 2024 (arXiv 2409.04180), whose code logs the root of it.
     """
     gram, gamma = np.asarray(gram, dtype=float), np.asarray(gamma, dtype=float)
@@ -242,8 +240,6 @@ def truncated_gram(
     conjugate transpose is taken. Equal to `gram`, whose arguments it takes, for c below all
     eigenvalues, and for diagonal Sigma with descending entries.
 
-    Notes
-    -----
     Andriopoulos et al. 2024 (arXiv 2409.04180); here to show where it fails.
     """
     deviations, axes = principal_axes(symmetric(np.asarray(target_covariance).tolist()))

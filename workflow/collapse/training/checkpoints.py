@@ -56,6 +56,7 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
+        # As text, in one spelling, for comparing with what a file says.
         self._identity = canonical_json(identity)
         self._provenance = identity
         self._descriptor: int | None = None
@@ -120,6 +121,7 @@ class Checkpoints:
             return None
         parts: dict[str, Arrays] = {"network": {}, "optimiser": {}, "history": {}}
         for key, array in tensors.items():
+            # The first slash only: names in an update rule's state have their own.
             part, name = key.split("/", 1)
             parts[part][name] = array
         return Snapshot(epoch, parts, states)

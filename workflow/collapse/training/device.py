@@ -27,6 +27,7 @@ def acquire_device() -> torch.device:
         torch.set_num_threads(1)
         return torch.device("cpu")
     if "SLURM_JOB_ID" in os.environ:
+        # SLURM shows a job its own GPUs only.
         return torch.device("cuda", 0)
     waiting = False
     while True:
@@ -55,7 +56,7 @@ def device_class(device: torch.device) -> str:
 def precision(name: str) -> Iterator[None]:
     """Compute float32 products on a GPU in a precision inside the block; convolutions repeatably.
 
-    Of name ``float32``; ``tf32``, products with 10 bits of mantissa; or ``bf16``, for the mixed
+    `name` is ``float32``; ``tf32``, products with 10 bits of mantissa; or ``bf16``, for the mixed
     precision of `mixed`, whose remaining float32 products are as with ``tf32``.
     """
     products = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)

@@ -42,7 +42,7 @@ class Ensemble:
             self.parameters = {name: _laid_out(tensor) for name, tensor in stacked.items()}
             # Only the structure of this copy is used: no memory for its values.
             self._network = deepcopy(self._network).to("meta")
-        self._count = sum(tensor.numel() for tensor in self._network.parameters())
+        self._parameter_count = sum(tensor.numel() for tensor in self._network.parameters())
 
     def __len__(self) -> int:
         """Return E."""
@@ -69,7 +69,7 @@ class Ensemble:
             outputs = self._network(inputs[0])
             return outputs[0].unsqueeze(0), outputs[1].unsqueeze(0)
         # Together where the number of calls is what costs: on a GPU, or many small networks.
-        if inputs.is_cuda or (len(self) > 4 and inputs.shape[1] * self._count <= SMALL):
+        if inputs.is_cuda or (len(self) > 4 and inputs.shape[1] * self._parameter_count <= SMALL):
             # The parameters' first axis becomes that of a batched product.
             return vmap(self._member)(self.parameters, self.buffers, inputs)
         parameters, buffers = (self._split(part) for part in (self.parameters, self.buffers))
@@ -117,6 +117,7 @@ class Ensemble:
 
     def finite(self) -> Tensor:
         """Return which networks have no NaN or infinity in their parameters, (E,) bool."""
+        # A norm whose square overflows counts as infinite.
         return self.squared_norms(list(self.parameters)).isfinite().all(0)
 
     def member(self, index: int) -> dict[str, Tensor]:

@@ -50,6 +50,7 @@ class History:
         self._trainer, self._recorded, self._checkpoints = trainer, recorded, checkpoints
         size = len(trainer.ensemble)
         self.done = 0
+        # Both rounded up: at most `MOST_ROWS` rows.
         self._stride = -(-trainer.settings["epochs"] // MOST_ROWS)
         self.states: list[dict[int, Arrays]] = [{} for _ in range(size)]
         rows = -(-trainer.settings["epochs"] // self._stride)
@@ -93,6 +94,7 @@ class History:
     def latest(self) -> tuple[float, float]:
         """Objective and training error of the last epoch, means over the networks left."""
         alive = self._latest[:, self._diverged[:, 0] == 0]
+        # Objective and error among `_MEANS`.
         return tuple(alive.mean(1)[[0, 2]]) if alive.size else (np.nan, np.nan)
 
     def keep(self, epoch: int, rows: np.ndarray, rate: float) -> None:

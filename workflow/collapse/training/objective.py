@@ -72,14 +72,14 @@ class Penalised:
         loss = kinds.load("losses", objective.loss)
         self._data_term, self._error = loss.data_term, loss.error
         # All parameters have one format and device.
-        like = next(iter(ensemble.parameters.values())).detach()
+        template = next(iter(ensemble.parameters.values())).detach()
         head = [name for name in ensemble.parameters if _is_head_weight(name)]
         backbone = ensemble.backbone_names(weights_only=objective.decayed == "weights")
         size = len(ensemble)
         # A decay for each network and layer, or network.
-        layers = _spread("weight_decay", objective.weight_decay, (size, len(head)), like)
-        network = _spread("backbone_decay", objective.backbone_decay, (size,), like)
-        self._feature_decay = _spread("feature_decay", objective.feature_decay, (size,), like)
+        layers = _spread("weight_decay", objective.weight_decay, (size, len(head)), template)
+        network = _spread("backbone_decay", objective.backbone_decay, (size,), template)
+        self._feature_decay = _spread("feature_decay", objective.feature_decay, (size,), template)
         decays = dict(zip(head, layers.unbind(1), strict=True)) | dict.fromkeys(backbone, network)
         # What no network penalises costs a step nothing.
         decays = {name: decay for name, decay in decays.items() if decay.any()}
@@ -98,7 +98,7 @@ class Penalised:
     def terms(self, outputs: Tensor, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the data term and the penalty of the features on a batch, (E,) each.
 
-        Of outputs E x B x K, features E x B x d and targets E x B (labels) or E x B x K.
+        Outputs are E x B x K, features E x B x d, targets E x B (labels) or E x B x K.
         """
         batch = targets.shape[1]
         data = self._data_term(outputs, targets, self._loss)
@@ -136,12 +136,12 @@ def _is_head_weight(name: str) -> bool:
     return name.startswith("head.layers.") and name.endswith(".weight")
 
 
-def _spread(name: str, decay: object, shape: tuple[int, ...], like: Tensor) -> Tensor:
+def _spread(name: str, decay: object, shape: tuple[int, ...], template: Tensor) -> Tensor:
     """Return decays in the given shape, in the networks' format and on their device."""
-    values = torch.as_tensor(decay, dtype=like.dtype)
+    values = torch.as_tensor(decay, dtype=template.dtype)
     try:
         # A single number stands for all layers and networks, a list for all networks.
-        return values.expand(shape).contiguous().to(like.device)
+        return values.expand(shape).contiguous().to(template.device)
     except RuntimeError:
         raise InputError(
             f"{name}: {tuple(values.shape)} numbers found, allowed is one, or {shape}"

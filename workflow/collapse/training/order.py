@@ -19,6 +19,7 @@ def batch_sizes(samples: int, size: int) -> list[int]:
     before it.
     """
     sizes = [size] * (samples // size) + ([samples % size] if samples % size else [])
+    # Batches of one sample that were asked for stay as they are.
     if size > 1 and len(sizes) > 1 and sizes[-1] == 1:
         sizes[-2:] = [size + 1]
     return sizes
@@ -69,13 +70,13 @@ class Order:
         """Draw an epoch's numbers into the same memory as those of the epoch before."""
         count, device = self.indices.shape[1], self.indices.device
         for row, seed in enumerate(self.seeds):
-            like = {"generator": generator(seed, epoch, device), "device": device}
+            options = {"generator": generator(seed, epoch, device), "device": device}
             # The order first: it is the same with and without augmentation.
-            self.indices[row] = torch.randperm(count, **like)
+            self.indices[row] = torch.randperm(count, **options)
             if self._shift is not None:
-                self._shift[row] = torch.randint(-BORDER, BORDER + 1, (count, 2), **like)
+                self._shift[row] = torch.randint(-BORDER, BORDER + 1, (count, 2), **options)
             if self._flip is not None:
-                self._flip[row] = torch.rand(count, **like) < 0.5
+                self._flip[row] = torch.rand(count, **options) < 0.5
 
     def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs, E x B x C x H x W, and indices, E x B, at B places of the order."""

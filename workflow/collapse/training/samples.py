@@ -13,16 +13,8 @@ from collapse.data.dataset import Dataset, prepare
 class Samples:
     """Samples on a device as stored, channels last: images, or rows of a table as single pixels.
 
-    Parameters
-    ----------
-    pixels
-        N x C x H x W, uint8, int16 or float32.
-    mean, std
-        Per channel, in units of `maximum`.
-    maximum
-        The pixel value that stands for 1.
-    device
-        Where they stay.
+    `pixels` are N x C x H x W, uint8, int16 or float32; `mean` and `std` are per channel, in units
+    of `maximum`, the pixel value that stands for 1.
     """
 
     def __init__(
@@ -33,8 +25,9 @@ class Samples:
         maximum: int,
         device: torch.device,
     ) -> None:
-        last = np.ascontiguousarray(np.moveaxis(pixels, 1, -1))
-        self.pixels = torch.from_numpy(last).to(device)
+        # The batches cut out below are then channels last in memory, as convolutions want them.
+        channels_last = np.ascontiguousarray(np.moveaxis(pixels, 1, -1))
+        self.pixels = torch.from_numpy(channels_last).to(device)
         deviation = np.asarray(std, np.float64)
         # (p/maximum - mean)/std as p * scale + shift: two fused passes, constants in double
         # precision.
@@ -65,6 +58,7 @@ class Samples:
             line.expand(*index.shape, -1).clone() for line in (self._rows, self._columns)
         )
         if flip is not None:
+            # Columns backwards, and shifted below: what is mirrored is the window.
             columns = torch.where(flip.unsqueeze(-1), columns.flip(-1), columns)
         if shift is None:
             return self._normalised(self._window(index, rows, columns))

@@ -129,6 +129,7 @@ class Trainer:
         self.compiled = compiled
         # Fixed shapes: all batches but a last have one size.
         self._forward = torch.compile(self._terms, dynamic=False) if compiled else self._terms
+        # By batch size, of which there are two at most.
         self._steps: dict[int, Callable[[], None]] = {}
 
     def epoch(self, number: int) -> np.ndarray:
@@ -219,6 +220,7 @@ def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[Trai
 
 
 def _check_batches(ensemble: Ensemble, samples: int, size: int) -> None:
+    # In the middle of an epoch PyTorch would refuse the batch statistics of one value a channel.
     if ensemble.normalised and min(samples, size) == 1:
         raise InputError(
             f"training.batch_size: batches of {min(samples, size)} sample found, "

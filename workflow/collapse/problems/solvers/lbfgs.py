@@ -26,12 +26,12 @@ def solve(
     `settings` give ``tolerance`` and ``steps``, the same for all problems; `report` is called with
     how far it is, in words. `threads` is not used: the problems take turns.
     """
-    first = settings[0]
+    shared = settings[0]
 
     def on_progress(done: int) -> None:
         report(f"{done} of {problem.batch} minimised")
 
-    return lbfgs(problem, start, first["tolerance"], first["steps"], on_progress)
+    return lbfgs(problem, start, shared["tolerance"], shared["steps"], on_progress)
 
 
 def lbfgs(
@@ -92,6 +92,7 @@ def _minimise(
     """Minimise one problem; return its end and the number of iterations."""
     position, gradient = flat_copy(start), flat_copy(start.map(torch.zeros_like))
     buffer, slopes = position.rows.view(-1), gradient.rows.view(-1)
+    # With a scale of 1 and no momentum what is accumulated is the gradient.
     accumulate = problem.accumulator(position, gradient, buffer.new_ones(1), 0.0)
 
     def value_and_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:
@@ -102,6 +103,7 @@ def _minimise(
 
     point, iterations = buffer.cpu().numpy().copy(), 0
     value, slope = value_and_gradient(point)
+    # SciPy returns where its line search stalls; another call begins without memory.
     while iterations < max_iterations and np.abs(slope).max() > tolerance:
         result = scipy.optimize.minimize(
             value_and_gradient,

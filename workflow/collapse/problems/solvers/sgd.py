@@ -36,10 +36,10 @@ def solve(
     how many log-spaced steps are kept. `report` is called with how far it is, in words; the rest is
     as in `gradient_descent`.
     """
-    first = settings[0]
-    record = log_spaced(first["steps"], first["record"])
+    shared = settings[0]
+    record = log_spaced(shared["steps"], shared["record"])
     return gradient_descent(
-        problem, start, _rates(settings, start), first["momentum"], first["steps"], record,
+        problem, start, _rates(settings, start), shared["momentum"], shared["steps"], record,
         _step_reporter(report), threads,
     )  # fmt: skip
 
@@ -59,9 +59,9 @@ def follow(
     `settings` and `report` are as in `solve`, `decays` weight decays (S, B, M) and feature decays
     (S, B), the rest is as in `sweep`.
     """
-    first = settings[0]
+    shared = settings[0]
     return sweep(
-        problem, start, *decays, _rates(settings, start), first["momentum"], first["steps"],
+        problem, start, *decays, _rates(settings, start), shared["momentum"], shared["steps"],
         perturbation, seeds, _step_reporter(report), threads,
     )  # fmt: skip
 

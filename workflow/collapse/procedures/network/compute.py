@@ -34,13 +34,15 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
 
 def _prepare(runs: Runs, upstream: Upstream, device: torch.device) -> Trainer:
     configs, seeds = [run["config"] for run in runs], [run["seed"] for run in runs]
-    first, dataset = configs[0], upstream.data_set()
-    samples, targets = training_set(dataset, first["data"], device)
+    shared, dataset = configs[0], upstream.data_set()
+    samples, targets = training_set(dataset, shared["data"], device)
     shape, outputs = dataset.inputs.shape[1:], len(dataset.outputs)
-    networks = [build(first, shape, outputs, seed).to(device) for seed in seeds]
-    depth = first["head"]["depth"]
+    # Initialised on the CPU: the start is the same on every device.
+    networks = [build(shared, shape, outputs, seed).to(device) for seed in seeds]
+    depth = shared["head"]["depth"]
     objective = Objective(
-        loss=first["loss"],
+        loss=shared["loss"],
+        # One number stands for all layers; the networks of a group may differ in it.
         weight_decay=[
             np.broadcast_to(config["weight_decay"], depth).tolist() for config in configs
         ],
@@ -50,11 +52,13 @@ def _prepare(runs: Runs, upstream: Upstream, device: torch.device) -> Trainer:
             for config in configs
         ],
         backbone_decay=[config["backbone_decay"] for config in configs],
-        decayed=first["decayed"],
+        decayed=shared["decayed"],
         samples=len(samples),
     )
     ensemble = Ensemble(networks)
-    return Trainer(ensemble, samples, targets, objective, first["training"], seeds, first["input"])
+    return Trainer(
+        ensemble, samples, targets, objective, shared["training"], seeds, shared["input"]
+    )
 
 
 def _computed(runs: Runs, results: Sequence[TrainingResult]) -> Computed:

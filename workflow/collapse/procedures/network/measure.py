@@ -47,6 +47,7 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
                 bias=layers.get("bias"),
                 targets=targets,
                 frame=job.frame(run["keys"], epoch),
+                # Called by the probes that want it: it costs a pass over the test samples.
                 held_out=partial(_held_out, network, *test),
                 network=network,
                 **place,
