@@ -42,10 +42,7 @@ def head_readings(
     device = features.device
     # Factorisations of matrices as small as these take a GPU longer than a CPU.
     weights = [weight.cpu().double() for weight in weights]
-    products = [weights[-1]]
-    for weight in reversed(weights[:-1]):
-        # From the left: each product has K rows, and none is d x d.
-        products.insert(0, products[0] @ weight)
+    products = _products(weights)
     classes = len(products[0])
     frame = orthogonal_gram(classes) if bias is None else etf_gram(classes)
     inputs = features
@@ -88,9 +85,7 @@ def frame_readings(
 
     `features`, `labels` and `weights` are those of `head_readings`.
     """
-    product = weights[-1].cpu().double()
-    for weight in reversed(weights[:-1]):
-        product = product @ weight.cpu().double()
+    product = _products([weight.cpu().double() for weight in weights])[0]
     means = class_means(features, labels, len(product), least=1).cpu()
     by_class = {
         "feature_norm": torch.linalg.vector_norm(means, dim=1),
@@ -166,6 +161,15 @@ def accuracy_readings(logits: Tensor, labels: Tensor) -> Iterator[Reading]:
         # 0/0 of a class without held-out samples is no accuracy.
         if count:
             yield "all", f"test_accuracy[{label}]", total / count
+
+
+def _products(weights: Sequence[Tensor]) -> list[Tensor]:
+    """Return P_m = W_M ... W_m for m = 1 to M."""
+    products = [weights[-1]]
+    for weight in reversed(weights[:-1]):
+        # From the left: each product has K rows, and none is d x d.
+        products.insert(0, products[0] @ weight)
+    return products
 
 
 def _mapped(inputs: Tensor, weight: Tensor) -> Tensor:

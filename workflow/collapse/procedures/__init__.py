@@ -6,7 +6,7 @@ measured of each run in turn: two modules, so that an edit of one leaves the oth
 run is what `collapse.grid.expand` returns: its ``id``, ``keys``, ``seed`` and resolved ``config``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +21,9 @@ import torch
 from collapse.specs import Spec
 from collapse.training.device import acquire_device, device_class
 from collapse.upstream import run_attributes, state_at
+
+Runs = Sequence[Mapping[str, Any]]
+"""The runs of a group."""
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,20 @@
 """Train the networks of a group side by side."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 
 from collapse.models.network import build
-from collapse.procedures import Computed, JobContext
+from collapse.procedures import Computed, JobContext, Runs
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.ensemble import Ensemble
 from collapse.training.objective import Objective
 from collapse.training.samples import training_set
 from collapse.training.trainer import Trainer, TrainingResult, train
 from collapse.upstream import Upstream
-
-Runs = Sequence[Mapping[str, Any]]
 
 
 def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:

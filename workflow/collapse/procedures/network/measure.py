@@ -1,8 +1,7 @@
 """Measure the recorded epochs of networks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
 
@@ -11,12 +10,10 @@ from collapse.errors import InputError
 from collapse.models.network import Network, build
 from collapse.models.states import set_arrays
 from collapse.probes import State
-from collapse.procedures import JobContext, Measured, States
+from collapse.procedures import JobContext, Measured, Runs, States
 from collapse.training.extract import extract
 from collapse.training.samples import Samples, held_out, training_set
 from collapse.upstream import Upstream
-
-Runs = Sequence[Mapping[str, Any]]
 
 
 def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> Iterator[Measured]:

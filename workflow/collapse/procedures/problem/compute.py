@@ -15,10 +15,8 @@ from collapse.problems.base import Problem
 from collapse.problems.decay_path import DecayPath, decay_path
 from collapse.problems.parameters import Parameters
 from collapse.problems.trajectory import Trajectory
-from collapse.procedures import Computed, JobContext
+from collapse.procedures import Computed, JobContext, Runs
 from collapse.upstream import Upstream
-
-Runs = Sequence[Mapping[str, Any]]
 
 
 def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
@@ -47,7 +45,13 @@ def _module(package: str, section: Mapping[str, Any]) -> ModuleType:
     return import_module(f"collapse.{package}.{section['kind']}")
 
 
-def _solve(problem: Problem, start: Parameters, configs, report, threads: int) -> Trajectory:
+def _solve(
+    problem: Problem,
+    start: Parameters,
+    configs: Sequence[Mapping[str, Any]],
+    report: Callable[[str], None],
+    threads: int,
+) -> Trajectory:
     """Let each optimiser start where the one before ended."""
     optimisers = [
         config["optimiser"] if isinstance(config["optimiser"], list) else [config["optimiser"]]
@@ -65,7 +69,12 @@ def _solve(problem: Problem, start: Parameters, configs, report, threads: int) -
 
 
 def _follow(
-    problem: Problem, start: Parameters, runs: Runs, paths: list[DecayPath], report, threads: int
+    problem: Problem,
+    start: Parameters,
+    runs: Runs,
+    paths: list[DecayPath],
+    report: Callable[[str], None],
+    threads: int,
 ) -> Trajectory:
     """Follow each problem's path of decays."""
     settings = [run["config"]["optimiser"] for run in runs]

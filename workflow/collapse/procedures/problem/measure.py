@@ -1,6 +1,6 @@
 """Measure the recorded states of problems."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -11,10 +11,8 @@ import torch
 from collapse import probes
 from collapse.probes import State
 from collapse.problems.parameters import Parameters
-from collapse.procedures import JobContext, Measured, States
+from collapse.procedures import JobContext, Measured, Runs, States
 from collapse.upstream import Upstream
-
-Runs = Sequence[Mapping[str, Any]]
 
 
 def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> Iterator[Measured]:
@@ -54,7 +52,13 @@ def _are(table: pd.DataFrame, keys: Mapping[str, Any]) -> np.ndarray:
     )
 
 
-def _state(config, tensors, targets, frame, place) -> State:
+def _state(
+    config: Mapping[str, Any],
+    tensors: Mapping[str, torch.Tensor],
+    targets: torch.Tensor | None,
+    frame: Mapping[str, np.ndarray],
+    place: Mapping[str, bool],
+) -> State:
     variables = Parameters(**tensors)
     return State(
         config=config,
