@@ -28,7 +28,8 @@ def captured(step: Callable[[], None], state: Sequence[Tensor], count: int = 1) 
         Calls in the graph.
     """
     with torch.cuda.device_of(state[0]), torch.no_grad():
-        saved = [tensor.clone() for tensor in state]
+        originals = [tensor.clone() for tensor in state]
+        # PyTorch asks for the warm-up on a stream that is not the default one.
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -36,9 +37,10 @@ def captured(step: Callable[[], None], state: Sequence[Tensor], count: int = 1) 
                 with torch.enable_grad():
                     step()
                 # Each time: several steps in a row might lead beyond the end of the data.
-                torch._foreach_copy_(list(state), saved)
+                torch._foreach_copy_(list(state), originals)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
+        # Capturing runs nothing: the state is as it was.
         with torch.cuda.graph(graph), torch.enable_grad():
             for _ in range(count):
                 step()
@@ -57,7 +59,7 @@ def can_compile() -> bool:
     """
     compilers = (os.environ.get("CC"), "gcc", "clang")
     header = Path(sysconfig.get_path("include"), "Python.h")
-    found = any(name and shutil.which(name) for name in compilers) and header.is_file()
-    if not found:
+    available = any(name and shutil.which(name) for name in compilers) and header.is_file()
+    if not available:
         print("no C compiler with Python's headers: nothing is compiled", file=sys.stderr)
-    return found
+    return available

@@ -4,26 +4,13 @@ from collapse.errors import InputError
 
 
 def log_spaced(last: int, count: int, first: int = 1) -> tuple[int, ...]:
-    """Return step 0 followed by log-spaced steps from `first` to `last`.
+    """Return step 0 followed by log-spaced steps from `first` to `last`, strictly increasing.
 
     Neighbouring steps keep a constant ratio as closely as distinct integers allow:
     where the ratio asks for less than one step, the steps are consecutive and the
-    points saved there are spread over the rest.
-
-    Parameters
-    ----------
-    last : int
-        The last step, always included.
-    count : int
-        How many steps to return besides step 0; fewer only when there are fewer
-        integers from `first` to `last`.
-    first : int
-        The first step after 0.
-
-    Returns
-    -------
-    tuple of int
-        Strictly increasing; element 0 is 0, the state before any step.
+    points saved there are spread over the rest. Besides step 0, the state before any step, there
+    are `count`; fewer only when there are fewer integers from `first` to `last`, which is always
+    included.
 
     Raises
     ------
@@ -35,10 +22,13 @@ def log_spaced(last: int, count: int, first: int = 1) -> tuple[int, ...]:
     if count < 1:
         raise InputError(f"log_spaced: count={count}; need at least 1")
     if count == 1:
+        # A single step has no ratio: it is the last, not the first.
         return (0, last)
     steps = [first]
     while steps[-1] < last:
-        left = max(count - len(steps), 1)
-        ideal = steps[-1] * (last / steps[-1]) ** (1 / left)
+        remaining = max(count - len(steps), 1)
+        # The ratio that reaches `last` in the steps left, found anew after each rounding.
+        ideal = steps[-1] * (last / steps[-1]) ** (1 / remaining)
+        # One step on at least, where the ratio asks for less; the end at most.
         steps.append(min(max(steps[-1] + 1, round(ideal)), last))
     return (0, *steps)

@@ -28,6 +28,7 @@ class Upstream:
     def __init__(self, references: Mapping[str, Any], reads: Mapping[str, Sequence[str]]) -> None:
         self._references = references
         self._data, self._files = reads["data"], reads["references"]
+        # Several runs may refer to one file: it is read once.
         self._read = cache(read_tensors)
 
     def data_set(self) -> Dataset | None:
@@ -35,19 +36,10 @@ class Upstream:
         return load(self._data[0]) if self._data else None
 
     def last_state(self, run: str, reference: str) -> dict[str, np.ndarray]:
-        """Return the last recorded state, or features, of the run that a run refers to.
+        """Return the last recorded state, or features, of the run that a run refers to, by name.
 
-        Parameters
-        ----------
-        run
-            Id of the run that reads.
-        reference
-            Path of the reference in its config.
-
-        Returns
-        -------
-        dict
-            Arrays by name; free features with a column per sample.
+        `run` is the id of the run that reads, `reference` the path of the reference in its config.
+        Free features have a column per sample.
         """
         index, name = self._references[run][reference]
         arrays, attributes = self._read(self._files[index])
@@ -62,9 +54,9 @@ def run_attributes(path: str, attributes: Mapping[str, Any], run: str) -> dict[s
     InputError
         If the file holds no such run.
     """
-    for each in attributes.get("runs", ()):
-        if each["id"] == run:
-            return each
+    for entry in attributes.get("runs", ()):
+        if entry["id"] == run:
+            return entry
     raise InputError(f"{path}: holds no run '{run}'")
 
 
@@ -77,27 +69,19 @@ def state_at(
 ) -> dict[str, np.ndarray]:
     """Return a run's state at a recorded step, or at its last, as arrays by name.
 
-    Tensors are ``{run}/{step:06d}/{name}``. Free features ``H`` that were reduced to fewer columns
-    are expanded by ``{run}/basis``.
-
-    Parameters
-    ----------
-    path
-        The file, for messages.
-    arrays, attributes
-        What it holds.
-    run, step
-        Which state.
+    Tensors are ``{run}/{step:06d}/{name}`` in `arrays`. Free features ``H`` that were reduced to
+    fewer columns are expanded by ``{run}/basis``. `path` is the file, for messages.
 
     Raises
     ------
     InputError
         If the file holds no such state.
     """
-    recorded = run_attributes(path, attributes, run)["steps"]
-    if not recorded:
+    steps = run_attributes(path, attributes, run)["steps"]
+    # A start that is not finite leaves no state at all.
+    if not steps:
         raise InputError(f"{path}: {run} diverged before a state was recorded")
-    prefix = f"{run}/{recorded[-1] if step is None else step:06d}/"
+    prefix = f"{run}/{steps[-1] if step is None else step:06d}/"
     state = {
         name.removeprefix(prefix): array
         for name, array in arrays.items()
@@ -107,6 +91,6 @@ def state_at(
         raise InputError(f"{path}: holds no state {prefix}")
     if f"{run}/basis" in arrays:
         # As the solver does it: another library's product differs in the last bits.
-        columns, basis = (torch.from_numpy(each) for each in (state["H"], arrays[f"{run}/basis"]))
+        columns, basis = (torch.from_numpy(array) for array in (state["H"], arrays[f"{run}/basis"]))
         state["H"] = (columns @ basis).numpy()
     return state

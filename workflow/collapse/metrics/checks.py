@@ -26,22 +26,11 @@ def check_classification(
     bias: Tensor | None = None,
     least: int = 2,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Check labelled features and their classifier.
+    """Check labelled features, N x d, and their classifier.
 
-    Parameters
-    ----------
-    features : Rows
-        N x d floats; their values are checked while they are read.
-    labels : Tensor
-        N integers, 0 to K-1.
-    classes : int, optional
-        K; default the rows of `weight`, else the largest label + 1.
-    weight : Tensor, optional
-        K x d.
-    bias : Tensor, optional
-        K; needs `weight`.
-    least : int
-        Samples that every class needs; below 2 a class has no spread to speak of.
+    `labels` are N integers from 0 to K-1. Every class needs `least` samples; below 2 it has no
+    spread to speak of. K is `classes`, else the rows of `weight` (K x d), else the largest label
+    + 1; a `bias`, K, needs a weight. The features' values are checked while they are read.
 
     Returns
     -------
@@ -63,8 +52,10 @@ def check_classification(
     rows = None if weight is None else weight.shape[0]
     if classes is not None and rows not in (None, classes):
         raise InputError(f"weight: {rows} rows, allowed is one for each of the {classes} classes")
+    # The rows of the weight count too: a class without any sample is then noticed.
     classes = _check_label_range(labels, classes if classes is not None else rows)
     counts = _check_class_sizes(labels, classes, least)
+    # What is left after the reads is K x d: on the CPU where that is small.
     device = reduced_device(features, classes)
     weight, bias = _widened(weight, device), _widened(bias, device)
     return labels.to(device_of(features)), counts.to(device), weight, bias
@@ -76,23 +67,10 @@ def check_regression(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Check features with targets and their linear head.
+    """Check features (N x d) with targets (N x n) and their linear head (n x d, n).
 
-    Parameters
-    ----------
-    features : Rows
-        N x d floats; their values are checked while they are read.
-    targets : Tensor
-        N x n floats.
-    weight : Tensor, optional
-        n x d.
-    bias : Tensor, optional
-        n; needs `weight`.
-
-    Returns
-    -------
-    targets, weight, bias : Tensor or None
-        float64, on the features' device.
+    Returns targets, weight and bias, float64, on the features' device. The features' values are
+    checked while they are read.
 
     Raises
     ------
@@ -116,23 +94,18 @@ def check_regression(
 def check_finite(name: str, values: Tensor, first_row: int = 0) -> None:
     """Refuse NaN, infinity and numbers whose squares leave float64.
 
-    Parameters
-    ----------
-    name : str
-        The tensor's name in the message.
-    values : Tensor
-        Any shape; the first axis is the row.
-    first_row : int, optional
-        Row of the whole tensor at which `values` begins.
+    The first axis is the row; `first_row` is that of the whole tensor at which `values` begins.
 
     Raises
     ------
     InputError
-        Names the first bad row and how many of its values are bad.
+        Names the tensor, the first bad row and how many of its values are bad.
     """
+    # NaN fails the comparison. The narrow formats' own largest number keeps the bound inside them.
     good = values.abs() <= min(LARGEST, torch.finfo(values.dtype).max)
     if good.all():
         return
+    # A vector has one value a row.
     bad = ~good.reshape(len(values), -1)
     row = int(bad.any(dim=1).nonzero()[0])
     raise InputError(
@@ -142,12 +115,7 @@ def check_finite(name: str, values: Tensor, first_row: int = 0) -> None:
 
 
 def check_spread(targets: Tensor) -> None:
-    """Refuse a target that does not vary, or only by rounding: there is nothing to explain.
-
-    Parameters
-    ----------
-    targets : Tensor
-        N x n, float64, finite.
+    """Refuse a target (N x n, float64) that does not vary, or only by rounding: nothing to explain.
 
     Raises
     ------
@@ -176,6 +144,7 @@ def _check_floats(name: str, tensor: Rows | Tensor, axes: str) -> None:
         raise InputError(
             f"{name}: dtype {_dtype(tensor)}, allowed are float16, bfloat16, float32 and float64"
         )
+    # The names of the axes say how many there are.
     if len(tensor.shape) != len(axes.split(" x ")):
         raise InputError(f"{name}: shape {_shape(tensor)}, allowed is {axes}")
 
@@ -200,6 +169,7 @@ def _check_labels(labels: Tensor, samples: int) -> Tensor:
 
 
 def _check_label_range(labels: Tensor, classes: int | None) -> int:
+    # One transfer from a GPU for both.
     lowest, highest = torch.stack(torch.aminmax(labels)).tolist()
     if lowest >= 0 and (classes is None or highest < classes):
         return highest + 1 if classes is None else classes
@@ -219,9 +189,9 @@ def _check_class_sizes(labels: Tensor, classes: int, least: int) -> Tensor:
     if (counts >= least).all():
         return counts
     label = int((counts < least).nonzero()[0])
-    found = "1 sample" if counts[label] else "no sample"
+    samples = "1 sample" if counts[label] else "no sample"
     raise InputError(
-        f"labels: class {label} has {found}, allowed are at least {least} samples of every "
+        f"labels: class {label} has {samples}, allowed are at least {least} samples of every "
         f"class 0 to {classes - 1}"
     )
 

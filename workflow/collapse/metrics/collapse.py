@@ -21,7 +21,7 @@ from collapse.metrics.rows import (
     wide_blocks,
 )
 
-EIGENVALUE_CUTOFF = 1e-9
+EIGENVALUE_CUTOFF = 1e-9  # relative to the largest: smaller ones of S_B count as zero
 ROUNDING = 1e-13  # class means closer than this, relative to the features' spread, coincide
 SMALLEST = 1e-140  # lengths below it count as zero: their squares leave float64
 FLOAT32_RANGE = (1e-10, 1e10)  # class means whose squared deviations stay inside float32
@@ -36,10 +36,8 @@ class ClassStatistics:
     ----------
     counts : Tensor
         K, samples of each class.
-    means : Tensor
-        K x d, class means mu_k.
-    centred : Tensor
-        K x d, mu_k - mu_G, mu_G the mean over all N samples.
+    means, centred : Tensor
+        K x d, class means mu_k, and mu_k - mu_G, mu_G the mean over all N samples.
     distances : Tensor
         K x K, norm(mu_k - mu_l).
     variances : Tensor
@@ -50,10 +48,8 @@ class ClassStatistics:
     mismatches : Tensor or None
         Scalar, samples whose nearest class mean is not the classifier's choice; None without
         a classifier.
-    weight : Tensor or None
-        K x d, the classifier's weight.
-    bias : Tensor or None
-        K, the classifier's bias.
+    weight, bias : Tensor or None
+        K x d and K, the classifier's.
     """
 
     counts: Tensor
@@ -96,23 +92,10 @@ class ClassStatistics:
 def class_means(
     features: Rows, labels: Tensor, classes: int | None = None, *, least: int = 2
 ) -> Tensor:
-    """Average the features of each class.
+    """Return the mean features of each class, K x d, float64, on `reduced_device`.
 
-    Parameters
-    ----------
-    features : Tensor or Rows
-        N x d floats.
-    labels : Tensor
-        N integers, 0 to K-1.
-    classes : int, optional
-        K; default the largest label + 1.
-    least : int
-        Samples that every class needs.
-
-    Returns
-    -------
-    Tensor
-        K x d, float64, on `reduced_device`.
+    `features` are N x d floats, `labels` N integers from 0 to K-1; K is `classes`, by default the
+    largest label + 1, and every class needs `least` samples.
 
     Raises
     ------
@@ -135,7 +118,7 @@ def class_statistics(
     *,
     least: int = 2,
 ) -> ClassStatistics:
-    """Reduce labelled features to what the collapse metrics need.
+    """Reduce labelled features to what the collapse metrics need, on `reduced_device`.
 
     Parameters
     ----------
@@ -146,17 +129,10 @@ def class_statistics(
         N integers, 0 to K-1.
     classes : int, optional
         K; default the rows of `weight`, else the largest label + 1.
-    weight : Tensor, optional
-        K x d, the classifier's weight.
-    bias : Tensor, optional
-        K, the classifier's bias.
+    weight, bias : Tensor, optional
+        K x d and K, the classifier's.
     least : int
         Samples that every class needs.
-
-    Returns
-    -------
-    ClassStatistics
-        On `reduced_device`: the CPU unless K x d is large.
 
     Raises
     ------
@@ -176,11 +152,13 @@ def class_statistics(
         origin, offsets = _mean_offsets(features, labels, counts)
         centred, distances = _between_classes(counts, offsets)
         eigenvalues, columns = _eigen(centred)
+        # Projections on eigenvectors are those of the deviation alone.
         scores = torch.zeros_like(distances)
         if weight is not None:
             choices = _choices(offsets + origin, centred, distances, weight, bias)
             columns = torch.cat((columns, choices[0]), dim=1)
             scores = torch.cat((scores, choices[1]), dim=1)
+        # One product for NC1 and NC4: eigenvectors and choices side by side.
         squares, projected, mismatches = _second_read(
             features, labels, counts, origin, offsets, columns, scores
         )
@@ -190,6 +168,7 @@ def class_statistics(
         centred=centred,
         distances=distances,
         variances=squares / counts,
+        # The squared projections over N are diag(V^T S_W V), V the eigenvectors of S_B.
         within_between=(projected / eigenvalues).sum() / counts.sum(),
         mismatches=None if weight is None else mismatches,
         weight=weight,
@@ -200,19 +179,12 @@ def class_statistics(
 def nc1(statistics: ClassStatistics) -> float | None:
     """NC1, within-class variability seen against the class means.
 
-    ``(1/K) tr(S_W S_B^+)`` (Papyan, Han & Donoho 2020, figure 6), S_W averaged over all
-    samples, S_B over classes, eigenvalues of S_B below 1e-9 of the largest counted as zero.
-    Variance outside the span of the mu_k - mu_G is not seen.
-
-    Parameters
-    ----------
-    statistics : ClassStatistics
-
-    Returns
-    -------
-    float or None
-        None when all class means coincide.
+    ``(1/K) tr(S_W S_B^+)`` (Papyan, Han & Donoho 2020, figure 6), S_W averaged over all samples,
+    S_B over classes, eigenvalues of S_B below 1e-9 of the largest counted as zero. Variance outside
+    the span of the mu_k - mu_G is not seen. None when all class means coincide.
     """
+    # Exactly zero where only rounding differs: without it the sum over no eigenvalue would be 0,
+    # perfect collapse.
     if not statistics.between_trace:
         return None
     return defined(statistics.within_between / statistics.classes)
@@ -221,16 +193,7 @@ def nc1(statistics: ClassStatistics) -> float | None:
 def nc1_ratio(statistics: ClassStatistics) -> float | None:
     """NC1_ratio, total within-class over total between-class variance.
 
-    ``tr S_W / tr S_B`` (Tirer, Huang & Niles-Weed 2023).
-
-    Parameters
-    ----------
-    statistics : ClassStatistics
-
-    Returns
-    -------
-    float or None
-        None when all class means coincide.
+    ``tr S_W / tr S_B`` (Tirer, Huang & Niles-Weed 2023). None when all class means coincide.
     """
     return defined(statistics.within_trace / statistics.between_trace)
 
@@ -239,16 +202,8 @@ def cdnv(statistics: ClassStatistics) -> float | None:
     """CDNV, class-distance normalised variance.
 
     Mean over pairs k < l of ``(v_k + v_l) / (2 norm(mu_k - mu_l)^2)``, v_k the mean squared
-    distance of class k to mu_k (Galanti, Gyorgy & Hutter 2022).
-
-    Parameters
-    ----------
-    statistics : ClassStatistics
-
-    Returns
-    -------
-    float or None
-        None when two class means coincide, or there is one class only.
+    distance of class k to mu_k (Galanti, Gyorgy & Hutter 2022). None when two class means coincide,
+    or there is one class only.
     """
     first, second = _pairs(statistics)
     variances = statistics.variances[first] + statistics.variances[second]
@@ -259,16 +214,7 @@ def nc2_etf(statistics: ClassStatistics) -> float | None:
     """NC2_ETF, distance of the centred class means to a simplex ETF.
 
     ``norm(G/norm(G) - (I - J/K)/sqrt(K-1))``, G the Gram matrix of the mu_k - mu_G (Zhu et al.
-    2021; Dang et al. 2023).
-
-    Parameters
-    ----------
-    statistics : ClassStatistics
-
-    Returns
-    -------
-    float or None
-        None when all class means coincide.
+    2021; Dang et al. 2023). None when all class means coincide.
     """
     target = etf_gram(statistics.classes, statistics.centred.device)
     return gram_distance(gram(statistics.centred), target)
@@ -277,16 +223,8 @@ def nc2_etf(statistics: ClassStatistics) -> float | None:
 def nc2_of(statistics: ClassStatistics) -> float | None:
     """NC2_OF, distance of the uncentred class means to an orthogonal frame.
 
-    ``norm(G0/norm(G0) - I/sqrt(K))``, G0 the Gram matrix of the mu_k (Dang et al. 2023).
-
-    Parameters
-    ----------
-    statistics : ClassStatistics
-
-    Returns
-    -------
-    float or None
-        None when all class means are zero.
+    ``norm(G0/norm(G0) - I/sqrt(K))``, G0 the Gram matrix of the mu_k (Dang et al. 2023). None when
+    all class means are zero.
     """
     target = orthogonal_gram(statistics.classes, statistics.means.device)
     return gram_distance(gram(statistics.means), target)
@@ -296,16 +234,7 @@ def equinorm(statistics: ClassStatistics) -> float | None:
     """Spread of the lengths of the centred class means.
 
     Standard deviation (ddof 0) over mean of ``norm(mu_k - mu_G)`` (Papyan, Han & Donoho 2020,
-    figure 2).
-
-    Parameters
-    ----------
-    statistics : ClassStatistics
-
-    Returns
-    -------
-    float or None
-        None when all class means coincide.
+    figure 2). None when all class means coincide.
     """
     lengths = torch.linalg.vector_norm(statistics.centred, dim=1)
     return defined(lengths.std(correction=0) / lengths.mean())
@@ -314,22 +243,15 @@ def equinorm(statistics: ClassStatistics) -> float | None:
 def equiangularity(statistics: ClassStatistics) -> float | None:
     """Spread of the angles between the centred class means.
 
-    Standard deviation (ddof 0) over pairs k < l of ``cos(mu_k - mu_G, mu_l - mu_G)`` (Papyan,
-    Han & Donoho 2020, figure 3). Two classes have one pair, hence 0.
-
-    Parameters
-    ----------
-    statistics : ClassStatistics
-
-    Returns
-    -------
-    float or None
-        None when a class mean coincides with mu_G, or there is one class only.
+    Standard deviation (ddof 0) over pairs k < l of ``cos(mu_k - mu_G, mu_l - mu_G)`` (Papyan, Han &
+    Donoho 2020, figure 3). Two classes have one pair, hence 0. None when a class mean coincides
+    with mu_G, or there is one class only.
     """
     directions = statistics.centred / torch.linalg.vector_norm(
         statistics.centred, dim=1, keepdim=True
     )
     first, second = _pairs(statistics)
+    # A class mean at mu_G makes its cosines NaN, and the metric undefined.
     cosines = gram(directions)[first, second]
     return defined(cosines.std(correction=0)) if len(cosines) else None
 
@@ -337,18 +259,9 @@ def equiangularity(statistics: ClassStatistics) -> float | None:
 def nc3(statistics: ClassStatistics) -> float | None:
     """NC3, self-duality of the classifier and the centred class means.
 
-    ``norm(W/norm(W) - C/norm(C))^2``, C the K x d matrix of rows mu_k - mu_G (Papyan, Han &
-    Donoho 2020, figure 5). Between 0 and 4.
-
-    Parameters
-    ----------
-    statistics : ClassStatistics
-        With a weight.
-
-    Returns
-    -------
-    float or None
-        None when all class means coincide or the weight is zero.
+    ``norm(W/norm(W) - C/norm(C))^2``, C the K x d matrix of rows mu_k - mu_G (Papyan, Han & Donoho
+    2020, figure 5). Between 0 and 4. Needs a weight. None when all class means coincide or the
+    weight is zero.
     """
     distance = gram_distance(statistics.weight, statistics.centred)
     return None if distance is None else distance**2
@@ -357,19 +270,9 @@ def nc3(statistics: ClassStatistics) -> float | None:
 def nc3_product(statistics: ClassStatistics) -> float | None:
     """NC3_product, distance of the logits of the class means to their frame.
 
-    ``norm(P/norm(P) - T)``: with a bias ``P = W C^T`` and ``T = (I - J/K)/sqrt(K-1)``, C rows
-    mu_k - mu_G; without ``P = W M^T`` and ``T = I/sqrt(K)``, M rows mu_k (Zhu et al. 2021;
-    Dang et al. 2023).
-
-    Parameters
-    ----------
-    statistics : ClassStatistics
-        With a weight.
-
-    Returns
-    -------
-    float or None
-        None when P is zero.
+    ``norm(P/norm(P) - T)``: with a bias ``P = W C^T`` and ``T = (I - J/K)/sqrt(K-1)``, C rows the
+    mu_k - mu_G; without ``P = W M^T`` and ``T = I/sqrt(K)``, M rows the mu_k (Zhu et al. 2021; Dang
+    et al. 2023). Needs a weight. None when P is zero.
     """
     device = statistics.means.device
     if statistics.bias is None:
@@ -383,17 +286,8 @@ def nc4(statistics: ClassStatistics) -> float | None:
     """NC4, disagreement of the classifier with the nearest class mean.
 
     Fraction of samples where ``argmax_k (W h + b)_k`` differs from ``argmin_k norm(h - mu_k)``
-    (Papyan, Han & Donoho 2020, figure 7). A tie goes to the lowest class.
-
-    Parameters
-    ----------
-    statistics : ClassStatistics
-        With a weight.
-
-    Returns
-    -------
-    float
-        Between 0 and 1.
+    (Papyan, Han & Donoho 2020, figure 7). A tie goes to the lowest class. Between 0 and 1;
+    needs a weight.
     """
     return defined(statistics.mismatches.to(torch.float64) / statistics.samples)
 
@@ -401,12 +295,15 @@ def nc4(statistics: ClassStatistics) -> float | None:
 def _mean_offsets(features: Rows, labels: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Read once: return an origin (d) and the class means relative to it (K x d)."""
     first = features[0:1][0].to(torch.float64)
-    # float64 sums of narrower floats lose nothing
+    # Float64 sums of narrower floats lose nothing; those of float64 would lose to a large common
+    # offset the digits in which the classes differ.
     origin = first if features.dtype == torch.float64 else None
     sums = first.new_zeros(len(counts), len(first))
     for window, block in wide_blocks(features, origin, len(counts)):
         _add_by_class(sums, labels[window], block)
     offsets = sums.to(counts.device) / counts[:, None]
+    # NaN and infinity reach the sums: the features are searched for the row to name only where a
+    # sum is bad. NaN fails every comparison, hence `not <`.
     if not offsets.abs().amax() < LARGEST:
         for window, block in row_blocks(features):
             check_finite("features", block, window.start)
@@ -415,7 +312,7 @@ def _mean_offsets(features: Rows, labels: Tensor, counts: Tensor) -> tuple[Tenso
 
 def _add_by_class(sums: Tensor, labels: Tensor, values: Tensor) -> None:
     """Add each row of values (b x d, or b) to the row of sums (K x d, or K) of its label."""
-    if sums.is_cuda:  # there index_add_ adds in random order
+    if sums.is_cuda:  # there index_add_ adds in random order, and the bytes would vary
         members = torch.nn.functional.one_hot(labels, len(sums)).to(sums.dtype)
         sums += members.T @ values
     else:
@@ -425,9 +322,11 @@ def _add_by_class(sums: Tensor, labels: Tensor, values: Tensor) -> None:
 def _between_classes(counts: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
     """Return mu_k - mu_G and norm(mu_k - mu_l); exactly zero where only rounding differs."""
     centred = offsets - _shares(counts) @ offsets
+    # Relative to the offsets from the origin, whose rounding it is.
     floor = ROUNDING * torch.linalg.vector_norm(offsets, dim=1).amax() + SMALLEST
     lengths = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
     centred.masked_fill_(lengths <= floor, 0)
+    # The faster way by products, |a|^2 + |b|^2 - 2 ab, cancels for close class means.
     distances = torch.cdist(centred, centred, compute_mode="donot_use_mm_for_euclid_dist")
     return centred, distances.masked_fill_(distances <= floor, 0)
 
@@ -437,9 +336,11 @@ def _eigen(centred: Tensor) -> tuple[Tensor, Tensor]:
 
     Where an eigenvalue counts as zero, its place holds infinity and a zero vector.
     """
+    # The K x K Gram matrix has the non-zero eigenvalues of the d x d matrix S_B.
     eigenvalues, vectors = torch.linalg.eigh(gram(centred) / len(centred))
-    kept = eigenvalues > EIGENVALUE_CUTOFF * eigenvalues[-1]
-    eigenvalues = torch.where(kept, eigenvalues, torch.inf)
+    positive = eigenvalues > EIGENVALUE_CUTOFF * eigenvalues[-1]
+    eigenvalues = torch.where(positive, eigenvalues, torch.inf)
+    # The root of infinity divides the vectors of zero eigenvalues away.
     return eigenvalues, centred.T @ (vectors / (len(centred) * eigenvalues).sqrt())
 
 
@@ -455,10 +356,12 @@ def _choices(
     peak = weight.abs().amax()
     if bias is not None:
         peak = torch.maximum(peak, bias.abs().amax())
+    # Scaling weight and bias together changes no choice, and keeps the logits inside float32.
     scale = torch.where(peak > 0, peak, 1)
     logits = means @ (weight / scale).T
     if bias is not None:
         logits += bias / scale
+    # A clone: the diagonal is a view of what is being subtracted from.
     logits -= logits.diagonal()[:, None].clone()
     columns = torch.cat((centred.T, (weight / scale).T), dim=1)
     return columns, torch.cat((distances.square() / -2, logits), dim=1)
@@ -476,33 +379,40 @@ def _second_read(
     """Read once more: sums of squared deviations, by class and by eigenvector, and mismatches.
 
     Deviations are taken from centres that the working format can hold; what that leaves of
-    the class means (`rest`) is put back exactly.
+    the class means (`remainder`) is put back exactly.
     """
     classes, device, dtype = len(counts), device_of(features), _working_dtype(features, offsets)
     centres = (offsets + origin).to(dtype)
-    rest = offsets - (centres.to(torch.float64) - origin)
-    ranked = columns.shape[1] > classes
-    spare = (0, -columns.shape[1] % LANES)
-    scores = torch.nn.functional.pad(scores - rest @ columns, spare).to(device, dtype)
-    columns = torch.nn.functional.pad(columns, spare).to(device, dtype)
+    remainder = offsets - (centres.to(torch.float64) - origin)
+    has_head = columns.shape[1] > classes
+    padding = (0, -columns.shape[1] % LANES)
+    scores = torch.nn.functional.pad(scores - remainder @ columns, padding).to(device, dtype)
+    columns = torch.nn.functional.pad(columns, padding).to(device, dtype)
     centres = centres.to(device)
     width = columns.shape[1]
+    # Shared by all blocks: the memory does not grow with N.
     buffer = centres.new_empty(rows_per_block(features, width), centres.shape[1])
     squares = torch.zeros(classes, dtype=torch.float64, device=device)
     projected, mismatches = torch.zeros_like(squares), labels.new_zeros(())
     for window, block in row_blocks(features, width):
-        own = labels[window]
-        deviations = torch.index_select(centres, 0, own, out=buffer[: len(block)])
+        block_labels = labels[window]
+        # The class means of the block's samples, overwritten by their deviations from them.
+        deviations = torch.index_select(centres, 0, block_labels, out=buffer[: len(block)])
         torch.sub(block.to(dtype), deviations, out=deviations)
         lengths = torch.linalg.vector_norm(deviations, dim=1).to(torch.float64)
-        _add_by_class(squares, own, lengths.square_())
-        values = scores.index_select(0, own).addmm_(deviations, columns)
+        _add_by_class(squares, block_labels, lengths.square_())
+        values = scores.index_select(0, block_labels).addmm_(deviations, columns)
         lengths = torch.linalg.vector_norm(values[:, :classes], dim=0, dtype=torch.float64)
         projected += lengths.square_()
-        if ranked:
-            chosen = values[:, classes : 3 * classes].view(-1, 2, classes).max(dim=2).indices
-            mismatches += (chosen[:, 0] != chosen[:, 1]).sum()
-    squares = squares.to(counts.device) - counts * rest.square().sum(dim=1)
+        if has_head:
+            # Columns K to 3K rank the class means, then the classifier; `max` takes the first of
+            # equals.
+            choices = values[:, classes : 3 * classes].view(-1, 2, classes).max(dim=2).indices
+            mismatches += (choices[:, 0] != choices[:, 1]).sum()
+    # Deviations from the centre exceed those from the class mean by the remainder: sum |h - c|^2 =
+    # sum |h - mu|^2 + n |mu - c|^2.
+    squares = squares.to(counts.device) - counts * remainder.square().sum(dim=1)
+    # The subtraction may leave a rounding below zero.
     return squares.clamp_min(0), projected.to(counts.device), mismatches.to(counts.device)
 
 
@@ -519,4 +429,5 @@ def _shares(counts: Tensor) -> Tensor:
 
 def _pairs(statistics: ClassStatistics) -> tuple[Tensor, Tensor]:
     classes = statistics.classes
+    # Each pair once, k < l.
     return torch.triu_indices(classes, classes, 1, device=statistics.means.device).unbind()

@@ -36,23 +36,13 @@ def head_readings(
     K x N logits without the bias, and ``error``, the fraction of samples whose largest logit
     (with the bias) is not their label's, on layer ``all``.
 
-    Parameters
-    ----------
-    features
-        N x d_1, on any device.
-    labels
-        N, 0 to K-1.
-    weights
-        W_1 to W_M, d_{m+1} x d_m, K rows in the last.
-    bias
-        K, of the last layer, or None.
+    `features` are H_1 as N x d_1, on any device, `labels` N from 0 to K-1, `weights` W_1 to W_M,
+    d_{m+1} x d_m with K rows in the last, whose `bias` is K or None.
     """
     device = features.device
     # Factorisations of matrices as small as these take a GPU longer than a CPU.
     weights = [weight.cpu().double() for weight in weights]
-    products = [weights[-1]]
-    for weight in reversed(weights[:-1]):
-        products.insert(0, products[0] @ weight)
+    products = _products(weights)
     classes = len(products[0])
     frame = orthogonal_gram(classes) if bias is None else etf_gram(classes)
     inputs = features
@@ -61,16 +51,18 @@ def head_readings(
         readings = measure(inputs, labels, weight=product.to(inputs.dtype), bias=bias, least=1)
         readings["NC2_W"] = gram_distance(product @ product.T, frame)
         yield from ((f"H{m}", name, value) for name, value in readings.items() if value is not None)
+        # What the last layer makes are the logits, which `Z` measures.
         if m < len(weights):
             inputs = _mapped(inputs, weight)
     yield from _spectrum("W1", torch.linalg.svdvals(weights[0])[:classes])
     product = products[0].to(device)
     logits = torch.cat([block @ product.T for _, block in wide_blocks(features)])
-    # The K x K factor of the logits has their singular values.
+    # The K x K factor of the logits has their singular values, without the squares of a Gram
+    # matrix, in which the smallest would drown.
     triangle = torch.linalg.qr(logits, mode="r").R
     yield from _spectrum("Z", torch.linalg.svdvals(triangle.cpu()))
-    chosen = (logits if bias is None else logits + bias.to(device)).argmax(1)
-    yield "all", "error", (chosen != labels.to(device)).double().mean().item()
+    choices = (logits if bias is None else logits + bias.to(device)).argmax(1)
+    yield "all", "error", (choices != labels.to(device)).double().mean().item()
 
 
 def frame_readings(
@@ -85,38 +77,29 @@ def frame_readings(
 
     On layer ``H1``, mu_k the uncentred class means and p_k the rows of P: ``feature_norm[k]`` and
     ``weight_norm[k]``, their norms; ``logit_norm[k]`` = norm of P mu_k and ``own_logit[k]`` =
-    p_k mu_k; ``alignment[k]``, the cosine of p_k and mu_k. With `lengths` also the distances to
-    that general orthogonal frame, see `gof_readings`.
+    p_k mu_k; ``alignment[k]``, the cosine of p_k and mu_k. With `lengths`, the norms of the rows
+    of P and of the class means that theory predicts, K each, also the distances to that general
+    orthogonal frame, see `gof_readings`. With `grams` too ``class_gram[k,l]`` and
+    ``product_gram[k,l]`` (k <= l), the inner products of the class means, and of the rows of P,
+    and on layer ``all`` ``class_size[k]``.
 
-    Parameters
-    ----------
-    features
-        N x d_1, on any device.
-    labels
-        N, 0 to K-1.
-    weights
-        W_1 to W_M, K rows in the last.
-    lengths
-        Norms of the rows of P and of the class means that theory predicts, K each.
-    grams
-        Whether to yield ``class_gram[k,l]`` and ``product_gram[k,l]`` (k <= l) too, the inner
-        products of the class means, and of the rows of P, and on layer ``all`` ``class_size[k]``.
+    `features`, `labels` and `weights` are those of `head_readings`.
     """
-    product = weights[-1].cpu().double()
-    for weight in reversed(weights[:-1]):
-        product = product @ weight.cpu().double()
+    product = _products([weight.cpu().double() for weight in weights])[0]
     means = class_means(features, labels, len(product), least=1).cpu()
     by_class = {
         "feature_norm": torch.linalg.vector_norm(means, dim=1),
         "weight_norm": torch.linalg.vector_norm(product, dim=1),
         "logit_norm": torch.linalg.vector_norm(means @ product.T, dim=1),
         "own_logit": (means * product).sum(1),
+        # Without PyTorch's floor under the norms, which would bend the cosines of short vectors.
         "alignment": torch.cosine_similarity(means, product, dim=1, eps=0),
     }
     for name, values in by_class.items():
         yield from (
             ("H1", f"{name}[{k}]", value)
             for k, value in enumerate(values.tolist())
+            # Not NaN: a zero vector has no direction, and its cosine is left out.
             if value == value
         )
     if lengths is not None:
@@ -134,25 +117,15 @@ def gof_readings(
 ) -> dict[str, float | None]:
     """Return the distances to a general orthogonal frame (GOF).
 
-    With A^ = A/norm(A), p and h the lengths, P the product and Hbar the matrix of class means as
-    columns: ``NC2_W_GOF`` = norm of (P P^T)^ - diag(p^2)^; ``NC2_GOF`` = norm of
-    (Hbar^T Hbar)^ - diag(h^2)^; ``NC3_GOF`` = norm of (P Hbar)^ - diag(p h)^; ``duality_GOF`` =
-    norm of P^ - (diag(p/h) Hbar^T)^; ``W_div_H`` = norm of diag(P P^T)/diag(Hbar^T Hbar) -
-    (p/h)^2, not relative (Dang et al. 2023 and its released code).
-
-    Parameters
-    ----------
-    means, product
-        K x d, float64.
-    weight_lengths, feature_lengths
-        K, zero for a collapsed class.
-
-    Returns
-    -------
-    dict
-        None where a side is zero; W_div_H also where a class of the frame is.
+    With A^ = A/norm(A), p and h the lengths (K; zero for a collapsed class), P the product and
+    Hbar the matrix of class means (K x d, float64) as columns: ``NC2_W_GOF`` = norm of
+    (P P^T)^ - diag(p^2)^; ``NC2_GOF`` = norm of (Hbar^T Hbar)^ - diag(h^2)^; ``NC3_GOF`` = norm of
+    (P Hbar)^ - diag(p h)^; ``duality_GOF`` = norm of P^ - (diag(p/h) Hbar^T)^; ``W_div_H`` = norm
+    of diag(P P^T)/diag(Hbar^T Hbar) - (p/h)^2, not relative (Dang et al. 2023 and its released
+    code). None where a side is zero; W_div_H also where a class of the frame is.
     """
     alive = feature_lengths > 0
+    # 0/0 of a collapsed class is no ratio; its row of the frame is zero.
     ratio = torch.where(alive, weight_lengths / feature_lengths, 0.0)
     squares = product.square().sum(1) / means.square().sum(1)
     return {
@@ -177,25 +150,30 @@ def entries(layer: str, name: str, matrix: Tensor) -> Iterator[Reading]:
 def accuracy_readings(logits: Tensor, labels: Tensor) -> Iterator[Reading]:
     """Yield ``test_accuracy`` of held-out samples, and ``test_accuracy[k]`` of class k, on ``all``.
 
-    The fraction of samples whose largest logit is their label's; a class without samples has none.
-
-    Parameters
-    ----------
-    logits
-        N x K.
-    labels
-        N, 0 to K-1, on their device.
+    The fraction of samples whose largest logit (N x K) is their label's (N, 0 to K-1); a class
+    without samples has none.
     """
-    right = (logits.argmax(1) == labels).double()
-    yield "all", "test_accuracy", right.mean().item()
+    correct = (logits.argmax(1) == labels).double()
+    yield "all", "test_accuracy", correct.mean().item()
     counts = torch.bincount(labels, minlength=logits.shape[1])
-    sums = torch.zeros_like(counts, dtype=right.dtype).scatter_add_(0, labels, right)
+    sums = torch.zeros_like(counts, dtype=correct.dtype).scatter_add_(0, labels, correct)
     for label, (total, count) in enumerate(zip(sums.tolist(), counts.tolist(), strict=True)):
+        # 0/0 of a class without held-out samples is no accuracy.
         if count:
             yield "all", f"test_accuracy[{label}]", total / count
 
 
+def _products(weights: Sequence[Tensor]) -> list[Tensor]:
+    """Return P_m = W_M ... W_m for m = 1 to M."""
+    products = [weights[-1]]
+    for weight in reversed(weights[:-1]):
+        # From the left: each product has K rows, and none is d x d.
+        products.insert(0, products[0] @ weight)
+    return products
+
+
 def _mapped(inputs: Tensor, weight: Tensor) -> Tensor:
+    # With TF32 its rounding would be a floor under NC1 of the layers behind.
     with full_precision(inputs.device):
         return inputs @ weight.T.to(inputs)
 

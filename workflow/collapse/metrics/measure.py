@@ -7,6 +7,7 @@ from collapse.errors import InputError
 from collapse.metrics import collapse, regression
 from collapse.metrics.rows import Rows
 
+# The order here is that of the keys that `measure` returns.
 OF_CLASSES = {
     "NC1": collapse.nc1,
     "NC1_ratio": collapse.nc1_ratio,
@@ -55,10 +56,8 @@ def measure(
         labels or targets are needed.
     targets : Tensor or array, optional
         N x n floats, each of which varies.
-    weight : Tensor or array, optional
-        K x d, or n x d with targets.
-    bias : Tensor or array, optional
-        K, or n with targets.
+    weight, bias : Tensor or array, optional
+        K x d and K, or n x d and n with targets.
     least : int
         Samples that every class needs. With 1, a class of one sample has no spread.
 
@@ -77,39 +76,32 @@ def measure(
         Neither or both of labels and targets, or a tensor that is not as described.
     """
     features, labels, targets, weight, bias = (
-        _as_tensor(given) for given in (features, labels, targets, weight, bias)
+        _as_tensor(tensor) for tensor in (features, labels, targets, weight, bias)
     )
+    # Labels and targets mean different metrics: which are meant is not guessed.
     if (labels is None) == (targets is None):
-        found = "neither labels nor targets" if labels is None else "both labels and targets"
-        raise InputError(f"features: found with {found}, allowed is one of the two")
-    if labels is not None:
-        statistics = collapse.class_statistics(
-            features, labels, weight=weight, bias=bias, least=least
-        )
-        metrics = OF_CLASSES | (OF_CLASSIFIER if weight is not None else {})
-    else:
+        inputs = "neither labels nor targets" if labels is None else "both labels and targets"
+        raise InputError(f"features: found with {inputs}, allowed is one of the two")
+    if targets is not None:
         return regression_metrics(regression.regression_statistics(features, targets, weight, bias))
+    statistics = collapse.class_statistics(features, labels, weight=weight, bias=bias, least=least)
+    metrics = OF_CLASSES | (OF_CLASSIFIER if weight is not None else {})
     return {key: metric(statistics) for key, metric in metrics.items()}
 
 
 def regression_metrics(
     statistics: regression.RegressionStatistics,
 ) -> dict[str, float | list[float] | None]:
-    """Compute every metric that applies to features with real targets, as `measure` names them.
-
-    Parameters
-    ----------
-    statistics : RegressionStatistics
-        With or without a weight.
-    """
+    """Compute every metric that applies to features with real targets, as `measure` names them."""
     metrics = OF_REGRESSION
     if statistics.weight is not None:
         metrics = metrics | OF_LINEAR_HEAD
+        # With one target the geometry of W W^T is a number: NRC3 would be 0 by definition.
         if len(statistics.target_covariance) > 1:
             metrics = metrics | OF_SEVERAL_TARGETS
     return {key: metric(statistics) for key, metric in metrics.items()}
 
 
-def _as_tensor(given: object) -> object:
+def _as_tensor(tensor: object) -> object:
     """Wrap numpy arrays; leave tensors, files and None as they are."""
-    return torch.as_tensor(given) if hasattr(given, "__array_interface__") else given
+    return torch.as_tensor(tensor) if hasattr(tensor, "__array_interface__") else tensor

@@ -35,54 +35,23 @@ class Rows(Protocol):
 
 
 def device_of(features: Rows) -> torch.device:
-    """Device that a slice of the features lies on.
-
-    Parameters
-    ----------
-    features : Rows
-        N x d.
-
-    Returns
-    -------
-    torch.device
-        The device on which everything is computed.
-    """
+    """Device that a slice of the features lies on, where everything is computed."""
     return features[0:1].device
 
 
 def reduced_device(features: Rows, rows: int) -> torch.device:
-    """Device for work on a matrix to which the features were reduced.
+    """Device for work on a matrix (rows x d) to which the features were reduced.
 
-    Parameters
-    ----------
-    features : Rows
-        N x d.
-    rows : int
-        Rows of the matrix, which has d columns.
-
-    Returns
-    -------
-    torch.device
-        The CPU for a small matrix, else the features' device.
+    The CPU for a small matrix, else the features' device.
     """
     small = rows * features.shape[1] <= SMALL
     return torch.device("cpu") if small else device_of(features)
 
 
 def rows_per_block(features: Rows, columns: int = 0) -> int:
-    """Count the rows that are worth reading at once on the features' device.
+    """Count the rows, from 1 to N, that are worth reading at once on the features' device.
 
-    Parameters
-    ----------
-    features : Rows
-        N x d.
-    columns : int, optional
-        Numbers that are computed for each row, where they may be more than d.
-
-    Returns
-    -------
-    int
-        At least 1, at most N.
+    `columns` are the numbers that are computed for each row, where they may be more than d.
     """
     samples, dim = features.shape
     width = max(dim, columns)
@@ -90,21 +59,9 @@ def rows_per_block(features: Rows, columns: int = 0) -> int:
 
 
 def row_blocks(features: Rows, columns: int = 0) -> Iterator[tuple[slice, Tensor]]:
-    """Read the features once, block by block.
+    """Read the features once, block by block: yield each block's slice and rows (b x d) as stored.
 
-    Parameters
-    ----------
-    features : Rows
-        N x d.
-    columns : int, optional
-        Numbers that are computed for each row, where they may be more than d.
-
-    Yields
-    ------
-    slice
-        The rows of this block.
-    Tensor
-        b x d, as stored; not to be written to.
+    The rows are not to be written to. `columns` is that of `rows_per_block`.
     """
     samples, rows = features.shape[0], rows_per_block(features, columns)
     for start in range(0, samples, rows):
@@ -115,27 +72,15 @@ def row_blocks(features: Rows, columns: int = 0) -> Iterator[tuple[slice, Tensor
 def wide_blocks(
     features: Rows, origin: Tensor | None = None, columns: int = 0
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Read the features once in float64, block by block, relative to an origin.
+    """Read the features once in float64, block by block, relative to an origin (d; default 0).
 
-    Parameters
-    ----------
-    features : Rows
-        N x d.
-    origin : Tensor, optional
-        d, float64, subtracted from every row; default 0.
-    columns : int, optional
-        Numbers that are computed for each row, where they may be more than d.
-
-    Yields
-    ------
-    slice
-        The rows of this block.
-    Tensor
-        b x d, float64. A scratch buffer: the next block overwrites it, and the caller may too.
+    Yields each block's slice and rows (b x d): a scratch buffer, which the next block overwrites,
+    and the caller may too. `columns` is that of `rows_per_block`.
     """
     shape = rows_per_block(features, columns), features.shape[1]
     buffer = torch.empty(shape, dtype=torch.float64, device=device_of(features))
     for window, block in row_blocks(features, columns):
+        # The last block may be shorter.
         wide = buffer[: len(block)].copy_(block)
         yield window, wide if origin is None else wide.sub_(origin)
 
@@ -144,23 +89,20 @@ def wide_blocks(
 def full_precision(device: torch.device) -> Iterator[None]:
     """Compute float32 products in float32, without TF32, bfloat16 or autocast.
 
-    Parameters
-    ----------
-    device : torch.device
-        Where the products are computed.
-
     Notes
     -----
     With TF32 allowed NC1 is wrong by 0.2 % at 1e-8 and by a factor of 160 at 1e-11. The
     settings are global to the process; the caller's are put back.
     """
+    # What may round float32 products: cuBLAS on a GPU, oneDNN on a CPU.
     backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
-    saved = [backend.fp32_precision for backend in backends]
+    precisions = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:
             backend.fp32_precision = "ieee"
+        # The caller may measure inside its own mixed-precision context.
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        for backend, precision in zip(backends, saved, strict=True):
+        for backend, precision in zip(backends, precisions, strict=True):
             backend.fp32_precision = precision

@@ -13,6 +13,7 @@ from collapse.metrics.measure import regression_metrics
 from collapse.metrics.regression import nrc3_at, regression_statistics
 from collapse.metrics.rows import wide_blocks
 
+# Enough for a scatter plot, whatever the size of the data set.
 SCATTER = 250
 """Samples whose residuals are returned one by one."""
 
@@ -34,27 +35,20 @@ def regression_readings(
     mse_sum/2 + feature_decay/2 norm(H)^2/M + weight_decay/2 norm(W)^2, and
     ``residual_covariance[i,j]`` (i <= j), (1/M) E^T E with E = Z - Y.
 
-    Parameters
-    ----------
-    features
-        M x d, on any device.
-    targets
-        M x n.
-    weight
-        W, n x d: of a head with several layers, their product.
-    bias
-        n, or None.
-    decays
-        weight_decay and feature_decay, the latter of the mean over samples (Andriopoulos et al.
-        2024).
+    `features` are M x d, on any device, `targets` M x n; `weight` is W, n x d, of a head with
+    several layers their product; `bias` is n or None. `decays` are weight_decay and feature_decay,
+    the latter of the mean over samples (Andriopoulos et al. 2024).
     """
     statistics = regression_statistics(features, targets, weight, bias)
     weight_decay, feature_decay = decays
     values = regression_metrics(statistics)
+    # The closed form of a head without bias is about zero: second moments take the place of
+    # covariances.
     moment = statistics.target_covariance
     if bias is None:
         centre = targets.to(moment).mean(0)
         moment = moment + torch.outer(centre, centre)
+    # At the gamma of the run's own decays, where `NRC3` searches for the best.
     values["NRC3_c"] = nrc3_at(statistics.weight, moment, weight_decay * feature_decay)
     mean, lengths, squares = _lengths(features)
     values["mean_feature_ratio"] = defined(mean.norm() / lengths)
@@ -67,8 +61,8 @@ def regression_readings(
         + feature_decay * values["feature_norm_squared_mean"]
         + weight_decay * values["weight_norm_squared"]
     ) / 2
-    yield from _named("H1", values)
-    yield from _named("all", fit)
+    yield from _as_readings("H1", values)
+    yield from _as_readings("all", fit)
     yield from entries("H1", "gram", statistics.weight @ statistics.weight.T)
     residuals = _residuals(features, targets, weight, bias)
     covariance = residuals.T @ residuals / len(residuals)
@@ -76,14 +70,9 @@ def regression_readings(
 
 
 def target_readings(targets: Tensor) -> Iterator[Reading]:
-    """Yield ``target_covariance[i,j]`` (i <= j) about the mean, with 1/M, and ``samples`` = M.
+    """Yield what is measured of targets, M x n, on layer ``all``.
 
-    On layer ``all``.
-
-    Parameters
-    ----------
-    targets
-        M x n.
+    ``target_covariance[i,j]`` (i <= j) about the mean, with 1/M, and ``samples`` = M.
     """
     centred = targets.double() - targets.double().mean(0)
     yield from entries("all", "target_covariance", centred.T @ centred / len(centred))
@@ -95,21 +84,15 @@ def residual_points(
 ) -> dict[str, NDArray]:
     """Return residuals z_i - y_i and targets y_i - ybar_i of single samples.
 
-    Parameters
-    ----------
-    features, targets, weight, bias
-        As for `regression_readings`.
-
-    Returns
-    -------
-    dict
-        Columns ``sample``, which counts up to `SCATTER` evenly spaced samples, ``output`` (i),
-        ``target`` and ``residual``; a row for every sample and output.
+    Columns ``sample``, which counts up to `SCATTER` evenly spaced samples, ``output`` (i),
+    ``target`` and ``residual``; a row for every sample and output. The arguments are those of
+    `regression_readings`.
     """
     count = min(len(targets), SCATTER)
-    chosen = torch.arange(count, device=targets.device) * len(targets) // count
-    residuals = _residuals(features, targets, weight, bias)[chosen]
-    centred = (targets.double() - targets.double().mean(0))[chosen]
+    # In integers: every sample once where M is small.
+    samples = torch.arange(count, device=targets.device) * len(targets) // count
+    residuals = _residuals(features, targets, weight, bias)[samples]
+    centred = (targets.double() - targets.double().mean(0))[samples]
     outputs = targets.shape[1]
     return {
         "sample": np.repeat(np.arange(count), outputs),
@@ -120,20 +103,17 @@ def residual_points(
 
 
 def fit_readings(outputs: Tensor, targets: Tensor) -> Iterator[Reading]:
-    """Yield ``test_mse`` and ``test_r2`` of held-out samples on layer ``all``.
+    """Yield ``test_mse`` and ``test_r2`` of held-out samples (M x n) on layer ``all``.
 
     ``test_mse`` is the mean over samples and targets, ``test_r2`` = 1 - sum norm(z - y)^2 / sum
     norm(y - ybar)^2 with the held-out mean, pooled over targets.
-
-    Parameters
-    ----------
-    outputs, targets
-        M x n.
     """
     targets = targets.double()
     error = (outputs.double() - targets).square().mean()
     spread = (targets - targets.mean(0)).square().mean()
-    yield from _named("all", {"test_mse": error.item(), "test_r2": defined(1 - error / spread)})
+    yield from _as_readings(
+        "all", {"test_mse": error.item(), "test_r2": defined(1 - error / spread)}
+    )
 
 
 def _lengths(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -147,14 +127,16 @@ def _lengths(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _residuals(features: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # In double precision: near the optimum the residuals are differences of close numbers.
     matrix = weight.to(features.device).double()
     outputs = torch.cat([block @ matrix.T for _, block in wide_blocks(features)])
     return (outputs if bias is None else outputs + bias.to(outputs)) - targets.to(outputs)
 
 
-def _named(layer: str, values: dict[str, float | list[float] | None]) -> Iterator[Reading]:
+def _as_readings(layer: str, values: dict[str, float | list[float] | None]) -> Iterator[Reading]:
     for name, value in values.items():
+        # A metric of several numbers is a reading each; an undefined one is none.
         if isinstance(value, list):
-            yield from ((layer, f"{name}[{k}]", each) for k, each in enumerate(value))
+            yield from ((layer, f"{name}[{k}]", entry) for k, entry in enumerate(value))
         elif value is not None:
             yield layer, name, value

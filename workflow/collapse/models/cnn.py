@@ -13,13 +13,8 @@ class CNN(nn.Module):
     BatchNorm on the averages makes the features signed. Pooling comes first in a block because
     everything after it is then four times cheaper.
 
-    Parameters
-    ----------
-    inputs
-        Channels of an image.
-    channels
-        Channels of the blocks, each of which halves the image (one pixel stays one pixel); the
-        last is the feature dimension d.
+    `inputs` are the channels of an image, `channels` those of the blocks, each of which halves the
+    image (one pixel stays one pixel); the last is the feature dimension d.
     """
 
     def __init__(self, inputs: int, channels: Sequence[int]) -> None:
@@ -28,7 +23,9 @@ class CNN(nn.Module):
         layers: list[nn.Module] = []
         for width in channels:
             layers += [
+                # Without a bias, which BatchNorm would take out again.
                 nn.Conv2d(inputs, width, 3, padding=1, bias=False),
+                # Rounding up: an image of one pixel stays one.
                 nn.MaxPool2d(2, ceil_mode=True),
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
@@ -39,6 +36,7 @@ class CNN(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features, N x d, of images, N x C x H x W."""
+        # The layout in which convolutions are fastest.
         return self.layers(images.contiguous(memory_format=torch.channels_last))
 
 

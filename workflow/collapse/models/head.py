@@ -7,25 +7,19 @@ from torch import nn
 class LinearHead(nn.Module):
     """A product of linear layers without nonlinearity: Z = H W_1^T ... W_M^T + b.
 
-    Parameters
-    ----------
-    dim
-        Feature dimension d; W_1 to W_{M-1} are d x d.
-    outputs
-        Number of classes K, or of targets n: rows of W_M.
-    depth
-        Number M of layers.
-    bias
-        Whether the last layer has a bias b, which no penalty touches.
-    init
-        How the layers start: ``orthogonal``, as in the released code of Dang et al. 2023, or
-        ``uniform`` in +-1/sqrt(d), PyTorch's default. The bias starts so in either case.
+    There are M = `depth` layers. With the feature dimension d = `dim`, W_1 to W_{M-1} are d x d;
+    W_M has a row for each of the `outputs`, K classes or n targets. Only the last layer may have a
+    bias b, which no penalty touches.
+
+    `init` says how the layers start: ``orthogonal``, as in the released code of Dang et al. 2023,
+    or ``uniform`` in +-1/sqrt(d), PyTorch's default. The bias starts so in either case.
     """
 
     def __init__(self, dim: int, outputs: int, depth: int, bias: bool, init: str) -> None:
         super().__init__()
         hidden = [nn.Linear(dim, dim, bias=False) for _ in range(depth - 1)]
         self.layers = nn.ModuleList([*hidden, nn.Linear(dim, outputs, bias=bias)])
+        # `uniform` is what nn.Linear has drawn already.
         if init == "orthogonal":
             for weight in self.weights:
                 nn.init.orthogonal_(weight)

@@ -13,10 +13,8 @@ class MLP(nn.Module):
 
     Parameters
     ----------
-    inputs
-        Values of an image.
-    hidden
-        Widths of the hidden layers; the last is the feature dimension d.
+    inputs, hidden
+        Values of an image, and widths of the hidden layers; the last is the feature dimension d.
     normalisation
         ``batch``: BatchNorm after each ReLU. ``none``: nothing.
     ending
@@ -36,6 +34,7 @@ class MLP(nn.Module):
                 layers.append(nn.BatchNorm1d(width))
             inputs = width
         if ending == "linear":
+            # Without normalisation the last layer is the ReLU: its input remains.
             layers.pop()
         if ending == "signed":
             batch = normalisation == "batch"

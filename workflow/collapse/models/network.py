@@ -13,12 +13,8 @@ from collapse.models.head import LinearHead
 class Network(nn.Module):
     """A network that also returns the features its head works on.
 
-    Parameters
-    ----------
-    backbone
-        Maps normalised images, N x C x H x W, to features, N x d.
-    head
-        Maps features to outputs, N x K: logits, or the values of a regression.
+    The backbone maps normalised images, N x C x H x W, to features, N x d; the head maps features
+    to outputs, N x K: logits, or the values of a regression.
     """
 
     def __init__(self, backbone: nn.Module, head: LinearHead) -> None:
@@ -37,21 +33,16 @@ def build(
 ) -> Network:
     """Build a network on the CPU, initialised from `seed` alone.
 
-    Parameters
-    ----------
-    config
-        An experiment with the sections ``model`` and ``head``.
-    image_shape
-        C x H x W.
-    outputs
-        Number of classes K, or of targets n.
-    seed
-        Seed of the initial parameters. The global random state is left as it was. Networks of
-        one seed that differ only in their head start from the same backbone.
+    From the sections ``model`` and ``head`` of an experiment, for images C x H x W and K classes or
+    n targets. The global random state is left as it was. Networks of one seed that differ only in
+    their head start from the same backbone.
     """
     model = import_module(f"collapse.models.{config['model']['kind']}")
     with torch.random.fork_rng(devices=[]):
+        # `torch.manual_seed` would seed the GPUs too.
         torch.default_generator.manual_seed(seed)
+        # The backbone first: its numbers do not depend on the head's.
         backbone = model.build(config["model"], image_shape)
         network = Network(backbone, LinearHead(backbone.dim, outputs, **config["head"]))
+    # Convolution weights in the layout of their inputs.
     return network.to(memory_format=torch.channels_last)

@@ -11,10 +11,7 @@ from torch import nn
 class ResNet18(nn.Module):
     """ResNet18 with a 3x3 stem of stride 1, no pooling after it, and BatchNorm on the features.
 
-    Parameters
-    ----------
-    channels
-        Channels of an image.
+    For images of `channels` channels.
     """
 
     dim = 512
@@ -24,10 +21,12 @@ class ResNet18(nn.Module):
         self.layers = torchvision.models.resnet18(weights=None)
         self.layers.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
         self.layers.maxpool = nn.Identity()
+        # In the classifier's place: the head is a module of its own.
         self.layers.fc = nn.BatchNorm1d(self.dim)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features, N x 512, of images, N x C x H x W."""
+        # The layout in which convolutions are fastest.
         return self.layers(images.contiguous(memory_format=torch.channels_last))
 
 

@@ -10,6 +10,7 @@ from collapse.errors import InputError
 
 def get_arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
     """Return copies of tensors, such as a network's ``state_dict()``, as arrays."""
+    # A clone: on a CPU the array would share the memory that training goes on to change.
     return {name: tensor.detach().cpu().clone().numpy() for name, tensor in tensors.items()}
 
 
@@ -23,8 +24,8 @@ def set_arrays(tensors: Mapping[str, torch.Tensor], arrays: Mapping[str, np.ndar
         If a name is on one side only, or an array has another number of values.
     """
     for name in sorted(tensors.keys() ^ arrays.keys()):
-        found = "not there" if name in tensors else "not a tensor of this network"
-        raise InputError(f"{name}: {found}: the state belongs to another network")
+        problem = "not there" if name in tensors else "not a tensor of this network"
+        raise InputError(f"{name}: {problem}: the state belongs to another network")
     for name, tensor in tensors.items():
         if arrays[name].size != tensor.numel():
             raise InputError(

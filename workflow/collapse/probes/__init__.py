@@ -72,15 +72,17 @@ def rows(state: State, probes: Sequence[Mapping[str, Any]]) -> Iterator[Reading]
 def points(state: State, probes: Sequence[Mapping[str, Any]]) -> Iterator[pd.DataFrame]:
     """Yield the points of those probes that have any, with a column ``probe``."""
     for settings in probes:
-        found = getattr(_module(settings), "points", lambda *_: None)(state, settings)
-        if found is not None:
-            yield _checked(found, settings["kind"])
+        # A probe need not have points.
+        frame = getattr(_module(settings), "points", lambda *_: None)(state, settings)
+        if frame is not None:
+            yield _checked(frame, settings["kind"])
 
 
 def _checked(points: pd.DataFrame, probe: str) -> pd.DataFrame:
-    """Return a probe's points with its name, or refuse columns that are not its own."""
+    """Return a probe's points with its name; refuse columns that are the workflow's."""
     if "layer" not in points:
         raise InputError(f"probe {probe}: its points have no column layer")
+    # The workflow adds these when it joins the points of all states.
     for name in ("step", "seed", "probe"):
         if name in points:
             raise InputError(f"probe {probe}: column {name} is the workflow's, name it otherwise")
@@ -88,4 +90,5 @@ def _checked(points: pd.DataFrame, probe: str) -> pd.DataFrame:
 
 
 def _module(settings: Mapping[str, Any]) -> Any:
+    # By name: a new probe is one new module.
     return import_module(f"{__name__}.{settings['kind']}")

@@ -16,8 +16,9 @@ def rows(_: State, __: Mapping[str, Any]) -> Iterator[Reading]:
 
 def points(state: State, _: Mapping[str, Any]) -> pd.DataFrame | None:
     """Return targets and residuals of evenly spaced samples, of the first and the last state."""
+    # A row for each sample: too many for every step.
     if not (state.first or state.last):
         return None
     (weight,) = state.weights
-    found = residual_points(state.features, state.targets, weight, state.bias)
-    return pd.DataFrame({"layer": "all", **found})
+    columns = residual_points(state.features, state.targets, weight, state.bias)
+    return pd.DataFrame({"layer": "all", **columns})

@@ -50,25 +50,21 @@ class Problem(ABC):
     def initial(self, seeds: Sequence[int], init_scale: float | Tensor) -> Parameters:
         """Draw random starts: every variable i.i.d. N(0, init_scale^2).
 
-        Each problem draws from a generator of its own, on the CPU, in the order of its variables:
-        its start depends on its seed and shape only, neither on the batch nor on the device.
-
-        Parameters
-        ----------
-        seeds : sequence of int
-            One per problem.
-        init_scale : float or Tensor
-            Standard deviation, for all problems or one each, (B,).
+        One seed per problem; `init_scale` is for all problems or one each, (B,). Each problem draws
+        from a generator of its own, on the CPU, in the order of its variables: its start depends on
+        its seed and shape only, neither on the batch nor on the device.
         """
+        # One standard deviation stands for all problems.
         scales = torch.as_tensor(init_scale, dtype=self.dtype).expand(len(seeds))
+        # On the CPU: a GPU's generator gives other numbers.
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        drawn = {
+        variables = {
             name: torch.stack(
-                [self.draw(name, *each) for each in zip(generators, scales, strict=True)]
+                [self.draw(name, *source) for source in zip(generators, scales, strict=True)]
             )
             for name in self.shapes
         }
-        return Parameters(**{name: tensor.to(self.device) for name, tensor in drawn.items()})
+        return Parameters(**{name: tensor.to(self.device) for name, tensor in variables.items()})
 
     def draw(self, name: str, generator: torch.Generator, scale: Tensor) -> Tensor:
         """Draw the start of one variable of one problem."""
@@ -78,7 +74,9 @@ class Problem(ABC):
         """Return the objective's gradient in every variable, shapes as `parameters`."""
         with torch.enable_grad():
             leaves = parameters.map(lambda tensor: tensor.detach().requires_grad_())
+            # The problems share no variable: the gradient of the sum is that of each.
             total = self.objective(leaves).sum()
+            # Zeros for a variable that the objective does not contain.
             slopes = iter(torch.autograd.grad(total, leaves.tensors(), materialize_grads=True))
         return leaves.map(lambda _: next(slopes))
 
@@ -94,10 +92,8 @@ class Problem(ABC):
 
         Parameters
         ----------
-        position : Flat
-            Where the gradient is taken; read at every call.
-        velocity : Flat
-            Updated at every call.
+        position, velocity : Flat
+            Where the gradient is taken, read at every call, and what every call updates.
         scale : Tensor
             One factor per problem, (B,).
         momentum : float
@@ -112,14 +108,15 @@ class Problem(ABC):
             Takes and returns nothing and never waits for the device, so that it can be captured
             in a CUDA graph.
         """
-        nothing = position.rows.new_zeros(len(position.rows), 1)
+        no_decay = position.rows.new_zeros(len(position.rows), 1)
+        # One axis of a problem's factor for each of its variable's, so that they broadcast.
         pairs = [(t, scale.view(-1, *[1] * (t.ndim - 1))) for t in velocity.parameters.tensors()]
 
         def accumulate_gradient() -> None:
             slopes = self.gradient(position.parameters).tensors()
             for (speed, factor), slope in zip(pairs, slopes, strict=True):
                 speed.mul_(momentum).addcmul_(slope, factor)
-            update(position.rows, velocity.rows, nothing)
+            update(position.rows, velocity.rows, no_decay)
 
         return accumulate_gradient
 

@@ -16,10 +16,8 @@ class DecayPath:
 
     Attributes
     ----------
-    weight_decay
-        S x M.
-    feature_decay
-        S.
+    weight_decay, feature_decay
+        S x M, and S.
     scaled_decay
         S, the scaled decays b/n of the largest class.
     """
@@ -30,19 +28,16 @@ class DecayPath:
 
 
 def decay_path(config: Mapping[str, Any]) -> DecayPath:
-    """Return the path of a run's sweep.
+    """Return the path of a run's sweep, from its config's problem, decays and ``sweep``.
 
     All M + 1 decays are scaled by one factor f; b/n is proportional to f^((M+1)/M).
-
-    Parameters
-    ----------
-    config
-        The run's config: ``problem.depth``, ``problem.class_sizes``, the decays and ``sweep``.
     """
     depth, sizes = config["problem"]["depth"], config["problem"]["class_sizes"]
     ratio = np.broadcast_to(config["weight_decay"], depth).astype(float)
-    now = scaled_decay(max(sizes), sum(sizes), ratio, config["feature_decay"])
+    # Of the largest class, which a rising decay extinguishes last.
+    start = scaled_decay(max(sizes), sum(sizes), ratio, config["feature_decay"])
     target = np.sort(config["sweep"]["scaled_decay"])
     target = target if config["sweep"]["direction"] == "up" else target[::-1]
-    factor = (target / now) ** (depth / (depth + 1))
+    # The inverse of b/n ~ f^((M+1)/M).
+    factor = (target / start) ** (depth / (depth + 1))
     return DecayPath(factor[:, None] * ratio, factor * config["feature_decay"], target)

@@ -28,19 +28,10 @@ LOSSES = ("mse", "ce")
 
 
 def class_targets(class_sizes: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """Return one-hot targets of samples that are ordered by class.
+    """Return one-hot targets Y of samples that are ordered by class, (K, N), float64.
 
-    Parameters
-    ----------
-    class_sizes : sequence of int
-        n_1, ..., n_K, each at least 1.
-    device : torch.device or str
-        Where the targets live, and with them the problem.
-
-    Returns
-    -------
-    Tensor
-        Y, (K, N) with N = sum n_k, float64.
+    `class_sizes` are n_1, ..., n_K, each at least 1, with N = sum n_k. The targets' device is that
+    of the problem.
 
     Raises
     ------
@@ -102,22 +93,24 @@ class DeepLinear(Problem):
         if self.loss not in LOSSES:
             raise InputError(f"loss: {self.loss!r}; allowed are {', '.join(LOSSES)}")
         if self.weight_decay.ndim != 2 or self.weight_decay.shape[1] != len(self.widths):
-            found = tuple(self.weight_decay.shape)
-            raise InputError(f"weight_decay: shape {found}; need (B, {len(self.widths)})")
+            shape = tuple(self.weight_decay.shape)
+            raise InputError(f"weight_decay: shape {shape}; need (B, {len(self.widths)})")
         if self.feature_decay.shape != self.weight_decay.shape[:1]:
-            found = tuple(self.feature_decay.shape)
-            raise InputError(f"feature_decay: shape {found}; need ({len(self.weight_decay)},)")
+            shape = tuple(self.feature_decay.shape)
+            raise InputError(f"feature_decay: shape {shape}; need ({len(self.weight_decay)},)")
         for name in ("weight_decay", "feature_decay"):
             if getattr(self, name).dtype != self.targets.dtype:
-                found = getattr(self, name).dtype
-                raise InputError(f"{name}: {found}; need the targets' {self.targets.dtype}")
+                dtype = getattr(self, name).dtype
+                raise InputError(f"{name}: {dtype}; need the targets' {self.targets.dtype}")
+        # The gradient used for CE, softmax(z) - y, holds only if the entries of y sum to 1.
         if self.loss == "ce" and not _are_distributions(self.targets):
             raise InputError(
                 "targets: a column is no distribution; ce needs columns >= 0 that sum to 1"
             )
-        like = {"dtype": self.targets.dtype, "device": self.targets.device}
+        options = {"dtype": self.targets.dtype, "device": self.targets.device}
         if self.ones is None:
-            object.__setattr__(self, "ones", torch.ones(self.targets.shape[1], **like))
+            # The dataclass is frozen, also for its own initialisation.
+            object.__setattr__(self, "ones", torch.ones(self.targets.shape[1], **options))
         if self.samples is None:
             object.__setattr__(self, "samples", self.targets.shape[1])
 
@@ -161,6 +154,7 @@ class DeepLinear(Problem):
         """Return Z = W_M ... W_1 H_1 + b 1^T, (B, K, C)."""
         product = parameters.weights[-1]
         for weight in reversed(parameters.weights[:-1]):
+            # From the left: K rows throughout, no product of two d x d matrices.
             product = product @ weight
         output = product @ parameters.features
         if parameters.bias is not None:
@@ -183,6 +177,7 @@ class DeepLinear(Problem):
         """Return the objective's gradient in every variable, shapes as `parameters`."""
         gradient = flat_copy(parameters.map(torch.zeros_like))
         ones = torch.ones_like(self.feature_decay)
+        # A velocity of 0 and a scale of 1 leave the gradient itself.
         self.accumulator(flat_copy(parameters), gradient, ones, 0.0)()
         return gradient.parameters
 
@@ -207,35 +202,42 @@ class DeepLinear(Problem):
         """
         *hidden, last = position.parameters.weights
         variables, speeds = [position.parameters.features, *hidden], velocity.parameters
-        count = len(variables)
+        layers = len(variables)
         shapes = [variable.shape for variable in variables]
-        firsts = [m for m in range(count) if m == 0 or shapes[m] != shapes[m - 1]]
-        runs = [*pairwise([*firsts, count])]
+        starts = [m for m in range(layers) if m == 0 or shapes[m] != shapes[m - 1]]
+        # Neighbours of one shape lie in one block of the buffer, see `Flat.stacked`: a stack each.
+        stacks = [*pairwise([*starts, layers])]
         lefts, rights = (
-            [self._rows(end - first, shapes[first][axis]) for first, end in runs] for axis in (1, 2)
+            [self._rows(end - first, shapes[first][axis]) for first, end in stacks]
+            for axis in (1, 2)
         )
         tape: list[Callable] = []
         # P_{M-1} is W_M itself; within a stack it has to be a copy.
-        if firsts[-1] == count - 1:
+        if starts[-1] == layers - 1:
             lefts[-1] = last
         else:
             tape.append(partial(lefts[-1][-self.batch :].copy_, last))
+        # One K x columns matrix for each variable: the outer products P_m and the inner S_m.
         outer = [product for stack in lefts for product in stack.split(self.batch)]
         inner = [product for stack in rights for product in stack.split(self.batch)]
         add = partial(torch.Tensor.baddbmm_, beta=momentum)
 
-        for m in range(count - 1, 0, -1):
+        for m in range(layers - 1, 0, -1):
             tape.append(partial(torch.bmm, outer[m], variables[m], out=outer[m - 1]))
+        # The product of all layers is ready: the residual becomes the first inner product, S_0 = R.
         tape += self._residual_calls(outer[0], position.parameters, inner[0], scale / self.samples)
         if speeds.bias is not None:
+            # R 1 as a matrix product, for the momentum and the sum to be one call.
             ones = self.ones.view(1, -1, 1).expand(self.batch, -1, -1)
             tape.append(partial(add, speeds.bias.unsqueeze(2), inner[0], ones))
         for m, variable in enumerate(variables[:-1]):
             tape.append(partial(torch.bmm, inner[m], variable.mT, out=inner[m + 1]))
+        # The last layer, whose gradient is S_M itself, stands outside the stacks.
         tape.append(partial(add, speeds.weights[-1], inner[-1], variables[-1].mT))
-        for (first, end), left, right in zip(runs, lefts, rights, strict=True):
+        for (first, end), left, right in zip(stacks, lefts, rights, strict=True):
             tape.append(partial(add, velocity.stacked(first, end), left.mT, right))
         decays = torch.cat([self.feature_decay.unsqueeze(1), self.weight_decay], 1)
+        # The factor of H_1 and of each layer; the bias gets 0, as it is not penalised.
         decay = position.column(scale.unsqueeze(1) * decays)
         tape.append(partial(update, position.rows, velocity.rows, decay))
 
@@ -261,6 +263,7 @@ class DeepLinear(Problem):
             calls.append(partial(torch.softmax, residual, 1, out=residual))
         return [
             *calls,
+            # scale (Z - Y) in one pass: -scale Y is a constant of the run.
             partial(torch.addcmul, -scale * self.targets, residual, scale, out=residual),
         ]
 
@@ -281,18 +284,13 @@ class DeepLinear(Problem):
         isometry on it. Gradient descent with momentum and L-BFGS use inner products only; hence
         both may run on H_1 Q with targets Y Q and ones 1^T Q, keeping 1/(2N).
 
-        Parameters
-        ----------
-        start : Parameters
-            Where the optimisation starts, with all N columns.
-
         Returns
         -------
         problem : DeepLinear
             With C = rank U + d_1 columns, or this problem itself when that is not fewer than N, or
             the loss is CE.
         start : Parameters
-            The start in the problem's columns.
+            `start`, which has all N columns, in the problem's.
         basis : Tensor or None
             Q^T, (B, C, N), so that H_1 = features @ basis; None when nothing was reduced.
         """
@@ -302,6 +300,8 @@ class DeepLinear(Problem):
             return self, start, None
         spanning = torch.cat([shared.expand(self.batch, -1, -1), start.features.mT], dim=2)
         basis = torch.linalg.qr(spanning).Q
+        # QR returns the columns of U up to sign: put back, so that the targets are the same for the
+        # whole batch.
         basis[:, :, :rank] = shared
         problem = replace(
             self,
@@ -315,6 +315,7 @@ class DeepLinear(Problem):
         """Return an orthonormal basis of the rows of [Y; 1^T], (N, rank)."""
         rows = torch.cat([self.targets, self.ones.unsqueeze(0)])
         _, singular, right = torch.linalg.svd(rows, full_matrices=False)
+        # The usual bound for a numerical rank: 1^T is the sum of one-hot rows.
         floor = max(rows.shape) * torch.finfo(rows.dtype).eps * singular[0]
         return right[singular > floor].T
 
@@ -325,6 +326,7 @@ def _pad(values: Tensor, columns: int) -> Tensor:
 
 
 def _are_distributions(targets: Tensor) -> bool:
+    # Soft labels are normalised in floating point: their sums differ from 1 by rounding.
     return bool((targets >= 0).all() and ((targets.sum(0) - 1).abs() < 1e-9).all())
 
 
@@ -334,25 +336,21 @@ def answers(config: Mapping) -> Tensor:
 
 
 def build(configs: Sequence[Mapping], device: torch.device | str = "cpu") -> DeepLinear:
-    """Return the batch of problems that resolved configs of one shape describe.
+    """Return the batch of problems that resolved configs of one shape describe, one each.
 
-    Parameters
-    ----------
-    configs : sequence of mapping
-        One per problem: ``problem`` (class_sizes, depth, widths, loss, bias: the same for all),
-        ``weight_decay`` and ``feature_decay``.
-    device : torch.device or str
-        Where the problems live.
+    It takes a config's ``problem`` (class_sizes, depth, widths, loss, bias: the same for all),
+    ``weight_decay`` and ``feature_decay``.
     """
     shape = configs[0]["problem"]
     depth, widths = shape["depth"], shape["widths"]
-    like = {"dtype": torch.float64, "device": device}
-    decays = [torch.tensor(config["weight_decay"], **like).expand(depth) for config in configs]
+    options = {"dtype": torch.float64, "device": device}
+    decays = [torch.tensor(config["weight_decay"], **options).expand(depth) for config in configs]
     return DeepLinear(
         targets=class_targets(shape["class_sizes"], device),
+        # One width stands for all layers.
         widths=tuple(widths) if isinstance(widths, Sequence) else (widths,) * depth,
         weight_decay=torch.stack(decays),
-        feature_decay=torch.tensor([config["feature_decay"] for config in configs], **like),
+        feature_decay=torch.tensor([config["feature_decay"] for config in configs], **options),
         loss=shape["loss"],
         bias=shape["bias"],
     )

@@ -49,8 +49,9 @@ def update_pass(start: Parameters, steps: int) -> Callable[[Tensor, Tensor, Tens
 
 
 def _repays_compiling(start: Parameters, steps: int) -> bool:
-    saved = 2 * sum(tensor.nbytes for tensor in start.tensors())
-    return start.first.is_cuda and saved * steps > COMPILE_BYTES
+    # Position and velocity, read once less in every step.
+    bytes_per_step = 2 * sum(tensor.nbytes for tensor in start.tensors())
+    return start.first.is_cuda and bytes_per_step * steps > COMPILE_BYTES
 
 
 class _Descent:
@@ -78,11 +79,12 @@ class _Descent:
     def _state(self) -> tuple[Tensor, Tensor]:
         return self.position.rows.clone(), self.velocity.rows.clone()
 
-    def _restore(self, saved: tuple[Tensor, Tensor]) -> None:
-        self.position.rows.copy_(saved[0])
-        self.velocity.rows.copy_(saved[1])
+    def _restore(self, state: tuple[Tensor, Tensor]) -> None:
+        self.position.rows.copy_(state[0])
+        self.velocity.rows.copy_(state[1])
 
     def _run(self, steps: int) -> None:
+        # As many graphs of several steps as fit, then single steps.
         for count, call in self.calls.items():
             for _ in range(steps // count):
                 call()
@@ -94,16 +96,18 @@ class _Descent:
         A non-finite state stays so. It is therefore enough to look at the end, and to repeat the
         interval step by step only when a problem was lost in it.
         """
-        saved = self._state()
+        start = self._state()
         self._run(until - step)
-        if not bool((self._lost() & (diverged < 0)).any()):
+        if not bool((self._not_finite() & (diverged < 0)).any()):
             return
-        self._restore(saved)
-        for now in range(step + 1, until + 1):
+        # The exact step: once more, looking after each.
+        self._restore(start)
+        for current in range(step + 1, until + 1):
             self._run(1)
-            diverged[self._lost() & (diverged < 0)] = now
+            diverged[self._not_finite() & (diverged < 0)] = current
 
-    def _lost(self) -> Tensor:
+    def _not_finite(self) -> Tensor:
+        # Of the objective: a state that overflows makes it infinite or NaN.
         return ~self.problem.objective(self.position.parameters).isfinite()
 
 
@@ -120,8 +124,8 @@ def descend(
 ) -> None:
     """Run gradient descent on a (reduced) problem and fill `states`."""
     if (learning_rate.shape, learning_rate.dtype) != ((problem.batch,), start.first.dtype):
-        found = f"{learning_rate.dtype} {tuple(learning_rate.shape)}"
-        raise InputError(f"learning_rate: {found}; need {start.first.dtype} ({problem.batch},)")
+        rate = f"{learning_rate.dtype} {tuple(learning_rate.shape)}"
+        raise InputError(f"learning_rate: {rate}; need {start.first.dtype} ({problem.batch},)")
     if threads < 1:
         raise InputError(f"threads: {threads}; need at least 1")
     descents = [
@@ -137,22 +141,27 @@ def descend(
         )
         for index in split(start)
     ]
+    # A start that is not finite diverged at step 0: no step is taken to find out.
     states.diverged[~problem.objective(start).isfinite()] = 0
-    record = {step: number for number, step in enumerate(states.steps)}
+    record_numbers = {step: number for number, step in enumerate(states.steps)}
+    # Each interval ends at a record or a check, whichever comes first.
     stops = merge(states.steps, range(0, steps, CHECK_EVERY), [steps])
 
     def advance(step: int, until: int, chunk: tuple[slice, _Descent]) -> None:
         index, descent = chunk
         descent.advance(step, until, states.diverged[index])
-        if until in record:
-            states.write(record[until], index, descent.problem, descent.position.parameters)
+        if until in record_numbers:
+            states.write(record_numbers[until], index, descent.problem, descent.position.parameters)
 
-    with _mapping(min(threads, len(descents))) as each:
+    # A thread for each chunk at most.
+    with _mapping(min(threads, len(descents))) as over_chunks:
+        # Two stops at one step are one.
         for step, until in pairwise(chain([0], (stop for stop, _ in groupby(stops)))):
             if bool((states.diverged >= 0).all()):
                 return
-            list(each(partial(advance, step, until), descents))
-            if until in record and on_progress is not None:
+            # A list, so that each chunk has come there, and an error in a thread is raised.
+            list(over_chunks(partial(advance, step, until), descents))
+            if until in record_numbers and on_progress is not None:
                 on_progress(until)
 
 

@@ -37,8 +37,8 @@ class Parameters:
         cls, features: Tensor, weights: Sequence[Tensor], bias: Tensor | None = None
     ) -> Parameters:
         """Return the variables of a linear head: H, W_1 to W_M and, if there is one, b."""
-        named = {"H": features} | {f"W{m}": weight for m, weight in enumerate(weights, 1)}
-        return cls(**named, **({} if bias is None else {"bias": bias}))
+        matrices = {"H": features} | {f"W{m}": weight for m, weight in enumerate(weights, 1)}
+        return cls(**matrices, **({} if bias is None else {"bias": bias}))
 
     @property
     def features(self) -> Tensor | None:
@@ -75,6 +75,7 @@ class Parameters:
 
     def norm(self) -> Tensor:
         """Return the Euclidean norm over all variables of each problem, (B,)."""
+        # The norm of the norms, without one long vector of all variables.
         return torch.stack([t.flatten(1).norm(dim=1) for t in self.tensors()]).norm(dim=0)
 
 
@@ -105,8 +106,9 @@ class Flat:
             factor.repeat_interleave(variable[0].numel() // width)
             for factor, variable in zip(factors.unbind(1), self.parameters.tensors(), strict=False)
         ]
-        rest = len(self.rows) - sum(map(len, values))
-        return torch.cat([*values, factors.new_zeros(rest)]).unsqueeze(1)
+        # Rows of vectors, and of the matrices without a factor.
+        spare_rows = len(self.rows) - sum(map(len, values))
+        return torch.cat([*values, factors.new_zeros(spare_rows)]).unsqueeze(1)
 
     def stacked(self, first: int, end: int) -> Tensor:
         """Return neighbouring variables of one shape as one batch, ((end - first) B, ...).
@@ -115,6 +117,7 @@ class Flat:
         """
         variable = self.parameters.tensors()[first]
         shape = ((end - first) * len(variable), *variable.shape[1:])
+        # A view: the neighbours lie one behind the other in the buffer.
         return self.rows.as_strided(shape, variable.stride(), variable.storage_offset())
 
 
@@ -123,22 +126,19 @@ def flat_copy(parameters: Parameters) -> Flat:
     tensors = parameters.tensors()
     # Vectors are short: a row that fits them too would make the buffer many narrow rows.
     matrices = [tensor for tensor in tensors if tensor.ndim > 2] or tensors
+    # The widest row that no two problems or variables share.
     width = gcd(*(tensor[0].numel() for tensor in matrices))
     buffer = torch.cat([tensor.flatten() for tensor in tensors])
-    used = len(buffer)
-    buffer = torch.nn.functional.pad(buffer, (0, -used % width))
-    blocks = iter(buffer[:used].split([tensor.numel() for tensor in tensors]))
+    length = len(buffer)
+    buffer = torch.nn.functional.pad(buffer, (0, -length % width))
+    blocks = iter(buffer[:length].split([tensor.numel() for tensor in tensors]))
     return Flat(buffer.view(-1, width), parameters.map(lambda t: next(blocks).view(t.shape)))
 
 
 def add_decay(position: Tensor, velocity: Tensor, decay: Tensor) -> None:
     """Do velocity = velocity + decay * position, in place.
 
-    Parameters
-    ----------
-    position, velocity : Tensor
-        Rows of flat parameters, (R, g).
-    decay : Tensor
-        What each row's penalty is multiplied by, (R, 1).
+    `position` and `velocity` are rows of flat parameters, (R, g), `decay` what each row's penalty
+    is multiplied by, (R, 1).
     """
     velocity.addcmul_(position, decay)

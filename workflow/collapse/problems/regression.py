@@ -46,43 +46,41 @@ class Regression(DeepLinear):
             sqrt(M) Q^T, (B, C, M), so that H = F @ basis.
         """
         problem, start, basis = super().reduced(start)
-        count = self.targets.shape[1]
+        samples = self.targets.shape[1]
+        # Not fewer columns: the samples themselves, so that F = H/sqrt(M).
         if basis is None:
-            basis = torch.eye(count, dtype=self.targets.dtype, device=self.targets.device)
+            basis = torch.eye(samples, dtype=self.targets.dtype, device=self.targets.device)
             basis = basis.expand(self.batch, -1, -1)
-        unit = count**0.5
+        root = samples**0.5
         problem = replace(
             problem,
-            targets=problem.targets / unit,
-            ones=problem.ones / unit,
-            feature_decay=problem.feature_decay * count,
+            targets=problem.targets / root,
+            ones=problem.ones / root,
+            feature_decay=problem.feature_decay * samples,
+            # Y/sqrt(M) and F carry the factor 1/M already.
             samples=1,
         )
-        return problem, start.replaced(H=start.features / unit), basis * unit
+        return problem, start.replaced(H=start.features / root), basis * root
 
 
 def draw_targets(problem: Mapping) -> Tensor:
     """Return targets of exactly the covariance that is asked for, n x M, float64.
 
-    Gaussian samples whose mean and covariance (1/M) are set to the mean and covariance wanted.
-
-    Parameters
-    ----------
-    problem : mapping
-        ``target_covariance`` (n x n, positive semidefinite), ``target_mean`` (n, or None for 0)
-        and ``samples`` M > n.
+    Gaussian samples whose mean and covariance (1/M) are set to the problem's ``target_mean`` (n, or
+    None for 0) and ``target_covariance`` (n x n, positive semidefinite); ``samples`` M > n.
     """
     covariance = torch.tensor(problem["target_covariance"], dtype=torch.float64)
     generator = torch.Generator().manual_seed(TARGET_SEED)
     shape = len(covariance), problem["samples"]
-    drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
+    whitened = torch.randn(shape, generator=generator, dtype=torch.float64)
     # Twice: the second pass removes what rounding left of the first.
     for _ in range(2):
-        drawn = drawn - drawn.mean(1, keepdim=True)
-        factor = torch.linalg.cholesky(drawn @ drawn.T / shape[1])
-        drawn = torch.linalg.solve_triangular(factor, drawn, upper=False)
+        whitened = whitened - whitened.mean(1, keepdim=True)
+        factor = torch.linalg.cholesky(whitened @ whitened.T / shape[1])
+        whitened = torch.linalg.solve_triangular(factor, whitened, upper=False)
+    # The symmetric root: unlike a Cholesky factor it exists for a singular covariance.
     eigenvalues, axes = torch.linalg.eigh(covariance)
-    targets = (axes * eigenvalues.clamp_min(0).sqrt()) @ axes.T @ drawn
+    targets = (axes * eigenvalues.clamp_min(0).sqrt()) @ axes.T @ whitened
     if problem["target_mean"] is not None:
         targets = targets + torch.tensor(problem["target_mean"], dtype=torch.float64).unsqueeze(1)
     return targets
@@ -94,24 +92,22 @@ def answers(config: Mapping) -> Tensor:
 
 
 def build(configs: Sequence[Mapping], device: torch.device | str = "cpu") -> Regression:
-    """Return the batch of problems that resolved configs of one shape describe.
+    """Return the batch of problems that resolved configs of one shape describe, one each.
 
-    Parameters
-    ----------
-    configs : sequence of mapping
-        One per problem: ``problem`` (target_covariance, target_mean, samples, dim, bias: the same
-        for all), ``weight_decay`` and ``feature_decay``.
-    device : torch.device or str
-        Where the problems live.
+    It takes a config's ``problem`` (target_covariance, target_mean, samples, dim, bias: the same
+    for all), ``weight_decay`` and ``feature_decay``.
     """
     shape = configs[0]["problem"]
-    like = {"dtype": torch.float64, "device": device}
-    decays = [torch.tensor(config["weight_decay"], **like).reshape(1) for config in configs]
-    features = torch.tensor([config["feature_decay"] for config in configs], **like)
+    options = {"dtype": torch.float64, "device": device}
+    weight_decays = [
+        torch.tensor(config["weight_decay"], **options).reshape(1) for config in configs
+    ]
+    feature_decays = torch.tensor([config["feature_decay"] for config in configs], **options)
     return Regression(
         targets=draw_targets(shape).to(device),
         widths=(shape["dim"],),
-        weight_decay=torch.stack(decays),
-        feature_decay=features / shape["samples"],
+        weight_decay=torch.stack(weight_decays),
+        # The objective penalises the mean over samples, a deep linear problem the sum.
+        feature_decay=feature_decays / shape["samples"],
         bias=shape["bias"],
     )

@@ -63,8 +63,10 @@ class Trajectory:
         The start of the other, if it is recorded, is the end of this and stands there once. Free
         features have a column per sample, as either may have columns of its own.
         """
+        # The start of the other is the end of this: recorded twice, kept once.
         skipped = int(other.steps[0] == 0)
         pairs = zip(_unfolded(self).named.items(), _unfolded(other).tensors(), strict=True)
+        # The first divergence counts; the other counts its steps from its own start.
         later = other.diverged_step + self.steps[-1]
         return Trajectory(
             steps=(*self.steps, *(self.steps[-1] + step for step in other.steps[skipped:])),
@@ -111,19 +113,20 @@ class Recorder:
     def write(self, record: int, index: slice, problem: Problem, parameters: Parameters) -> None:
         """Store a state of the problems at `index`, NaN for those that have diverged."""
         values = (*parameters.tensors(), problem.objective(parameters))
-        places = (*self.parameters.tensors(), self.objective)
-        gone = self.diverged[index] >= 0
+        stores = (*self.parameters.tensors(), self.objective)
+        diverged = self.diverged[index] >= 0
         norm = problem.gradient(parameters).norm()
-        for place, value in zip((*places, self.gradient_norm), (*values, norm), strict=True):
-            masked = gone.view(-1, *[1] * (value.ndim - 1))
-            place[index, record] = value.masked_fill(masked, torch.nan)
+        for store, value in zip((*stores, self.gradient_norm), (*values, norm), strict=True):
+            # One axis for each of the value's, so that the mask broadcasts.
+            masked = diverged.view(-1, *[1] * (value.ndim - 1))
+            store[index, record] = value.masked_fill(masked, torch.nan)
 
     def adopt(self, record: int, other: Recorder, offset: int) -> None:
         """Take over the only record of `other`, whose steps start at `offset`."""
-        for place, value in zip(self._tensors(), other._tensors(), strict=True):
-            place[:, record] = value[:, 0]
-        new = (self.diverged < 0) & (other.diverged >= 0)
-        self.diverged[new] = other.diverged[new] + offset
+        for store, value in zip(self._tensors(), other._tensors(), strict=True):
+            store[:, record] = value[:, 0]
+        newly_diverged = (self.diverged < 0) & (other.diverged >= 0)
+        self.diverged[newly_diverged] = other.diverged[newly_diverged] + offset
 
     def _tensors(self) -> tuple[Tensor, ...]:
         return (*self.parameters.tensors(), self.objective, self.gradient_norm)
@@ -149,6 +152,7 @@ def core_settings() -> Iterator[None]:
     """
     threads = torch.get_num_threads()
     tiny = torch.finfo(torch.float64).tiny
+    # PyTorch cannot be asked for the mode: half the least normal number is 0 only in it.
     flushed = torch.tensor(tiny, dtype=torch.float64).div(2).item() == 0
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

@@ -6,7 +6,7 @@ measured of each run in turn: two modules, so that an edit of one leaves the oth
 run is what `collapse.grid.expand` returns: its ``id``, ``keys``, ``seed`` and resolved ``config``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +21,9 @@ import torch
 from collapse.specs import Spec
 from collapse.training.device import acquire_device, device_class
 from collapse.upstream import run_attributes, state_at
+
+Runs = Sequence[Mapping[str, Any]]
+"""The runs of a group."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class JobContext:
     Parameters
     ----------
     spec
-        What it is told.
+        The job's spec, whose section of the job is `settings`; of a measurement it has ``probes``.
     threads
         Cores that it may use.
     folder
@@ -119,8 +122,9 @@ class JobContext:
         folder: Path | None = None,
         frame: Callable[[Mapping[str, Any], int], dict[str, np.ndarray]] = lambda *_: {},
     ) -> None:
-        self.told, self.threads, self.frame = spec.job, threads, frame
+        self.settings, self.threads, self.frame = spec.job, threads, frame
         self.folder = folder
+        # Whether a GPU and a compiler took part is known only once they have.
         self._spec, self._route = spec, "cpu"
         self._stack = ExitStack()
         self._when_written: list[Callable[[], None]] = []
@@ -143,6 +147,7 @@ class JobContext:
     @cached_property
     def device(self) -> torch.device:
         """A GPU of its own, or the CPU; the results then say on what class of device they are."""
+        # Only when asked for: a job that stays on the CPU waits for no GPU.
         device = acquire_device()
         self._route = device_class(device)
         return device
@@ -159,17 +164,13 @@ class JobContext:
     def hold(self, context: AbstractContextManager, when_written: Callable[[], None]) -> None:
         """Enter a context, such as a locked folder of checkpoints, until the job ends.
 
-        Parameters
-        ----------
-        context
-            What is entered.
-        when_written
-            Called once the results are written: what served to continue may go.
+        `when_written` is called once the results are written: what served to continue may go.
         """
         self._stack.enter_context(context)
         self._when_written.append(when_written)
 
     def written(self) -> None:
         """Note that the results are written."""
+        # Only now: until the results are there a killed job needs what it left.
         for call in self._when_written:
             call()

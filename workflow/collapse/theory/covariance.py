@@ -10,12 +10,7 @@ ROUNDING = 1e-9
 
 
 def symmetric(rows: list[list[float]]) -> NDArray[np.float64]:
-    """Return the matrix of these rows, made exactly symmetric.
-
-    Parameters
-    ----------
-    rows
-        n lists of n finite numbers.
+    """Return the matrix of n rows of n finite numbers, made exactly symmetric.
 
     Raises
     ------
@@ -29,9 +24,14 @@ def symmetric(rows: list[list[float]]) -> NDArray[np.float64]:
                 " allowed: a square matrix"
             )
     matrix = np.array(rows)
+    # Relative to the deviations of the two variables, as a correlation is: a variable in small
+    # units is checked as closely as the others.
     scale = np.sqrt(np.abs(np.diag(matrix)))
-    wrong = np.abs(matrix / 2 - matrix.T / 2) > ROUNDING / 2 * np.outer(scale, scale)
-    for row, column in np.argwhere(wrong)[:1].tolist():
+    # Halves, as in the mean below: the difference or sum of entries near the largest number would
+    # overflow.
+    asymmetric = np.abs(matrix / 2 - matrix.T / 2) > ROUNDING / 2 * np.outer(scale, scale)
+    # The first mismatch, if there is one, makes the message.
+    for row, column in np.argwhere(asymmetric)[:1].tolist():
         raise InputError(
             f"target_covariance: found {rows[row][column]} at [{row}][{column}] but"
             f" {rows[column][row]} at [{column}][{row}], allowed: a symmetric matrix"
@@ -44,21 +44,18 @@ def principal_axes(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the standard deviations along the principal axes, descending, and the axes (columns).
 
-    Eigenvalues below n eps of the largest count as zero: of a singular matrix they are rounding.
-
-    Parameters
-    ----------
-    covariance
-        n x n, exactly symmetric.
+    The covariance, n x n, is exactly symmetric. Eigenvalues below n eps of the largest count as
+    zero: of a singular matrix they are rounding.
 
     Raises
     ------
     InputError
-        If it is not positive semidefinite.
+        If the matrix is not positive semidefinite.
     """
     # Brought near 1 by a power of 4: the eigenvalues of finite entries may overflow.
     half = int(np.frexp(np.abs(covariance).max())[1]) // 2
     eigenvalues, axes = np.linalg.eigh(np.ldexp(covariance, -2 * half))
+    # `eigh` sorts ascending.
     eigenvalues, axes = eigenvalues[::-1], axes[:, ::-1]
     if eigenvalues[-1] < -ROUNDING * np.abs(eigenvalues).max():
         raise InputError(
@@ -68,4 +65,5 @@ def principal_axes(
         )
     floor = len(covariance) * np.finfo(np.float64).eps * eigenvalues[0]
     variances = np.where(eigenvalues > floor, eigenvalues, 0.0)
+    # The root of 4^half is 2^half, so that undoing the scale is exact.
     return np.ldexp(np.sqrt(variances), half), axes

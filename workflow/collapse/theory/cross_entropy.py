@@ -33,28 +33,11 @@ def etf_loss(
 ) -> NDArray[np.float64]:
     """Return the least cross-entropy objective with logits alpha (I - 11^T/K).
 
-    ln(1 + (K-1) e^-alpha) + (K-1) (M+1)/2 (weight_decay_1...feature_decay n alpha^2)^(1/(M+1)).
+    ln(1 + (K-1) e^-alpha) + (K-1) (M+1)/2 (weight_decay_1...feature_decay n alpha^2)^(1/(M+1)),
+    in the shape of ``alpha`` >= 0, the gap between the logit of the class and the others;
+    ``class_size`` n samples in each of K ``classes``, decays in units of 1/2 ||W_m||_F^2 and
+    1/2 ||H||_F^2.
 
-    Parameters
-    ----------
-    alpha : array_like
-        Gap >= 0 between the logit of the class and the others.
-    class_size : float
-        Samples n of each class.
-    classes : int
-        Number of classes K.
-    weight_decay : sequence of float
-        Decays of W_1 to W_M, in units of 1/2 ||W_m||_F^2.
-    feature_decay : float
-        Decay of the features, in units of 1/2 ||H||_F^2.
-
-    Returns
-    -------
-    ndarray
-        The objective, of the shape of ``alpha``.
-
-    Notes
-    -----
     Derived and checked numerically. The global minimum for M = 1; a local one in general.
     """
     return _etf(class_size, classes, weight_decay, feature_decay).loss(alpha)
@@ -70,25 +53,9 @@ def cross_polytope_loss(
     """Return the least cross-entropy objective with the classes paired as +-e_i, logits +-alpha.
 
     ln(1 + (K-2) e^-alpha + e^-2alpha)
-    + (K/2) (M+1)/2 (weight_decay_1...feature_decay 4 n alpha^2)^(1/(M+1)).
-
-    Parameters
-    ----------
-    alpha : array_like
-        Logit >= 0 of the class; minus that of its partner, the others' are zero.
-    class_size : float
-        Samples n of each class.
-    classes : int
-        Number of classes K, even.
-    weight_decay : sequence of float
-        Decays of W_1 to W_M, in units of 1/2 ||W_m||_F^2.
-    feature_decay : float
-        Decay of the features, in units of 1/2 ||H||_F^2.
-
-    Returns
-    -------
-    ndarray
-        The objective, of the shape of ``alpha``.
+    + (K/2) (M+1)/2 (weight_decay_1...feature_decay 4 n alpha^2)^(1/(M+1)), in the shape of
+    ``alpha`` >= 0, the logit of the class; minus that of its partner, the others' are zero. The
+    other arguments are those of `etf_loss`.
 
     Raises
     ------
@@ -140,12 +107,17 @@ class _Family:
 
         at_zero = float(np.log(self.classes))
         flat = at_zero + 2
+        # The pull's slope lies between -2 and 0: near zero power/alpha outweighs it, and at ln K +
+        # 2, where the softmax is almost saturated, it outweighs power/alpha.
         peak = brentq(lambda alpha: self.log_pull_slope(alpha) + power / alpha, 1e-3 * power, flat)
         if excess(peak) <= 0:
             return at_zero, 0.0
+        # -D' <= K e^-alpha and ln alpha <= alpha/2: beyond 2 (ln K - ln C) the excess is negative.
         end = max(peak, 2 * (at_zero - level)) + 1
+        # The relative tolerance alone decides; SciPy takes none below 4 eps.
         alpha = brentq(excess, peak, end, xtol=1e-300, rtol=1e-15, maxiter=1000)
         loss = float(self.loss(alpha))
+        # At the jump from alpha > 0 to 0 rounding would choose the side.
         if abs(loss / at_zero - 1) <= TIE:
             return at_zero, None
         return (loss, alpha) if loss < at_zero else (at_zero, 0.0)
@@ -159,6 +131,7 @@ def _etf(
     return _Family(
         depth=depth,
         classes=classes,
+        # log1p and logaddexp keep the digits of a loss far below eps, at a large alpha.
         data_term=lambda alpha: np.log1p((classes - 1) * np.exp(-alpha)),
         log_pull=lambda alpha: -np.logaddexp(0, alpha - shift),
         log_pull_slope=lambda alpha: -expit(alpha - shift),
@@ -177,6 +150,7 @@ def _cross_polytope(
         return others * np.exp(-alpha) + np.exp(-2 * alpha)
 
     def log_pull(alpha: float) -> float:
+        # Two classes have no others: logaddexp takes ln 0 for minus infinity.
         log_others = np.log(others) if others else -np.inf
         return np.logaddexp(log_others, np.log(2) - alpha) - alpha - np.log1p(excluded(alpha))
 
@@ -201,7 +175,10 @@ def _convex(head: LinearHead) -> dict[str, object]:
     """Return the global minimum for M = 1, where the problem is convex in the logits."""
     classes, size = len(head.class_sizes), float(head.class_sizes[0])
     level = root_of_product([size, head.weight_decay[0], head.feature_decay], 2)
+    # At alpha = 0 the data term falls with slope (K-1)/K, the penalty rises with (K-1) level: from
+    # K level = 1 on nothing is gained.
     below = classes * level < 1
+    # The logits have rank K - 1.
     if below and head.width < classes - 1:
         return {"loss": None, "alpha": None}
     alpha = float(np.log1p((1 - classes * level) / level)) if below else 0.0
@@ -214,6 +191,7 @@ def _families(head: LinearHead) -> dict[str, object]:
     classes, size = len(head.class_sizes), float(head.class_sizes[0])
     arguments = (size, classes, head.weight_decay, head.feature_decay)
     etf = cross_polytope = (None, None)
+    # The ranks of the two frames: K - 1 and K/2.
     if head.width >= classes - 1:
         etf = _etf(*arguments).minimum()
     if classes % 2 == 0 and head.width >= classes / 2:

@@ -17,26 +17,14 @@ def scaled_decay(
 ) -> NDArray[np.float64]:
     """Return what is compared with the threshold: (M N/n) (N weight_decay_1...feature_decay)^(1/M).
 
-    Parameters
-    ----------
-    class_size, total : array_like
-        Samples n of the class (or squared singular value of the labels) and N of all classes.
-    weight_decay : sequence of float
-        Decays of W_1 to W_M.
-    feature_decay : float
-        Decay of the features.
+    That is b/n, of the shape of ``class_size`` and ``total`` together, for n samples of the class
+    (or a squared singular value of the labels) and N of all classes.
 
-    Returns
-    -------
-    ndarray
-        b/n, of the shape of ``class_size`` and ``total`` together.
-
-    Notes
-    -----
     Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
     """
     depth = len(weight_decay)
     total = np.asarray(total, dtype=np.float64)
+    # Roots before products: those of many small decays underflow.
     product = root_of_product([*weight_decay, feature_decay], depth)
     return depth * total / np.asarray(class_size) * total ** (1 / depth) * product
 
@@ -46,24 +34,9 @@ def decay_at(
 ) -> NDArray[np.float64]:
     """Return the decay, equal for all layers and the features, of a given scaled decay.
 
-    [(b/n n/(M N))^M / N]^(1/(M+1)): the inverse of `scaled_decay`.
+    [(b/n n/(M N))^M / N]^(1/(M+1)), of the common shape of the arguments: the inverse of
+    `scaled_decay` for n samples of the class, N of all and M layers.
 
-    Parameters
-    ----------
-    scaled_decay : array_like
-        b/n.
-    class_size, total : array_like
-        Samples n of the class and N of all classes.
-    depth : array_like of int
-        Number of layers M.
-
-    Returns
-    -------
-    ndarray
-        The decay, of the common shape of the arguments.
-
-    Notes
-    -----
     Derived and checked numerically.
     """
     depth, total = np.asarray(depth), np.asarray(total, dtype=np.float64)
@@ -73,6 +46,9 @@ def decay_at(
 
 def root_of_product(factors: Sequence[float], order: int) -> float:
     """Return the root of a product whose value may lie outside the range of double precision."""
+    # A mantissa is at least 1/2: of a thousand layers' decays, the most that `KEYS` allow, the
+    # product of mantissas is still a normal number.
     mantissas, exponents = np.frexp(np.asarray(factors, dtype=np.float64))
-    whole, rest = divmod(int(exponents.sum()), order)
-    return float(np.ldexp((np.prod(mantissas) * 2.0**rest) ** (1 / order), whole))
+    quotient, remainder = divmod(int(exponents.sum()), order)
+    # (product of mantissas) 2^(order quotient + remainder), to the power 1/order.
+    return float(np.ldexp((np.prod(mantissas) * 2.0**remainder) ** (1 / order), quotient))

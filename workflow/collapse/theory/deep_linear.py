@@ -46,10 +46,7 @@ __all__ = [
 def predict(**hyperparameters: object) -> dict[str, object]:
     """Return what the closed form says of the global minimum.
 
-    Parameters
-    ----------
-    **hyperparameters
-        As described in `KEYS`; the decays are in the units of `OBJECTIVE`.
+    Hyperparameters are described in `KEYS`; the decays are in the units of `OBJECTIVE`.
 
     Returns
     -------
@@ -100,14 +97,12 @@ def predict(**hyperparameters: object) -> dict[str, object]:
 def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, object]:
     """Return what the closed form says of a run: of a sweep, which has many decays, its thresholds.
 
-    Parameters
-    ----------
-    config, facts
-        As for `collapse.theory.linear_head.hyperparameters`.
+    The arguments are those of `collapse.theory.linear_head.hyperparameters`.
 
     Raises
     ------
     InputError
         The run has no closed form.
     """
+    # Without a sweep there are no thresholds, and `or` goes on.
     return sweep_thresholds(config) or predict(**hyperparameters(config, facts))

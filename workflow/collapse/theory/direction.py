@@ -17,42 +17,22 @@ from scipy.special import expit
 def threshold(depth: ArrayLike) -> NDArray[np.float64]:
     """Return the scaled decay at which a class collapses, tau_M = (M-1)^((M-1)/M) / M.
 
-    Parameters
-    ----------
-    depth : array_like of int
-        Number of layers M.
+    For M layers, in the shape of ``depth``. At it the logits fall to zero from the fraction
+    (M-1)/M of the label: continuously for M = 1, with a jump for M >= 2.
 
-    Returns
-    -------
-    ndarray
-        tau_M, of the shape of ``depth``. At it the logits fall to zero from the fraction
-        (M-1)/M of the label: continuously for M = 1, with a jump for M >= 2.
-
-    Notes
-    -----
     Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
     """
     depth = np.asarray(depth, dtype=np.float64)
+    # For M = 1 this is 0^0 = 1, the limit.
     return (depth - 1) ** ((depth - 1) / depth) / depth
 
 
 def metastable_threshold(depth: ArrayLike) -> NDArray[np.float64]:
     """Return the scaled decay up to which a non-zero stationary point exists.
 
-    tau_loc = (M+1)^2/(4M) ((M-1)/(M+1))^((M-1)/M), equal to `threshold` for M = 1.
+    tau_loc = (M+1)^2/(4M) ((M-1)/(M+1))^((M-1)/M) for M layers, in the shape of ``depth``; equal to
+    `threshold` for M = 1.
 
-    Parameters
-    ----------
-    depth : array_like of int
-        Number of layers M.
-
-    Returns
-    -------
-    ndarray
-        tau_loc, of the shape of ``depth``.
-
-    Notes
-    -----
     Derived and checked numerically.
     """
     depth = np.asarray(depth, dtype=np.float64)
@@ -63,26 +43,14 @@ def metastable_threshold(depth: ArrayLike) -> NDArray[np.float64]:
 def largest_root(scaled_decay: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
     """Return the largest stationary x: that of M x^(M-1) / (1 + x^M)^2 = b/n.
 
-    Between `threshold` and `metastable_threshold` it is a local minimum above that of x = 0.
+    In the common shape of b/n > 0 and the number of layers M; nan beyond `metastable_threshold`.
+    Between `threshold` and that it is a local minimum above that of x = 0.
 
-    Parameters
-    ----------
-    scaled_decay : array_like
-        b/n > 0.
-    depth : array_like of int
-        Number of layers M.
-
-    Returns
-    -------
-    ndarray
-        x, of the common shape; nan beyond `metastable_threshold`.
-
-    Notes
-    -----
     Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
     """
     decay, depth = np.broadcast_arrays(np.asarray(scaled_decay, dtype=np.float64), depth)
     residual = residual_fraction((decay / depth) ** (depth / (depth + 1)), depth)
+    # x^M = (1 - y)/y.
     root = ((1 - residual) / residual) ** (1 / depth)
     return np.where(decay <= metastable_threshold(depth), root, np.nan)
 
@@ -90,20 +58,9 @@ def largest_root(scaled_decay: ArrayLike, depth: ArrayLike) -> NDArray[np.float6
 def minimiser(scaled_decay: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
     """Return the x >= 0 that minimises 1/(1 + x^M) + (b/n) x.
 
-    Parameters
-    ----------
-    scaled_decay : array_like
-        b/n > 0.
-    depth : array_like of int
-        Number of layers M.
+    In the common shape of b/n > 0 and the number of layers M: `largest_root` below `threshold`,
+    zero from it on.
 
-    Returns
-    -------
-    ndarray
-        x, of the common shape: `largest_root` below `threshold`, zero from it on.
-
-    Notes
-    -----
     Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
     """
     below = np.asarray(scaled_decay) < threshold(depth)
@@ -113,22 +70,12 @@ def minimiser(scaled_decay: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
 def logit_fraction(x: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
     """Return the logit's fraction of the label, x^M / (1 + x^M): singular value over sqrt(n).
 
-    Parameters
-    ----------
-    x : array_like
-        As `minimiser` or `largest_root` returns it.
-    depth : array_like of int
-        Number of layers M.
+    In the common shape of x, as `minimiser` or `largest_root` returns it, and the number of layers.
 
-    Returns
-    -------
-    ndarray
-        The fraction, of the common shape.
-
-    Notes
-    -----
     Dang et al. 2023 (arXiv 2301.00437); derived and checked numerically.
     """
+    # A collapsed direction has x = 0; the logistic function takes its logarithm, minus infinity, to
+    # 0, and never overflows as x^M would.
     with np.errstate(divide="ignore"):
         return expit(np.asarray(depth) * np.log(x))
 
@@ -141,18 +88,24 @@ def residual_fraction(constant: NDArray[np.float64], depth: ArrayLike) -> NDArra
     """
     constant, depth = np.broadcast_arrays(np.asarray(constant, dtype=np.float64), depth)
     power = (depth - 1) / (depth + 1)
+    # Where the left-hand side is largest.
     top = (depth + 1) / (2 * depth)
     residual = np.minimum(constant, top)
-    single = depth == 1
-    rest = np.where(single, 1.0, 1 - residual)
+    one_layer = depth == 1
+    # A single layer has no factor 1 - y (a = 0); at y = 1 its slope would be 0 * inf.
+    complement = np.where(one_layer, 1.0, 1 - residual)
+    # Quadratic convergence; at the double root of `metastable_threshold` each step halves the
+    # distance, so that a hundred leave nothing.
     for _ in range(100):
-        value = residual - constant * rest**-power
-        slope = 1 - power * constant * rest ** (-power - 1)
+        value = residual - constant * complement**-power
+        slope = 1 - power * constant * complement ** (-power - 1)
+        # Beyond the top the slope is not positive: step up, and be stopped there.
         steps = np.divide(value, slope, out=np.full(value.shape, -1.0), where=slope > 0)
         updated = np.minimum(residual - steps, top)
+        # Two units in the last place.
         converged = np.all(np.abs(updated - residual) <= 4e-16 * residual)
         residual = updated
-        rest = np.where(single, 1.0, 1 - residual)
+        complement = np.where(one_layer, 1.0, 1 - residual)
         if converged:
             break
     return residual

@@ -42,36 +42,21 @@ def lengths(
 
     With x the minimiser of 1/(1 + x^M) + (b/n) x: p^2 = N feature_decay x^M = c s^(2M),
     c = weight_decay_1^(M-1) / (weight_decay_2...weight_decay_M), and the feature's norm is
-    p / (p^2 + N feature_decay).
+    p / (p^2 + N feature_decay). All have the shape of ``class_size``, which need not be whole;
+    ``total`` is N.
 
-    Parameters
-    ----------
-    class_size : array_like
-        Samples n_k; real numbers are allowed.
-    total : float
-        Samples N of all classes.
-    weight_decay : sequence of float
-        Decays of W_1 to W_M.
-    feature_decay : float
-        Decay of the features.
-
-    Returns
-    -------
-    Lengths
-        Of the shape of ``class_size``.
-
-    Notes
-    -----
     Dang et al. 2023 (arXiv 2301.00437); checked numerically.
     """
-    depth, shift = len(weight_decay), total * feature_decay
+    # N feature_decay is what ridge regression of the labels on P adds to P^T P.
+    depth, ridge = len(weight_decay), total * feature_decay
     x = minimiser(scaled_decay(class_size, total, weight_decay, feature_decay), depth)
-    weights = np.sqrt(shift * x**depth)
-    first, *rest = weight_decay
+    weights = np.sqrt(ridge * x**depth)
+    first, *later = weight_decay
     # One factor a layer: the products alone may leave double precision.
-    balance = np.prod([(other / first) ** (1 / (2 * depth)) for other in rest])
+    balance = np.prod([(other / first) ** (1 / (2 * depth)) for other in later])
     return Lengths(
         weights=weights,
-        features=weights / (weights**2 + shift),
+        # The best features for a given P: those of ridge regression.
+        features=weights / (weights**2 + ridge),
         first_layer=weights ** (1 / depth) * balance,
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from collapse.errors import InputError
 
+# An object of its own: None is a default, of what may be left out.
 REQUIRED = object()
 """The default of a hyperparameter that has none."""
 
@@ -57,10 +58,12 @@ def number(low: float, high: float = math.inf, closed: bool = False) -> Kind:
     """Return the kind of a finite number in the open or closed interval from low to high."""
 
     def parse(value: Any) -> float:
+        # In Python a bool is a number.
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ValueError
         try:
             result = float(value)
+        # An integer of more than 308 digits.
         except OverflowError:
             raise ValueError from None
         inside = low <= result <= high if closed else low < result < high
@@ -76,6 +79,7 @@ def integer(low: int, high: int) -> Kind:
     """Return the kind of an integer from low to high, both included."""
 
     def parse(value: Any) -> int:
+        # NumPy's integers are `Integral` too; a float is refused even where it is whole.
         if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
             raise ValueError
         return int(value)
@@ -129,17 +133,8 @@ def one_or_list(kind: Kind) -> Kind:
 def parse(keys: Mapping[str, Hyperparameter], given: Mapping[str, Any]) -> dict[str, Any]:
     """Check hyperparameters against their description and fill in defaults.
 
-    Parameters
-    ----------
-    keys : mapping of str to Hyperparameter
-        What the closed form takes.
-    given : mapping of str to object
-        What was asked for.
-
-    Returns
-    -------
-    dict
-        A value for every name in ``keys``; None for what may be left out and was.
+    ``keys`` say what the closed form takes, ``given`` are the values by name. Returns a value for
+    every name in ``keys``; None for what may be left out and was.
 
     Raises
     ------
@@ -169,7 +164,9 @@ def _parse_one(name: str, kind: Kind, value: Any) -> Any:
 
 def shown(value: Any) -> str:
     """Return a value as the user would write it, in one short line."""
+    # As JSON, the notation of the command line; an object of any other type by its `repr`.
     text = json.dumps(value, default=repr)
+    # An error is one line, whatever was passed.
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -209,4 +206,5 @@ def describe(objective: str, keys: Mapping[str, Hyperparameter]) -> str:
 def _default(default: Any) -> str:
     if default is REQUIRED:
         return "required"
+    # A word without the quotation marks of JSON, as it is written on the command line.
     return "optional" if default is None else f"default {shown(default).strip(chr(34))}"

@@ -37,10 +37,7 @@ __all__ = ["KEYS", "OBJECTIVE", "frame_of_run", "of_run", "predict"]
 def predict(**hyperparameters: object) -> dict[str, object]:
     """Return what the closed form says of the global minimum, class by class.
 
-    Parameters
-    ----------
-    **hyperparameters
-        As described in `KEYS`; the decays are in the units of `OBJECTIVE`.
+    Hyperparameters are described in `KEYS`; the decays are in the units of `OBJECTIVE`.
 
     Returns
     -------
@@ -82,41 +79,46 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     )
     critical_size = None
     if not head.bias:
+        # A value out of range becomes infinite, and `check_range` names it.
         with np.errstate(all="ignore"):
             by_class |= _by_class(head, prediction)
         decays = head.weight_decay, head.feature_decay
+        # b/n falls as 1/n: b over the threshold is the n at which they meet.
         critical_size = float(scaled_decay(1, head.total, *decays) / threshold(head.depth))
-    found = by_class | {
+    class_values = by_class | {
         "critical_class_size": critical_size,
         "collapsed_directions": _collapsed_directions(head, prediction),
     }
-    check_range(found)
-    return prediction | found
+    check_range(class_values)
+    return prediction | class_values
 
 
 def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, object]:
     """Return what the closed form says of a run; see `collapse.theory.deep_linear.of_run`."""
+    # Without a sweep there are no thresholds, and `or` goes on.
     return sweep_thresholds(config) or predict(**hyperparameters(config, facts))
 
 
 def _by_class(head: LinearHead, prediction: dict[str, object]) -> dict[str, list[float] | None]:
     sizes, depth = head.class_sizes, head.depth
     critical = decay_at(threshold(depth), sizes, head.total, depth)
-    found = {"critical_decay": critical.tolist()}
+    values = {"critical_decay": critical.tolist()}
+    # Open at the threshold or in a bottleneck: then so are the lengths.
     if prediction["collapsed_classes"] is None:
-        return found
+        return values
     # A bottleneck lets the largest classes through.
     alive = np.array(prediction["feature_norms_squared"]) > 0
-    found_lengths = lengths(sizes, head.total, head.weight_decay, head.feature_decay)
-    return found | {
-        "gof_singular_values": (alive * found_lengths.first_layer).tolist(),
-        "weight_norm_ratio": _over_largest(alive * found_lengths.weights, sizes),
-        "feature_norm_ratio": _over_largest(alive * found_lengths.features, sizes),
+    frame = lengths(sizes, head.total, head.weight_decay, head.feature_decay)
+    return values | {
+        "gof_singular_values": (alive * frame.first_layer).tolist(),
+        "weight_norm_ratio": _over_largest(alive * frame.weights, sizes),
+        "feature_norm_ratio": _over_largest(alive * frame.features, sizes),
     }
 
 
 def _over_largest(lengths: np.ndarray, sizes: np.ndarray) -> list[float] | None:
     largest = lengths[np.argmax(sizes)]
+    # The largest class is the last to collapse: a ratio to it exists unless all did.
     return (lengths / largest).tolist() if largest else None
 
 
@@ -124,4 +126,5 @@ def _collapsed_directions(head: LinearHead, prediction: dict[str, object]) -> in
     spectrum = prediction["product_eigenvalues"]
     if spectrum is None:
         return None
+    # An unpenalised bias takes the direction in which all classes agree.
     return len(head.class_sizes) - int(head.bias) - int(np.count_nonzero(spectrum))

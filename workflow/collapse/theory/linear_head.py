@@ -85,13 +85,14 @@ def hyperparameters(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict
         Of a network ``class_sizes``, the samples of each class, and ``width``, its features'
         dimension, or None where that is not known.
     """
-    given = {key: config[key] for key in ("weight_decay", "feature_decay")}
+    values = {key: config[key] for key in ("weight_decay", "feature_decay")}
     if "problem" in config:
         names = ("class_sizes", "depth", "widths", "loss", "bias")
-        return given | {name: config["problem"][name] for name in names}
-    given |= {"loss": config["loss"]["kind"], "class_sizes": facts["class_sizes"]}
-    given |= {name: config["head"][name] for name in ("depth", "bias")}
-    return given | ({"widths": facts["width"]} if facts["width"] else {})
+        return values | {name: config["problem"][name] for name in names}
+    values |= {"loss": config["loss"]["kind"], "class_sizes": facts["class_sizes"]}
+    values |= {name: config["head"][name] for name in ("depth", "bias")}
+    # A width that is not known counts as wide enough.
+    return values | ({"widths": facts["width"]} if facts["width"] else {})
 
 
 def sweep_thresholds(config: Mapping[str, Any]) -> dict[str, float]:
@@ -112,22 +113,18 @@ def frame_of_run(
 
     ``weight_norm`` and ``feature_norm``, the norms of the rows of P and of the class means, K each,
     in class order. Empty where the minimum is no such frame: with a bias, with cross-entropy, with
-    a width below K or a decay of zero.
-
-    Parameters
-    ----------
-    config, facts
-        As for `hyperparameters`.
+    a width below K or a decay of zero. The arguments are those of `hyperparameters`.
     """
     try:
         head = read(hyperparameters(config, facts))
+    # Zero decays, or cross-entropy of unequal classes: trained, but without a closed form.
     except InputError:
         return {}
     sizes = head.class_sizes
     if head.bias or head.loss != "mse" or head.width < len(sizes):
         return {}
-    found = lengths(sizes, head.total, head.weight_decay, head.feature_decay)
-    return {"weight_norm": found.weights, "feature_norm": found.features}
+    frame = lengths(sizes, head.total, head.weight_decay, head.feature_decay)
+    return {"weight_norm": frame.weights, "feature_norm": frame.features}
 
 
 @dataclass(frozen=True)
@@ -167,6 +164,7 @@ def read(hyperparameters: Mapping[str, object]) -> LinearHead:
     """
     values = parse(KEYS, hyperparameters)
     decay, depth, widths = values["weight_decay"], values["depth"], values["widths"]
+    # The kinds parse one number to a float and several to a list.
     if isinstance(decay, float):
         decay = [decay] * (depth or 1)
     if depth not in (None, len(decay)):
@@ -184,5 +182,6 @@ def read(hyperparameters: Mapping[str, object]) -> LinearHead:
         feature_decay=values["feature_decay"],
         loss=values["loss"],
         bias=values["bias"],
+        # The narrowest layer bounds the rank of the product.
         width=classes if widths is None else int(np.min(widths)),
     )

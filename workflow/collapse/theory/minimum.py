@@ -13,6 +13,7 @@ def global_minimum(**hyperparameters: object) -> dict[str, object]:
     """Return what the closed form says of the global minimum; `deep_linear.predict` says it all."""
     head = read(hyperparameters)
     loss = squared_error if head.loss == "mse" else cross_entropy
+    # Extreme decays overflow quietly; `check_range` then says which value did.
     with np.errstate(over="ignore", invalid="ignore"):
         prediction = loss.minimum(head)
     check_range(prediction)

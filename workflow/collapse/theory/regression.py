@@ -49,6 +49,7 @@ OBJECTIVE = (
 
 def _covariance() -> Kind:
     """Return the kind of a list of lists of numbers; `symmetric` says what else is wrong."""
+    # Any finite number: what makes the matrix a covariance is checked on the whole.
     rows = list_of(list_of(number(-math.inf, math.inf)))
 
     def parse(value: Any) -> list[list[float]]:
@@ -85,10 +86,7 @@ TIE = 1e-12
 def predict(**hyperparameters: object) -> dict[str, object]:
     """Return what the closed form says of the global minimum.
 
-    Parameters
-    ----------
-    **hyperparameters
-        As described in `KEYS`; the decays are in the units of `OBJECTIVE`.
+    Hyperparameters are described in `KEYS`; the decays are in the units of `OBJECTIVE`.
 
     Returns
     -------
@@ -135,10 +133,13 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     deviations, axes = principal_axes(symmetric(values["target_covariance"]))
     # One root a decay, here and below: their product and ratio alone may leave double precision.
     level = math.sqrt(weight_decay) * math.sqrt(feature_decay)
+    # A deviation at the threshold is exactly collapsed: its signal is zero, not rounding.
     residuals = np.where(deviations <= level * (1 + TIE), deviations, level)
+    # A value out of range becomes infinite or NaN, and `check_range` names it.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         balance = np.sqrt(feature_decay) / np.sqrt(weight_decay)
         signal = deviations - residuals
+        # By a root of it, so that the Gram matrix is exactly symmetric.
         root = axes * np.sqrt(balance * signal)
         total = signal.sum()
         prediction = {
@@ -157,14 +158,9 @@ def predict(**hyperparameters: object) -> dict[str, object]:
 
 
 def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, object]:
-    """Return what the closed form says of a run.
+    """Return what the closed form says of a run: a problem's config, or a network's with its facts.
 
-    Parameters
-    ----------
-    config
-        The config of a run: a problem's with ``problem``, or a network's with ``head``.
-    facts
-        Of a network ``target_mean`` (n) and ``target_covariance`` (n x n, 1/M) of its data.
+    The facts are ``target_mean`` (n) and ``target_covariance`` (n x n, 1/M) of a network's data.
 
     Raises
     ------
@@ -173,35 +169,30 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
     """
     if config.get("backbone_decay"):
         raise InputError("backbone_decay: the closed form is that of free features, it knows none")
-    given = config["problem"] if "problem" in config else {**config["head"], **facts}
-    mean, covariance = given["target_mean"], np.asarray(given["target_covariance"], dtype=float)
-    if not given["bias"] and mean is not None:
+    problem = config["problem"] if "problem" in config else {**config["head"], **facts}
+    mean, covariance = problem["target_mean"], np.asarray(problem["target_covariance"], dtype=float)
+    # Without a bias the head has to produce the mean too: the second moment takes the covariance's
+    # place.
+    if not problem["bias"] and mean is not None:
         covariance = covariance + np.outer(mean, mean)
-    weight = config["weight_decay"]
+    # A list holds a decay for each layer, of which a regression has one.
+    layer_decay = config["weight_decay"]
     return predict(
         target_covariance=covariance,
-        weight_decay=weight[0] if isinstance(weight, list) else weight,
+        weight_decay=layer_decay[0] if isinstance(layer_decay, list) else layer_decay,
         feature_decay=config["feature_decay"],
-        bias=given["bias"],
+        bias=problem["bias"],
     )
 
 
 def gram(
     target_covariance: ArrayLike, weight_decay: float, feature_decay: float
 ) -> NDArray[np.float64]:
-    """Return W W^T at the global minimum, sqrt(feature_decay/weight_decay) Q diag(r) Q^T.
+    """Return W W^T at the global minimum, sqrt(feature_decay/weight_decay) Q diag(r) Q^T, n x n.
 
-    Parameters
-    ----------
-    target_covariance : array_like
-        Sigma = Q diag(lambda) Q^T, n x n, with the factor 1/M.
-    weight_decay, feature_decay : float
-        Decays, in the units of `OBJECTIVE`.
-
-    Returns
-    -------
-    ndarray
-        n x n, with r_j = sqrt(lambda_j) - sqrt(weight_decay feature_decay), or 0 if negative.
+    ``target_covariance`` is Sigma = Q diag(lambda) Q^T, n x n, with the factor 1/M; r_j =
+    sqrt(lambda_j) - sqrt(weight_decay feature_decay), or 0 if negative. The decays are in the
+    units of `OBJECTIVE`.
 
     Raises
     ------
@@ -224,24 +215,10 @@ def gram(
 def nrc3(gram: ArrayLike, target_covariance: ArrayLike, gamma: ArrayLike) -> NDArray[np.float64]:
     """Return the distance of W W^T to its closed form's shape, NRC3, as a function of gamma.
 
-    ``norm(G/norm(G) - A/norm(A))^2`` with A = Sigma^(1/2) - gamma^(1/2) I, Frobenius norms.
+    ``norm(G/norm(G) - A/norm(A))^2`` with G = ``gram`` and A = Sigma^(1/2) - gamma^(1/2) I, n x n
+    both, in Frobenius norms; Sigma has the factor 1/M. ``gamma``, from 0 to the smallest eigenvalue
+    of Sigma, has any shape, and the result the same; NaN where A is zero.
 
-    Parameters
-    ----------
-    gram : array_like
-        G = W W^T, n x n.
-    target_covariance : array_like
-        Sigma, n x n, with the factor 1/M.
-    gamma : array_like
-        Values from 0 to the smallest eigenvalue of Sigma, any shape.
-
-    Returns
-    -------
-    ndarray
-        In the shape of `gamma`; NaN where A is zero.
-
-    Notes
-    -----
     Andriopoulos et al. 2024 (arXiv 2409.04180), whose code logs the root of it.
     """
     gram, gamma = np.asarray(gram, dtype=float), np.asarray(gamma, dtype=float)
@@ -260,23 +237,17 @@ def truncated_gram(
 
     sqrt(feature_decay/weight_decay) R R^T with R the first j* columns of the symmetric root of
     Sigma^(1/2) - c^(1/2) I, j* the number of eigenvalues above c; where the root is complex, its
-    conjugate transpose is taken. Equal to `gram` for c below all eigenvalues, and for diagonal
-    Sigma with descending entries.
+    conjugate transpose is taken. Equal to `gram`, whose arguments it takes, for c below all
+    eigenvalues, and for diagonal Sigma with descending entries.
 
-    Parameters
-    ----------
-    target_covariance, weight_decay, feature_decay
-        As for `gram`.
-
-    Notes
-    -----
     Andriopoulos et al. 2024 (arXiv 2409.04180); here to show where it fails.
     """
     deviations, axes = principal_axes(symmetric(np.asarray(target_covariance).tolist()))
     lengths = deviations - math.sqrt(weight_decay * feature_decay)
+    # Complex: collapsed directions have negative lengths.
     root = (axes * np.sqrt(lengths.astype(complex))) @ axes.T
-    kept = root[:, : np.count_nonzero(lengths > 0)]
-    return math.sqrt(feature_decay / weight_decay) * (kept @ kept.conj().T).real
+    columns = root[:, : np.count_nonzero(lengths > 0)]
+    return math.sqrt(feature_decay / weight_decay) * (columns @ columns.conj().T).real
 
 
 def _explained(deviations: NDArray[np.float64], residuals: NDArray[np.float64]) -> float | None:
@@ -284,5 +255,5 @@ def _explained(deviations: NDArray[np.float64], residuals: NDArray[np.float64]) 
     if not deviations[0]:
         return None
     # Over the largest, whose square may overflow.
-    whole, left = deviations / deviations[0], residuals / deviations[0]
-    return float(1 - np.sum(left**2) / np.sum(whole**2))
+    total, remainder = deviations / deviations[0], residuals / deviations[0]
+    return float(1 - np.sum(remainder**2) / np.sum(total**2))

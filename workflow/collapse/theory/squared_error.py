@@ -38,17 +38,19 @@ class _Directions:
 
 def _directions(class_sizes: NDArray[np.float64], bias: bool) -> _Directions:
     sizes, group, members = np.unique(class_sizes, return_inverse=True, return_counts=True)
-    own = (group == np.arange(len(sizes))[:, None]).astype(np.float64)
+    membership = (group == np.arange(len(sizes))[:, None]).astype(np.float64)
     if not bias:
-        return _Directions(sizes[::-1], members[::-1], own[::-1])
+        return _Directions(sizes[::-1], members[::-1], membership[::-1])
     # Within a group of equal sizes only the directions that sum to zero remain; each gap
     # between neighbouring sizes holds one direction across groups.
     tied = members > 1
     across = [_direction_across(sizes, members, gap) for gap in range(len(sizes) - 1)]
     strengths = np.array([*sizes[tied], *(strength for strength, _ in across)])
     counts = np.array([*(members[tied] - 1), *(1 for _ in across)])
-    inside = (own * (1 - 1 / members)[:, None])[tied]
+    # The diagonal of the projection on a group's directions that sum to zero.
+    inside = (membership * (1 - 1 / members)[:, None])[tied]
     weights = np.array([*inside, *(weight[group] for _, weight in across)])
+    # A bottleneck takes the strongest first.
     order = np.argsort(-strengths)
     return _Directions(strengths[order], counts[order], weights[order])
 
@@ -66,12 +68,17 @@ def _direction_across(
     def secular(offset: float, distances: NDArray[np.float64]) -> float:
         poles = distances != 0
         others = np.sum(masses[poles] / (distances[poles] - offset))
+        # Multiplied by the offset: the pole at the origin becomes a constant, finite at 0.
         return float(offset * others - masses[~poles][0])
 
+    # The secular function changes sign once in the gap: its sign at the middle tells the nearer
+    # end.
     half = (sizes[gap + 1] - sizes[gap]) / 2
     nearer_low = secular(half, sizes - sizes[gap]) >= 0
     origin, end = (sizes[gap], half) if nearer_low else (sizes[gap + 1], -half)
     distances = sizes - origin
+    # To the last digit of the offset, however small: the relative tolerance alone decides, and a
+    # root hundreds of orders of magnitude below the interval takes as many halvings.
     offset = brentq(secular, 0, end, args=(distances,), xtol=1e-300, rtol=1e-15, maxiter=1000)
     components = (sizes / (distances - offset)) ** 2
     return float(origin + offset), components / np.sum(members * components)
@@ -85,20 +92,27 @@ def minimum(head: LinearHead) -> dict[str, object]:
     decays = [*head.weight_decay, head.feature_decay]
 
     tau = float(threshold(depth))
-    compared = scaled_decay(strengths, total, head.weight_decay, head.feature_decay)
+    direction_decay = scaled_decay(strengths, total, head.weight_decay, head.feature_decay)
+    # A bottleneck of width d lets the d strongest directions through; where it cuts a block of
+    # equal strength, some of the block's.
     survivors = np.clip(min(head.width, classes) - (np.cumsum(counts) - counts), 0, counts)
-    tied = np.abs(compared / tau - 1) <= TIE
-    alive = (compared < tau) & ~tied
+    at_threshold = np.abs(direction_decay / tau - 1) <= TIE
+    # At the threshold x = 0 and the largest root tie: the loss is that of either.
+    alive = (direction_decay < tau) & ~at_threshold
     constant = total * root_of_product(decays, depth + 1) / strengths ** (depth / (depth + 1))
     residual = np.where(alive, residual_fraction(constant, depth), 1.0)
     fraction = 1 - residual
 
+    # Each collapsed direction costs nu/(2N), each other the fraction y (1 + M (1 - y)) of that.
     per_direction = counts - survivors + survivors * residual * (1 + depth * fraction)
+    # Over nu the squared singular value of a direction's features; a class mean takes the share
+    # nu^2 (u_k/n_k)^2 of it.
     norms = fraction * residual / (total * head.feature_decay)
     active = alive & (survivors > 0)
     per_class = (norms * strengths**2 * active) @ directions.weights / head.class_sizes**2
     collapsed = ~np.any(directions.weights[active] > 0, axis=0)
-    per_size = scaled_decay(head.class_sizes, total, head.weight_decay, head.feature_decay)
+    class_decay = scaled_decay(head.class_sizes, total, head.weight_decay, head.feature_decay)
+    # Unequal sizes with a bias: the directions are no classes, to which a b/n_k would belong.
     aligned = not head.bias or head.balanced
 
     def spectrum(values: NDArray[np.float64]) -> list[float]:
@@ -108,15 +122,16 @@ def minimum(head: LinearHead) -> dict[str, object]:
 
     prediction: dict[str, object] = {
         "loss": float(np.sum(strengths * per_direction) / (2 * total)),
+        # N feature_decay x^M, with x^M = (1 - y)/y.
         "product_eigenvalues": spectrum(total * head.feature_decay * fraction / residual),
         "layer_singular_values": spectrum(_layer_singular_values(head, strengths, fraction)),
         "logit_singular_values": spectrum(np.sqrt(strengths) * fraction),
         "feature_norms_squared": per_class.tolist(),
         "threshold": tau,
-        "scaled_decay": per_size.tolist() if aligned else None,
+        "scaled_decay": class_decay.tolist() if aligned else None,
         "collapsed_classes": np.flatnonzero(collapsed).tolist(),
     }
-    open_keys = _open_keys(depth, tied & (survivors > 0), active & (survivors < counts))
+    open_keys = _open_keys(depth, at_threshold & (survivors > 0), active & (survivors < counts))
     return prediction | dict.fromkeys(open_keys)
 
 
@@ -133,6 +148,7 @@ def _layer_singular_values(
 def _open_keys(depth: int, tied: NDArray[np.bool_], cut: NDArray[np.bool_]) -> list[str]:
     """Return the keys that the minimum leaves open, at the threshold or in a bottleneck."""
     of_classes = ["feature_norms_squared", "collapsed_classes"]
+    # A single layer shrinks to zero continuously: at the threshold nothing is open.
     if depth > 1 and np.any(tied):
         spectra = ["product_eigenvalues", "layer_singular_values", "logit_singular_values"]
         return spectra + of_classes

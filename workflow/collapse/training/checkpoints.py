@@ -45,13 +45,8 @@ class Snapshot:
 class Checkpoints:
     """A folder of checkpoints, locked for one process while the context is open.
 
-    Parameters
-    ----------
-    folder
-        The folder; it is made if need be.
-    identity
-        What determines the training (JSON values: code, config, data, device class). A
-        checkpoint of another identity is stale.
+    The folder is made if need be. `identity` is what determines the training (JSON values: code,
+    config, data, device class); a checkpoint of another identity is stale.
 
     Raises
     ------
@@ -61,6 +56,7 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
+        # As text, in one spelling, for comparing with what a file says.
         self._identity = canonical_json(identity)
         self._provenance = identity
         self._descriptor: int | None = None
@@ -68,6 +64,7 @@ class Checkpoints:
     def __enter__(self) -> Self:
         """Make and lock the folder."""
         lock = self.folder / "lock"
+        # Anew until the folder that is locked is the one that is there.
         while self._descriptor is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             descriptor = try_lock(lock)
@@ -87,6 +84,7 @@ class Checkpoints:
         traceback: TracebackType | None,
     ) -> None:
         """Release the folder."""
+        # Closing the descriptor releases the lock.
         os.close(self._descriptor)
         self._descriptor = None
 
@@ -104,28 +102,26 @@ class Checkpoints:
         self._write(self._resume_file, tensors, epoch)
 
     def restore(self, epochs: Iterable[int]) -> Snapshot | None:
-        """Return the last checkpoint, or None when there is none of this training.
+        """Return the last checkpoint with the states at recorded `epochs`, or None without one.
 
         One that is stale or damaged is removed, with a line on standard error that says so.
-
-        Parameters
-        ----------
-        epochs
-            The epochs whose states are recorded.
         """
         if not self._resume_file.exists():
             return None
         try:
             tensors, epoch = self._read(self._resume_file)
-            recorded = sorted(number for number in epochs if number <= epoch)
-            states = {number: self._read(self._state_file(number))[0] for number in recorded}
+            # States beyond it, of a process that was killed before it saved, are computed again.
+            past = sorted(number for number in epochs if number <= epoch)
+            states = {number: self._read(self._state_file(number))[0] for number in past}
         except InputError as error:
             print(f"checkpoint ignored, training starts anew: {error}", file=sys.stderr)
+            # Its states too: they belong to the same training.
             for path in self.folder.glob("*.safetensors*"):
                 path.unlink()
             return None
         parts: dict[str, Arrays] = {"network": {}, "optimiser": {}, "history": {}}
         for key, array in tensors.items():
+            # The first slash only: names in an update rule's state have their own.
             part, name = key.split("/", 1)
             parts[part][name] = array
         return Snapshot(epoch, parts, states)

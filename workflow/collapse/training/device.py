@@ -12,6 +12,7 @@ import torch
 
 from collapse.training.locks import try_lock
 
+# Descriptors of the locks: they stay open, and so held, until the process ends.
 _held: list[int] = []
 
 
@@ -26,10 +27,12 @@ def acquire_device() -> torch.device:
         torch.set_num_threads(1)
         return torch.device("cpu")
     if "SLURM_JOB_ID" in os.environ:
+        # SLURM shows a job its own GPUs only.
         return torch.device("cuda", 0)
     waiting = False
     while True:
         for index in range(torch.cuda.device_count()):
+            # By its UUID: the index of a GPU depends on what a process is shown.
             name = f"collapse-gpu-{torch.cuda.get_device_properties(index).uuid}.lock"
             descriptor = try_lock(Path(tempfile.gettempdir()) / name)
             if descriptor is not None:
@@ -40,6 +43,7 @@ def acquire_device() -> torch.device:
         if not waiting:
             print("every GPU is in use by another job; waiting for one", file=sys.stderr)
             waiting = True
+        # A lock that ends with its process notifies nobody.
         time.sleep(1)
 
 
@@ -50,27 +54,23 @@ def device_class(device: torch.device) -> str:
 
 @contextmanager
 def precision(name: str) -> Iterator[None]:
-    """Compute float32 products on a GPU in a given precision inside the block.
+    """Compute float32 products on a GPU in a precision inside the block; convolutions repeatably.
 
-    Convolutions are deterministic in it.
-
-    Parameters
-    ----------
-    name
-        ``float32``; ``tf32``, products with 10 bits of mantissa; ``bf16``, for the mixed precision
-        of `mixed`, whose remaining float32 products are as with ``tf32``.
+    `name` is ``float32``; ``tf32``, products with 10 bits of mantissa; or ``bf16``, for the mixed
+    precision of `mixed`, whose remaining float32 products are as with ``tf32``.
     """
     products = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
-    saved = [backend.fp32_precision for backend in products]
+    previous = [backend.fp32_precision for backend in products]
     deterministic = torch.backends.cudnn.deterministic
     try:
         for backend in products:
             backend.fp32_precision = "ieee" if name == "float32" else "tf32"
+        # cuDNN's faster algorithms may add in another order each time.
         torch.backends.cudnn.deterministic = True
         yield
     finally:
-        for backend, before in zip(products, saved, strict=True):
-            backend.fp32_precision = before
+        for backend, setting in zip(products, previous, strict=True):
+            backend.fp32_precision = setting
         torch.backends.cudnn.deterministic = deterministic
 
 

@@ -21,11 +21,8 @@ class Ensemble:
     for small networks and batches, they take turns. A single network is used as it is, without
     that axis.
 
-    Parameters
-    ----------
-    networks
-        The networks, on one device, in training mode from here on. A single one is trained in
-        place; of several this holds copies.
+    The networks lie on one device and are in training mode from here on. A single one is trained in
+    place; of several this holds copies.
 
     Attributes
     ----------
@@ -45,7 +42,7 @@ class Ensemble:
             self.parameters = {name: _laid_out(tensor) for name, tensor in stacked.items()}
             # Only the structure of this copy is used: no memory for its values.
             self._network = deepcopy(self._network).to("meta")
-        self._count = sum(each.numel() for each in self._network.parameters())
+        self._parameter_count = sum(tensor.numel() for tensor in self._network.parameters())
 
     def __len__(self) -> int:
         """Return E."""
@@ -64,14 +61,16 @@ class Ensemble:
     @property
     def normalised(self) -> bool:
         """Whether the features depend on the batch, through BatchNorm."""
-        return any(isinstance(each, torch.nn.BatchNorm1d) for each in self._network.modules())
+        return any(isinstance(module, torch.nn.BatchNorm1d) for module in self._network.modules())
 
     def __call__(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the outputs, E x B x K, and features, E x B x d, of inputs, E x B x C x H x W."""
         if self._size == 1:
             outputs = self._network(inputs[0])
             return outputs[0].unsqueeze(0), outputs[1].unsqueeze(0)
-        if inputs.is_cuda or (len(self) > 4 and inputs.shape[1] * self._count <= SMALL):
+        # Together where the number of calls is what costs: on a GPU, or many small networks.
+        if inputs.is_cuda or (len(self) > 4 and inputs.shape[1] * self._parameter_count <= SMALL):
+            # The parameters' first axis becomes that of a batched product.
             return vmap(self._member)(self.parameters, self.buffers, inputs)
         parameters, buffers = (self._split(part) for part in (self.parameters, self.buffers))
         members = zip(parameters, buffers, inputs, strict=True)
@@ -82,6 +81,7 @@ class Ensemble:
         self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor
     ) -> tuple[Tensor, Tensor]:
         state = (parameters, buffers)
+        # No parameter is shared between layers: the search for ties is spared.
         return functional_call(self._network, state, (inputs,), tie_weights=False)
 
     def _split(self, tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
@@ -91,28 +91,33 @@ class Ensemble:
 
     def backbone_names(self, weights_only: bool) -> list[str]:
         """Return the names of the backbone's parameters, or of those with 2 dimensions or more."""
-        least = 2 if weights_only else 0
+        min_dimensions = 2 if weights_only else 0
         return [
             name
-            for name, each in self._network.named_parameters()
-            if name.startswith("backbone.") and each.ndim >= least
+            for name, parameter in self._network.named_parameters()
+            if name.startswith("backbone.") and parameter.ndim >= min_dimensions
         ]
 
     def squared_norms(self, names: Sequence[str]) -> Tensor:
         """Return the squared Frobenius norms of named parameters, one row each, (len(names), E)."""
-        chosen = [self.parameters[name].detach() for name in names]
+        parameters = [self.parameters[name].detach() for name in names]
         if self._size == 1:
-            return torch.stack(torch._foreach_norm(chosen)).square().unsqueeze(1)
-        norms = [torch.linalg.vector_norm(each, dim=tuple(range(1, each.ndim))) for each in chosen]
+            # One fused call for all tensors.
+            return torch.stack(torch._foreach_norm(parameters)).square().unsqueeze(1)
+        norms = [
+            torch.linalg.vector_norm(stack, dim=tuple(range(1, stack.ndim))) for stack in parameters
+        ]
         return torch.stack(norms).square()
 
     def drop_gradients(self) -> None:
         """Forget the gradients of all parameters."""
         for parameter in self.parameters.values():
+            # Not zero: the next backward pass then writes a gradient instead of adding to one.
             parameter.grad = None
 
     def finite(self) -> Tensor:
         """Return which networks have no NaN or infinity in their parameters, (E,) bool."""
+        # A norm whose square overflows counts as infinite.
         return self.squared_norms(list(self.parameters)).isfinite().all(0)
 
     def member(self, index: int) -> dict[str, Tensor]:
@@ -128,7 +133,7 @@ def _laid_out(parameter: Tensor) -> Tensor:
     That is how the batched products of a backward pass write a gradient; otherwise each one would
     be copied into the order of its parameter.
     """
-    values = parameter.detach()
-    if values.ndim == 3:
-        values = values.mT.contiguous().mT
-    return values.requires_grad_()
+    stacked = parameter.detach()
+    if stacked.ndim == 3:
+        stacked = stacked.mT.contiguous().mT
+    return stacked.requires_grad_()

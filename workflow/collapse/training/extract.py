@@ -6,6 +6,7 @@ from collapse.models.network import Network
 from collapse.training.device import precision
 from collapse.training.samples import Samples
 
+# Samples in one forward pass that keep a device busy.
 BATCH = {"cpu": 1024, "cuda": 4096}
 
 
@@ -14,16 +15,8 @@ def extract(network: Network, samples: Samples, batch: int | None = None) -> tor
     """Return the features H_1 of all samples, N x d, float32, on their device and in their order.
 
     The network is in evaluation mode (BatchNorm by its running statistics), and TF32 is off: its
-    rounding differs from sample to sample and would be a floor under NC1.
-
-    Parameters
-    ----------
-    network
-        The network, on the samples' device.
-    samples
-        N samples.
-    batch
-        Samples in one forward pass; default what keeps the device busy.
+    rounding differs from sample to sample and would be a floor under NC1. `batch` samples go
+    through in one pass.
     """
     batch = batch or BATCH[samples.pixels.device.type]
     network.eval()

@@ -32,14 +32,9 @@ class Trained(Protocol):
 class History:
     """The history of E networks, continued from the checkpoints that are found.
 
-    Parameters
-    ----------
-    trainer
-        The networks; they are set to the state of the last checkpoint.
-    recorded
-        Epochs at whose end the networks' states are kept.
-    checkpoints
-        An open folder to restore from and to save to, or None.
+    `checkpoints` are an open folder to restore from and to save to, or None: the networks of
+    `trainer` are set to the state of the last. At the end of the epochs `recorded` the networks'
+    states are kept.
 
     Attributes
     ----------
@@ -55,6 +50,7 @@ class History:
         self._trainer, self._recorded, self._checkpoints = trainer, recorded, checkpoints
         size = len(trainer.ensemble)
         self.done = 0
+        # Both rounded up: at most `MOST_ROWS` rows.
         self._stride = -(-trainer.settings["epochs"] // MOST_ROWS)
         self.states: list[dict[int, Arrays]] = [{} for _ in range(size)]
         rows = -(-trainer.settings["epochs"] // self._stride)
@@ -65,9 +61,11 @@ class History:
         # Epoch and step (over all epochs) of each divergence; 0 where there is none.
         self._diverged = np.zeros((size, 2), np.int64)
         self._unsaved: set[int] = set()
+        # The first after the first epoch: what it takes is not known before.
         self._next_save = time.monotonic()
         if checkpoints:
             self._restore(checkpoints)
+        # A restored training has its start among the states.
         if not self.done and 0 in recorded:
             self._record(0)
 
@@ -76,6 +74,7 @@ class History:
         if snapshot is None:
             return
         self.done = snapshot.epoch
+        # Into the tensors that are there: optimiser and captured step go on to use their memory.
         set_arrays(self._trainer.ensemble.state, snapshot.parts["network"])
         set_arrays(self._trainer.optimiser.state, snapshot.parts["optimiser"])
         history = snapshot.parts["history"]
@@ -95,17 +94,21 @@ class History:
     def latest(self) -> tuple[float, float]:
         """Objective and training error of the last epoch, means over the networks left."""
         alive = self._latest[:, self._diverged[:, 0] == 0]
+        # Objective and error among `_MEANS`.
         return tuple(alive.mean(1)[[0, 2]]) if alive.size else (np.nan, np.nan)
 
     def keep(self, epoch: int, rows: np.ndarray, rate: float) -> None:
         """Take over an epoch: what its batches gave, (batches, 3, E), and its learning rate."""
-        lost = np.isnan(rows[:, 0])
-        for index in np.flatnonzero(lost.any(0) & (self._diverged[:, 0] == 0)):
-            step = (epoch - 1) * len(rows) + int(lost[:, index].argmax()) + 1
+        # The trainer returns NaN from the step on at which a network diverged.
+        diverged = np.isnan(rows[:, 0])
+        for index in np.flatnonzero(diverged.any(0) & (self._diverged[:, 0] == 0)):
+            step = (epoch - 1) * len(rows) + int(diverged[:, index].argmax()) + 1
             self._diverged[index] = epoch, step
+        # A batch counts by its size: their mean is the objective of the whole set.
         weights = np.array(self._trainer.sizes) / sum(self._trainer.sizes)
         self._latest = np.einsum("b,bme->me", weights, rows)
         if epoch % self._stride == 0 or epoch == self._trainer.settings["epochs"]:
+            # The last epoch has a row, whether or not the stride meets it.
             row = (epoch - 1) // self._stride
             self._epochs[row], self._means[row], self._rates[row] = epoch, self._latest, rate
         self.done = epoch
@@ -115,13 +118,15 @@ class History:
             self._save(self._checkpoints)
 
     def _record(self, epoch: int) -> None:
+        # A diverged network has no state to keep.
         for index in np.flatnonzero(self._diverged[:, 0] == 0):
             member = self._trainer.ensemble.member(index)
             self.states[index][epoch] = get_arrays(member)
         self._unsaved.add(epoch)
 
     def _save(self, checkpoints: Checkpoints) -> None:
-        began = time.monotonic()
+        begin = time.monotonic()
+        # States first: a checkpoint's epoch promises that all before it are there.
         for epoch in sorted(self._unsaved):
             arrays = {
                 f"{index}/{name}": array
@@ -129,6 +134,7 @@ class History:
                 for name, array in states.get(epoch, {}).items()
             }
             checkpoints.record(epoch, arrays)
+        # Each is written once, however many checkpoints follow.
         self._unsaved.clear()
         history = {
             "epochs": self._epochs,
@@ -142,16 +148,18 @@ class History:
             "history": history,
         }
         checkpoints.save(self.done, parts)
-        ended = time.monotonic()
-        self._next_save = ended + (ended - began) / SHARE
+        end = time.monotonic()
+        # After a save of t seconds t/SHARE of training, so that saving takes at most the share.
+        self._next_save = end + (end - begin) / SHARE
 
     def frame(self, index: int) -> pd.DataFrame:
         """Return the history of one network, up to the epoch before it diverged."""
+        # 0 stands for no divergence.
         end = self._diverged[index, 0] or np.inf
-        kept = (self._epochs > 0) & (self._epochs < end)
-        columns = dict(zip(_MEANS, self._means[kept, :, index].T, strict=True))
+        rows = (self._epochs > 0) & (self._epochs < end)
+        columns = dict(zip(_MEANS, self._means[rows, :, index].T, strict=True))
         return pd.DataFrame(
-            {"epoch": self._epochs[kept], **columns, "step_size": self._rates[kept]}
+            {"epoch": self._epochs[rows], **columns, "step_size": self._rates[rows]}
         )
 
     def divergence(self, index: int) -> tuple[int | None, int | None]:

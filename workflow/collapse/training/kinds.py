@@ -9,15 +9,8 @@ from typing import Any
 def load(part: str, section: Mapping[str, Any]) -> ModuleType:
     """Return the module of a section's kind.
 
-    It is named by text, not imported, so that the code digest of a job holds just those kinds that
-    the job uses.
-
-    Parameters
-    ----------
-    part
-        ``losses``, ``inputs`` or ``update_rules``: a package beside this module, whose docstring
-        says what its modules offer.
-    section
-        A section of a config, with its ``kind``.
+    `part` is ``losses``, ``inputs`` or ``update_rules``: a package beside this module, whose
+    docstring says what its modules offer. The module is named by text, not imported, so that the
+    code digest of a job holds just those kinds that the job uses.
     """
     return import_module(f"{__package__}.{part}.{section['kind']}")

@@ -18,11 +18,13 @@ def try_lock(path: Path) -> int | None:
     except PermissionError:
         descriptor = os.open(path, os.O_RDONLY)
     try:
+        # The kernel releases it when the process ends, even if it is killed.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
     with contextlib.suppress(OSError):
+        # For the message to whom comes second; the lock itself needs no text.
         os.truncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
     return descriptor

@@ -64,51 +64,45 @@ class Objective:
 
 
 class Penalised:
-    """An objective of given networks; its decays lie on their device.
-
-    Parameters
-    ----------
-    objective
-        The objective.
-    ensemble
-        The networks.
-    """
+    """An objective of given networks; its decays lie on their device."""
 
     def __init__(self, objective: Objective, ensemble: Ensemble) -> None:
         self._loss, self._samples, self._ensemble = objective.loss, objective.samples, ensemble
         # Bound here: a step, compiled or not, looks nothing up.
         loss = kinds.load("losses", objective.loss)
         self._data_term, self._error = loss.data_term, loss.error
-        like = next(iter(ensemble.parameters.values())).detach()
+        # All parameters have one format and device.
+        template = next(iter(ensemble.parameters.values())).detach()
         head = [name for name in ensemble.parameters if _is_head_weight(name)]
         backbone = ensemble.backbone_names(weights_only=objective.decayed == "weights")
         size = len(ensemble)
-        layers = _spread("weight_decay", objective.weight_decay, (size, len(head)), like)
-        network = _spread("backbone_decay", objective.backbone_decay, (size,), like)
-        self._feature_decay = _spread("feature_decay", objective.feature_decay, (size,), like)
+        # A decay for each network and layer, or network.
+        layers = _spread("weight_decay", objective.weight_decay, (size, len(head)), template)
+        network = _spread("backbone_decay", objective.backbone_decay, (size,), template)
+        self._feature_decay = _spread("feature_decay", objective.feature_decay, (size,), template)
         decays = dict(zip(head, layers.unbind(1), strict=True)) | dict.fromkeys(backbone, network)
+        # What no network penalises costs a step nothing.
         decays = {name: decay for name, decay in decays.items() if decay.any()}
         self._names = list(decays)
+        # None where nothing is penalised: an empty list cannot be stacked.
         self._decays = torch.stack(list(decays.values())) if decays else None
         # Parameters that share one decay in all networks are updated in one call.
         self._shared: dict[float, list[str]] = {}
-        self._own: dict[str, Tensor] = {}
+        self._separate: dict[str, Tensor] = {}
         for name, decay in decays.items():
             if (decay == decay[0]).all():
                 self._shared.setdefault(decay[0].item(), []).append(name)
             else:
-                self._own[name] = decay.view(size, *[1] * (ensemble.parameters[name].ndim - 1))
+                self._separate[name] = decay.view(size, *[1] * (ensemble.parameters[name].ndim - 1))
 
     def terms(self, outputs: Tensor, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the data term and the penalty of the features on a batch, (E,) each.
 
-        Parameters
-        ----------
-        outputs, features, targets
-            E x B x K, E x B x d and E x B (labels) or E x B x K.
+        Outputs are E x B x K, features E x B x d, targets E x B (labels) or E x B x K.
         """
         batch = targets.shape[1]
         data = self._data_term(outputs, targets, self._loss)
+        # N/B: the batch stands for the whole set, over which the penalty sums.
         scale = self._feature_decay * self._samples / (2 * batch)
         return data, scale * features.square().sum((1, 2))
 
@@ -131,21 +125,24 @@ class Penalised:
         parameters = self._ensemble.parameters
         for decay, names in self._shared.items():
             values = [parameters[name] for name in names]
+            # One fused call for all of a decay.
             torch._foreach_add_([value.grad for value in values], values, alpha=decay)
-        for name, decay in self._own.items():
+        for name, decay in self._separate.items():
             parameters[name].grad.addcmul_(parameters[name], decay)
 
 
 def _is_head_weight(name: str) -> bool:
+    # Not its bias: no penalty touches it.
     return name.startswith("head.layers.") and name.endswith(".weight")
 
 
-def _spread(name: str, decay: object, shape: tuple[int, ...], like: Tensor) -> Tensor:
+def _spread(name: str, decay: object, shape: tuple[int, ...], template: Tensor) -> Tensor:
     """Return decays in the given shape, in the networks' format and on their device."""
-    given = torch.as_tensor(decay, dtype=like.dtype)
+    values = torch.as_tensor(decay, dtype=template.dtype)
     try:
-        return given.expand(shape).contiguous().to(like.device)
+        # A single number stands for all layers and networks, a list for all networks.
+        return values.expand(shape).contiguous().to(template.device)
     except RuntimeError:
         raise InputError(
-            f"{name}: {tuple(given.shape)} numbers found, allowed is one, or {shape}"
+            f"{name}: {tuple(values.shape)} numbers found, allowed is one, or {shape}"
         ) from None

@@ -19,25 +19,22 @@ def batch_sizes(samples: int, size: int) -> list[int]:
     before it.
     """
     sizes = [size] * (samples // size) + ([samples % size] if samples % size else [])
+    # Batches of one sample that were asked for stay as they are.
     if size > 1 and len(sizes) > 1 and sizes[-1] == 1:
         sizes[-2:] = [size + 1]
     return sizes
 
 
 def generator(seed: int, epoch: int, device: torch.device, *stream: int) -> torch.Generator:
-    """Return a source of random numbers for one epoch of one network.
+    """Return a source of random numbers for one epoch of one network, on a device.
 
-    Parameters
-    ----------
-    seed, epoch
-        Neighbouring seeds and epochs share no numbers.
-    device
-        Where they are drawn.
-    stream
-        Name of a stream besides that of the order, which has none: numbers of the caller's choice.
+    Neighbouring seeds and epochs share no numbers. `stream` names a stream besides that of the
+    order, which has none: numbers of the caller's choice.
     """
-    mixed = np.random.SeedSequence([seed, epoch], spawn_key=stream)
-    return torch.Generator(device).manual_seed(int(mixed.generate_state(1, np.uint64)[0] >> 1))
+    # Hashed, as a sum of seed and epoch would repeat itself.
+    sequence = np.random.SeedSequence([seed, epoch], spawn_key=stream)
+    # One bit fewer, so that the seed fits a signed 64-bit integer.
+    return torch.Generator(device).manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
 
 
 class Order:
@@ -47,20 +44,13 @@ class Order:
     follows from the network's seed and the epoch alone: not from the other networks, nor from
     epochs before.
 
-    Parameters
-    ----------
-    samples
-        The N samples.
-    seeds
-        One per network.
-    augmentation
-        What is done to images: ``crop`` moves each by up to 4 pixels in both directions,
-        ``flip`` mirrors half of them.
+    `augmentation` is what is done to images: ``crop`` moves each by up to 4 pixels in both
+    directions, ``flip`` mirrors half of them.
 
     Attributes
     ----------
     seeds
-        Those of the networks.
+        One per network.
     indices
         E x N: the sample at each place of the epoch that was drawn last.
     """
@@ -68,6 +58,7 @@ class Order:
     def __init__(self, samples: Samples, seeds: Sequence[int], augmentation: Sequence[str]) -> None:
         self._samples, self.seeds = samples, tuple(seeds)
         shape, device = (len(seeds), len(samples)), samples.pixels.device
+        # Allocated once: a captured step reads the same memory in every epoch.
         self.indices = torch.empty(shape, dtype=torch.int64, device=device)
         self._shift = self._flip = None
         if "crop" in augmentation:
@@ -79,12 +70,13 @@ class Order:
         """Draw an epoch's numbers into the same memory as those of the epoch before."""
         count, device = self.indices.shape[1], self.indices.device
         for row, seed in enumerate(self.seeds):
-            like = {"generator": generator(seed, epoch, device), "device": device}
-            self.indices[row] = torch.randperm(count, **like)
+            options = {"generator": generator(seed, epoch, device), "device": device}
+            # The order first: it is the same with and without augmentation.
+            self.indices[row] = torch.randperm(count, **options)
             if self._shift is not None:
-                self._shift[row] = torch.randint(-BORDER, BORDER + 1, (count, 2), **like)
+                self._shift[row] = torch.randint(-BORDER, BORDER + 1, (count, 2), **options)
             if self._flip is not None:
-                self._flip[row] = torch.rand(count, **like) < 0.5
+                self._flip[row] = torch.rand(count, **options) < 0.5
 
     def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs, E x B x C x H x W, and indices, E x B, at B places of the order."""
@@ -92,7 +84,7 @@ class Order:
         if self._shift is None and self._flip is None:
             return self._samples.take(index), index
         moves = (
-            None if drawn is None else drawn.index_select(1, places)
-            for drawn in (self._shift, self._flip)
+            None if move is None else move.index_select(1, places)
+            for move in (self._shift, self._flip)
         )
         return self._samples.take_moved(index, *moves), index

@@ -5,18 +5,14 @@ import time
 
 from tqdm import tqdm
 
+# A log of hours stays readable, and shows within seconds that a job is alive.
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
     """Reports epochs to standard error.
 
-    Parameters
-    ----------
-    epochs
-        Epochs in all.
-    done
-        Epochs that an earlier process has done.
+    `epochs` are all there are, `done` those that an earlier process has done.
     """
 
     def __init__(self, epochs: int, done: int = 0) -> None:
@@ -33,9 +29,11 @@ class Progress:
             self._bar.update(epoch - self._bar.n)
             return
         now = time.monotonic()
+        # The last epoch is always reported.
         if now - self._last < _SECONDS_BETWEEN_LINES and epoch < self._epochs:
             return
         self._last = now
+        # Of this process alone: the epochs of an earlier one took other time.
         pace = (now - self._start) / (epoch - self._done)
         print(
             f"epoch {epoch}/{self._epochs}  loss {loss:.4g}  error {error:.4g}  "

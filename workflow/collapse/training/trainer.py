@@ -25,6 +25,7 @@ from collapse.training.samples import Samples
 
 # Steps from which compiling repays its 15 to 25 seconds: 130 epochs of 50,000 images by 128.
 COMPILE_FROM = 50_000
+# The section `input` of a config that does not say.
 PLAIN = {"kind": "plain"}
 
 
@@ -78,14 +79,10 @@ class Trainer:
         The E networks, on the device of samples and targets.
     samples, targets
         The N training samples and their labels from 0 to K - 1, or N x n real targets.
-    objective
-        What is minimised.
-    settings
-        The config's section ``training``.
+    settings, input
+        The config's sections ``training`` and ``input``, of what a batch is made.
     seeds
         Seeds of the order of samples, one per network.
-    input
-        The config's section ``input``: what a batch is made of.
     compiled
         Whether forward and backward pass are compiled; None decides by the number of steps.
 
@@ -116,42 +113,44 @@ class Trainer:
         batches = kinds.load("inputs", input)
         self._input = batches.build(order, targets, ensemble.outputs, input)
         # The step's own clock: where in the epoch it is, by samples and by batches.
+        # Advanced inside the step, which takes no arguments and so can be replayed.
         self._place = torch.zeros(1, dtype=torch.int64, device=device)
         self._batch = torch.zeros(1, dtype=torch.int64, device=device)
+        # The largest batch may be one above the batch size, see `batch_sizes`.
         self._range = torch.arange(max(self.sizes), device=device)
+        # Objective, data term and error of each batch stay on the device until the epoch ends.
         self._log = torch.zeros(len(self.sizes), 3, len(ensemble), device=device)
+        # A tensor: a captured step reads it, where a number would be frozen into the graph.
         self._rate = torch.zeros((), device=device)
         if compiled is None:
-            long = len(self.sizes) * settings["epochs"] >= COMPILE_FROM
-            compiled = device.type == "cuda" and long and can_compile()
+            repays = len(self.sizes) * settings["epochs"] >= COMPILE_FROM
+            # By what is known beforehand, so that the same config takes the same way in every run.
+            compiled = device.type == "cuda" and repays and can_compile()
         self.compiled = compiled
+        # Fixed shapes: all batches but a last have one size.
         self._forward = torch.compile(self._terms, dynamic=False) if compiled else self._terms
+        # By batch size, of which there are two at most.
         self._steps: dict[int, Callable[[], None]] = {}
 
     def epoch(self, number: int) -> np.ndarray:
-        """Take one pass over the samples.
+        """Take one pass over the samples; order and learning rate follow from the epoch, from 1.
 
-        Parameters
-        ----------
-        number
-            The epoch, from 1; order and learning rate follow from it.
-
-        Returns
-        -------
-        ndarray
-            Objective, data term and error of every batch and network, (batches, 3, E). A network
-            that diverges has NaN from there on.
+        Returns objective, data term and error of every batch and network, (batches, 3, E). A
+        network that diverges has NaN from there on.
         """
         self._input.draw(number)
         self._place.zero_()
         self._batch.zero_()
         self._rate.fill_(learning_rate(self.settings, number))
+        # Also while a step is captured: the graph keeps the kernels that are chosen then.
         with precision(self.settings["precision"]):
             for size in self.sizes:
                 self._step(size)
         # The one transfer of the epoch: until here a GPU never waits for the host.
         rows = self._log.double().cpu().numpy()
+        # Parameters may become infinite in the last step, after its objective was logged.
         rows[-1, :][:, ~self.ensemble.finite().cpu().numpy()] = np.nan
+        # Where the objective is not finite, neither are its terms worth a number.
         return np.where(np.isfinite(rows[:, :1]), rows, np.nan)
 
     def _step(self, size: int) -> None:
@@ -160,9 +159,10 @@ class Trainer:
             def step() -> None:
                 self._advance(size)
 
-            changed = [*self.ensemble.state.values(), *self.optimiser.state.values()]
-            changed += [self._place, self._batch]
-            self._steps[size] = captured(step, changed) if self._place.is_cuda else step
+            # What the capture's trial steps change and has to be put back; the log is written anew.
+            state = [*self.ensemble.state.values(), *self.optimiser.state.values()]
+            state += [self._place, self._batch]
+            self._steps[size] = captured(step, state) if self._place.is_cuda else step
         self._steps[size]()
 
     def _advance(self, size: int) -> None:
@@ -171,11 +171,14 @@ class Trainer:
         forward = self._forward if size == self.sizes[0] else self._terms
         data, features, errors = forward(self._place + self._range[:size])
         penalty = self._objective.penalty()
+        # The networks share no parameter: the gradient of the sum is that of each. The penalty's is
+        # added without autograd.
         (data + features).sum().backward()
         self._objective.add_penalty_gradient()
         self.optimiser.step(self._rate)
         self.ensemble.drop_gradients()
         row = torch.stack([data + features + penalty, data, errors]).detach()
+        # By a tensor, not a Python index: the graph is the same for every batch.
         self._log.index_copy_(0, self._batch, row.unsqueeze(0))
         self._place += size
         self._batch += 1
@@ -184,6 +187,7 @@ class Trainer:
         inputs, targets = self._input.take(places)
         with mixed(self.settings["precision"], targets.device):
             outputs, features = self.ensemble(inputs)
+        # The objective in float32, also under mixed precision.
         outputs, features = outputs.float(), features.float()
         data, penalty = self._objective.terms(outputs, features, targets)
         return data, penalty, self._objective.error(outputs, targets)
@@ -192,18 +196,9 @@ class Trainer:
 def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[TrainingResult]:
     """Train networks for all epochs of their settings and keep their states at log-spaced ones.
 
-    Parameters
-    ----------
-    trainer
-        The networks, before their first epoch.
-    checkpoints
-        An open folder of checkpoints to continue from and to write to. The results have the same
-        bytes whether or not the training was interrupted, on the same class of device.
-
-    Returns
-    -------
-    list of TrainingResult
-        One per network.
+    The networks of `trainer` are before their first epoch; `checkpoints` are an open folder to
+    continue from and to write to. One result per network, with the same bytes whether or not the
+    training was interrupted, on the same class of device.
     """
     settings = trainer.settings
     recorded = frozenset(log_spaced(settings["epochs"], settings["record"]))
@@ -212,6 +207,7 @@ def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[Trai
         recorded -= {0}
     history = History(trainer, recorded, checkpoints)
     with closing(Progress(settings["epochs"], history.done)) as progress:
+        # An epoch follows from its number: a restored training takes up the count.
         for epoch in range(history.done + 1, settings["epochs"] + 1):
             if history.all_diverged:
                 break
@@ -224,6 +220,7 @@ def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[Trai
 
 
 def _check_batches(ensemble: Ensemble, samples: int, size: int) -> None:
+    # In the middle of an epoch PyTorch would refuse the batch statistics of one value a channel.
     if ensemble.normalised and min(samples, size) == 1:
         raise InputError(
             f"training.batch_size: batches of {min(samples, size)} sample found, "

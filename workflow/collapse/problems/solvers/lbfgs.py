@@ -23,23 +23,15 @@ def solve(
 ) -> Trajectory:
     """Run `lbfgs` as the config's section ``optimiser`` says, on one core.
 
-    Parameters
-    ----------
-    problem, start
-        As in `lbfgs`.
-    settings
-        ``tolerance`` and ``steps``, the same for all problems.
-    report
-        Called with how far it is, in words.
-    threads
-        Not used: the problems take turns.
+    `settings` give ``tolerance`` and ``steps``, the same for all problems; `report` is called with
+    how far it is, in words. `threads` is not used: the problems take turns.
     """
-    first = settings[0]
+    shared = settings[0]
 
     def on_progress(done: int) -> None:
         report(f"{done} of {problem.batch} minimised")
 
-    return lbfgs(problem, start, first["tolerance"], first["steps"], on_progress)
+    return lbfgs(problem, start, shared["tolerance"], shared["steps"], on_progress)
 
 
 def lbfgs(
@@ -49,7 +41,7 @@ def lbfgs(
     max_iterations: int,
     on_progress: Callable[[int], None] | None = None,
 ) -> Trajectory:
-    """Minimise each problem by L-BFGS with a strong-Wolfe line search.
+    """Minimise each of B problems by L-BFGS with a strong-Wolfe line search, one after the other.
 
     Meant to check closed forms, not to replace the trajectory of gradient descent. The search is
     restarted without memory where the line search stalls before the tolerance is met, until a
@@ -57,8 +49,6 @@ def lbfgs(
 
     Parameters
     ----------
-    problem : Problem
-        B problems, solved one after the other.
     start : Parameters
         With all N sample columns.
     tolerance : float
@@ -75,21 +65,24 @@ def lbfgs(
     """
     problem, start, basis = problem.reduced(start)
     states = Recorder(problem, start, [0])
-    taken = 0
+    most_iterations = 0
     with core_settings():
-        for index in range(problem.batch):
-            one = slice(index, index + 1)
-            chosen = problem.select(one)
+        for number in range(problem.batch):
+            index = slice(number, number + 1)
+            single = problem.select(index)
             end, iterations = _minimise(
-                chosen, start.map(lambda tensor, one=one: tensor[one]), tolerance, max_iterations
+                single,
+                start.map(lambda tensor, index=index: tensor[index]),
+                tolerance,
+                max_iterations,
             )
-            if not chosen.objective(end).isfinite():
-                states.diverged[one] = iterations
-            states.write(0, one, chosen, end)
-            taken = max(taken, iterations)
+            if not single.objective(end).isfinite():
+                states.diverged[index] = iterations
+            states.write(0, index, single, end)
+            most_iterations = max(most_iterations, iterations)
             if on_progress is not None:
-                on_progress(index + 1)
-    states.steps = (taken,)
+                on_progress(number + 1)
+    states.steps = (most_iterations,)
     return states.trajectory(basis)
 
 
@@ -99,32 +92,39 @@ def _minimise(
     """Minimise one problem; return its end and the number of iterations."""
     position, gradient = flat_copy(start), flat_copy(start.map(torch.zeros_like))
     buffer, slopes = position.rows.view(-1), gradient.rows.view(-1)
+    # With a scale of 1 and no momentum what is accumulated is the gradient.
     accumulate = problem.accumulator(position, gradient, buffer.new_ones(1), 0.0)
 
     def value_and_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:
         buffer.copy_(torch.from_numpy(point))
         accumulate()
+        # A copy: SciPy keeps gradients, and the buffer is written again.
         return problem.objective(position.parameters).item(), slopes.cpu().numpy().copy()
 
-    point, taken = buffer.cpu().numpy().copy(), 0
+    point, iterations = buffer.cpu().numpy().copy(), 0
     value, slope = value_and_gradient(point)
-    while taken < max_iterations and np.abs(slope).max() > tolerance:
+    # SciPy returns where its line search stalls; another call begins without memory.
+    while iterations < max_iterations and np.abs(slope).max() > tolerance:
         result = scipy.optimize.minimize(
             value_and_gradient,
             point,
             jac=True,
             method="L-BFGS-B",
             options={
+                # The gradient alone decides, not how little the objective falls.
                 "ftol": 0.0,
                 "gtol": tolerance,
-                "maxiter": max_iterations - taken,
+                "maxiter": max_iterations - iterations,
+                # Out of the way: the iterations are what is limited.
                 "maxfun": 20 * max_iterations,
+                # More than SciPy's 20, so that a search stalls less often.
                 "maxls": 50,
             },
         )
-        taken += result.nit
+        iterations += result.nit
+        # NaN too gains nothing.
         if not result.fun < value:
             break
         point, value, slope = result.x, result.fun, result.jac
     buffer.copy_(torch.from_numpy(point))
-    return position.parameters, taken
+    return position.parameters, iterations

@@ -18,7 +18,8 @@ from collapse.problems.parameters import Parameters
 from collapse.problems.trajectory import Recorder, Trajectory
 from collapse.schedule import log_spaced
 
-# A perturbation must not repeat the numbers that a start drew from the same seed.
+# A perturbation must not repeat the numbers that a start drew from the same seed. The constant,
+# 2^32 over the golden ratio, takes small seeds far from all others.
 PERTURBATION_STREAM = 0x9E3779B9
 
 
@@ -31,20 +32,14 @@ def solve(
 ) -> Trajectory:
     """Run gradient descent as the config's section ``optimiser`` says, one for each problem.
 
-    Parameters
-    ----------
-    problem, start, threads
-        As in `gradient_descent`.
-    settings
-        ``learning_rate``, and the same for all: ``momentum``, ``steps`` and ``record``, how many
-        log-spaced steps are kept.
-    report
-        Called with how far it is, in words.
+    `settings` give ``learning_rate``, and the same for all: ``momentum``, ``steps`` and ``record``,
+    how many log-spaced steps are kept. `report` is called with how far it is, in words; the rest is
+    as in `gradient_descent`.
     """
-    first = settings[0]
-    record = log_spaced(first["steps"], first["record"])
+    shared = settings[0]
+    record = log_spaced(shared["steps"], shared["record"])
     return gradient_descent(
-        problem, start, _rates(settings, start), first["momentum"], first["steps"], record,
+        problem, start, _rates(settings, start), shared["momentum"], shared["steps"], record,
         _step_reporter(report), threads,
     )  # fmt: skip
 
@@ -61,18 +56,12 @@ def follow(
 ) -> Trajectory:
     """Run `sweep` as the config's section ``optimiser`` says.
 
-    Parameters
-    ----------
-    problem, start, perturbation, seeds, threads
-        As in `sweep`.
-    settings, report
-        As in `solve`.
-    decays
-        Weight decays (S, B, M) and feature decays (S, B).
+    `settings` and `report` are as in `solve`, `decays` weight decays (S, B, M) and feature decays
+    (S, B), the rest is as in `sweep`.
     """
-    first = settings[0]
+    shared = settings[0]
     return sweep(
-        problem, start, *decays, _rates(settings, start), first["momentum"], first["steps"],
+        problem, start, *decays, _rates(settings, start), shared["momentum"], shared["steps"],
         perturbation, seeds, _step_reporter(report), threads,
     )  # fmt: skip
 
@@ -82,7 +71,7 @@ def _step_reporter(report: Callable[[str], None]) -> Callable[[int], None]:
 
 
 def _rates(settings: Sequence[Mapping[str, Any]], start: Parameters) -> Tensor:
-    return start.first.new_tensor([each["learning_rate"] for each in settings])
+    return start.first.new_tensor([section["learning_rate"] for section in settings])
 
 
 def gradient_descent(
@@ -106,16 +95,13 @@ def gradient_descent(
 
     Parameters
     ----------
-    problem : Problem
-        B problems.
     start : Parameters
         Step 0, with all N sample columns; left as it is.
     learning_rate : Tensor
         One per problem, (B,).
-    momentum : float
-        In [0, 1), the same for all.
-    steps : int
-        How many steps to run; fewer if all problems have diverged.
+    momentum, steps
+        In [0, 1), and how many steps to run (fewer if all problems have diverged): the same for
+        all.
     record : sequence of int
         Which states to keep, increasing, from 0 (the start) to `steps`.
     on_progress : callable, optional
@@ -165,13 +151,12 @@ def sweep(
 
     Parameters
     ----------
-    problem : Problem
-        B problems; their own penalties are not used.
-    start : Parameters
-        With all N sample columns. The first stage starts from it plus noise.
+    problem, start
+        B problems, whose own penalties are not used, and what the first stage starts from, plus
+        noise: all N sample columns.
     weight_decay, feature_decay : Tensor
         The S stages, (S, B, M) and (S, B).
-    learning_rate, momentum, steps
+    learning_rate, momentum, steps, threads
         As in `gradient_descent`, for each stage.
     perturbation : float
         Standard deviation of the noise in each variable, drawn in the solver's columns: where the
@@ -180,8 +165,6 @@ def sweep(
         One per problem, of a generator of its own that serves all stages.
     on_progress : callable, optional
         Called with the step, counted through all stages, at each stage's end.
-    threads : int
-        As in `gradient_descent`.
 
     Returns
     -------
@@ -192,13 +175,16 @@ def sweep(
     problem, state, basis = problem.reduced(start)
     ends = [steps * (stage + 1) for stage in range(len(weight_decay))]
     states = Recorder(problem, state, ends)
+    # Compiled, if at all, once for all stages.
     update = update_pass(state, steps * len(ends))
+    # On the CPU and one per problem, as the starts: no batch or device changes the noise.
     generators = [torch.Generator().manual_seed(seed ^ PERTURBATION_STREAM) for seed in seeds]
     for stage, end in enumerate(ends):
-        here = problem.with_decay(weight_decay[stage], feature_decay[stage])
+        stage_problem = problem.with_decay(weight_decay[stage], feature_decay[stage])
         state = state.map(lambda tensor: tensor + perturbation * _noise(tensor, generators))
-        stage_states = Recorder(here, state, [steps])
-        descend(here, state, learning_rate, momentum, steps, stage_states, update, threads)
+        stage_states = Recorder(stage_problem, state, [steps])
+        descend(stage_problem, state, learning_rate, momentum, steps, stage_states, update, threads)
+        # In the solver's columns, where the next stage continues.
         state = stage_states.parameters.map(lambda tensor: tensor[:, 0])
         states.adopt(stage, stage_states, end - steps)
         if on_progress is not None:

@@ -19,6 +19,7 @@ def begin(problem: Problem, runs: Sequence[Mapping[str, Any]], _: Upstream) -> P
     InputError
         If the problem's section has no such key.
     """
+    # Only problems with a random start of one scale have the key.
     if "init_scale" not in runs[0]["config"]["problem"]:
         raise InputError("problem: has no init_scale, which a random start needs")
     scales = [run["config"]["problem"]["init_scale"] for run in runs]

@@ -19,16 +19,19 @@ def begin(problem: Problem, runs: Sequence[Mapping[str, Any]], upstream: Upstrea
     InputError
         If their variables have other names or shapes than the problem's.
     """
-    wanted = problem.initial([0] * len(runs), 1.0)
+    # Any start of the problem has its variables' names, shapes and device.
+    template = problem.initial([0] * len(runs), 1.0)
     states = [upstream.last_state(run["id"], "start.of") for run in runs]
     for run, state in zip(runs, states, strict=True):
-        found = {name: array.shape for name, array in state.items()}
-        needed = {name: tuple(tensor.shape[1:]) for name, tensor in wanted.named.items()}
-        if found != needed:
-            raise InputError(f"{run['id']}: start.of: variables {found} found, needed are {needed}")
+        shapes = {name: array.shape for name, array in state.items()}
+        needed = {name: tuple(tensor.shape[1:]) for name, tensor in template.named.items()}
+        if shapes != needed:
+            raise InputError(
+                f"{run['id']}: start.of: variables {shapes} found, needed are {needed}"
+            )
     return Parameters(
         **{
             name: torch.stack([torch.from_numpy(state[name]) for state in states]).to(tensor)
-            for name, tensor in wanted.named.items()
+            for name, tensor in template.named.items()
         }
     )

@@ -1,15 +1,14 @@
 """Train the networks of a group side by side."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 
 from collapse.models.network import build
-from collapse.procedures import Computed, JobContext
+from collapse.procedures import Computed, JobContext, Runs
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.ensemble import Ensemble
 from collapse.training.objective import Objective
@@ -17,14 +16,14 @@ from collapse.training.samples import training_set
 from collapse.training.trainer import Trainer, TrainingResult, train
 from collapse.upstream import Upstream
 
-Runs = Sequence[Mapping[str, Any]]
-
 
 def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     """Train the networks of a group; a killed training continues from its checkpoints."""
     training = _prepare(runs, upstream, job.device)
+    # Compiled code may round otherwise: the results say so.
     if training.compiled:
         job.compiled()
+    # Of the provenance as it is now, with the device and whether the step is compiled.
     checkpoints = Checkpoints(job.folder / "checkpoints", job.provenance)
     job.hold(checkpoints, when_written=checkpoints.remove)
     return _computed(runs, train(training, checkpoints))
@@ -32,13 +31,15 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
 
 def _prepare(runs: Runs, upstream: Upstream, device: torch.device) -> Trainer:
     configs, seeds = [run["config"] for run in runs], [run["seed"] for run in runs]
-    first, dataset = configs[0], upstream.data_set()
-    samples, targets = training_set(dataset, first["data"], device)
+    shared, dataset = configs[0], upstream.data_set()
+    samples, targets = training_set(dataset, shared["data"], device)
     shape, outputs = dataset.inputs.shape[1:], len(dataset.outputs)
-    networks = [build(first, shape, outputs, seed).to(device) for seed in seeds]
-    depth = first["head"]["depth"]
+    # Initialised on the CPU: the start is the same on every device.
+    networks = [build(shared, shape, outputs, seed).to(device) for seed in seeds]
+    depth = shared["head"]["depth"]
     objective = Objective(
-        loss=first["loss"],
+        loss=shared["loss"],
+        # One number stands for all layers; the networks of a group may differ in it.
         weight_decay=[
             np.broadcast_to(config["weight_decay"], depth).tolist() for config in configs
         ],
@@ -48,15 +49,17 @@ def _prepare(runs: Runs, upstream: Upstream, device: torch.device) -> Trainer:
             for config in configs
         ],
         backbone_decay=[config["backbone_decay"] for config in configs],
-        decayed=first["decayed"],
+        decayed=shared["decayed"],
         samples=len(samples),
     )
     ensemble = Ensemble(networks)
-    return Trainer(ensemble, samples, targets, objective, first["training"], seeds, first["input"])
+    return Trainer(
+        ensemble, samples, targets, objective, shared["training"], seeds, shared["input"]
+    )
 
 
 def _computed(runs: Runs, results: Sequence[TrainingResult]) -> Computed:
-    tensors, told, frames = {}, [], []
+    tensors, run_records, frames = {}, [], []
     for run, result in zip(runs, results, strict=True):
         if result.diverged_epoch is not None:
             print(
@@ -64,7 +67,7 @@ def _computed(runs: Runs, results: Sequence[TrainingResult]) -> Computed:
                 f"at step {result.diverged_step}",
                 file=sys.stderr,
             )
-        told.append(
+        run_records.append(
             {
                 "id": run["id"],
                 "keys": run["keys"],
@@ -80,5 +83,6 @@ def _computed(runs: Runs, results: Sequence[TrainingResult]) -> Computed:
             for epoch, state in result.states.items()
             for name, array in state.items()
         }
+    # The keys first, as in every table of the experiment.
     columns = [*runs[0]["keys"], *results[0].history.columns]
-    return Computed(tensors, told, pd.concat(frames, ignore_index=True)[columns])
+    return Computed(tensors, run_records, pd.concat(frames, ignore_index=True)[columns])

@@ -1,8 +1,7 @@
 """Measure the recorded epochs of networks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
 
@@ -11,12 +10,10 @@ from collapse.errors import InputError
 from collapse.models.network import Network, build
 from collapse.models.states import set_arrays
 from collapse.probes import State
-from collapse.procedures import JobContext, Measured, States
+from collapse.procedures import JobContext, Measured, Runs, States
 from collapse.training.extract import extract
 from collapse.training.samples import Samples, held_out, training_set
 from collapse.upstream import Upstream
-
-Runs = Sequence[Mapping[str, Any]]
 
 
 def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> Iterator[Measured]:
@@ -28,15 +25,17 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
     config, dataset = runs[0]["config"], upstream.data_set()
     samples, targets = training_set(dataset, config["data"], job.device)
     test = held_out(dataset, config["data"], job.device)
+    # One network for all states: the seed is of no account, every parameter is loaded.
     network = build(config, dataset.inputs.shape[1:], len(dataset.outputs), seed=0).to(job.device)
     shared = {"targets" if dataset.regression else "labels": targets}
     for run in runs:
-        told = states.run(run["id"])
+        record = states.run(run["id"])
         rows, points, features = [], [], dict(shared)
-        for epoch in told["steps"]:
+        for epoch in record["steps"]:
             _load(states, network, run["id"], epoch)
             layers = _layers(network, extract(network, samples))
-            place = {"first": epoch == told["steps"][0], "last": epoch == told["steps"][-1]}
+            # Of the recorded epochs: a diverged run ends where its states do.
+            place = {"first": epoch == record["steps"][0], "last": epoch == record["steps"][-1]}
             state = State(
                 config=run["config"],
                 tensors=layers,
@@ -45,17 +44,21 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
                 bias=layers.get("bias"),
                 targets=targets,
                 frame=job.frame(run["keys"], epoch),
+                # Called by the probes that want it: it costs a pass over the test samples.
                 held_out=partial(_held_out, network, *test),
                 network=network,
                 **place,
             )
-            rows += [(epoch, *each) for each in probes.rows(state, job.told["probes"])]
-            points += [each.assign(step=epoch) for each in probes.points(state, job.told["probes"])]
+            rows += [(epoch, *reading) for reading in probes.rows(state, job.settings["probes"])]
+            points += [
+                frame.assign(step=epoch) for frame in probes.points(state, job.settings["probes"])
+            ]
+            # Features of every epoch would be many times the data set.
             if place["last"] or config["features"] == "all":
                 prefix = f"{run['id']}/{epoch:06d}/"
                 features |= {prefix + name: tensor for name, tensor in layers.items()}
-        if told["diverged_at"] is not None:
-            rows.append((told["diverged_at"], "all", "diverged", 1.0))
+        if record["diverged_at"] is not None:
+            rows.append((record["diverged_at"], "all", "diverged", 1.0))
         yield Measured(rows, points, features)
 
 
@@ -70,6 +73,7 @@ def _layers(network: Network, features: torch.Tensor) -> dict[str, torch.Tensor]
     head = network.head
     layers = {"H1": features}
     for number, weight in enumerate(head.weights, start=1):
+        # Copies: the next state is loaded into the same network.
         layers[f"W{number}"] = weight.detach().clone()
     if head.bias is not None:
         layers["bias"] = head.bias.detach().clone()

@@ -15,10 +15,8 @@ from collapse.problems.base import Problem
 from collapse.problems.decay_path import DecayPath, decay_path
 from collapse.problems.parameters import Parameters
 from collapse.problems.trajectory import Trajectory
-from collapse.procedures import Computed, JobContext
+from collapse.procedures import Computed, JobContext, Runs
 from collapse.upstream import Upstream
-
-Runs = Sequence[Mapping[str, Any]]
 
 
 def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
@@ -39,36 +37,50 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
 
 def _check(problem: Problem, start: Parameters, runs: int) -> None:
     """Refuse a problem whose objective is not one number for each run."""
-    found = tuple(problem.objective(start).shape)
-    if found != (runs,):
-        raise InputError(f"objective: shape {found} found, needed is ({runs},), a number a problem")
+    shape = tuple(problem.objective(start).shape)
+    if shape != (runs,):
+        raise InputError(f"objective: shape {shape} found, needed is ({runs},), a number a problem")
 
 
 def _module(package: str, section: Mapping[str, Any]) -> ModuleType:
     return import_module(f"collapse.{package}.{section['kind']}")
 
 
-def _solve(problem: Problem, start: Parameters, configs, report, threads: int) -> Trajectory:
+def _solve(
+    problem: Problem,
+    start: Parameters,
+    configs: Sequence[Mapping[str, Any]],
+    report: Callable[[str], None],
+    threads: int,
+) -> Trajectory:
     """Let each optimiser start where the one before ended."""
     optimisers = [
-        each["optimiser"] if isinstance(each["optimiser"], list) else [each["optimiser"]]
-        for each in configs
+        config["optimiser"] if isinstance(config["optimiser"], list) else [config["optimiser"]]
+        for config in configs
     ]
     trajectory = None
+    # Transposed: the first optimiser of all configs, then the second.
     for settings in zip(*optimisers, strict=True):
         solver = _module("problems.solvers", settings[0])
-        found = solver.solve(problem, start, settings, report, threads)
-        trajectory = found if trajectory is None else trajectory.then(found)
-        start = found.state(-1)
+        part = solver.solve(problem, start, settings, report, threads)
+        trajectory = part if trajectory is None else trajectory.then(part)
+        # With a column per sample: each optimiser reduces the problem from its own start.
+        start = part.state(-1)
     return trajectory
 
 
 def _follow(
-    problem: Problem, start: Parameters, runs: Runs, paths: list[DecayPath], report, threads: int
+    problem: Problem,
+    start: Parameters,
+    runs: Runs,
+    paths: list[DecayPath],
+    report: Callable[[str], None],
+    threads: int,
 ) -> Trajectory:
     """Follow each problem's path of decays."""
     settings = [run["config"]["optimiser"] for run in runs]
     decays = tuple(
+        # Problems behind stages: (S, B, ...).
         torch.from_numpy(np.stack([getattr(path, name) for path in paths], 1)).to(problem.device)
         for name in ("weight_decay", "feature_decay")
     )
@@ -79,31 +91,32 @@ def _follow(
 
 
 def _computed(runs: Runs, trajectory: Trajectory, paths: list[DecayPath]) -> Computed:
-    arrays = {name: each.cpu().numpy() for name, each in trajectory.parameters.named.items()}
+    arrays = {name: tensor.cpu().numpy() for name, tensor in trajectory.parameters.named.items()}
     basis = None if trajectory.basis is None else trajectory.basis.cpu().numpy()
     scalars = {
         name: getattr(trajectory, name).cpu().numpy() for name in ("objective", "gradient_norm")
     }
-    tensors, told, frames = {}, [], []
+    tensors, run_records, frames = {}, [], []
     for index, (run, valid) in enumerate(zip(runs, trajectory.valid.tolist(), strict=True)):
-        kept = [record for record, good in enumerate(valid) if good]
-        steps = [trajectory.steps[record] for record in kept]
-        for record, step in zip(kept, steps, strict=True):
+        # After a divergence there is no state, and no row.
+        records = [record for record, good in enumerate(valid) if good]
+        steps = [trajectory.steps[record] for record in records]
+        for record, step in zip(records, steps, strict=True):
             prefix = f"{run['id']}/{step:06d}/"
             tensors |= {prefix + name: array[index, record] for name, array in arrays.items()}
         if basis is not None:
             tensors[f"{run['id']}/basis"] = basis[index]
-        told.append(_told(run, steps, int(trajectory.diverged_step[index])))
-        columns = {name: values[index, kept] for name, values in scalars.items()}
+        run_records.append(_run_record(run, steps, int(trajectory.diverged_step[index])))
+        columns = {name: values[index, records] for name, values in scalars.items()}
         if trajectory.times is not None:
-            columns["time"] = trajectory.times.numpy()[kept]
+            columns["time"] = trajectory.times.numpy()[records]
         if paths:
-            columns["scaled_decay"] = paths[index].scaled_decay[kept]
+            columns["scaled_decay"] = paths[index].scaled_decay[records]
         frames.append(pd.DataFrame({**run["keys"], "step": steps, **columns}))
-    return Computed(tensors, told, pd.concat(frames, ignore_index=True))
+    return Computed(tensors, run_records, pd.concat(frames, ignore_index=True))
 
 
-def _told(run: Mapping[str, Any], steps: list[int], diverged: int) -> dict[str, Any]:
+def _run_record(run: Mapping[str, Any], steps: list[int], diverged: int) -> dict[str, Any]:
     if diverged >= 0:
         print(f"{run['id']}: diverged at step {diverged}")
     return {
@@ -121,6 +134,7 @@ def _reporter(runs: int, every: float = 5.0) -> Callable[[str], None]:
 
     def report(text: str) -> None:
         if time.monotonic() >= state["next"]:
+            # Flushed: into a file Python would write whole blocks.
             print(f"{runs} runs: {text}", flush=True)
             state["next"] = time.monotonic() + every
 

@@ -1,6 +1,6 @@
 """Measure the recorded states of problems."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -11,31 +11,36 @@ import torch
 from collapse import probes
 from collapse.probes import State
 from collapse.problems.parameters import Parameters
-from collapse.procedures import JobContext, Measured, States
+from collapse.procedures import JobContext, Measured, Runs, States
 from collapse.upstream import Upstream
-
-Runs = Sequence[Mapping[str, Any]]
 
 
 def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> Iterator[Measured]:
     """Measure every recorded state of each run, on the CPU."""
     module = import_module(f"collapse.problems.{runs[0]['config']['problem']['kind']}")
+    # The problem is the same for all runs of a group, and so is what it is measured against.
     targets = module.answers(runs[0]["config"])
     history = states.history
+    # What the history knows of every step is measured too.
     scalars = [name for name in history if name not in (*runs[0]["keys"], "step")]
     for run in runs:
-        told = states.run(run["id"])
-        own = history[_are(history, run["keys"])]
+        record = states.run(run["id"])
+        run_history = history[_are(history, run["keys"])]
         rows, points = [], []
-        for step, values in zip(told["steps"], own[scalars].to_dict("records"), strict=True):
-            place = {"first": step == told["steps"][0], "last": step == told["steps"][-1]}
+        for step, values in zip(
+            record["steps"], run_history[scalars].to_dict("records"), strict=True
+        ):
+            # Of the recorded steps: a diverged run ends where its states do.
+            place = {"first": step == record["steps"][0], "last": step == record["steps"][-1]}
             tensors = {k: torch.from_numpy(v) for k, v in states.at(run["id"], step).items()}
             state = _state(run["config"], tensors, targets, job.frame(run["keys"], step), place)
-            rows += [(step, *each) for each in probes.rows(state, job.told["probes"])]
-            points += [each.assign(step=step) for each in probes.points(state, job.told["probes"])]
+            rows += [(step, *reading) for reading in probes.rows(state, job.settings["probes"])]
+            points += [
+                frame.assign(step=step) for frame in probes.points(state, job.settings["probes"])
+            ]
             rows += [(step, "all", name, value) for name, value in values.items()]
-        if told["diverged_at"] is not None:
-            rows.append((told["diverged_at"], "all", "diverged", 1.0))
+        if record["diverged_at"] is not None:
+            rows.append((record["diverged_at"], "all", "diverged", 1.0))
         yield Measured(rows, points)
 
 
@@ -47,11 +52,18 @@ def _are(table: pd.DataFrame, keys: Mapping[str, Any]) -> np.ndarray:
     )
 
 
-def _state(config, tensors, targets, frame, place) -> State:
+def _state(
+    config: Mapping[str, Any],
+    tensors: Mapping[str, torch.Tensor],
+    targets: torch.Tensor | None,
+    frame: Mapping[str, np.ndarray],
+    place: Mapping[str, bool],
+) -> State:
     variables = Parameters(**tensors)
     return State(
         config=config,
         tensors=tensors,
+        # A problem has samples as columns, a probe as rows.
         features=None if variables.features is None else variables.features.T.contiguous(),
         weights=variables.weights,
         bias=variables.bias,

@@ -9,15 +9,7 @@ from collapse.training.order import Order
 
 
 class Plain:
-    """Batches of samples in an order.
-
-    Parameters
-    ----------
-    order
-        The order of the N samples.
-    targets
-        Their labels, N, or real targets, N x n.
-    """
+    """Batches of the N samples in an order, and their labels, N, or real targets, N x n."""
 
     def __init__(self, order: Order, targets: Tensor) -> None:
         self._order, self._targets = order, targets

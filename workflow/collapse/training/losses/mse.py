@@ -12,14 +12,8 @@ from collapse.training.losses import misclassified
 def data_term(outputs: Tensor, targets: Tensor, settings: Mapping[str, Any]) -> Tensor:
     """Return ||Z - Y||^2 / (2B), summed over outputs, of each network, (E,).
 
-    Parameters
-    ----------
-    outputs
-        Z, E x B x K.
-    targets
-        Y, E x B x K, real or soft; or E x B labels from 0 to K - 1, of which Y is the one-hot form.
-    settings
-        The section ``loss``; it has no further keys.
+    `outputs` are Z, E x B x K; `targets` Y, E x B x K, real or soft, or E x B labels from 0 to
+    K - 1, of which Y is the one-hot form. The section ``loss`` has no further keys.
     """
     if targets.ndim == 2:
         targets = functional.one_hot(targets, outputs.shape[-1])

@@ -9,19 +9,14 @@ from torch.optim.adam import adam
 
 
 class Adam:
-    """Adam with betas 0.9 and 0.999 and epsilon 1e-8, without decay.
-
-    Parameters
-    ----------
-    parameters
-        What is updated, by name.
-    """
+    """Adam with betas 0.9 and 0.999 and epsilon 1e-8, without decay, of parameters by name."""
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         self._parameters = list(parameters.values())
-        self._first = [torch.zeros_like(each) for each in self._parameters]
-        self._second = [torch.zeros_like(each) for each in self._parameters]
-        self._steps = [each.new_zeros((), requires_grad=False) for each in self._parameters]
+        self._first = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._second = [torch.zeros_like(parameter) for parameter in self._parameters]
+        # Tensors on the device, as the fused and captured update counts there.
+        self._steps = [tensor.new_zeros((), requires_grad=False) for tensor in self._parameters]
         self.state = {
             f"{name}/{key}": tensor
             for key, tensors in {
@@ -37,7 +32,7 @@ class Adam:
         """Update the parameters by their gradients."""
         adam(
             self._parameters,
-            [each.grad for each in self._parameters],
+            [parameter.grad for parameter in self._parameters],
             self._first,
             self._second,
             [],
@@ -47,6 +42,7 @@ class Adam:
             beta1=0.9,
             beta2=0.999,
             lr=learning_rate,
+            # The objective has penalties of its own.
             weight_decay=0.0,
             eps=1e-8,
             maximize=False,

@@ -9,31 +9,28 @@ from torch.optim.sgd import sgd
 
 
 class SGD:
-    """Gradient descent with heavy-ball momentum v = m v + g, without decay.
-
-    Parameters
-    ----------
-    parameters
-        What is updated, by name.
-    momentum
-        m, from 0 to below 1.
-    """
+    """Gradient descent with heavy-ball momentum v = m v + g, m from 0 to below 1, without decay."""
 
     def __init__(self, parameters: Mapping[str, Tensor], momentum: float) -> None:
         self._parameters = list(parameters.values())
         self._momentum = momentum
-        self._buffers = [torch.zeros_like(each) if momentum else None for each in self._parameters]
-        named = zip(parameters, self._buffers, strict=True)
-        self.state = {f"{name}/momentum": buffer for name, buffer in named if momentum}
+        # Zeros instead of PyTorch's first gradient: m 0 + g is the same, and memory is there for a
+        # captured step.
+        self._buffers = [
+            torch.zeros_like(tensor) if momentum else None for tensor in self._parameters
+        ]
+        buffers_by_name = zip(parameters, self._buffers, strict=True)
+        self.state = {f"{name}/momentum": buffer for name, buffer in buffers_by_name if momentum}
 
     @torch.no_grad()
     def step(self, learning_rate: Tensor) -> None:
         """Update the parameters by their gradients."""
         sgd(
             self._parameters,
-            [each.grad for each in self._parameters],
+            [parameter.grad for parameter in self._parameters],
             self._buffers,
             fused=True,
+            # The objective has penalties of its own.
             weight_decay=0.0,
             momentum=self._momentum,
             lr=learning_rate,
