@@ -29,7 +29,7 @@ class Upstream:
         self._references = references
         self._data, self._files = reads["data"], reads["references"]
         # Several runs may refer to one file: it is read once.
-        self._read = cache(read_tensors)
+        self._read = cache(RecordedStates)
 
     def data_set(self) -> Dataset | None:
         """Return the data set that the job reads, None where it reads none."""
@@ -42,55 +42,62 @@ class Upstream:
         Free features have a column per sample.
         """
         index, name = self._references[run][reference]
-        arrays, attributes = self._read(self._files[index])
-        return state_at(self._files[index], arrays, attributes, name)
+        return self._read(self._files[index]).at(name)
 
 
-def run_attributes(path: str, attributes: Mapping[str, Any], run: str) -> dict[str, Any]:
-    """Return what a file of states says of a run: its id, keys, recorded steps and status.
+class RecordedStates:
+    """The recorded states of runs, read back from a file.
 
-    Raises
-    ------
-    InputError
-        If the file holds no such run.
+    Attributes
+    ----------
+    attributes
+        What the file says besides: ``runs`` with their ids, keys, recorded steps and status.
     """
-    for entry in attributes.get("runs", ()):
-        if entry["id"] == run:
-            return entry
-    raise InputError(f"{path}: holds no run '{run}'")
 
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._tensors, self.attributes = read_tensors(path)
+        self._runs = {run["id"]: run for run in self.attributes.get("runs", ())}
+        # By run and step: looking through all names for each state would take the square of them.
+        self._states: dict[str, dict[str, np.ndarray]] = {}
+        for name, array in self._tensors.items():
+            prefix, _, variable = name.rpartition("/")
+            self._states.setdefault(prefix, {})[variable] = array
 
-def state_at(
-    path: str,
-    arrays: Mapping[str, np.ndarray],
-    attributes: Mapping[str, Any],
-    run: str,
-    step: int | None = None,
-) -> dict[str, np.ndarray]:
-    """Return a run's state at a recorded step, or at its last, as arrays by name.
+    def run(self, name: str) -> dict[str, Any]:
+        """Return what the file says of a run: its id, keys, recorded steps and status.
 
-    Tensors are ``{run}/{step:06d}/{name}`` in `arrays`. Free features ``H`` that were reduced to
-    fewer columns are expanded by ``{run}/basis``. `path` is the file, for messages.
+        Raises
+        ------
+        InputError
+            If the file holds no such run.
+        """
+        if name not in self._runs:
+            raise InputError(f"{self._path}: holds no run '{name}'")
+        return self._runs[name]
 
-    Raises
-    ------
-    InputError
-        If the file holds no such state.
-    """
-    steps = run_attributes(path, attributes, run)["steps"]
-    # A start that is not finite leaves no state at all.
-    if not steps:
-        raise InputError(f"{path}: {run} diverged before a state was recorded")
-    prefix = f"{run}/{steps[-1] if step is None else step:06d}/"
-    state = {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
-    if not state:
-        raise InputError(f"{path}: holds no state {prefix}")
-    if f"{run}/basis" in arrays:
-        # As the solver does it: another library's product differs in the last bits.
-        columns, basis = (torch.from_numpy(array) for array in (state["H"], arrays[f"{run}/basis"]))
-        state["H"] = (columns @ basis).numpy()
-    return state
+    def at(self, run: str, step: int | None = None) -> dict[str, np.ndarray]:
+        """Return a run's state at a recorded step, or at its last, as arrays by name.
+
+        Tensors are ``{run}/{step:06d}/{name}``. Free features ``H`` that were reduced to fewer
+        columns are expanded by ``{run}/basis``.
+
+        Raises
+        ------
+        InputError
+            If the file holds no such state.
+        """
+        steps = self.run(run)["steps"]
+        # A start that is not finite leaves no state at all.
+        if not steps:
+            raise InputError(f"{self._path}: {run} diverged before a state was recorded")
+        prefix = f"{run}/{steps[-1] if step is None else step:06d}"
+        if prefix not in self._states:
+            raise InputError(f"{self._path}: holds no state {prefix}/")
+        state = dict(self._states[prefix])
+        if f"{run}/basis" in self._tensors:
+            # As the solver does it: another library's product differs in the last bits.
+            pair = (state["H"], self._tensors[f"{run}/basis"])
+            columns, basis = (torch.from_numpy(array) for array in pair)
+            state["H"] = (columns @ basis).numpy()
+        return state

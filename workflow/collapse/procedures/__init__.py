@@ -20,7 +20,7 @@ import torch
 
 from collapse.specs import Spec
 from collapse.training.device import acquire_device, device_class
-from collapse.upstream import run_attributes, state_at
+from collapse.upstream import RecordedStates
 
 Runs = Sequence[Mapping[str, Any]]
 """The runs of a group."""
@@ -47,38 +47,12 @@ class Computed:
     history: pd.DataFrame
 
 
-@dataclass(frozen=True)
-class States:
-    """The states of a group of runs, read back.
+class States(RecordedStates):
+    """The states of a group of runs, read back, with the history beside them."""
 
-    Attributes
-    ----------
-    path
-        The file, for messages.
-    tensors, attributes
-        What it holds, see `Computed`.
-    history
-        The history beside it.
-    """
-
-    path: str
-    tensors: Mapping[str, np.ndarray]
-    attributes: Mapping[str, Any]
-    history: pd.DataFrame
-
-    def run(self, name: str) -> dict[str, Any]:
-        """Return what is said of a run.
-
-        Raises
-        ------
-        InputError
-            If the file holds no such run.
-        """
-        return run_attributes(self.path, self.attributes, name)
-
-    def at(self, run: str, step: int) -> dict[str, np.ndarray]:
-        """Return a run's state at a recorded step, see `collapse.upstream.state_at`."""
-        return state_at(self.path, self.tensors, self.attributes, run, step)
+    def __init__(self, path: str, history: pd.DataFrame) -> None:
+        super().__init__(path)
+        self.history = history
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from collapse import grid
-from collapse.artifacts import read_table, read_tensors, write_table, write_tensors
+from collapse.artifacts import read_table, write_table, write_tensors
 from collapse.errors import InputError
 from collapse.procedures import JobContext, Measured, States
 from collapse.upstream import Upstream
@@ -58,8 +58,7 @@ def _measured(
     procedure = import_module(f"collapse.procedures.{spec['procedure']}.measure")
     files = zip(spec["groups"], reads["states"], reads["histories"], strict=True)
     for group, path, history in files:
-        tensors, attributes = read_tensors(path)
-        states = States(path, tensors, attributes, read_table(history))
+        states = States(path, read_table(history))
         runs = grid.expand(group)
         for run, measurement in zip(
             runs, procedure.measure(runs, states, upstream, job), strict=True

@@ -155,15 +155,22 @@ def _pulls(weight_decay: float, feature_decay: float) -> dict[str, float]:
     }
 
 
-def of_run(config: Mapping[str, Any], _: Mapping[str, Any]) -> dict[str, object]:
+def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, object]:
     """Return the response of a run whose H_0 is the optimum, or near it, number by number.
+
+    Parameters
+    ----------
+    config
+        The config of a problem.
+    facts
+        ``start``, the kind of its start.
 
     Raises
     ------
     InputError
         H_0 is another one, or is not held: the theory is about a collapsed optimum.
     """
-    if config.get("start", {}).get("kind") != "optimum" or config["problem"]["beta"] is None:
+    if facts["start"] != "optimum" or config["problem"]["beta"] is None:
         raise InputError("H_0 is not near a collapsed optimum, or beta is null")
     shape = {key: config["problem"][key] for key in ("classes", "samples_per_class", "dim", "beta")}
     decays = {key: config[key] for key in ("weight_decay", "feature_decay")}

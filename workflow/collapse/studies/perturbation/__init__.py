@@ -2,10 +2,74 @@
 
 from collapse.studies import Plot, Study
 
+_SEEDS = "Points are medians over seeds, bars their range."
+
 STUDY = Study(
-    paper='Tirer, Huang, Niles-Weed, "Perturbation Analysis of Neural Collapse", ICML 2023',
-    objective="x",
-    figures={},
-    axes=(),
-    claims_read=(),
+    paper=(
+        "Tirer, Huang, Niles-Weed: Perturbation Analysis of Neural Collapse. ICML 2023, arXiv "
+        "2210.16658"
+    ),
+    objective=(
+        "min over W of 1/(2Kn) ||W H - Y||_F^2 + weight_decay/(2K) ||W||_F^2, plus "
+        "feature_decay/(2Kn) ||H||_F^2 + beta/(2Kn) ||H - H_0||_F^2; K classes of n samples, no "
+        "bias; the flow is dH/dt = -K n grad L(H) without the last term"
+    ),
+    figures={
+        "flow": Plot(
+            reads=("flow",),
+            caption=(
+                "The central-path flow from random features, one line per seed: NC1_ratio and the "
+                "traces of both covariances freed of the decay of the features, which theory says "
+                "are monotone; the trace between classes itself, NC1 and NC2, each over its "
+                "largest value, which need not be; and the slope of ln NC1_ratio between "
+                "neighbouring records (points) against the exact rate (dashed)."
+            ),
+        ),
+        "beta_ladder": Plot(
+            reads=("beta_ladder", "flow"),
+            caption=(
+                "The minimiser near a random H_0 for falling beta beside the flow from the same "
+                "H_0 at time 1/beta, one colour per seed: NC1_ratio of both, and their distance, "
+                "which falls as 1/beta^2 with the constant 1/2 ||J V|| of the flow at H_0 (dashed; "
+                "V its velocity, J the derivative of V)."
+            ),
+        ),
+        "response_spectrum": Plot(
+            reads=("response", "generic_response"),
+            caption=(
+                "The derivative F of the minimiser by H_0. Left and middle: singular values of "
+                "the block of one class at a collapsed H_0, measured from second derivatives, for "
+                "several feature decays at two beta; dashed the closed form. Right, at an H_0 that "
+                "is not collapsed: what F leaves of the minimiser's change, over the size of the "
+                "change of H_0 squared, which tends to a constant."
+            ),
+        ),
+        "regularisation": Plot(
+            reads=("near_collapse", "far_from_collapse"),
+            caption=(
+                "How doubling and halving each decay changes NC1_ratio of the minimiser over that "
+                "of H_0. Left near a collapsed optimum, re-derived for the decays of each arm, at "
+                "equal relative noise (dashes: closed form); middle and right far from collapse, "
+                f"at one H_0 for all arms and two beta. {_SEEDS}"
+            ),
+        ),
+    },
+    axes=("weight_decay", "feature_decay"),
+    own_axes={
+        "flows": ("problem.classes", "problem.dim"),
+        "beta_ladder": ("problem.beta",),
+        "response": ("problem.beta",),
+        "generic_response": ("problem.beta",),
+        "near_collapse": ("problem.beta",),
+        "far_from_collapse": ("problem.beta",),
+    },
+    claims_read=(
+        "flow",
+        "flows",
+        "beta_ladder",
+        "response",
+        "generic_response",
+        "near_collapse",
+        "far_from_collapse",
+    ),
 )

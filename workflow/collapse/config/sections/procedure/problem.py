@@ -125,6 +125,10 @@ class Section(Experiment):
         """Return the problem's own."""
         return list(self.problem.probes)
 
+    def facts(self) -> dict[str, str]:
+        """Return the kind of start: what a problem is held near, theory may be about."""
+        return {"start": self.start.kind}
+
     def stages(self) -> list[tuple[int | None, dict[str, Any]]]:
         """Return the ends of a sweep's stages with their decays."""
         if self.sweep is None:
