@@ -97,11 +97,21 @@ def data(tmp_path_factory):
     return path
 
 
+# Checkpoints as often as can be: how often they are written otherwise follows from the disk's pace.
+EAGER = """
+import sys
+from collapse.cli import main
+from collapse.training import history
+history.SHARE = 0.5
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def start(arguments):
     source = str(Path(collapse.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "collapse.cli", *arguments],
+        [sys.executable, "-c", EAGER, *arguments],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,

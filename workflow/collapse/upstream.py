@@ -50,12 +50,14 @@ class RecordedStates:
 
     Attributes
     ----------
+    path
+        The file.
     attributes
-        What the file says besides: ``runs`` with their ids, keys, recorded steps and status.
+        What it says besides: ``runs`` with their ids, keys, recorded steps and status.
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
         self._tensors, self.attributes = read_tensors(path)
         self._runs = {run["id"]: run for run in self.attributes.get("runs", ())}
         # By run and step: looking through all names for each state would take the square of them.
@@ -73,7 +75,7 @@ class RecordedStates:
             If the file holds no such run.
         """
         if name not in self._runs:
-            raise InputError(f"{self._path}: holds no run '{name}'")
+            raise InputError(f"{self.path}: holds no run '{name}'")
         return self._runs[name]
 
     def at(self, run: str, step: int | None = None) -> dict[str, np.ndarray]:
@@ -90,10 +92,10 @@ class RecordedStates:
         steps = self.run(run)["steps"]
         # A start that is not finite leaves no state at all.
         if not steps:
-            raise InputError(f"{self._path}: {run} diverged before a state was recorded")
+            raise InputError(f"{self.path}: {run} diverged before a state was recorded")
         prefix = f"{run}/{steps[-1] if step is None else step:06d}"
         if prefix not in self._states:
-            raise InputError(f"{self._path}: holds no state {prefix}/")
+            raise InputError(f"{self.path}: holds no state {prefix}/")
         state = dict(self._states[prefix])
         if f"{run}/basis" in self._tensors:
             # As the solver does it: another library's product differs in the last bits.
