@@ -24,7 +24,7 @@ from collapse.plotting import paper_style
 from conftest import Checkout
 
 BIN = Path(sys.executable).parent
-STUDIES = ("deep_linear", "imbalanced", "regression")
+STUDIES = ("deep_linear", "imbalanced", "perturbation", "regression")
 FIGURES = [(study, name) for study in STUDIES for name in studies.load(study).figures]
 
 

@@ -30,8 +30,8 @@ def run(args: argparse.Namespace) -> None:
     procedure = import_module(f"collapse.procedures.{spec['procedure']}.compute")
     with JobContext(args.spec, args.threads, Path(args.states).parent) as job:
         result = procedure.compute(grid.expand(spec), upstream, job)
-        attributes = {"runs": result.runs}
-        write_tensors(args.states, result.tensors, job.provenance, attributes)
-        write_table(args.history, result.history, job.provenance, attributes)
+        write_tensors(args.states, result.tensors, job.provenance, {"runs": result.runs})
+        # Without attributes: pandas would copy those of so many runs at every operation.
+        write_table(args.history, result.history, job.provenance)
         # Only now may checkpoints go: a job that is killed while it writes continues from them.
         job.written()

@@ -142,7 +142,7 @@ def _factors(experiment: Results) -> Iterator[Decision]:
             "multiplicities, at every beta.",
             "largest |measured - closed form| of a run is 0",
             1e-8,
-            1,
+            2,
         ).decide(errors, seeds, obstacles)
 
 
