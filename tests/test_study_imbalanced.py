@@ -370,6 +370,13 @@ def test_every_metric_of_the_frame_counts_up_to_1e_10(metric):
     assert verdicts("direct", one) == {"gof_M2": "inconclusive", "gof_M6": "inconclusive"}
 
 
+def test_a_run_without_one_of_the_metrics_is_not_judged_by_the_others():
+    one = without(GIVEN["direct"], metric="NC2_GOF", depth=3, seed=0)
+    assert verdicts("direct", one) == {"gof_M3": "inconclusive"}
+    unmeasured = without(GIVEN["direct"], metric="NC1")
+    assert verdicts("direct", unmeasured) == {f"gof_M{m}": "inconclusive" for m in DEPTHS}
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize(
     ("claim", "metric", "bound"),
