@@ -336,6 +336,14 @@ def test_a_depth_that_was_lost_or_not_run_leaves_its_claims_undecided(name, lost
         assert (" diverged)" if lost else "no M 1 at this scale") in measured
 
 
+@pytest.mark.parametrize("name", GIVEN)
+def test_nothing_is_decided_where_every_run_diverged(name):
+    late = diverged(GIVEN[name])
+    at_once = replace(late, metrics=late.values("diverged"))  # nothing else was measured
+    for gone in (late, at_once):
+        assert verdicts(name, gone) == dict.fromkeys(NAMES[name], "inconclusive")
+
+
 @pytest.mark.parametrize("name", ["direct", "with_bias"])
 def test_descent_of_fewer_steps_than_the_paper_decides_nothing(name):
     short = decided(name, configured(GIVEN[name], optimiser__steps=29_999))
