@@ -162,6 +162,12 @@ def test_what_agrees_with_theory_replicates():
     assert {row["claim"] for row in rows if row["bound"] == "theory"} == {
         f"threshold_M{m}" for m in (1, 2, 3, 6)
     }
+    texts = {row["claim"]: row["statement"] for row in rows}
+    assert texts["direct_of_M3"].endswith("converge to the orthogonal frame.")
+    assert texts["direct_etf_M3"].endswith("converge to the simplex ETF.")
+    assert "continuous" in texts["transition_M1"]
+    assert "from 0.6667 to 0" in texts["transition_M3"]
+    assert "MLP" in texts["network_mlp_of_NC1"] and "convol" in texts["network_conv_etf_NC1"]
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -406,11 +412,17 @@ def test_what_is_left_of_a_networks_metrics_counts_up_to_its_bound(claim):
     assert not verdicts(name, left(0.99, FALLS))
     for label in FALLS:
         assert verdicts(name, left(1.01, [label])) == {f"{claim}_{label}": "not replicated"}
-    undecided = {f"{claim}_{label}": "inconclusive" for label in FALLS}
-    assert verdicts(name, left(1e3, FALLS, depth=9, seed=1)) == undecided
+    some = {f"{claim}_{label}": "inconclusive" for label in FALLS}
+    assert verdicts(name, left(1e3, FALLS, depth=[1, 3, 6], seed=0)) == some
     shorter = decided(name, configured(left(1.01, FALLS), training__epochs=199))
-    assert {label: verdict for label, (verdict, _) in shorter.items()} == undecided
+    assert {label: verdict for label, (verdict, _) in shorter.items()} == some
     assert all("(199 of 200 epochs)" in measured for _, measured in shorter.values())
+
+
+def test_the_values_of_a_diverged_network_are_not_among_those_measured():
+    wild = valued(GIVEN["conv"], "NC1", 1e9, depth=6, seed=1, step=200)
+    _, measured = decided("conv", diverged(wild, depth=6, seed=1))["network_conv_etf_NC1"]
+    assert measured == "median 0.01, worst 0.01 (1 diverged)"
 
 
 @pytest.mark.parametrize("name", ["mlp", "conv"])
@@ -447,6 +459,12 @@ def test_one_point_more_than_1e_6_below_the_etf_refutes_it_at_any_scale(depth, c
     verdict, measured = few[claim]
     assert verdict == "not replicated" and f"0.000101 % at K={count}" in measured
     assert sorted(v for v, _ in few.values()) == ["inconclusive", "inconclusive", "not replicated"]
+
+
+def test_a_loss_above_the_etf_is_no_drop():
+    (row, *_) = claims._cross_entropy(scaled(GIVEN["cross_entropy"], "objective", 2.0))
+    assert row["verdict"] == "replicated"
+    assert row["measured"] == "largest drop 0 % at K=4, 0 % at K=6, 0 % at K=10"
 
 
 @pytest.mark.parametrize("count", [4, 6, 10])

@@ -190,6 +190,15 @@ def test_what_agrees_with_theory_replicates(theory, family):
         assert verdict == ("not replicated" if claim in WRONG else "replicated"), claim
 
 
+def test_every_claim_of_the_study_is_decided_once_of_every_data_set():
+    rows = list(claims.decide(world()))
+    names = [row["claim"] for row in rows]
+    assert len(set(names)) == len(names) == 3 * (12 + 6 + 5) + 3 + 2 * 4 + 4 + 2 + 1
+    assert {row["claim"] for row in rows if row["verdict"] != "replicated"} == WRONG | {
+        "swimmer_norms_monotone"
+    }
+
+
 OF_NO_DATA = {"free_features", "no_decay"}
 """Families whose targets are drawn."""
 SPOILED = [
