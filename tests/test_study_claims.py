@@ -1,110 +1,18 @@
-"""What all studies share: claims, their files, and the tables that they are decided from."""
+"""What all studies share: the files of their claims, and who sets their bounds."""
 
 import argparse
 import ast
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from collapse import provenance, studies
-from collapse.artifacts import write_table
 from collapse.errors import InputError
 from collapse.stages import claims, join_claims
-from collapse.studies import Results, along_axes, read_experiments
-from collapse.studies.networks import data_name, describe, model_name
-from collapse.studies.verdicts import Claim
-
-CLAIM = Claim("falls", "a paper", "It falls.", "what is left is 0", 0.1, 2, bound="theory")
-
-
-def test_a_claim_says_who_set_its_bound():
-    assert replace(CLAIM, bound="paper").bound == "paper"
-    assert Claim(*list(vars(CLAIM).values())[:-1]).bound == "project"
-    row = CLAIM.decide([0.05], 2)
-    assert list(row)[4:6] == ["tolerance", "bound"] and row["bound"] == "theory"
-    assert [*row] == [name for name in claims.COLUMNS if name not in ("study", "scale")]
-
-
-@pytest.mark.parametrize("bound", ["", "papers", "ours", None])
-def test_a_bound_that_nobody_sets_is_refused(bound):
-    with pytest.raises(ValueError, match="falls: bound .* allowed: paper, theory, project"):
-        replace(CLAIM, bound=bound)
-
-
-def experiment(config=None):
-    """Return an experiment of two depths and seeds, with points of two probes."""
-    keys = {"depth": [1, 1, 2, 2], "seed": [0, 1, 0, 1]}
-    metrics = pd.DataFrame(
-        keys | {"step": 7, "layer": "all", "metric": "loss", "value": [4.0, 3.0, 2.0, 1.0]}
-    )
-    predictions = pd.DataFrame(keys | {"metric": "loss", "value": 1.0})
-    marks = {"step": 7, "layer": "all"}
-    found = [
-        pd.DataFrame(keys | marks | {"probe": "residuals", "sample": 3, "residual": -0.5}),
-        pd.DataFrame(keys | marks | {"probe": "means", "x": [np.nan, 1.0, 2.0, 3.0]}),
-    ]
-    grid = {"head.depth": [1, 2]}
-    return Results(
-        {"grid": grid, "head": {"depth": 1, "bias": True}} | (config or {}),
-        metrics,
-        predictions,
-        pd.concat(found, ignore_index=True),
-    )
-
-
-def test_points_are_those_of_one_probe_without_the_columns_of_others():
-    given = experiment()
-    place = ["depth", "seed", "step", "layer", "probe"]
-    residuals, means = given.points("residuals"), given.points("means")
-    assert list(residuals) == [*place, "sample", "residual"]
-    assert list(means) == [*place, "x"] and len(means) == 4
-    assert set(residuals["sample"]) == {3} and set(residuals["residual"]) == {-0.5}
-    assert given.points("unknown").empty
-
-
-def test_points_vary_along_the_axes_and_only_along_them():
-    along = along_axes(experiment(), ("head.depth", "head.bias"))
-    assert set(along.points("means")["depth"]) == {1, 2}
-    for table in (along.metrics, along.predictions, along.samples):
-        assert table["bias"].eq(True).all()
-    single = along_axes(experiment(), ())
-    assert single.note == "depth = 1 of 2 values"
-    for table in (single.metrics, single.predictions, single.samples):
-        assert set(table["depth"]) == {1}
-    assert len(single.points("residuals")) == 2
-
-
-def test_an_experiment_is_read_from_its_three_tables(tmp_path):
-    given = experiment()
-    folder = tmp_path / "deep_linear" / "small"
-    names = ("metrics", "predictions", "samples")
-    for name in names:
-        write_table(folder / f"{name}.parquet", getattr(given, name), {})
-    paths = [str(folder / f"{name}.parquet") for name in names]
-    found = read_experiments(paths, {"small": given.config}, "deep_linear")["small"]
-    assert found.config == given.config
-    pd.testing.assert_frame_equal(
-        found.points("residuals").drop(columns="bias"), given.points("residuals")
-    )
-    assert found.last("loss")["value"].tolist() == [4.0, 3.0, 2.0, 1.0]
-
-
-def test_networks_are_named_by_their_labels():
-    labels = {
-        "model": "MLP 6x512",
-        "data": "Fashion-MNIST",
-        "samples": "200 samples a class",
-        "loss": "MSE",
-    }
-    config = {"labels": labels}
-    assert (model_name(config), data_name(config)) == ("MLP 6x512", "Fashion-MNIST")
-    assert describe(config) == "MLP 6x512 on Fashion-MNIST, 200 samples a class, MSE"
-
+from collapse.studies.verdicts import BOUNDS
 
 HEADER = ",".join(claims.COLUMNS) + "\n"
 AWKWARD = {
@@ -189,4 +97,4 @@ def test_every_bound_in_the_studies_is_a_word_that_claims_know(folder):
     words = [word.value for call in calls for word in call.keywords if word.arg == "bound"]
     assert len(calls) > 5 and words
     for word in words:
-        assert replace(CLAIM, bound=ast.literal_eval(word)).bound != "project"
+        assert ast.literal_eval(word) in set(BOUNDS) - {"project"}

@@ -18,6 +18,7 @@ from collapse.studies import Results, along_axes, load
 from collapse.studies.regression import claims, closed_form_claims, whitened_residuals
 from collapse.studies.regression.analysis import working_decay
 from collapse.theory.regression import gram, nrc3, predict, truncated_gram
+from tables import configured, diverged, results, scaled, selected, valued, without
 
 STUDY = load("regression")
 ATLAS = config.load("config", {"scale": "paper"})
@@ -118,20 +119,14 @@ def world(names=STUDY.claims_read, **changes):
     described = jobs.described(atlas, "regression", tuple(names))
     found = {}
     for name in names:
-        rows, predictions = [], []
+        runs = []
         for run in atlas.runs("regression", name):
-            keys = tuple(run.keys.values())
             covariance, samples, measured, closed = outcome(run)
             measured |= {"samples": samples, **entries("target_covariance", covariance)}
-            rows += [(*keys, 9, "H1", metric, float(value)) for metric, value in measured.items()]
-            predictions += [(*keys, metric, value) for metric, value in closed.items()]
-        tables = (
-            pd.DataFrame(rows, columns=[*run.keys, "step", "layer", "metric", "value"]),
-            pd.DataFrame(predictions, columns=[*run.keys, "metric", "value"]),
-            pd.DataFrame(columns=[*run.keys, "step", "layer", "probe"]),
-        )
+            measured = {(9, "H1", metric): value for metric, value in measured.items()}
+            runs.append((run.keys, measured, closed))
         axes = (*STUDY.axes, *STUDY.own_axes.get(name, ()))
-        found[name] = along_axes(Results(described[name], *tables), axes)
+        found[name] = along_axes(results(described[name], runs), axes)
     return found
 
 
@@ -161,32 +156,6 @@ def verdicts(family, experiments):
 
 def having(found, verdict):
     return {claim for claim, each in found.items() if each == verdict}
-
-
-def selected(rows, metric, keys):
-    """Tell the rows of a metric, or of a list of one, in the runs with these keys."""
-    name = rows["metric"].eq(metric) | rows["metric"].str.startswith(f"{metric}[")
-    return np.logical_and.reduce([name, *(rows[key].isin(each) for key, each in keys.items())])
-
-
-def scaled(experiment, metric, factor, **keys):
-    """Return an experiment in which a metric of the runs with these keys is so much larger."""
-    rows = experiment.metrics
-    chosen = selected(rows, metric, keys)
-    assert chosen.any()
-    value = rows["value"].where(~chosen, rows["value"] * factor)
-    return replace(experiment, metrics=rows.assign(value=value))
-
-
-def diverged(experiment, **keys):
-    """Return an experiment in which the runs with these keys diverged."""
-    rows = experiment.metrics
-    gone = rows[selected(rows, "samples", keys)].assign(metric="diverged", layer="all", value=1.0)
-    return replace(experiment, metrics=pd.concat([rows, gone], ignore_index=True))
-
-
-def configured(experiment, **changes):
-    return replace(experiment, config=experiment.config | changes)
 
 
 def shortened(experiment):
@@ -221,6 +190,17 @@ def test_what_agrees_with_theory_replicates(theory, family):
         assert verdict == ("not replicated" if claim in WRONG else "replicated"), claim
 
 
+def test_every_claim_of_the_study_is_decided_once_of_every_data_set():
+    rows = list(claims.decide(world()))
+    names = [row["claim"] for row in rows]
+    assert len(set(names)) == len(names) == 3 * (12 + 6 + 5) + 3 + 2 * 4 + 4 + 2 + 1
+    assert {row["claim"] for row in rows if row["verdict"] != "replicated"} == WRONG | {
+        "swimmer_norms_monotone"
+    }
+
+
+OF_NO_DATA = {"free_features", "no_decay"}
+"""Families whose targets are drawn."""
 SPOILED = [
     (
         "weight_decay",
@@ -375,8 +355,6 @@ def test_a_shorter_training_confirms_but_does_not_refute(theory, family, changes
             assert verdict == "replicated", claim
 
 
-OF_NO_DATA = {"free_features", "no_decay"}
-"""Families whose targets are drawn."""
 NETWORKS = ("weight_decay", "biases", "ufm", "residuals")
 
 
@@ -413,8 +391,7 @@ def test_runs_lost_without_decay_keep_their_ratio_undecided(theory, family):
 
 
 def test_seeds_of_both_arms_of_a_ratio_count(theory):
-    rows = theory["reacher"].metrics
-    one = configured(replace(theory["reacher"], metrics=rows[rows["seed"] == 0]), seeds=1)
+    one = configured(without(theory["reacher"], seed=[1, 2]), seeds=1)
     assert verdicts("biases", theory | {"reacher": one})["reacher_biases_NRC1"] == "inconclusive"
 
 
@@ -439,8 +416,7 @@ def test_the_fit_of_networks_with_decayed_biases_is_asked_for_too(theory):
 
 
 def test_without_an_arm_for_the_linear_ending_the_other_is_still_decided(theory):
-    rows = theory["reacher_biases"].metrics
-    relu = replace(theory["reacher_biases"], metrics=rows[rows["ending"] == "relu"])
+    relu = without(theory["reacher_biases"], ending="linear")
     found = verdicts("biases", theory | {"reacher_biases": relu})
     assert having(found, "replicated") == {"reacher_biases_NRC1", "reacher_biases_NRC2"}
     assert not having(found, "not replicated")
@@ -482,13 +458,166 @@ def test_between_thresholds_either_formula_can_be_what_is_found(theory):
     assert found["gram_between_thresholds_paper"] == "replicated"
     assert found["gram_between_thresholds_derived"] == "not replicated"
     assert found["free_features_loss"] == "replicated"
-    rows = experiment.metrics
-    below = replace(experiment, metrics=rows[rows["weight_decay"] == 1.0])
+    below = without(experiment, weight_decay=12.5)
     found = decided("free_features", {"free_features": below})
     for formula in ("paper", "derived"):
         verdict, measured = found[f"gram_between_thresholds_{formula}"]
         assert verdict == "inconclusive" and "no c between eigenvalues" in measured
     assert found["free_features_gram"][0] == "replicated"
+
+
+def colour(distance):
+    """Return by how much one of two equal variances grows at this distance from white."""
+    return np.tan(np.pi / 4 + 2 * np.arcsin(distance / 2))
+
+
+NONE, AT_WORK = {"weight_decay": 0.0}, {"weight_decay": 1e-2}
+STRONGEST = {"weight_decay": DECAYED[0]}
+BOUNDED = [
+    # family, claim, experiment, metric, keys, values on either side of the bound, whether factors
+    *[
+        (family, claim, experiment, metric, STRONGEST | {"ending": ending}, 0.0499, 0.0501, False)
+        for family, experiment, prefix, metrics in (
+            ("weight_decay", "reacher", "", ("NRC1", "NRC2", "NRC1_centred", "NRC2_centred")),
+            ("biases", "reacher_biases", "biases_", ("NRC1", "NRC2")),
+        )
+        for metric in metrics
+        for ending, suffix in (("relu", ""), ("linear", "_linear"))
+        for claim in [f"reacher_{prefix}{metric}{suffix}"]
+    ],  # 0.5 without decay
+    ("weight_decay", "reacher_NRC3", "reacher", "NRC3", RELU, 0.0099, 0.0101, False),
+    ("weight_decay", "reacher_NRC3_decay", "reacher", "NRC3", NONE, 1.01e-3, 0.99e-3, False),
+    (
+        *("weight_decay", "reacher_explained_variance", "reacher", "explained_variance_ratio"),
+        *(RELU, 0.951, 0.949, True),
+    ),
+    ("weight_decay", "reacher_last_relu", "reacher", "NRC1_centred", LINEAR, 9.9, 10.1, True),
+    ("biases", "reacher_biases_mean", "reacher_biases", "NRC1", LINEAR, 0.99e-6, 1.01e-6, False),
+    (
+        *("biases", "reacher_relu_mean", "reacher_biases", "mean_feature_ratio"),
+        *(LINEAR, 0.499, 0.501, False),
+    ),
+    *[
+        ("ufm", f"reacher_ufm_{key}", "reacher_features", metric, AT_WORK, inside, outside, True)
+        for key, metric in (("gram", "gram"), ("loss", "loss"), ("mse", "mse_sum"))
+        for inside, outside in ((1.0099, 1.0101), (0.9901, 0.9899))
+    ],
+    *[
+        ("ufm", f"reacher_ufm_{metric}", "reacher_features", metric, AT_WORK, 0.0499, 0.0501, False)
+        for metric in ("NRC1", "NRC2")
+    ],
+    *[
+        ("residuals", claim, experiment, "residual_covariance[0,0]", keys, *ends, True)
+        for claim, experiment, keys in (
+            ("residuals_white_weight_decay", "reacher", RELU),
+            ("residuals_white_ufm", "reacher_features", AT_WORK),
+        )
+        for ends in ((colour(0.099), colour(0.101)), (colour(-0.099), colour(-0.101)))
+    ],
+    *[
+        ("residuals", "residuals_level", "reacher_features", "residual_covariance", AT_WORK, *ends)
+        for ends in ((1.0499, 1.0501, True), (0.9501, 0.9499, True))
+    ],
+    *[
+        ("norms", "reacher_norms", "reacher_norms", "gram", {}, *ends, True)
+        for ends in ((1.0499**2, 1.0501**2), (0.9501**2, 0.9499**2))
+    ],
+    *[
+        ("free_features", claim, "free_features", metric, {}, 1 + 0.99 * end, 1 + 1.01 * end, True)
+        for claim, metric, bound in (
+            ("free_features_loss", "objective", 1e-9),
+            ("free_features_gram", "gram", 1e-4),
+            ("gram_between_thresholds_derived", "gram", 1e-3),
+        )
+        for end in (bound, -bound)
+    ],
+    *[
+        ("no_decay", claim, "no_decay", "NRC1", {"init_scale": scale}, inside, outside, False)
+        for claim, scale, inside, outside in (
+            ("no_decay_no_collapse", 1.0, 0.101, 0.099),
+            ("no_decay_small_start", 0.03, 0.099, 0.101),
+        )
+    ],
+]
+
+
+@pytest.mark.parametrize(
+    ("family", "claim", "name", "metric", "keys", "inside", "outside", "factors"),
+    BOUNDED,
+    ids=[f"{row[0]}-{row[1]}-{number}" for number, row in enumerate(BOUNDED)],
+)
+def test_a_claim_holds_up_to_its_bound(
+    theory, family, claim, name, metric, keys, inside, outside, factors
+):
+    change = scaled if factors else valued
+    held = theory | {name: change(theory[name], metric, inside, **keys)}
+    assert verdicts(family, held)[claim] == "replicated"
+    refuted = theory | {name: change(theory[name], metric, outside, **keys)}
+    assert verdicts(family, refuted)[claim] == "not replicated"
+    one = theory | {name: change(theory[name], metric, outside, seed=0, **keys)}
+    assert verdicts(family, one)[claim] == "inconclusive"
+    if family not in OF_NO_DATA:
+        shorter = {read: shortened(refuted[read]) for read in FAMILIES[family][-1]}
+        assert verdicts(family, shorter)[claim] == "inconclusive"
+
+
+@pytest.mark.parametrize(("fall", "verdict"), [(0.0099, "replicated"), (0.0101, "not replicated")])
+@pytest.mark.parametrize(
+    ("fallen", "claims_of_it"),
+    [
+        (0.1, ["reacher_norms_monotone", "reacher_norms_monotone_to_0.1"]),
+        (0.3, ["reacher_norms_monotone"]),
+    ],
+)
+def test_norms_may_fall_by_a_hundredth_to_count_as_growing(
+    theory, fallen, claims_of_it, fall, verdict
+):
+    """They double from decay to decay but for the one at which they fall."""
+    steps = sorted(theory["reacher_norms"].metrics["feature_decay"].unique())
+    norms = {decay: 2.0**place for place, decay in enumerate(steps)}
+    norms[fallen] = norms[steps[steps.index(fallen) - 1]] * (1 - fall)
+    given = rewritten(
+        theory["reacher_norms"], lambda row: norms[row["feature_decay"]] ** 2 * np.eye(2)
+    )
+    found = verdicts("norms", {"reacher_norms": given})
+    for claim in claims_of_it:
+        assert found[claim] == verdict
+    assert found["reacher_norms_monotone_to_0.1"] == (verdict if fallen == 0.1 else "replicated")
+
+
+def test_the_norm_peaks_at_the_decay_of_the_closed_form_in_the_median_run(theory):
+    beside = scaled(theory["reacher_norms"], "gram", 1e5, feature_decay=1e-3)
+    found = verdicts("norms", {"reacher_norms": beside})
+    assert found["reacher_norms_peak"] == "not replicated"
+    assert verdicts("norms", {"reacher_norms": shortened(beside)})["reacher_norms_peak"] == (
+        "inconclusive"
+    )
+
+
+@pytest.mark.parametrize(("loss", "verdict"), [(0.99e-12, "replicated"), (1e-12, "inconclusive")])
+def test_without_decay_the_loss_must_be_below_1e_12(theory, loss, verdict):
+    ended = valued(theory["no_decay"], "objective", loss, seed=2)
+    assert set(verdicts("no_decay", {"no_decay": ended}).values()) == {verdict}
+
+
+@pytest.mark.parametrize(("off", "verdict"), [(0.9e-8, "replicated"), (1.01e-8, "not replicated")])
+def test_of_two_targets_nrc3_must_vanish_up_to_1e_8(theory, monkeypatch, off, verdict):
+    monkeypatch.setattr(claims, "nrc3", lambda *given: np.maximum(nrc3(*given), off))
+    assert set(verdicts("two_targets", theory).values()) == {verdict}
+
+
+SEEDS = {"free_features": 3, "no_decay": 5, "norms": 1}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_is_decided_with_a_seed_too_few(theory, family):
+    needed = SEEDS.get(family, 2)
+    for seeds in (needed, needed - 1):
+        given = {name: configured(each, seeds=seeds) for name, each in theory.items()}
+        found = decided(family, given)
+        for claim, (verdict, measured) in found.items():
+            assert (f"{seeds} of {needed} seeds" in measured) == (seeds < needed), claim
+            assert (verdict == "inconclusive") == (seeds < needed), claim
 
 
 def test_norms_that_only_grow_are_what_the_paper_says_and_theory_does_not(theory):
@@ -499,8 +628,7 @@ def test_norms_that_only_grow_are_what_the_paper_says_and_theory_does_not(theory
         "reacher_norms_monotone_to_0.1",
     }
     assert having(found, "not replicated") == {"reacher_norms", "reacher_norms_peak"}
-    rows = theory["reacher_norms"].metrics
-    few = replace(theory["reacher_norms"], metrics=rows[rows["feature_decay"] <= 0.1])
+    few = without(theory["reacher_norms"], feature_decay=[0.3, 0.7, 1.5, 3.0])
     found = verdicts("norms", {"reacher_norms": few})
     assert having(found, "inconclusive") >= {"reacher_norms_monotone", "reacher_norms_peak"}
     assert not having(found, "not replicated")
@@ -509,8 +637,7 @@ def test_norms_that_only_grow_are_what_the_paper_says_and_theory_does_not(theory
 def test_no_decay_needs_a_loss_of_zero_and_both_kinds_of_start(theory):
     large = scaled(theory["no_decay"], "objective", 1e9)
     assert set(verdicts("no_decay", {"no_decay": large}).values()) == {"inconclusive"}
-    rows = theory["no_decay"].metrics
-    some = replace(theory["no_decay"], metrics=rows[rows["init_scale"].isin([0.3, 0.1])])
+    some = without(theory["no_decay"], init_scale=[1.0, 0.03])
     found = decided("no_decay", {"no_decay": some})
     assert {verdict for verdict, _ in found.values()} == {"inconclusive"}
     assert "no start of scale 1, at most 0.3" in found["no_decay_no_collapse"][1]

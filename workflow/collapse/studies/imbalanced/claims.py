@@ -65,7 +65,8 @@ def _direct(experiment: Results) -> Iterator[Decision]:
     short = _too_short(experiment) + _no_frame(experiment)
     last = pd.concat([experiment.last(metric, "H1") for metric in FRAME])
     for depth in DEPTHS:
-        worst = last[last["depth"] == depth].groupby("seed")["value"].max()
+        runs = last[last["depth"] == depth].pivot(index="seed", columns="metric", values="value")
+        worst = runs.reindex(columns=FRAME).max(axis=1, skipna=False)
         yield Claim(
             f"gof_M{depth}",
             PAPER,

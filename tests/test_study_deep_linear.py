@@ -1,0 +1,489 @@
+"""The deep-linear study: what its claims decide of made-up tables, on both sides of each bound."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from collapse.studies.analysis import loss_gap
+from collapse.studies.deep_linear import claims
+from collapse.studies.deep_linear.analysis import excess_losses, fractions
+from tables import changed, configured, diverged, results, scaled, undecided, valued, without
+
+DEPTHS = (1, 3, 6, 9)
+HEADS = (False, True)
+FRAME = {False: "NC2_OF", True: "NC2_ETF"}
+THRESHOLDS = {1: 1.0, 2: 0.5, 3: 2 ** (2 / 3) / 3, 6: 5 ** (5 / 6) / 6}
+NETWORKS = {
+    "network_mlp_of": ("mlp", False),
+    "network_mlp_etf": ("mlp", True),
+    "network_conv_etf": ("conv", True),
+}
+FALLS = {"NC1": 0.1, "NC2": 0.5, "NC3": 0.5}
+"""What is left at most of NC1 to NC3 of a network."""
+
+
+def direct():
+    """Return runs that reach the frame of their head (not the other's) at the last step."""
+    config = {"seeds": 5, "optimiser": {"steps": 30_000}}
+    runs = []
+    for depth, bias, seed in product(DEPTHS, HEADS, range(5)):
+        last = dict.fromkeys(("NC1", FRAME[bias], "NC2_W", "NC3_product"), 1e-13)
+        last = {("H1", metric): value for metric, value in last.items()}
+        loss = 2.0 + depth
+        last |= {("H1", FRAME[not bias]): 1, ("H2", "NC1"): 1, ("all", "objective"): loss}
+        first = {(0, *place): value + 1 for place, value in last.items()}
+        measured = first | {(30_000, *place): value for place, value in last.items()}
+        runs.append(({"depth": depth, "bias": bias, "seed": seed}, measured, {"loss": loss}))
+    return results(config, runs)
+
+
+def second_solver():
+    """Return starts of which one of eight reaches the optimum, and the others do not."""
+    runs = []
+    for depth, bias, seed in product((1, 2, 3), HEADS, range(8)):
+        loss = 0.2 * depth
+        measured = {(7, "all", "objective"): loss if seed == 5 else 1.01 * loss}
+        runs.append(({"depth": depth, "bias": bias, "seed": seed}, measured, {"loss": loss}))
+    return results({"seeds": 8}, runs)
+
+
+def sweeps():
+    """Return sweeps over ten decays on either side of the threshold, with the rounding of each.
+
+    A fraction f of the label is stationary at the scaled decay M x^(M-1) (1-f)^2 with
+    x^M = f/(1-f). Up to the threshold the upward sweep follows it; beyond, it stays on the
+    metastable branch, which costs more than zero. The downward sweep stays at zero.
+    """
+    runs = []
+    for depth, tau in THRESHOLDS.items():
+        left = (depth - 1) / depth
+        fraction = left + (1 - left) * np.linspace(0.95, 0.05, 10)
+        root = (fraction / (1 - fraction)) ** (1 / depth)
+        below = depth * root ** (depth - 1) * (1 - fraction) ** 2
+        assert (np.diff(below) > 0).all() and below[-1] < tau
+        decays = [*below, *(tau * np.linspace(1.01, 1.5, 10))]
+        for direction, seed in product(("up", "down"), range(5)):
+            up = direction == "up"
+            sizes = [*fraction, *[0.6] * 10] if up else [0.0] * 20
+            losses = [*[0.3] * 10, *[0.51] * 10] if up else [0.5] * 20
+            measured = {}
+            for stage, (decay, size, loss) in enumerate(zip(decays, sizes, losses, strict=True)):
+                measured[stage, "all", "scaled_decay"] = decay
+                measured[stage, "Z", "singular_value[0]"] = 5 * size
+                measured[stage, "W1", "singular_value[0]"] = 99
+                measured[stage, "all", "objective"] = loss
+            runs.append(({"depth": depth, "direction": direction, "seed": seed}, measured, {}))
+    return results({"seeds": 5, "problem": {"class_sizes": [25] * 4}}, runs)
+
+
+def network(heads):
+    """Return networks whose NC1 to NC3 fall to a hundredth of what they were."""
+    runs = []
+    for depth, bias, seed in product(DEPTHS, heads, range(2)):
+        measured = {(200, "all", "error"): 0.02}
+        for metric in ("NC1", FRAME[bias], "NC3_product"):
+            # The last step comes first: its place in the table does not matter.
+            falls = {(200, "H1", metric): 0.04, (0, "H1", metric): 4.0, (10, "H1", metric): 50.0}
+            measured |= falls | {(200, "H2", metric): 4.0}
+        measured |= {(step, "H1", FRAME[not bias]): 1.0 for step in (0, 200)}
+        runs.append(({"depth": depth, "bias": bias, "seed": seed}, measured, {}))
+    return results({"seeds": 2, "training": {"epochs": 200}}, runs)
+
+
+def cross_entropy():
+    """Return runs that end at the best ETF or above; for M = 1 it is the optimum."""
+    runs = []
+    for depth, count, seed in product((1, 2, 3), (4, 6, 10), range(10)):
+        etf = depth + 0.1 * count
+        keys = {"class_sizes": "-".join(["4"] * count), "depth": depth, "seed": seed}
+        measured = {(0, "all", "objective"): 0.1, (9, "all", "objective"): etf * (1 + 0.1 * seed)}
+        predicted = {"loss_etf": etf, "loss_cross_polytope": 0.9 * etf}
+        runs.append((keys, measured, {"loss": etf} if depth == 1 else predicted))
+    return results({"seeds": 10}, runs)
+
+
+GIVEN = {
+    "direct": direct(),
+    "second_solver": second_solver(),
+    "sweeps": sweeps(),
+    "mlp": network(HEADS),
+    "conv": network([True]),
+    "cross_entropy": cross_entropy(),
+}
+
+
+def decided(name, experiment):
+    """Return what was not replicated of the claims that one experiment decides."""
+    rows = {
+        "direct": lambda: [*claims._direct(experiment), claims._reached_loss(experiment)],
+        "second_solver": lambda: [claims._second_solver(experiment)],
+        "sweeps": lambda: claims._transitions(experiment),
+        "mlp": lambda: [
+            row for bias in HEADS for row in claims._networks("network_mlp", experiment, bias)
+        ],
+        "conv": lambda: claims._networks("network_conv", experiment, True),
+        "cross_entropy": lambda: claims._cross_entropy(experiment),
+    }
+    return undecided(rows[name]())
+
+
+def verdicts(name, experiment):
+    return {claim: verdict for claim, (verdict, _) in decided(name, experiment).items()}
+
+
+NAMES = {
+    "direct": [f"direct_{head}_M{m}" for head in ("of", "etf") for m in DEPTHS] + ["direct_loss"],
+    "second_solver": ["global_optimum"],
+    "sweeps": [f"{name}_M{m}" for m in (1, 2, 3, 6) for name in ("threshold", "transition")],
+    "mlp": [f"network_mlp_{head}_{label}" for head in ("of", "etf") for label in FALLS],
+    "conv": [f"network_conv_etf_{label}" for label in FALLS],
+    "cross_entropy": [f"ce_etf_M{m}" for m in (1, 2, 3)],
+}
+
+
+def test_what_agrees_with_theory_replicates():
+    rows = list(
+        claims.decide(
+            {
+                "direct_optimisation": GIVEN["direct"],
+                "global_optimum": GIVEN["second_solver"],
+                "collapse_threshold": GIVEN["sweeps"],
+                "network_mlp": GIVEN["mlp"],
+                "network_conv": GIVEN["conv"],
+                "cross_entropy_depth": GIVEN["cross_entropy"],
+            }
+        )
+    )
+    assert [row["claim"] for row in rows] == [claim for names in NAMES.values() for claim in names]
+    assert not undecided(rows)
+    assert {row["claim"] for row in rows if row["bound"] == "theory"} == {
+        f"threshold_M{m}" for m in (1, 2, 3, 6)
+    }
+    texts = {row["claim"]: row["statement"] for row in rows}
+    assert texts["direct_of_M3"].endswith("converge to the orthogonal frame.")
+    assert texts["direct_etf_M3"].endswith("converge to the simplex ETF.")
+    assert "continuous" in texts["transition_M1"]
+    assert "from 0.6667 to 0" in texts["transition_M3"]
+    assert "MLP" in texts["network_mlp_of_NC1"] and "convol" in texts["network_conv_etf_NC1"]
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_nothing_is_decided_with_a_seed_too_few(name):
+    needed = GIVEN[name].config["seeds"]
+    few = decided(name, configured(GIVEN[name], seeds=needed - 1))
+    assert set(few) == set(NAMES[name])
+    for verdict, measured in few.values():
+        assert verdict == "inconclusive"
+        assert f"({needed - 1} of {needed} seeds)" in measured
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_lost_run_leaves_the_claims_that_need_it_undecided(name):
+    lost = decided(name, diverged(GIVEN[name], seed=0, depth=1))
+    count = len(
+        GIVEN[name].metrics.query("seed == 0 and depth == 1")[GIVEN[name].keys].drop_duplicates()
+    )
+    for claim, (verdict, measured) in lost.items():
+        own = 1 if claim in ("direct_of_M1", "direct_etf_M1") else count
+        assert verdict == "inconclusive" and f"({own} diverged)" in measured, claim
+    unaffected = {f"direct_{head}_M{m}" for head in ("of", "etf") for m in (3, 6, 9)}
+    assert set(lost) == set(NAMES[name]) - unaffected
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_nothing_is_decided_where_every_run_diverged(name):
+    late = diverged(GIVEN[name])
+    at_once = replace(late, metrics=late.values("diverged"))  # nothing else was measured
+    for gone in (late, at_once):
+        assert verdicts(name, gone) == dict.fromkeys(NAMES[name], "inconclusive")
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "claims_of_it"),
+    [
+        (
+            "direct",
+            9,
+            {"direct_of_M9": "no M 9", "direct_etf_M9": "no M 9", "direct_loss": "6 of 8"},
+        ),
+        ("second_solver", 1, {"global_optimum": "no M 1"}),
+        ("second_solver", 3, {"global_optimum": "no M 3"}),
+        ("second_solver", 2, {}),
+        ("sweeps", 6, {"threshold_M6": "no M 6", "transition_M6": "no M 6"}),
+        *[("mlp", m, dict.fromkeys(NAMES["mlp"], f"no M {m}")) for m in DEPTHS],
+        ("conv", 6, dict.fromkeys(NAMES["conv"], "no M 6")),
+        ("cross_entropy", 2, {"ce_etf_M2": "no run; no K 4, 6, 10"}),
+    ],
+)
+def test_a_depth_that_was_not_run_leaves_its_claims_undecided(name, depth, claims_of_it):
+    lacking = decided(name, without(GIVEN[name], depth=depth))
+    assert set(lacking) == set(claims_of_it)
+    for claim, (verdict, measured) in lacking.items():
+        assert verdict == "inconclusive" and claims_of_it[claim] in measured
+
+
+# Direct optimisation
+
+
+ARMS = list(product(DEPTHS, HEADS))
+
+
+def of_frame(value, metrics, arms=ARMS, **keys):
+    """Return the verdicts where these metrics of these arms end at a value."""
+    given = GIVEN["direct"]
+    for metric, (depth, bias) in product(metrics, arms):
+        name = FRAME[bias] if metric == "NC2" else metric
+        place = {"step": 30_000, "layer": "H1", "depth": depth, "bias": bias}
+        given = valued(given, name, value, **place, **keys)
+    return verdicts("direct", given)
+
+
+METRICS = ("NC1", "NC2", "NC2_W", "NC3_product")
+
+
+def arms_named(arms, verdict):
+    return {f"direct_{'etf' if bias else 'of'}_M{depth}": verdict for depth, bias in arms}
+
+
+@pytest.mark.parametrize("arms", [ARMS[:5], ARMS[5:]])
+@pytest.mark.parametrize("metric", METRICS)
+def test_one_metric_off_the_frame_refutes_it(metric, arms):
+    assert of_frame(1.01e-10, [metric], arms) == arms_named(arms, "not replicated")
+
+
+def test_the_frame_is_reached_up_to_1e_10_in_every_run():
+    assert not of_frame(0.99e-10, METRICS)
+    assert of_frame(1.0, ["NC3_product"], seed=3) == arms_named(ARMS, "inconclusive")
+
+
+def test_a_run_without_one_of_the_metrics_is_not_judged_by_the_others():
+    given = without(GIVEN["direct"], metric="NC2_W", seed=4, depth=3, bias=True)
+    assert verdicts("direct", given) == {"direct_etf_M3": "inconclusive"}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_loss_counts_up_to_1e_10_of_the_optimum_on_both_sides(sign):
+    inside = scaled(GIVEN["direct"], "objective", 1 + sign * 0.99e-10, step=30_000)
+    outside = scaled(GIVEN["direct"], "objective", 1 + sign * 1.01e-10, step=30_000)
+    assert not verdicts("direct", inside)
+    assert verdicts("direct", outside) == {"direct_loss": "not replicated"}
+    one = scaled(GIVEN["direct"], "objective", 1 + sign, step=30_000, depth=6, bias=True, seed=0)
+    assert verdicts("direct", one) == {"direct_loss": "inconclusive"}
+
+
+def test_direct_optimisation_of_fewer_steps_than_the_paper_decides_nothing():
+    short = decided("direct", configured(GIVEN["direct"], optimiser__steps=29_999))
+    assert set(short) == set(NAMES["direct"])
+    for verdict, measured in short.values():
+        assert verdict == "inconclusive" and "(29999 of 30000 steps)" in measured
+
+
+def test_the_gap_of_the_loss_is_relative_to_the_optimum_of_its_run():
+    gaps = loss_gap(
+        scaled(diverged(GIVEN["direct"], seed=1), "objective", 0.5, step=30_000, seed=0)
+    )
+    assert list(gaps) == ["depth", "bias", "seed", "step", "value"]
+    assert set(gaps["seed"]) == {0, 2, 3, 4} and len(gaps) == 4 * 8 * 2
+    last = gaps[gaps["step"] == 30_000]
+    np.testing.assert_array_equal(last["value"], np.where(last["seed"] == 0, 0.5, 0.0))
+    first = gaps[gaps["step"] == 0]
+    np.testing.assert_allclose(first["value"], 1 / (2 + first["depth"]))
+
+
+# Second solver
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_best_start_counts_up_to_1e_10_of_the_optimum_on_both_sides(sign):
+    given = GIVEN["second_solver"]
+    inside = scaled(given, "objective", 1 + sign * 0.99e-10, seed=5)
+    outside = scaled(given, "objective", 1 + sign * 1.01e-10, seed=5)
+    assert not verdicts("second_solver", inside)
+    assert verdicts("second_solver", outside) == {"global_optimum": "not replicated"}
+    one = scaled(given, "objective", 1 + sign * 1e-3, seed=5, depth=2, bias=True)
+    assert verdicts("second_solver", one) == {"global_optimum": "inconclusive"}
+
+
+def test_a_start_below_the_optimum_counts_whatever_the_others_reach():
+    below = scaled(GIVEN["second_solver"], "objective", 0.9, seed=2)
+    assert verdicts("second_solver", below) == {"global_optimum": "not replicated"}
+
+
+# Thresholds
+
+
+def stage(experiment, metric, number, value, **keys):
+    """Return the sweeps with another value at a stage of the upward ones."""
+    return valued(experiment, metric, value, direction="up", step=number, **keys)
+
+
+@pytest.mark.parametrize(("number", "sign"), [(9, 1), (10, -1)])
+def test_the_threshold_lies_where_zero_becomes_the_better(number, sign):
+    """The last decay at which zero is worse, or the first at which it is not, lies beyond tau."""
+
+    def off(by, **keys):
+        given = GIVEN["sweeps"]
+        for depth, tau in THRESHOLDS.items():
+            value = tau + sign * by
+            given = stage(given, "scaled_decay", number, value, depth=depth, **keys)
+        found = verdicts("sweeps", given)
+        # The closed form of the fraction at this decay is another one.
+        return {claim: v for claim, v in found.items() if claim.startswith("threshold")}
+
+    assert not off(0.9e-12)
+    assert off(1.1e-12) == {f"threshold_M{m}": "not replicated" for m in THRESHOLDS}
+    assert off(1e-3, seed=2) == {f"threshold_M{m}": "inconclusive" for m in THRESHOLDS}
+
+
+@pytest.mark.parametrize(
+    ("number", "loss", "refuted"),
+    [
+        (9, 0.5 * (1 - 1.1e-9), False),
+        (9, 0.5 * (1 - 0.9e-9), True),
+        (10, 0.5 * (1 - 0.9e-9), False),
+        (10, 0.5 * (1 - 1.1e-9), True),
+        (0, 0.5, True),
+        (19, 0.3, True),
+    ],
+)
+def test_a_loss_below_that_of_zero_is_told_from_rounding(number, loss, refuted):
+    found = verdicts("sweeps", stage(GIVEN["sweeps"], "objective", number, loss))
+    assert found == ({f"threshold_M{m}": "not replicated" for m in THRESHOLDS} if refuted else {})
+
+
+@pytest.mark.parametrize("loss", [0.3, 0.5])
+def test_a_sweep_in_which_zero_is_never_or_always_the_better_has_no_threshold_at_tau(loss):
+    never = valued(GIVEN["sweeps"], "objective", loss, depth=3, direction="up")
+    assert verdicts("sweeps", never) == {"threshold_M3": "not replicated"}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_singular_values_count_up_to_1e_3_below_the_threshold(sign):
+    def off(by, **keys):
+        step = sign * 5 * by  # 5 is the root of the class size
+        place = {"layer": "Z", "direction": "up", **keys}
+        return verdicts(
+            "sweeps", changed(GIVEN["sweeps"], "singular_value", lambda v: v + step, **place)
+        )
+
+    assert not off(0.99e-3)
+    for number in (0, 9):  # the first and the last decay below the threshold
+        refuted = {f"transition_M{m}": "not replicated" for m in THRESHOLDS}
+        assert off(1.01e-3, step=number) == refuted
+    assert off(1.0, step=4, seed=1, depth=3) == {"transition_M3": "inconclusive"}
+    assert not off(0.5, step=10)  # beyond it a metastable branch may go on
+
+
+def test_sweeps_over_fewer_than_twenty_decays_decide_nothing():
+    few = decided("sweeps", without(GIVEN["sweeps"], step=19))
+    assert set(few) == set(NAMES["sweeps"])
+    for verdict, measured in few.values():
+        assert verdict == "inconclusive" and "(too few decays)" in measured
+
+
+def test_fractions_are_of_the_square_root_of_the_class_size():
+    found = fractions(diverged(GIVEN["sweeps"], seed=4))
+    assert list(found) == ["depth", "direction", "seed", "step", "scaled_decay", "value"]
+    assert set(found["seed"]) == {0, 1, 2, 3}
+    rows = found[(found["depth"] == 1) & (found["direction"] == "up") & (found["step"] < 10)]
+    # Of one layer the fraction is 1 - sqrt(b/n).
+    np.testing.assert_allclose(rows["value"], 1 - np.sqrt(rows["scaled_decay"]), rtol=1e-12)
+
+
+# Networks
+
+
+@pytest.mark.parametrize("claim", NETWORKS)
+def test_what_is_left_of_a_networks_metrics_counts_up_to_its_bound(claim):
+    name, bias = NETWORKS[claim]
+    metrics = {"NC1": "NC1", "NC2": FRAME[bias], "NC3": "NC3_product"}
+    place = {"bias": bias, "layer": "H1", "step": 200}
+
+    def left(share, labels, **keys):
+        given = GIVEN[name]
+        for label in labels:
+            value = share * FALLS[label] * 4.0
+            given = valued(given, metrics[label], value, **place, **keys)
+        return given
+
+    assert not verdicts(name, left(0.99, FALLS))
+    for label in FALLS:
+        assert verdicts(name, left(1.01, [label])) == {f"{claim}_{label}": "not replicated"}
+    some = {f"{claim}_{label}": "inconclusive" for label in FALLS}
+    assert verdicts(name, left(1e3, FALLS, depth=[1, 3, 6], seed=0)) == some
+    shorter = decided(name, configured(left(1.01, FALLS), training__epochs=199))
+    assert {label: verdict for label, (verdict, _) in shorter.items()} == some
+    assert all("(199 of 200 epochs)" in measured for _, measured in shorter.values())
+
+
+def test_the_values_of_a_diverged_network_are_not_among_those_measured():
+    wild = valued(GIVEN["conv"], "NC1", 1e9, depth=6, seed=1, step=200)
+    _, measured = decided("conv", diverged(wild, depth=6, seed=1))["network_conv_etf_NC1"]
+    assert measured == "median 0.01, worst 0.01 (1 diverged)"
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv"])
+def test_one_network_that_did_not_learn_its_samples_leaves_all_undecided(name):
+    given = valued(GIVEN[name], "error", 0.021, depth=3, bias=True, seed=0)
+    found = decided(name, given)
+    assert set(found) == set(NAMES[name])
+    for verdict, measured in found.values():
+        assert verdict == "inconclusive" and "(training error above 2 %)" in measured
+
+
+@pytest.mark.parametrize(
+    ("bias", "head", "text"), [(False, "of", "no bias-free head"), (True, "etf", "no head with a")]
+)
+def test_a_head_that_was_not_run_leaves_its_claims_undecided(bias, head, text):
+    found = decided("mlp", without(GIVEN["mlp"], bias=bias))
+    assert set(found) == {f"network_mlp_{head}_{label}" for label in FALLS}
+    for verdict, measured in found.values():
+        assert verdict == "inconclusive" and measured.startswith("no run") and text in measured
+
+
+# Cross-entropy
+
+
+@pytest.mark.parametrize(("depth", "count"), [(1, 4), (2, 10), (3, 6)])
+def test_one_point_more_than_1e_6_below_the_etf_refutes_it_at_any_scale(depth, count):
+    place = {"depth": depth, "class_sizes": "-".join(["4"] * count), "step": 9, "seed": 0}
+    claim = f"ce_etf_M{depth}"
+    inside = scaled(GIVEN["cross_entropy"], "objective", 1 - 0.99e-6, **place)
+    assert not verdicts("cross_entropy", inside)
+    outside = scaled(GIVEN["cross_entropy"], "objective", 1 - 1.01e-6, **place)
+    assert verdicts("cross_entropy", outside) == {claim: "not replicated"}
+    few = decided("cross_entropy", configured(diverged(outside, seed=1), seeds=1))
+    verdict, measured = few[claim]
+    assert verdict == "not replicated" and f"0.000101 % at K={count}" in measured
+    assert sorted(v for v, _ in few.values()) == ["inconclusive", "inconclusive", "not replicated"]
+
+
+def test_a_loss_above_the_etf_is_no_drop():
+    (row, *_) = claims._cross_entropy(scaled(GIVEN["cross_entropy"], "objective", 2.0))
+    assert row["verdict"] == "replicated"
+    assert row["measured"] == "largest drop 0 % at K=4, 0 % at K=6, 0 % at K=10"
+
+
+@pytest.mark.parametrize("count", [4, 6, 10])
+def test_a_number_of_classes_that_was_not_run_leaves_the_etf_undecided(count):
+    given = without(GIVEN["cross_entropy"], class_sizes="-".join(["4"] * count))
+    found = decided("cross_entropy", given)
+    assert set(found) == set(NAMES["cross_entropy"])
+    for verdict, measured in found.values():
+        assert verdict == "inconclusive" and f"(no K {count} at this scale)" in measured
+
+
+def test_excess_losses_are_relative_to_the_best_etf():
+    found = excess_losses(GIVEN["cross_entropy"]).sort_values(["depth", "classes", "seed"])
+    assert list(found) == ["class_sizes", "depth", "seed", "classes", "reached", "cross_polytope"]
+    assert found["classes"].tolist() == [k for k in (4, 6, 10) for _ in range(10)] * 3
+    np.testing.assert_allclose(found["reached"], 0.1 * found["seed"], atol=1e-14)
+    single = found["depth"] == 1
+    assert found.loc[single, "cross_polytope"].isna().all()
+    pd.testing.assert_series_equal(
+        found.loc[~single, "cross_polytope"],
+        pd.Series(-0.1, found.index[~single], name="cross_polytope"),
+    )
