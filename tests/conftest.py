@@ -36,6 +36,7 @@ def pytest_configure(config):
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Spread files over processes; all that needs the finished workflow goes to one, and first."""
     for item in items:
