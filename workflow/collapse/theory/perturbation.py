@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,9 @@ KEYS = {
     ),
 }
 """The hyperparameters of `predict`."""
+
+ROUNDING = 1e-13
+"""Deviations from a mean below it, relative to the features, are none."""
 
 
 def predict(**hyperparameters: object) -> dict[str, object]:
@@ -142,7 +146,8 @@ def predict(**hyperparameters: object) -> dict[str, object]:
 def _pulls(weight_decay: float, feature_decay: float) -> dict[str, float]:
     """Return what holds each component back: its factor is beta/(beta + pull)."""
     decay = math.sqrt(weight_decay) * math.sqrt(feature_decay)
-    if decay >= 1:
+    # Either may round to just below 1 where the other does not.
+    if decay >= 1 or weight_decay * feature_decay >= 1:
         raise InputError(
             f"weight_decay, feature_decay: sqrt of their product is {decay:.6g}, allowed: below 1;"
             " from 1 on the optimum H* is 0, which is no collapse"
@@ -197,7 +202,8 @@ def log_rates(
     Returns
     -------
     dict
-        As for `log_rates_of_traces`; None for the rates of tr Sigma_W where it is 0.
+        As for `log_rates_of_traces`; None for the rates of tr Sigma_W where it is 0, up to the
+        rounding of the class means.
 
     Raises
     ------
@@ -214,16 +220,24 @@ def log_rates(
     groups = features.reshape(dim, classes, samples)
     means = groups.mean(2)
     within = (groups - means[:, :, None]).reshape(dim, total)
-    gram = features @ features.T + samples * weight_decay * np.eye(dim)
-    weight = samples * np.linalg.solve(gram, means).T
     centred = means - means.mean(1, keepdims=True)
     between = float(np.sum(centred**2)) / classes
-    if not between > 0:
+    spread = float(np.sum(within**2)) / total
+    nothing = ROUNDING**2 * float(np.sum(features**2)) / total
+    if not between > nothing:
         raise InputError("features: all class means are equal, allowed: Sigma_B other than 0")
+    gram = features @ features.T + samples * weight_decay * np.eye(dim)
+    try:
+        weight = samples * np.linalg.solve(gram, means).T
+    except np.linalg.LinAlgError:
+        raise InputError(
+            f"weight_decay: {weight_decay:g} found, allowed: enough for H H^T + n weight_decay I to"
+            " have an inverse"
+        ) from None
     logits = weight @ means
     projector = np.eye(classes) - 1 / classes
     return log_rates_of_traces(
-        within=float(np.sum(within**2)) / total,
+        within=spread if spread > nothing else 0.0,
         between=between,
         within_logits=float(np.sum((weight @ within) ** 2)) / total,
         between_growth=float(np.trace(projector @ logits @ (np.eye(classes) - logits))) / classes,
@@ -235,16 +249,19 @@ def _checked(
     features: ArrayLike, classes: int, weight_decay: float, feature_decay: float
 ) -> NDArray[np.float64]:
     array = np.asarray(features, dtype=np.float64)
+    # True counts as an integer.
+    if isinstance(classes, bool) or not isinstance(classes, Integral) or classes < 1:
+        raise InputError(f"classes: {classes} found, allowed: an integer from 1 on")
     if array.ndim != 2 or array.shape[1] % classes or not array.size:
         raise InputError(
             f"features: shape {array.shape} found, allowed: d x N, N a multiple of {classes}"
         )
     if not np.all(np.isfinite(array)):
         raise InputError("features: a number that is not finite found")
-    if not weight_decay > 0 or not feature_decay >= 0:
+    if not 0 < weight_decay < math.inf or not 0 <= feature_decay < math.inf:
         raise InputError(
             f"weight_decay, feature_decay: {weight_decay:g} and {feature_decay:g} found, allowed:"
-            " above 0, and from 0 on"
+            " finite, above 0 and from 0 on"
         )
     return array
 
