@@ -124,12 +124,17 @@ class Problem(ABC):
         """Return the second derivatives of each problem in all its variables, (B, V, V)."""
         with torch.enable_grad():
             leaves = parameters.map(lambda tensor: tensor.detach().requires_grad_())
-            slopes = torch.cat([t.flatten(1) for t in self.gradient(leaves).tensors()], 1)
-            # The sum over the batch loses nothing: no problem's gradient depends on another's.
-            units = torch.eye(slopes.shape[1]).to(slopes)
-            rows = torch.autograd.grad(
-                slopes.sum(0), leaves.tensors(), units, is_grads_batched=True
+            # Of the objective: a gradient of the problem's own need not be differentiable.
+            total = self.objective(leaves).sum()
+            slopes = torch.autograd.grad(
+                total, leaves.tensors(), create_graph=True, materialize_grads=True
             )
+            # Zeros of a variable in which the objective is linear, or that it does not contain.
+            pairs = zip(slopes, leaves.tensors(), strict=True)
+            flat = torch.cat([(slope + 0 * leaf).flatten(1) for slope, leaf in pairs], 1)
+            # The sum over the batch loses nothing: no problem's gradient depends on another's.
+            units = torch.eye(flat.shape[1]).to(flat)
+            rows = torch.autograd.grad(flat.sum(0), leaves.tensors(), units, is_grads_batched=True)
         return torch.cat([row.flatten(2) for row in rows], 2).movedim(1, 0)
 
     def optimum(self, seeds: Sequence[int]) -> Parameters:

@@ -132,8 +132,11 @@ class Perturbation(Problem):
         """Return class means M, (B, d, K), and W*(H) = Y H^T (H H^T + n weight_decay I)^-1."""
         # Y H^T = n M^T, M the class means.
         sums = features @ self._targets.mT
-        gram = torch.baddbmm(self._ridge, features, features.mT)
-        return sums / self.samples_per_class, torch.linalg.solve(gram, sums).mT
+        return sums / self.samples_per_class, torch.linalg.solve(self._gram(features), sums).mT
+
+    def _gram(self, features: Tensor) -> Tensor:
+        """Return H H^T + n weight_decay I, (B, d, d)."""
+        return torch.baddbmm(self._ridge, features, features.mT)
 
     def gradient(self, parameters: Parameters) -> Parameters:
         """Return [W^T (W H - Y) + feature_decay H + beta (H - H_0)]/(K n), W = W*(H)."""
@@ -144,6 +147,31 @@ class Perturbation(Problem):
         if self.anchor is not None:
             slope = slope + self.beta.view(-1, 1, 1) * (features - self.anchor)
         return Parameters(H=slope / self.total)
+
+    def hessian(self, parameters: Parameters) -> Tensor:
+        """Return the second derivatives of each problem in H, (B, d N, d N).
+
+        With A = H H^T + n weight_decay I and R = W H - Y, dW = -(R dH^T + W dH H^T) A^-1 at the
+        best W; put into the gradient's differential, it leaves products of small matrices.
+        """
+        features = parameters.features
+        _, weights = self.weights(features)
+        residual = weights @ features - self._targets
+        gram, pulled = self._gram(features), weights.mT @ residual
+        solved, inverse = torch.linalg.solve(gram, features), torch.linalg.inv(gram)
+        identity = torch.eye(self.total).to(features)
+        # Each term is the product of what dH is multiplied by, from the left and from the right.
+        crossed = torch.einsum("zib,zja->ziajb", solved, pulled)
+        curvature = (
+            torch.einsum("zij,zab->ziajb", weights.mT @ weights, identity - features.mT @ solved)
+            - torch.einsum("zij,zab->ziajb", inverse, residual.mT @ residual)
+            - crossed
+            - torch.einsum("ziajb->zjbia", crossed)
+        )
+        matrix = curvature.flatten(3).flatten(1, 2)
+        pull = self.feature_decay if self.anchor is None else self.feature_decay + self.beta
+        matrix.diagonal(dim1=1, dim2=2).add_(pull.view(-1, 1))
+        return matrix / self.total
 
     def optimum(self, seeds: Sequence[int]) -> Parameters:
         """Return the minimiser H* = sqrt(rho) R (x) 1_n^T without beta, R^T R = I_K random.

@@ -14,6 +14,9 @@ from collapse.problems.base import Problem
 from collapse.problems.parameters import Parameters, flat_copy
 from collapse.problems.trajectory import Recorder, Trajectory, core_settings
 
+# A flow no faster than this, relative to where it is, moves by rounding only.
+AT_REST = 1e-15
+
 
 def solve(
     problem: Problem,
@@ -55,7 +58,8 @@ def gradient_flow(
 
     The error of every step is controlled for each flow, whose result depends on no other. No step
     is longer than the inverse of the problem's stiffness: at the limit of stability, where the
-    error estimate alone would let it go, what decays would come back.
+    error estimate alone would let it go, what decays would come back. A flow that has come to rest
+    stays where it is. One whose start has no finite objective diverges at once.
 
     Parameters
     ----------
@@ -86,6 +90,9 @@ def gradient_flow(
             one = slice(index, index + 1)
             single = problem.select(one)
             begin = start.map(lambda tensor, one=one: tensor[one])
+            if not bool(single.objective(begin).isfinite()):
+                states.diverged[one] = 0
+                continue
             states.write(0, one, single, begin)
             for record, position in enumerate(_flow(single, begin, times, tolerance), 1):
                 states.write(record, one, single, position)
@@ -114,6 +121,12 @@ def _flow(problem: Problem, start: Parameters, times: Sequence[float], tolerance
     waiting = iter(times)
     wanted = next(waiting)
     while True:
+        if np.abs(solver.f).max() <= AT_REST * np.abs(solver.y).max():
+            buffer.copy_(torch.from_numpy(solver.y))
+            while wanted is not None:
+                yield position.parameters
+                wanted = next(waiting, None)
+            return
         solver.max_step = longest(solver.y)
         message = solver.step()
         if solver.status == "failed":

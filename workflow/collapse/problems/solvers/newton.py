@@ -78,13 +78,15 @@ def newton(
     states = Recorder(problem, start, [0, 1])
     everything = slice(0, problem.batch)
     with core_settings():
+        states.diverged[~problem.objective(start).isfinite()] = 0
         states.write(0, everything, problem, start)
         position = start
         stages = list(problem.homotopy()) if continued else [problem]
         for number, stage in enumerate(stages, 1):
             position = _minimise(stage, position, tolerance, steps)
             report(f"stage {number} of {len(stages)}")
-        states.diverged[~problem.objective(position).isfinite()] = 1
+        lost = ~problem.objective(position).isfinite() & (states.diverged < 0)
+        states.diverged[lost] = 1
         states.write(1, everything, problem, position)
     return states.trajectory(None)
 
