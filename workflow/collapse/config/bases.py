@@ -17,6 +17,8 @@ class ProblemKind(Section):
     batched
         Keys of the section that may differ inside one job: they change no tensor's shape, and
         `build` reads them from every config. Each value of another key gets a job of its own.
+    layered
+        Whether it has layers W_1 to W_M, each of which may have a weight decay of its own.
     sweeps
         Whether all its decays can be scaled together, as a `sweep` does.
     probes
@@ -26,6 +28,7 @@ class ProblemKind(Section):
     penalties: ClassVar[frozenset[str]] = frozenset()
     positive: ClassVar[frozenset[str]] = frozenset()
     batched: ClassVar[frozenset[str]] = frozenset()
+    layered: ClassVar[bool] = True
     sweeps: ClassVar[bool] = False
     probes: ClassVar[tuple[str, ...]] = ()
 

@@ -62,6 +62,13 @@ class State:
     held_out: Callable[[], tuple[Tensor, Tensor] | None] = lambda: None
     network: nn.Module | None = None
 
+    @property
+    def head(self) -> Sequence[Tensor]:
+        """The weights of its linear head; a state without one is refused."""
+        if not self.weights:
+            raise InputError("probes: no linear head found, which a probe of the experiment needs")
+        return self.weights
+
 
 def rows(state: State, probes: Sequence[Mapping[str, Any]]) -> Iterator[Reading]:
     """Yield the rows of all probes of a state, in their order."""

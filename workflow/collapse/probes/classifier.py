@@ -16,8 +16,8 @@ def rows(state: State, _: Mapping[str, Any]) -> Iterator[Reading]:
     frame = state.frame
     lengths = (frame["weight_norm"], frame["feature_norm"]) if "weight_norm" in frame else None
     features, labels = state.features, state.targets
-    yield from head_readings(features, labels, state.weights, state.bias)
-    yield from frame_readings(features, labels, state.weights, lengths, grams=state.last)
+    yield from head_readings(features, labels, state.head, state.bias)
+    yield from frame_readings(features, labels, state.head, lengths, grams=state.last)
     # Held-out samples are passed through the network anew: of the last state only.
     held_out = state.held_out() if state.last else None
     if held_out is not None:

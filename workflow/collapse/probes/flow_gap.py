@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from collapse.errors import InputError
 from collapse.metrics.measure import measure
 from collapse.probes import Reading, State
 from collapse.probes.response import held
@@ -22,11 +23,16 @@ def rows(state: State, settings: Mapping[str, Any]) -> Iterator[Reading]:
     """
     if not state.last:
         return
-    problem, features = held(state)
+    problem, features = held(state, "flow_gap")
     free = replace(problem, beta=None, anchor=None)
     start = Parameters(H=problem.anchor)
     time = 1 / problem.beta.item()
-    flow = gradient_flow(free, start, [time], settings["tolerance"]).state(-1).features
+    path = gradient_flow(free, start, [time], settings["tolerance"])
+    if not path.valid.all():
+        raise InputError(
+            "probe flow_gap: the objective at H_0 is not finite, allowed: a larger beta"
+        )
+    flow = path.state(-1).features
     yield "H1", "flow_gap", torch.linalg.vector_norm(features - flow).item()
     velocity = -free.speed * free.gradient(start).features.flatten()
     bend = free.speed * free.hessian(start)[0] @ velocity

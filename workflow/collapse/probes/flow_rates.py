@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from collapse.probes import Reading, State
-from collapse.problems.perturbation import build
+from collapse.probes.response import problem_of
 
 
 def rows(state: State, _: Mapping[str, Any]) -> Iterator[Reading]:
@@ -13,7 +13,7 @@ def rows(state: State, _: Mapping[str, Any]) -> Iterator[Reading]:
     On layer ``H1``: ``within_logits``, ||W H_w||_F^2/(K n) of the within-class part H_w, and
     ``between_growth``, tr(P G (I - G))/K with G = W M of the class means M and P = I - 11^T/K.
     """
-    problem = build([state.config])
+    problem = problem_of(state, "flow_rates")
     features = state.features.T.unsqueeze(0)
     means, weights = problem.weights(features)
     within = features - means.repeat_interleave(problem.samples_per_class, 2)

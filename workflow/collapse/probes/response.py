@@ -69,11 +69,18 @@ def points(state: State, settings: Mapping[str, Any]) -> pd.DataFrame | None:
     return pd.DataFrame({"layer": "H1", "size": settings["sizes"], "error": errors})
 
 
-def held(state: State) -> tuple[Perturbation, Tensor]:
+def problem_of(state: State, probe: str) -> Perturbation:
+    """Return the problem of a state; refuse, in the name of the probe, any other kind."""
+    if state.config.get("problem", {}).get("kind") != "perturbation":
+        raise InputError(f"probe {probe}: a state of a perturbation problem is needed")
+    return build([state.config])
+
+
+def held(state: State, probe: str = "response") -> tuple[Perturbation, Tensor]:
     """Return the problem held at its H_0, which follows from the minimiser, and the minimiser."""
-    problem = build([state.config])
+    problem = problem_of(state, probe)
     if problem.beta is None:
-        raise InputError("probe response: problem.beta is null, allowed is a number: no H_0")
+        raise InputError(f"probe {probe}: problem.beta is null, allowed is a number: no H_0")
     features = state.features.T.unsqueeze(0)
     slope = problem.gradient(Parameters(H=features)).features
     anchor = features + problem.total / problem.beta.view(-1, 1, 1) * slope

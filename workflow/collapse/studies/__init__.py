@@ -10,7 +10,7 @@ import pandas as pd
 
 from collapse.artifacts import read_table
 from collapse.errors import InputError
-from collapse.grid import format_value
+from collapse.grid import format_value, tied
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ def along_axes(experiment: Results, axes: tuple[str, ...]) -> Results:
     tables = [experiment.metrics, experiment.predictions, experiment.samples]
     for path in axes:
         *section, key = path.split(".")
-        holder = experiment.config.get(section[0]) or {} if section else experiment.config
+        # A decay of null is one of the others, and so are its columns.
+        holder = experiment.config.get(section[0]) or {} if section else tied(experiment.config)
         if path not in grid and key in holder:
             value = holder[key]
             # As the tables of a grid have it.

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from collapse.grid import tied
 from collapse.studies import Results
 from collapse.theory.perturbation import log_rates_of_traces
 
@@ -88,8 +89,8 @@ def arms(experiment: Results) -> dict[str, tuple[float, float]]:
 
     The baseline is the middle of each list of decays; an arm without its decays is left out.
     """
-    grid = experiment.config["grid"]
-    lists = [sorted(grid.get(key, [experiment.config[key]])) for key in _DECAYS]
+    grid, config = experiment.config["grid"], tied(experiment.config)
+    lists = [sorted(grid.get(key, [config[key]])) for key in _DECAYS]
     weight, feature = (values[len(values) // 2] for values in lists)
     found = {
         "baseline": (weight, feature),

@@ -13,6 +13,7 @@ class Section(ProblemKind):
 
     penalties: ClassVar = frozenset({"weight_decay", "feature_decay"})
     positive: ClassVar = frozenset({"weight_decay"})
+    layered: ClassVar = False
     probes: ClassVar = ("class_means",)
 
     kind: Literal["perturbation"] = Field(description="Problem module.")

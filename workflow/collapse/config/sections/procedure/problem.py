@@ -93,6 +93,8 @@ class Section(Experiment):
                 raise fault(key, message)
         if "weight_decay" in self.problem.penalties and self.weight_decay is None:
             raise fault("weight_decay", "null found, allowed is a number or a list of numbers")
+        if isinstance(self.weight_decay, list) and not self.problem.layered:
+            raise fault("weight_decay", f"{self.weight_decay} found, allowed is a number")
 
     def _check_sweep(self) -> None:
         if not self.problem.sweeps:
