@@ -1,3 +1,4 @@
+import fcntl
 import math
 import os
 import re
@@ -36,13 +37,10 @@ def pytest_configure(config):
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Spread files over processes; all that needs the finished workflow goes to one, and first."""
-    for item in items:
-        group = "finished" if "finished" in item.fixturenames else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: "finished" not in item.fixturenames)
+    """Begin with the files that need the finished workflow, which takes longest."""
+    first = {item.path for item in items if "finished" in item.fixturenames}
+    items.sort(key=lambda item: item.path not in first)
 
 
 class Checkout:
@@ -84,11 +82,24 @@ class Checkout:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A checkout in which the whole smoke workflow has run once; tests leave it as it is."""
-    checkout = Checkout(tmp_path_factory.mktemp("finished"))
-    done = checkout.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
-    return checkout
+    """A checkout in which the whole smoke workflow has run once; tests leave it as it is.
+
+    It runs once for all processes of tests; each has a copy.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    made = Checkout(shared / "made", copy=False)
+    with (shared / "made.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.folder.exists():
+            running = Checkout(tmp_path_factory.mktemp("running"))
+            done = running.snakemake()
+            assert done.returncode == 0, done.stdout + done.stderr
+            running.folder.rename(made.folder)
+    folder = tmp_path_factory.mktemp("finished") / "checkout"
+    shutil.copytree(made.folder, folder, symlinks=True)
+    return Checkout(folder, copy=False)
 
 
 @pytest.fixture

@@ -564,13 +564,13 @@ RUN = {
 
 
 def test_a_run_from_a_collapsed_optimum_is_predicted_number_by_number():
-    answer, whole = of_run(RUN, {"start": "optimum"}), predict(**EXAMPLE)
+    answer, whole = of_run(RUN, {"near_optimum": True}), predict(**EXAMPLE)
     factors = {f"factor_{name}": value for name, (value, _) in levels(whole).items()}
     names = ("nc1_ratio_response", "nc1_ratio_response_in_span", "nc2_ratio_response", "f_kl")
     assert answer == factors | {name: whole[name] for name in names}
 
 
-@pytest.mark.parametrize(("start", "beta"), [("random", 0.7), ("states", 0.7), ("optimum", None)])
-def test_a_run_from_elsewhere_has_no_prediction(start, beta):
+@pytest.mark.parametrize(("near", "beta"), [(False, 0.7), (True, None)])
+def test_a_run_from_elsewhere_has_no_prediction(near, beta):
     with pytest.raises(InputError, match="not near a collapsed optimum, or beta is null"):
-        of_run(RUN | {"problem": RUN["problem"] | {"beta": beta}}, {"start": start})
+        of_run(RUN | {"problem": RUN["problem"] | {"beta": beta}}, {"near_optimum": near})

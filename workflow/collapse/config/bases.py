@@ -48,7 +48,15 @@ class ProblemKind(Section):
 
 
 class StartKind(Section):
-    """Base of the sections of starts."""
+    """Base of the sections of starts.
+
+    Attributes
+    ----------
+    near_optimum
+        Whether it is a known optimum, or one with noise.
+    """
+
+    near_optimum: ClassVar[bool] = False
 
     def check(self, experiment: Section) -> None:
         """Refuse an experiment that the start does not fit; raise a fault of the experiment's."""

@@ -71,7 +71,7 @@ def points(state: State, settings: Mapping[str, Any]) -> pd.DataFrame | None:
 
 def problem_of(state: State, probe: str) -> Perturbation:
     """Return the problem of a state; refuse, in the name of the probe, any other kind."""
-    if state.config.get("problem", {}).get("kind") != "perturbation":
+    if "beta" not in state.config.get("problem", {}):
         raise InputError(f"probe {probe}: a state of a perturbation problem is needed")
     return build([state.config])
 

@@ -168,14 +168,14 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
     config
         The config of a problem.
     facts
-        ``start``, the kind of its start.
+        ``near_optimum``, whether it starts at or near a known optimum.
 
     Raises
     ------
     InputError
         H_0 is another one, or is not held: the theory is about a collapsed optimum.
     """
-    if facts["start"] != "optimum" or config["problem"]["beta"] is None:
+    if not facts["near_optimum"] or config["problem"]["beta"] is None:
         raise InputError("H_0 is not near a collapsed optimum, or beta is null")
     shape = {key: config["problem"][key] for key in ("classes", "samples_per_class", "dim", "beta")}
     decays = {key: config[key] for key in ("weight_decay", "feature_decay")}

@@ -17,7 +17,9 @@ def wide(experiment: Results, *metrics: str) -> pd.DataFrame:
     rows = experiment.completed(experiment.metrics)
     rows = rows[rows["metric"].isin(metrics)]
     keys = [*experiment.keys, "step"]
-    return rows.pivot_table(index=keys, columns="metric", values="value").reset_index()
+    table = rows.pivot_table(index=keys, columns="metric", values="value")
+    # Runs that all diverged leave no metric, and the columns are still looked for.
+    return table.reindex(columns=list(metrics)).reset_index()
 
 
 def flows(experiment: Results) -> pd.DataFrame:

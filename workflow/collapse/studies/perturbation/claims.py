@@ -98,7 +98,7 @@ def _corollary_3_2(experiment: Results) -> Decision:
         "largest ln(NC1_ratio out / in) of a seed over all beta is below 0",
         0.0,
         3,
-        "theory",
+        bound="theory",
     ).decide(changes, experiment.config["seeds"], _lost(experiment))
 
 
@@ -227,7 +227,7 @@ def _near(experiment: Results) -> Iterator[Decision]:
         "below 0",
         0.0,
         3,
-        "theory",
+        bound="theory",
     ).decide(_worst(ratios, ("2 feature", 1), ("1/2 feature", -1)), seeds, obstacles + absent)
     yield Claim(
         "near_weight_decay",
@@ -238,7 +238,7 @@ def _near(experiment: Results) -> Iterator[Decision]:
         "below 0",
         0.0,
         3,
-        "theory",
+        bound="theory",
     ).decide(_worst(ratios, ("1/2 weight", 1), ("2 weight", -1)), seeds, obstacles + absent)
     halved, doubled = (ratios.get(name, pd.Series(dtype=float)) for name in _EQUAL)
     yield Claim(
@@ -271,7 +271,7 @@ def _far(experiment: Results) -> Iterator[Decision]:
         "below 0",
         0.0,
         3,
-        "theory",
+        bound="theory",
     ).decide(_worst(ratios, ("2 weight", 1), ("1/2 weight", -1)), seeds, obstacles + absent)
     large = _logs(experiment, "NC1_ratio", betas[-1])
     absent = missing(_ARMS, large, "arm")

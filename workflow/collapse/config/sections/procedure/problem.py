@@ -127,9 +127,9 @@ class Section(Experiment):
         """Return the problem's own."""
         return list(self.problem.probes)
 
-    def facts(self) -> dict[str, str]:
-        """Return the kind of start: what a problem is held near, theory may be about."""
-        return {"start": self.start.kind}
+    def facts(self) -> dict[str, bool]:
+        """Return whether it starts near a known optimum: theory may be about what it is held to."""
+        return {"near_optimum": self.start.near_optimum}
 
     def stages(self) -> list[tuple[int | None, dict[str, Any]]]:
         """Return the ends of a sweep's stages with their decays."""

@@ -1,6 +1,6 @@
 """A known minimiser with noise as start."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from collapse.config.section import Section as Base
 
 class Section(StartKind):
     """The closed-form minimiser of the problem, turned at random by the seed, plus noise."""
+
+    near_optimum: ClassVar = True
 
     kind: Literal["optimum"] = Field(description="Start.")
     noise: NonNegative = Field(0.0, description="Std of the Gaussian noise in every entry.")
