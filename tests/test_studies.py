@@ -47,7 +47,7 @@ def test_points_are_those_of_one_probe_without_the_columns_of_others():
     assert list(residuals) == [*place, "sample", "residual"]
     assert list(means) == [*place, "x"] and len(means) == 4
     assert set(residuals["sample"]) == {3} and set(residuals["residual"]) == {-0.5}
-    assert given.points("unknown").empty
+    assert given.points("unknown").empty and list(given.points("unknown")) == list(given.samples)
 
 
 def unequal():
