@@ -10,6 +10,7 @@ from collapse import config, jobs, studies
 from collapse.artifacts import write_table
 from collapse.errors import InputError
 from collapse.studies import Results, along_axes, load, read_experiments
+from collapse.studies.analysis import matrix
 from collapse.studies.curves import clipped, curves
 from collapse.studies.networks import data_name, describe, model_name
 from tables import diverged, results
@@ -46,7 +47,7 @@ def test_points_are_those_of_one_probe_without_the_columns_of_others():
     assert list(residuals) == [*place, "sample", "residual"]
     assert list(means) == [*place, "x"] and len(means) == 4
     assert set(residuals["sample"]) == {3} and set(residuals["residual"]) == {-0.5}
-    assert given.points("unknown").empty
+    assert given.points("unknown").empty and list(given.points("unknown")) == list(given.samples)
 
 
 def unequal():
@@ -133,6 +134,13 @@ def test_curves_are_medians_and_ranges_over_the_seeds_of_a_head_after_the_start(
     assert raised["median"].tolist() == [41, 49, 40, 40]
     assert raised["high"].tolist() == [91, 99, 40, 40] and raised["step"].tolist() == [1, 9, 1, 9]
     assert clipped(drawn, None) is drawn
+
+
+def test_a_matrix_is_read_from_its_entries_on_and_above_the_diagonal():
+    entries = {"gram[0,0]": 1.0, "gram[0,1]": 2.0, "gram[1,1]": 3.0, "grams[0,0]": 9.0}
+    rows = pd.DataFrame({"metric": entries.keys(), "value": entries.values()})
+    assert matrix(rows, "gram").tolist() == [[1.0, 2.0], [2.0, 3.0]]
+    assert matrix(rows, "other") is None
 
 
 # Axes

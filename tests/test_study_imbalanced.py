@@ -9,7 +9,12 @@ from scipy.optimize import brentq
 
 from collapse import config
 from collapse.studies.imbalanced import claims, network_claims
-from collapse.studies.imbalanced.analysis import measured_lengths, released_floor, weight_decays
+from collapse.studies.imbalanced.analysis import (
+    decays,
+    measured_lengths,
+    released_floor,
+    weight_decays,
+)
 from collapse.theory import imbalanced
 from collapse.theory.frame import lengths
 from tables import changed, configured, diverged, results, scaled, undecided, valued, without
@@ -62,9 +67,10 @@ def direct():
             # At the start the norms are the other way round.
             measured |= per_class(step, "H1", "weight_norm", factor - frame.weights)
             measured |= per_class(step, "H1", "feature_norm", frame.features)
-            first = [*-np.sort(-frame.first_layer * factor), 0.0]
+            first = [0.0, *np.sort(frame.first_layer * factor)]
             measured |= per_class(step, "W1", "singular_value", first)
             measured |= per_class(step, "W2", "singular_value", [9.0] * 4)
+            measured[step, "W1", "norm"] = 99
             measured[step, "all", "objective"] = loss * factor
         measured |= per_class(30_000, "H1", "weight_norm", frame.weights)
         runs.append(({"depth": depth, "seed": seed}, measured, {"loss": loss}))
@@ -163,7 +169,7 @@ def with_bias():
             decay = depth * 80 / strength * (80 * 2e-3**depth * 1e-3) ** (1 / depth)
             square = 80 * 1e-3 * stationary(depth, decay) ** depth
             gram += square * np.outer(axis, axis) / np.dot(axis, axis)
-        measured = entries(0, "product_gram", np.eye(3)) | entries(9, "product_gram", gram)
+        measured = entries(9, "product_gram", gram) | entries(0, "product_gram", np.eye(3))
         runs.append(({"depth": depth, "seed": seed}, measured, {}))
     return results(settings, runs)
 
@@ -185,7 +191,7 @@ def released(stretch=1.0):
             optimum, target = (getattr(frame, of) ** 2 for frame in frames)
             optimum, target = (square / np.linalg.norm(square) for square in (optimum, target))
             gram = np.diag(target + stretch * (optimum - target)) if best else np.eye(3)
-            measured |= entries(0, name, np.eye(3)) | entries(9, name, 5 * gram)
+            measured |= entries(9, name, 5 * gram) | entries(0, name, np.eye(3))
         measured[9, "all", "objective"] = depth * (1 if best else 1.01)
         runs.append(({"depth": depth, "seed": seed}, measured, {"loss": depth}))
     return results(settings, runs)
@@ -310,6 +316,13 @@ def test_what_agrees_with_theory_replicates():
     assert not undecided(rows)
     names = [claim for names in NAMES.values() for claim in names]
     assert sorted(row["claim"] for row in rows) == sorted(names)
+    (single, three) = (
+        next(row for row in rows if row["claim"] == f"minority_collapse_M{m}") for m in (1, 3)
+    )
+    bound = "largest |measured - closed form| of a class's logit norm, below its critical decay"
+    assert "gradually" in single["statement"] and single["expected"] == f"{bound}, is 0"
+    assert "falls from 0.6667 to 0" in three["statement"]
+    assert three["expected"] == f"{bound} and beyond the metastable branch, is 0"
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -670,6 +683,23 @@ def test_one_network_that_did_not_learn_its_samples_leaves_all_undecided():
 
 
 @pytest.mark.parametrize(
+    ("name", "metric", "claim"),
+    [
+        ("direct", "weight_norm", "gof_lengths"),
+        ("direct", "singular_value", "gof_lengths"),
+        ("direct", "weight_norm", "longer_weights"),
+        ("network", "NC1", "network_mlp_NC1"),
+        ("with_bias", "product_gram", "bias_not_orthogonal"),
+    ],
+)
+def test_the_values_of_a_diverged_run_are_not_among_those_measured(name, metric, claim):
+    run = {"depth": 3, "seed": 1}
+    lost = diverged(GIVEN[name], **run)
+    wild = changed(lost, metric, lambda value: 1e9 - 1e6 * value, **run)
+    assert decided(name, wild)[claim] == decided(name, lost)[claim]
+
+
+@pytest.mark.parametrize(
     ("decay", "k", "value"), [(0.1, 3, 0.099), (0.45, 1, 0.099), (0.45, 3, 0.101), (1.0, 2, 0.101)]
 )
 def test_one_class_of_shuttle_on_the_wrong_side_is_counted(decay, k, value):
@@ -695,5 +725,8 @@ def test_shuttle_needs_its_data_three_decays_and_every_run(experiment, text):
 def test_weight_decays_are_named_as_in_the_tables():
     given = {"head": {"depth": 2}, "weight_decay": 1e-3, "grid": {}}
     assert weight_decays(given) == {1e-3: [1e-3, 1e-3]}
+    assert decays(given | {"feature_decay": 0.1}, 3) == ([1e-3] * 3, 0.1)
+    layers = {"weight_decay": [1e-3, 2e-3], "feature_decay": 0.1}
+    assert decays(layers, 2) == ([1e-3, 2e-3], 0.1)
     given["grid"] = {"weight_decay": [[1e-3, 2e-3], [0.1, 0.2]]}
     assert weight_decays(given) == {"0.001-0.002": [1e-3, 2e-3], "0.1-0.2": [0.1, 0.2]}
