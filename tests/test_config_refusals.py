@@ -180,7 +180,7 @@ PROBLEMS = [
         with_optimisers(DESCENT | {"tolerance": 1e-3}),
         ["optimiser.0.tolerance: unknown key", "momentum"],
     ),
-    (with_optimisers(DESCENT, {"kind": "newton", "steps": 3}), ["optimiser.1", "newton", "lbfgs"]),
+    (with_optimisers(DESCENT, {"kind": "newtn", "steps": 3}), ["optimiser.1", "newtn", "lbfgs"]),
     (study_deep_linear(mine={**PROBLEM, "probes": ["x"]}), ["mine.probes", "x", "classifier"]),
     (
         study_deep_linear(mine={key: PROBLEM[key] for key in PROBLEM if key != "weight_decay"}),
