@@ -1,18 +1,20 @@
 """Features held near a matrix: the problem, its minimiser and its flow, against NumPy and SciPy."""
 
 import math
+import shutil
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 from scipy.optimize import minimize
 
-from collapse import jobs
+from collapse import config, jobs
 from collapse.artifacts import read_table
 from collapse.cli import main
 from collapse.errors import InputError
@@ -24,7 +26,7 @@ from collapse.problems.solvers.lbfgs import lbfgs
 from collapse.problems.solvers.newton import newton
 from collapse.theory.perturbation import log_rates, predict
 from conftest import FEW, f64, small_problem
-from test_procedures_problem import atlas_of, command, make, measured, states_of
+from test_procedures_problem import command, make, measured, states_of
 
 # The objective over W and H, written here.
 
@@ -333,7 +335,7 @@ def test_many_dimensions_are_solved_in_seconds():
     assert problem.gradient(end.state(-1)).features.abs().max() <= 1e-12
 
 
-@settings(parent=FEW, max_examples=8)
+@settings(parent=FEW, max_examples=5)
 @given(
     st.lists(
         st.tuples(
@@ -374,7 +376,7 @@ def test_the_continuation_follows_the_branch_that_starts_at_the_anchor():
     problem, start = held([(0.1, 0.05)] * 4, [0.01] * 4, seeds=range(4), scale=0.1)
     end = newton(problem, start, 1e-14, 100).state(-1)
     path, begin = problem, start
-    for beta in np.geomspace(1e4, 0.01, 400):
+    for beta in np.geomspace(1e4, 0.01, 120):
         path = replace(problem, beta=torch.full((4,), float(beta), dtype=torch.float64))
         begin = newton(path, begin, 1e-14, 100, continued=False).state(-1)
     assert arrays(end) == pytest.approx(arrays(begin), abs=1e-8)
@@ -504,7 +506,7 @@ def test_the_flow_of_a_problem_is_that_of_equation_4(decays, dim):
         assert at == pytest.approx(expected.reshape(shape), abs=1e-8)
 
 
-@settings(parent=FEW, max_examples=8)
+@settings(parent=FEW, max_examples=5)
 @given(st.lists(st.tuples(st.floats(-3, 0.5), st.floats(0, 1)), min_size=2, max_size=3))
 def test_no_flow_depends_on_its_neighbours(runs):
     decays = [(10**weight, feature) for weight, feature in runs]
@@ -586,7 +588,7 @@ def test_a_flow_from_the_optimum_does_not_move():
         assert arrays(path.state(record)) == pytest.approx(arrays(start), abs=1e-12)
 
 
-def test_the_stiffness_is_the_fastest_rate_of_what_lies_within_classes():
+def test_the_stiffness_is_the_fastest_rate_of_what_lies_within_classes(atlas_of):
     problem, start = held([(0.1, 0.05), (0.4, 0.3)], [None] * 2)
     rates = problem.stiffness(start)
     for index, (weight_decay, feature_decay) in enumerate([(0.1, 0.05), (0.4, 0.3)]):
@@ -622,6 +624,25 @@ def block(**changes):
     changes = dict(changes)
     shape = {k.removeprefix("problem__"): changes.pop(k) for k in list(changes) if "__" in k}
     return BLOCK | {"problem": BLOCK["problem"] | shape} | changes
+
+
+@pytest.fixture(scope="module")
+def atlas_of(tmp_path_factory):
+    """The config with one experiment, whose first seed is 1; for speed without the project's."""
+    folder = tmp_path_factory.mktemp("config")
+    shutil.copy("config/config.yaml", folder)
+    for part in ("studies", "scales/smoke"):
+        (folder / part).mkdir(parents=True)
+    (folder / "studies/perturbation.yaml").write_text(
+        yaml.safe_dump({"perturbation": {"other": BLOCK}})
+    )
+    (folder / "scales/smoke/perturbation.yaml").write_text("perturbation: {}\n")
+
+    def load(experiment):
+        user = {"scale": "smoke", "first_seed": 1, "perturbation": {"mine": experiment}}
+        return config.load(folder, user, "my.yaml")
+
+    return load
 
 
 def free_flow(**changes):
@@ -683,18 +704,18 @@ BAD = [
 
 
 @pytest.mark.parametrize(("experiment", "words"), BAD)
-def test_a_bad_config_is_refused_in_one_line(experiment, words):
+def test_a_bad_config_is_refused_in_one_line(atlas_of, experiment, words):
     with pytest.raises(InputError) as caught:
-        atlas_of("perturbation", mine=experiment)
+        atlas_of(experiment)
     message = str(caught.value)
     assert message.startswith("my.yaml: perturbation.mine.") and "\n" not in message
     assert words in message, message
 
 
-def test_the_problem_section_lists_what_it_needs():
+def test_the_problem_section_lists_what_it_needs(atlas_of):
     lacking = {key: value for key, value in BLOCK["problem"].items() if key != "beta"}
     with pytest.raises(InputError, match="mine.problem.beta: is missing"):
-        atlas_of("perturbation", mine=BLOCK | {"problem": lacking})
+        atlas_of(BLOCK | {"problem": lacking})
 
 
 @pytest.mark.parametrize(
@@ -707,18 +728,18 @@ def test_the_problem_section_lists_what_it_needs():
         {"optimiser": FLOW | {"first": 1.0, "last": 1.0, "record": 1}},
     ],
 )
-def test_a_flow_may_be_where_no_optimum_is(changes):
+def test_a_flow_may_be_where_no_optimum_is(atlas_of, changes):
     flow = free_flow()
-    atlas_of("perturbation", mine=block(**{"problem__beta": None, "optimiser": FLOW} | changes))
+    atlas_of(block(**{"problem__beta": None, "optimiser": FLOW} | changes))
     assert flow["problem"]["beta"] is None
 
 
-def test_runs_with_and_without_beta_are_computed_apart():
+def test_runs_with_and_without_beta_are_computed_apart(atlas_of, table):
     for values, groups in (
         ([1.0, 2.0], ["all"]),
         ([None, 1.0, 2.0], ["beta=None", "all"]),
     ):
-        atlas = atlas_of("perturbation", mine=block(grid={"problem.beta": values}))
+        atlas = atlas_of(block(grid={"problem.beta": values}))
         files = jobs.measure(atlas, "perturbation", "mine").files("states")
         assert files == [f"perturbation/mine/{group}/states.safetensors" for group in groups]
 
@@ -726,9 +747,10 @@ def test_runs_with_and_without_beta_are_computed_apart():
 # From the config to the tables
 
 
-def table(results, **experiments):
-    (name,) = experiments
-    return measured(results, atlas_of("perturbation", **experiments), "perturbation", name)
+@pytest.fixture
+def table(atlas_of):
+    """Compute, predict and measure an experiment; return its rows."""
+    return lambda results, experiment: measured(results, atlas_of(experiment), "perturbation")
 
 
 def at(rows, step, layer="H1", **keys):
@@ -759,11 +781,11 @@ def ratio_and_traces(features, classes):
     return within / between, within, between
 
 
-def test_a_minimiser_and_its_response_go_from_the_config_to_the_tables(tmp_path):
+def test_a_minimiser_and_its_response_go_from_the_config_to_the_tables(tmp_path, table):
     sizes = [1e-2, 1e-3]
     probes = [{"kind": "response", "sizes": sizes}, "flow_gap"]
     mine = block(start=OPTIMUM, probes=probes, grid={"problem.beta": [0.5, 100.0]}, seeds=2)
-    rows = table(tmp_path, mine=mine)
+    rows = table(tmp_path, mine)
     assert set(rows["step"]) == {0, 1} and len(rows[rows["metric"] == "gradient_norm"]) == 8
     predicted = read_table(tmp_path / "perturbation/mine/predictions.parquet")
     assert len(predicted) == 4 * (4 + 3 + 1)
@@ -802,10 +824,10 @@ def test_a_minimiser_and_its_response_go_from_the_config_to_the_tables(tmp_path)
     assert (points["error"] < 10 * points["size"] ** 2).all()
 
 
-def test_the_response_at_features_that_are_not_collapsed(tmp_path):
+def test_the_response_at_features_that_are_not_collapsed(tmp_path, table):
     """Of a problem solved again here at a moved H_0."""
     probes = [{"kind": "response", "sizes": [1e-3]}]
-    rows = table(tmp_path, mine=block(probes=probes, grid={"problem.beta": [0.5, 200.0]}))
+    rows = table(tmp_path, block(probes=probes, grid={"problem.beta": [0.5, 200.0]}))
     errors = {}
     for beta in (0.5, 200.0):
         begin, end = (features_of(tmp_path, f"beta={beta:g}+seed=1", step) for step in (0, 1))
@@ -844,8 +866,8 @@ def test_the_response_at_features_that_are_not_collapsed(tmp_path):
     assert errors[200.0] < 1e-3 * errors[0.5]
 
 
-def test_the_gap_of_a_minimiser_from_its_flow(tmp_path):
-    rows = table(tmp_path, mine=block(probes=["flow_gap"], grid={"problem.beta": [2.0, 1e3, 1e4]}))
+def test_the_gap_of_a_minimiser_from_its_flow(tmp_path, table):
+    rows = table(tmp_path, block(probes=["flow_gap"], grid={"problem.beta": [2.0, 1e3, 1e4]}))
     for beta in (2.0, 1e3, 1e4):
         begin, end = (features_of(tmp_path, f"beta={beta:g}+seed=1", step) for step in (0, 1))
         values = at(rows, 1, beta=beta)
@@ -871,9 +893,9 @@ def test_the_gap_of_a_minimiser_from_its_flow(tmp_path):
     "changes",
     [{}, {"problem__dim": 2}, {"feature_decay": 0.0}, {"weight_decay": 4.0, "feature_decay": 2.0}],
 )
-def test_a_flow_goes_from_the_config_to_the_tables(tmp_path, changes):
+def test_a_flow_goes_from_the_config_to_the_tables(tmp_path, table, changes):
     mine = block(**{"problem__beta": None, "optimiser": FLOW, "probes": ["flow_rates"]} | changes)
-    rows = table(tmp_path, mine=mine)
+    rows = table(tmp_path, mine)
     times = [0.0, *np.geomspace(0.01, 3.0, 6)]
     recorded = rows[rows["metric"] == "time"]
     assert recorded["value"].tolist() == pytest.approx(times, rel=1e-12)
@@ -893,26 +915,26 @@ def test_a_flow_goes_from_the_config_to_the_tables(tmp_path, changes):
 
 
 @pytest.mark.parametrize(("classes", "samples", "dim"), [(3, 1, 4), (2, 1, 1), (2, 3, 1)], ids=str)
-def test_the_smallest_problems_are_measured(tmp_path, classes, samples, dim):
+def test_the_smallest_problems_are_measured(tmp_path, table, classes, samples, dim):
     shape = {
         "problem__classes": classes,
         "problem__samples_per_class": samples,
         "problem__dim": dim,
     }
-    rows = table(tmp_path, mine=block(probes=["response", "flow_gap"], **shape))
+    rows = table(tmp_path, block(probes=["response", "flow_gap"], **shape))
     values = at(rows, 1)
     assert len(numbered(values, "response_eigenvalue")) == classes * samples * dim
     assert len(numbered(values, "block_singular_value")) == samples * dim
     flows = block(**shape | {"problem__beta": None, "optimiser": FLOW, "probes": ["flow_rates"]})
-    other = table(tmp_path / "flow", mine=flows)
+    other = table(tmp_path / "flow", flows)
     if samples == 1:
         assert at(other, 6)["within_logits"] == pytest.approx(0, abs=1e-28)
         assert at(other, 6)["trace_within"] == pytest.approx(0, abs=1e-28)
 
 
-def test_collapsed_features_have_rates_of_rounding_only(tmp_path):
+def test_collapsed_features_have_rates_of_rounding_only(tmp_path, table):
     mine = free_flow(start=OPTIMUM, probes=["flow_rates"], problem__samples_per_class=3)
-    rows = table(tmp_path, mine=mine)
+    rows = table(tmp_path, mine)
     for step in range(7):
         values = at(rows, step)
         assert values["NC1_ratio"] < 1e-25 and abs(values["within_logits"]) < 1e-25
@@ -921,19 +943,19 @@ def test_collapsed_features_have_rates_of_rounding_only(tmp_path):
 
 
 @pytest.mark.parametrize("optimiser", [{"kind": "newton"}, FLOW], ids=["newton", "flow"])
-def test_a_run_that_starts_beyond_numbers_is_lost_alone(tmp_path, capsys, optimiser):
+def test_a_run_that_starts_beyond_numbers_is_lost_alone(tmp_path, table, capsys, optimiser):
     beta = 1.0 if optimiser["kind"] == "newton" else None
     scales = {"problem.init_scale": [1.0, 1e200]}
-    rows = table(tmp_path, mine=block(optimiser=optimiser, problem__beta=beta, grid=scales))
+    rows = table(tmp_path, block(optimiser=optimiser, problem__beta=beta, grid=scales))
     lost = rows[rows["init_scale"] > 1]
     assert lost[["step", "metric", "value"]].values.tolist() == [[0, "diverged", 1.0]]
     assert "init_scale=1e+200+seed=1: diverged at step 0" in capsys.readouterr().out
     assert len(rows) > 20 and not (rows.loc[rows["init_scale"] == 1, "metric"] == "diverged").any()
 
 
-def test_a_flow_goes_on_from_another_optimiser(tmp_path):
+def test_a_flow_goes_on_from_another_optimiser(tmp_path, table):
     descent = {"kind": "sgd", "learning_rate": 0.5, "steps": 3, "record": 2}
-    rows = table(tmp_path, mine=block(problem__beta=None, optimiser=[descent, FLOW]))
+    rows = table(tmp_path, block(problem__beta=None, optimiser=[descent, FLOW]))
     objective = rows[rows["metric"] == "objective"].sort_values("step")
     assert objective["step"].tolist()[-6:] == [4, 5, 6, 7, 8, 9]
     assert (np.diff(objective["value"]) < 0).all()
@@ -951,8 +973,10 @@ def test_a_flow_goes_on_from_another_optimiser(tmp_path):
         (block(probes=["residuals"]), "no linear head found"),
     ],
 )
-def test_a_probe_that_does_not_fit_is_refused_in_one_line(tmp_path, capsys, experiment, words):
-    atlas = atlas_of("perturbation", mine=experiment)
+def test_a_probe_that_does_not_fit_is_refused_in_one_line(
+    tmp_path, atlas_of, capsys, experiment, words
+):
+    atlas = atlas_of(experiment)
     job = jobs.measure(atlas, "perturbation", "mine")
     for role in ("states", "frames"):
         for read, maker in job.reads.get(role, ()):
