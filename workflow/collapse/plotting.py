@@ -56,7 +56,6 @@ _STYLE = {
     "lines.markersize": 3,
     # 42 is TrueType.
     "pdf.fonttype": 42,
-    "svg.hashsalt": "collapse",
     "figure.constrained_layout.use": True,
     "savefig.dpi": 200,
 }

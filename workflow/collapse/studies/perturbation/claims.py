@@ -38,6 +38,7 @@ def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     yield from _factors(experiments["response"])
     yield from _generic(experiments["generic_response"])
     yield from _near(experiments["near_collapse"])
+    yield from _near_arms(experiments["near_collapse"])
     yield from _far(experiments["far_from_collapse"])
 
 
@@ -216,6 +217,10 @@ def _near(experiment: Results) -> Iterator[Decision]:
             0.02,
             3,
         ).decide(error.groupby(rows["seed"]).max(), seeds, obstacles)
+
+
+def _near_arms(experiment: Results) -> Iterator[Decision]:
+    seeds, obstacles = experiment.config["seeds"], _lost(experiment)
     ratios = _logs(experiment, "NC1")
     absent = missing(_ARMS, ratios, "arm")
     yield Claim(
