@@ -594,6 +594,27 @@ def test_the_norm_peaks_at_the_decay_of_the_closed_form_in_the_median_run(theory
     )
 
 
+def test_weight_decay_is_judged_by_the_components_of_the_targets_only(theory):
+    beyond = scaled(theory["reacher"], "explained_variance_ratio", 0.9, **RELU)
+    beyond = valued(beyond, "explained_variance_ratio[4]", 0.1, **RELU)
+    found = verdicts("weight_decay", {"reacher": beyond})
+    assert having(found, "not replicated") == {"reacher_explained_variance"}
+
+
+def test_weight_decay_without_a_fit_or_a_network_of_the_linear_ending_compares_no_endings(theory):
+    unfit = decided("weight_decay", {"reacher": scaled(theory["reacher"], "r2", 0, **LINEAR)})
+    alone = decided("weight_decay", {"reacher": without(theory["reacher"], ending="linear")})
+    for found, text in ((unfit, "R2 is not above 0"), (alone, "no ending linear")):
+        verdict, measured = found["reacher_last_relu"]
+        assert verdict == "inconclusive" and text in measured
+
+
+def test_weight_decay_without_a_run_of_one_arm_is_measured_by_the_others(theory):
+    lost = diverged(theory["reacher"], weight_decay=0.0, seed=0)
+    for verdict, measured in decided("weight_decay", {"reacher": lost}).values():
+        assert "nan" not in measured, verdict
+
+
 @pytest.mark.parametrize(("loss", "verdict"), [(0.99e-12, "replicated"), (1e-12, "inconclusive")])
 def test_without_decay_the_loss_must_be_below_1e_12(theory, loss, verdict):
     ended = valued(theory["no_decay"], "objective", loss, seed=2)
