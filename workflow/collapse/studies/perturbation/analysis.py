@@ -17,9 +17,9 @@ def wide(experiment: Results, *metrics: str) -> pd.DataFrame:
     rows = experiment.completed(experiment.metrics)
     rows = rows[rows["metric"].isin(metrics)]
     keys = [*experiment.keys, "step"]
-    table = rows.pivot_table(index=keys, columns="metric", values="value")
-    # Runs that all diverged leave no metric, and the columns are still looked for.
-    return table.reindex(columns=list(metrics)).reset_index()
+    table = rows.pivot_table(index=keys, columns="metric", values="value").reset_index()
+    # Where no run is left, or none has a metric, its column is empty.
+    return table.reindex(columns=[*keys, *metrics])
 
 
 def flows(experiment: Results) -> pd.DataFrame:
@@ -77,6 +77,13 @@ def responses(experiment: Results, metric: str) -> pd.DataFrame:
     rows = experiment.completed(experiment.values(metric, "H1"))
     start, end = (rows[rows["step"] == step].set_index(keys)["value"] for step in (0, 1))
     return (end / start).rename("value").reset_index()
+
+
+def shape(experiment: Results) -> dict[str, int]:
+    """Return classes, samples and dimension of its runs: of a grid over one, those kept."""
+    grid, problem = experiment.config["grid"], experiment.config["problem"]
+    names = ("classes", "samples_per_class", "dim")
+    return {name: grid.get(f"problem.{name}", [problem[name]])[0] for name in names}
 
 
 def spectrum(experiment: Results, name: str) -> pd.DataFrame:

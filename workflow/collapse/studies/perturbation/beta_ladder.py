@@ -31,7 +31,9 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         limit = points["flow_gap_order"] * points["time"] ** 2
         axes[1].plot(points["time"], limit, **THEORY)
     # The limit is one of small 1/beta: where it leaves the picture it says nothing.
-    axes[1].set_ylim(ladder["flow_gap"].min() / 3, ladder["flow_gap"].max() * 5)
+    gaps = ladder.loc[ladder["flow_gap"] > 0, "flow_gap"]
+    if len(gaps):
+        axes[1].set_ylim(gaps.min() / 3, gaps.max() * 5)
     for panel, label in zip(axes, ("NC1_ratio", "distance from the flow"), strict=True):
         panel.set_xscale("log")
         decades(panel)

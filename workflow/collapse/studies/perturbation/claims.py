@@ -12,6 +12,7 @@ from collapse.studies.perturbation.analysis import (
     flows,
     of_arm,
     responses,
+    shape,
     spectrum,
     steps_of,
     wide,
@@ -124,8 +125,6 @@ def _flow_gap(experiment: Results) -> Decision:
 
 def _factors(experiment: Results) -> Iterator[Decision]:
     seeds, obstacles = experiment.config["seeds"], _lost(experiment)
-    problem = experiment.config["problem"]
-    shape = {key: problem[key] for key in ("classes", "samples_per_class", "dim")}
     for name, metric, text in (
         ("response_factors", "response_eigenvalue", "the derivative F of the minimiser by H_0"),
         ("response_block", "block_singular_value", "the block F_kk of one class"),
@@ -133,7 +132,9 @@ def _factors(experiment: Results) -> Iterator[Decision]:
     ):
         values = spectrum(experiment, metric)
         errors = [
-            np.abs(np.sort(run["value"]) - np.sort(_levels(name, shape, keys, len(run)))).max()
+            np.abs(
+                np.sort(run["value"]) - np.sort(_levels(name, shape(experiment), keys, len(run)))
+            ).max()
             for keys, run in values.groupby(["weight_decay", "feature_decay", "beta", "seed"])
         ]
         yield Claim(
@@ -147,10 +148,10 @@ def _factors(experiment: Results) -> Iterator[Decision]:
         ).decide(errors, seeds, obstacles)
 
 
-def _levels(name: str, shape: Mapping[str, int], keys: tuple, count: int) -> np.ndarray:
+def _levels(name: str, sizes: Mapping[str, int], keys: tuple, count: int) -> np.ndarray:
     """Return the values that the closed form predicts for a spectrum, each as often as it is."""
     decays = dict(zip(("weight_decay", "feature_decay", "beta"), keys, strict=False))
-    prediction = predict(**shape, **decays)
+    prediction = predict(**sizes, **decays)
     if name == "response_cross":
         return np.array([prediction["f_kl"], *[0.0] * (count - 1)])
     part, value = ("factors", "factor") if name == "response_factors" else ("f_kk", "value")
@@ -162,11 +163,8 @@ def _levels(name: str, shape: Mapping[str, int], keys: tuple, count: int) -> np.
 def _generic(experiment: Results) -> Iterator[Decision]:
     seeds, obstacles = experiment.config["seeds"], _lost(experiment)
     points = experiment.points("response")
-    # A straight line of slope 2 in logarithms: what is linear is in F.
-    orders = [
-        np.polyfit(np.log(run["size"]), np.log(run["error"]), 1)[0]
-        for _, run in points.groupby(["beta", "seed"])
-    ]
+    # Of order 2: what is linear is in F.
+    orders = [_order(run["size"], run["error"]) for _, run in points.groupby(["beta", "seed"])]
     yield Claim(
         "response_remainder",
         f"{PAPER}, Theorem 4.1",
@@ -179,11 +177,7 @@ def _generic(experiment: Results) -> Iterator[Decision]:
     errors = experiment.last("first_order_error")
     errors = errors[errors["beta"] >= LARGE]
     betas = errors["beta"].nunique()
-    slopes = [
-        np.polyfit(np.log(run["beta"]), np.log(run["value"]), 1)[0]
-        for _, run in errors.groupby("seed")
-        if betas > 1
-    ]
+    slopes = [_order(run["beta"], run["value"]) for _, run in errors.groupby("seed") if betas > 1]
     few = [] if betas > 1 else [f"{betas} of 2 beta from {LARGE} on"]
     yield Claim(
         "response_first_order",
@@ -194,6 +188,14 @@ def _generic(experiment: Results) -> Iterator[Decision]:
         0.05,
         3,
     ).decide(np.abs(np.array(slopes) + 2), seeds, obstacles + few)
+
+
+def _order(arguments: pd.Series, values: pd.Series) -> float:
+    """Return the slope of a straight line in logarithms; NaN where no two values have one."""
+    kept = values > 0
+    if arguments[kept].nunique() < 2:
+        return np.nan
+    return np.polyfit(np.log(arguments[kept]), np.log(values[kept]), 1)[0]
 
 
 def _near(experiment: Results) -> Iterator[Decision]:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds
 from collapse.studies import Results
-from collapse.studies.perturbation.analysis import spectrum
+from collapse.studies.perturbation.analysis import shape, spectrum
 from collapse.theory.perturbation import predict
 
 
@@ -50,9 +50,7 @@ def _staircase(
     keys = ["beta", "weight_decay", "feature_decay"]
     points = over_seeds(rows, [*keys, "index"]).sort_values("index")
     axes.plot(points["index"] + 1, points["median"], "o", color=colour, markersize=2.5)
-    problem = experiment.config["problem"]
-    shape = {key: problem[key] for key in ("classes", "samples_per_class", "dim")}
-    levels = predict(**shape, **{key: rows[key].iloc[0] for key in keys})["f_kk"]
+    levels = predict(**shape(experiment), **{key: rows[key].iloc[0] for key in keys})["f_kk"]
     stairs = np.repeat(
         [level["value"] for level in levels], [level["multiplicity"] for level in levels]
     )
