@@ -39,7 +39,6 @@ def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     yield from _factors(experiments["response"])
     yield from _generic(experiments["generic_response"])
     yield from _near(experiments["near_collapse"])
-    yield from _near_arms(experiments["near_collapse"])
     yield from _far(experiments["far_from_collapse"])
 
 
@@ -199,6 +198,11 @@ def _order(arguments: pd.Series, values: pd.Series) -> float:
 
 
 def _near(experiment: Results) -> Iterator[Decision]:
+    yield from _near_responses(experiment)
+    yield from _near_arms(experiment)
+
+
+def _near_responses(experiment: Results) -> Iterator[Decision]:
     seeds, obstacles = experiment.config["seeds"], _lost(experiment)
     pairs = (
         ("NC1", "nc1_ratio_response_in_span", "tr(Sigma_W Sigma_B^+)"),
