@@ -259,12 +259,19 @@ def _group(experiment: Experiment, runs: list[Run]) -> tuple[str, Group]:
     else:
         folder = f"{_named(point)}+" if point else ""
         folder += f"seeds={seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"seed={seeds[0]}"
+    # Of a key that only some of its values batch, such as a null, the others have groups of their
+    # own.
+    varied = {
+        path: [value for value in values if any(run.point[path] == value for run in runs)]
+        for path, values in experiment.grid.items()
+        if path not in point
+    }
     spec = {
         "study": first.study,
         "experiment": first.experiment,
         "point": point,
         "config": plain(resolve(experiment, point)),
-        "grid": {path: values for path, values in experiment.grid.items() if path not in point},
+        "grid": varied,
         # Point and grid together lose the order of the keys, which tables and ids have.
         "order": list(experiment.grid),
         "seeds": seeds,
