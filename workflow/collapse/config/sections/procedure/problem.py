@@ -87,12 +87,12 @@ class Section(Experiment):
                 raise fault(key, "is missing")
             if key not in self.problem.penalties and getattr(self, key) is not None:
                 raise fault(key, f"found, a {self.problem.kind} problem has no such penalty")
+        if "weight_decay" in self.problem.penalties and self.weight_decay is None:
+            raise fault("weight_decay", "null found, allowed is a number or a list of numbers")
         for key in self.problem.positive:
             if not np.all(np.asarray(getattr(self, key)) > 0):
                 message = f"{getattr(self, key)} found, allowed are numbers above 0"
                 raise fault(key, message)
-        if "weight_decay" in self.problem.penalties and self.weight_decay is None:
-            raise fault("weight_decay", "null found, allowed is a number or a list of numbers")
         if isinstance(self.weight_decay, list) and not self.problem.layered:
             raise fault("weight_decay", f"{self.weight_decay} found, allowed is a number")
 
