@@ -819,3 +819,10 @@ def test_decays_outside_the_theory_are_one_line():
     with pytest.raises(InputError, match="sqrt of their product") as caught:
         rows_of(response=beyond)
     assert "\n" not in str(caught.value)
+
+
+def test_a_flow_of_which_nothing_is_resolved_has_the_other_panels():
+    """One sample a class: NC1_ratio is 0 from the start."""
+    bare = scaled(scaled(GIVEN["flow"], "NC1_ratio", 0), "trace_within", 0)
+    table, _ = drawn("flow", flow=bare)
+    assert set(table["series"].dropna()) == {"trace_between", "NC1", "NC2_ETF"}

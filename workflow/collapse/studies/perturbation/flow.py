@@ -25,14 +25,15 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     experiment = experiments["flow"]
     table = flows(experiment)
-    colours = ordered_colours(sorted(table["seed"].unique()))
+    others = wide(experiment, "time", *_NOT)
+    # Of all flows: a flow of which NC1_ratio is never resolved has the other panels.
+    colours = ordered_colours(sorted(others["seed"].unique()))
     figure, axes = plt.subplots(2, 4, figsize=(TWO_COLUMNS, 3.3), sharex=True)
     drawn = [_lines(axes[0, i], table, name, colours) for i, name in enumerate(_MONOTONE)]
     # Only what falls to zero spans decades.
     for panel, label in zip(axes[0], _MONOTONE.values(), strict=False):
         decades(panel)
         panel.set_title(label, loc="left")
-    others = wide(experiment, "time", *_NOT)
     for panel, (name, label) in zip(axes[1], _NOT.items(), strict=False):
         drawn.append(_lines(panel, others, name, colours))
         panel.set_title(label + " / largest", loc="left")
