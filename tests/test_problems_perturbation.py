@@ -20,7 +20,7 @@ from collapse.cli import main
 from collapse.errors import InputError
 from collapse.problems.base import Problem
 from collapse.problems.parameters import Parameters
-from collapse.problems.perturbation import answers, build
+from collapse.problems.perturbation import Perturbation, answers, build
 from collapse.problems.solvers.flow import gradient_flow
 from collapse.problems.solvers.lbfgs import lbfgs
 from collapse.problems.solvers.newton import newton
@@ -653,6 +653,7 @@ LINEAR = {"kind": "deep_linear", "class_sizes": [2, 2], "widths": 3}
 BAD = [
     (block(weight_decay=0), "weight_decay: 0.0 found, allowed are numbers above 0"),
     (block(weight_decay=-1), "weight_decay"),
+    (block(weight_decay=None), "weight_decay: null found, allowed is a number"),
     (block(weight_decay=[0.1]), "weight_decay: [0.1] found, allowed is a number"),
     (block(weight_decay=[0.1], start=OPTIMUM), "weight_decay: [0.1] found, allowed is a number"),
     (block(grid={"weight_decay": [0.1, 0.0]}), "grid.weight_decay: 0.0 found"),
@@ -693,6 +694,7 @@ BAD = [
     (block(optimiser=FLOW | {"last": 0.01}), "optimiser.last: 0.01 found, allowed is more"),
     (block(optimiser=FLOW | {"last": 1e-3}), "optimiser.last: 0.001 found, allowed is more"),
     (block(optimiser=FLOW | {"first": 0}), "optimiser.first"),
+    (block(optimiser=FLOW | {"record": 1}), "optimiser.record: 1 found, allowed is more"),
     (block(optimiser=FLOW | {"record": 0}), "optimiser.record"),
     (block(optimiser=FLOW | {"tolerance": 0}), "optimiser.tolerance"),
     (block(optimiser={"kind": "newton", "steps": 0}), "optimiser.steps"),
@@ -745,6 +747,43 @@ def test_runs_with_and_without_beta_are_computed_apart(atlas_of, table):
 
 
 # From the config to the tables
+
+
+def test_runs_with_and_without_beta_are_solved_apart(tmp_path, table):
+    """Each beta of a grid is that of its run, in a folder with no other run."""
+    rows = table(tmp_path, block(grid={"problem.beta": [None, 0.5, 30.0]}))
+    assert rows["beta"].isna().any() and set(rows["beta"].dropna()) == {0.5, 30.0}
+    ratios = {}
+    for folder, betas in (("beta=None", [None]), ("all", [0.5, 30.0])):
+        _, runs, _ = states_of(tmp_path, study="perturbation", group=folder)
+        assert [run["keys"]["beta"] for run in runs] == betas
+        for beta in betas:
+            mine = rows[rows["beta"].isna() if beta is None else rows["beta"] == beta]
+            values = mine.set_index(["step", "metric"])["value"]
+            assert values[1, "gradient_norm"] < 1e-12
+            ratios[beta] = values[1, "NC1_ratio"] / values[0, "NC1_ratio"]
+    assert ratios[None] < 1e-10 < 0.1 < ratios[0.5] < ratios[30.0] < 1
+
+
+@pytest.mark.parametrize("solver", ["newton", "flow"])
+def test_a_weight_decay_lost_in_rounding_diverges_and_leaves_its_neighbours(solver):
+    """More dimensions than samples, in whole numbers: H H^T has no inverse by itself."""
+    column = [f64(values) for values in ([0.1, 1e-20], [0.05] * 2, [1.0] * 2)]
+    problem = Perturbation(3, 1, 9, *column)
+    drawn = problem.initial([1, 2], 1.0).features
+    begin = Parameters(H=torch.cat([drawn[:1], drawn[1:].round()]))
+    problem = problem.posed_at(begin)
+
+    def solve(problem, begin):
+        if solver == "newton":
+            return newton(problem, begin, 1e-14, 50)
+        return gradient_flow(problem, begin, [1.0], 1e-9)
+
+    both = solve(problem, begin)
+    alone = solve(problem.select(slice(0, 1)), begin.map(lambda tensor: tensor[:1]))
+    assert both.diverged_step.tolist() == [-1, 0]
+    assert torch.equal(both.parameters.features[:1], alone.parameters.features)
+    assert problem.hessian(begin)[0].isfinite().all()
 
 
 @pytest.fixture

@@ -129,10 +129,16 @@ class Perturbation(Problem):
         return (fit / self.classes + penalty) / 2
 
     def weights(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return class means M, (B, d, K), and W*(H) = Y H^T (H H^T + n weight_decay I)^-1."""
+        """Return class means M, (B, d, K), and W*(H) = Y H^T (H H^T + n weight_decay I)^-1.
+
+        W is NaN where rounding leaves that matrix without an inverse, and so is the objective.
+        """
         # Y H^T = n M^T, M the class means.
         sums = features @ self._targets.mT
-        return sums / self.samples_per_class, torch.linalg.solve(self._gram(features), sums).mT
+        weights, failed = torch.linalg.solve_ex(self._gram(features), sums)
+        # Its neighbours in the batch are none the worse for it.
+        weights = weights.masked_fill((failed != 0).view(-1, 1, 1), torch.nan)
+        return sums / self.samples_per_class, weights.mT
 
     def _gram(self, features: Tensor) -> Tensor:
         """Return H H^T + n weight_decay I, (B, d, d)."""
@@ -158,7 +164,8 @@ class Perturbation(Problem):
         _, weights = self.weights(features)
         residual = weights @ features - self._targets
         gram, pulled = self._gram(features), weights.mT @ residual
-        solved, inverse = torch.linalg.solve(gram, features), torch.linalg.inv(gram)
+        # Where there is no inverse W is NaN already, and all that follows.
+        (solved, _), (inverse, _) = torch.linalg.solve_ex(gram, features), torch.linalg.inv_ex(gram)
         identity = torch.eye(self.total).to(features)
         # Each term is the product of what dH is multiplied by, from the left and from the right.
         crossed = torch.einsum("zib,zja->ziajb", solved, pulled)

@@ -26,4 +26,7 @@ class Section(SolverKind):
     def _ordered(self) -> "Section":
         if self.record > 1 and not self.first < self.last:
             raise fault("last", f"{self.last:g} found, allowed is more than first, {self.first:g}")
+        if self.record == 1 and self.first != self.last:
+            message = f"1 found, allowed is more: first and last differ, {self.first:g} and"
+            raise fault("record", f"{message} {self.last:g}")
         return self
