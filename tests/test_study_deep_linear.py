@@ -51,7 +51,7 @@ def second_solver():
 
 
 def sweeps():
-    """Return sweeps over ten decays on either side of the threshold, with the rounding of each.
+    """Return sweeps over ten decays on either side of the threshold, and what they measure.
 
     A fraction f of the label is stationary at the scaled decay M x^(M-1) (1-f)^2 with
     x^M = f/(1-f). Up to the threshold the upward sweep follows it; beyond, it stays on the
@@ -187,8 +187,8 @@ def test_a_lost_run_leaves_the_claims_that_need_it_undecided(name):
         GIVEN[name].metrics.query("seed == 0 and depth == 1")[GIVEN[name].keys].drop_duplicates()
     )
     for claim, (verdict, measured) in lost.items():
-        own = 1 if claim in ("direct_of_M1", "direct_etf_M1") else count
-        assert verdict == "inconclusive" and f"({own} diverged)" in measured, claim
+        runs = 1 if claim in ("direct_of_M1", "direct_etf_M1") else count
+        assert verdict == "inconclusive" and f"({runs} diverged)" in measured, claim
     unaffected = {f"direct_{head}_M{m}" for head in ("of", "etf") for m in (3, 6, 9)}
     assert set(lost) == set(NAMES[name]) - unaffected
 
@@ -329,9 +329,9 @@ def test_the_threshold_lies_where_zero_becomes_the_better(number, sign):
         for depth, tau in THRESHOLDS.items():
             value = tau + sign * by
             given = stage(given, "scaled_decay", number, value, depth=depth, **keys)
-        found = verdicts("sweeps", given)
+        outcome = verdicts("sweeps", given)
         # The closed form of the fraction at this decay is another one.
-        return {claim: v for claim, v in found.items() if claim.startswith("threshold")}
+        return {claim: v for claim, v in outcome.items() if claim.startswith("threshold")}
 
     assert not off(0.9e-12)
     assert off(1.1e-12) == {f"threshold_M{m}": "not replicated" for m in THRESHOLDS}
@@ -350,8 +350,8 @@ def test_the_threshold_lies_where_zero_becomes_the_better(number, sign):
     ],
 )
 def test_a_loss_below_that_of_zero_is_told_from_rounding(number, loss, refuted):
-    found = verdicts("sweeps", stage(GIVEN["sweeps"], "objective", number, loss))
-    assert found == ({f"threshold_M{m}": "not replicated" for m in THRESHOLDS} if refuted else {})
+    outcome = verdicts("sweeps", stage(GIVEN["sweeps"], "objective", number, loss))
+    assert outcome == ({f"threshold_M{m}": "not replicated" for m in THRESHOLDS} if refuted else {})
 
 
 @pytest.mark.parametrize("loss", [0.3, 0.5])
@@ -385,10 +385,12 @@ def test_sweeps_over_fewer_than_twenty_decays_decide_nothing():
 
 
 def test_fractions_are_of_the_square_root_of_the_class_size():
-    found = fractions(diverged(GIVEN["sweeps"], seed=4))
-    assert list(found) == ["depth", "direction", "seed", "step", "scaled_decay", "value"]
-    assert set(found["seed"]) == {0, 1, 2, 3}
-    rows = found[(found["depth"] == 1) & (found["direction"] == "up") & (found["step"] < 10)]
+    outcome = fractions(diverged(GIVEN["sweeps"], seed=4))
+    assert list(outcome) == ["depth", "direction", "seed", "step", "scaled_decay", "value"]
+    assert set(outcome["seed"]) == {0, 1, 2, 3}
+    rows = outcome[
+        (outcome["depth"] == 1) & (outcome["direction"] == "up") & (outcome["step"] < 10)
+    ]
     # Of one layer the fraction is 1 - sqrt(b/n).
     np.testing.assert_allclose(rows["value"], 1 - np.sqrt(rows["scaled_decay"]), rtol=1e-12)
 
@@ -428,9 +430,9 @@ def test_the_values_of_a_diverged_network_are_not_among_those_measured():
 @pytest.mark.parametrize("name", ["mlp", "conv"])
 def test_one_network_that_did_not_learn_its_samples_leaves_all_undecided(name):
     given = valued(GIVEN[name], "error", 0.021, depth=3, bias=True, seed=0)
-    found = decided(name, given)
-    assert set(found) == set(NAMES[name])
-    for verdict, measured in found.values():
+    outcome = decided(name, given)
+    assert set(outcome) == set(NAMES[name])
+    for verdict, measured in outcome.values():
         assert verdict == "inconclusive" and "(training error above 2 %)" in measured
 
 
@@ -438,9 +440,9 @@ def test_one_network_that_did_not_learn_its_samples_leaves_all_undecided(name):
     ("bias", "head", "text"), [(False, "of", "no bias-free head"), (True, "etf", "no head with a")]
 )
 def test_a_head_that_was_not_run_leaves_its_claims_undecided(bias, head, text):
-    found = decided("mlp", without(GIVEN["mlp"], bias=bias))
-    assert set(found) == {f"network_mlp_{head}_{label}" for label in FALLS}
-    for verdict, measured in found.values():
+    outcome = decided("mlp", without(GIVEN["mlp"], bias=bias))
+    assert set(outcome) == {f"network_mlp_{head}_{label}" for label in FALLS}
+    for verdict, measured in outcome.values():
         assert verdict == "inconclusive" and measured.startswith("no run") and text in measured
 
 
@@ -470,20 +472,20 @@ def test_a_loss_above_the_etf_is_no_drop():
 @pytest.mark.parametrize("count", [4, 6, 10])
 def test_a_number_of_classes_that_was_not_run_leaves_the_etf_undecided(count):
     given = without(GIVEN["cross_entropy"], class_sizes="-".join(["4"] * count))
-    found = decided("cross_entropy", given)
-    assert set(found) == set(NAMES["cross_entropy"])
-    for verdict, measured in found.values():
+    outcome = decided("cross_entropy", given)
+    assert set(outcome) == set(NAMES["cross_entropy"])
+    for verdict, measured in outcome.values():
         assert verdict == "inconclusive" and f"(no K {count} at this scale)" in measured
 
 
 def test_excess_losses_are_relative_to_the_best_etf():
-    found = excess_losses(GIVEN["cross_entropy"]).sort_values(["depth", "classes", "seed"])
-    assert list(found) == ["class_sizes", "depth", "seed", "classes", "reached", "cross_polytope"]
-    assert found["classes"].tolist() == [k for k in (4, 6, 10) for _ in range(10)] * 3
-    np.testing.assert_allclose(found["reached"], 0.1 * found["seed"], atol=1e-14)
-    single = found["depth"] == 1
-    assert found.loc[single, "cross_polytope"].isna().all()
+    outcome = excess_losses(GIVEN["cross_entropy"]).sort_values(["depth", "classes", "seed"])
+    assert list(outcome) == ["class_sizes", "depth", "seed", "classes", "reached", "cross_polytope"]
+    assert outcome["classes"].tolist() == [k for k in (4, 6, 10) for _ in range(10)] * 3
+    np.testing.assert_allclose(outcome["reached"], 0.1 * outcome["seed"], atol=1e-14)
+    single = outcome["depth"] == 1
+    assert outcome.loc[single, "cross_polytope"].isna().all()
     pd.testing.assert_series_equal(
-        found.loc[~single, "cross_polytope"],
-        pd.Series(-0.1, found.index[~single], name="cross_polytope"),
+        outcome.loc[~single, "cross_polytope"],
+        pd.Series(-0.1, outcome.index[~single], name="cross_polytope"),
     )

@@ -96,7 +96,7 @@ def sweeps():
         up, down = {}, {}
         for stage, decay in enumerate(DECAYS):
             share = [decay * 200 / size for size in SIZES]
-            x = np.array([stationary(depth, each) for each in share])
+            x = np.array([stationary(depth, one) for one in share])
             logits = x**depth / (1 + x**depth)
             if depth == 1:  # slow beyond the threshold
                 logits = np.where(np.array(share) < tau, logits, 0.02)
@@ -185,7 +185,7 @@ def released(stretch=1.0):
     }
     runs = []
     for depth, seed in product((1, 3), range(4)):
-        frames = [lengths(sizes, total, [each] * depth, each) for each in (decay, decay / 3)]
+        frames = [lengths(sizes, total, [rate] * depth, rate) for rate in (decay, decay / 3)]
         measured, best = {}, seed == 1
         for name, of in (("product_gram", "weights"), ("class_gram", "features")):
             optimum, target = (getattr(frame, of) ** 2 for frame in frames)
@@ -339,12 +339,12 @@ def test_nothing_is_decided_with_a_seed_too_few(name):
 def test_a_depth_that_was_lost_or_not_run_leaves_its_claims_undecided(name, lost):
     given = GIVEN[name]
     lacking = diverged(given, depth=1, seed=0) if lost else without(given, depth=1)
-    found = decided(name, lacking)
+    outcome = decided(name, lacking)
     others = {f"gof_M{m}" for m in DEPTHS[1:]}
-    others |= {f"{each}_M{m}" for m in (2, 3, 6) for each in ("minority_collapse", "metastability")}
+    others |= {f"{kind}_M{m}" for m in (2, 3, 6) for kind in ("minority_collapse", "metastability")}
     others |= {f"critical_size_M{m}" for m in (2, 3)}
-    assert set(found) == set(NAMES[name]) - others
-    for verdict, measured in found.values():
+    assert set(outcome) == set(NAMES[name]) - others
+    for verdict, measured in outcome.values():
         assert verdict == "inconclusive"
         assert (" diverged)" if lost else "no M 1 at this scale") in measured
 
@@ -370,9 +370,9 @@ def test_descent_of_fewer_steps_than_the_paper_decides_nothing(name):
     [({"problem__bias": True}, "last-layer bias"), ({"problem__loss": "ce"}, "loss ce")],
 )
 def test_where_theory_has_no_orthogonal_frame_none_is_decided(changes, text):
-    found = decided("direct", configured(GIVEN["direct"], **changes))
-    assert set(found) == set(NAMES["direct"])
-    for verdict, measured in found.values():
+    outcome = decided("direct", configured(GIVEN["direct"], **changes))
+    assert set(outcome) == set(NAMES["direct"])
+    for verdict, measured in outcome.values():
         assert verdict == "inconclusive" and f"({text})" in measured
 
 
@@ -430,8 +430,8 @@ def test_lengths_are_measured_in_every_run_for_every_class():
 def test_one_pair_of_classes_in_the_wrong_order_refutes_it(claim, metric, factor):
     """The class of 100 gets beyond those of 50."""
     place = LAST | {"layer": "H1"}
-    found = verdicts("direct", scaled(GIVEN["direct"], metric, factor, **place))
-    assert found == {claim: "not replicated", "gof_lengths": "not replicated"}
+    outcome = verdicts("direct", scaled(GIVEN["direct"], metric, factor, **place))
+    assert outcome == {claim: "not replicated", "gof_lengths": "not replicated"}
     one = verdicts("direct", scaled(GIVEN["direct"], metric, factor, seed=1, depth=3, **place))
     assert one == {claim: "inconclusive", "gof_lengths": "inconclusive"}
 
@@ -546,9 +546,9 @@ def test_class_sizes_must_lie_near_the_critical_size_on_both_sides(far):
     near, rows = (9.5 if far == 9.0 else 21.0), GIVEN["critical"].predictions
     value = rows["value"].where(rows["value"] != near, far)
     given = replace(GIVEN["critical"], predictions=rows.assign(value=value))
-    found = decided("critical", given)
-    assert set(found) == set(NAMES["critical"])
-    for verdict, measured in found.values():
+    outcome = decided("critical", given)
+    assert set(outcome) == set(NAMES["critical"])
+    for verdict, measured in outcome.values():
         assert verdict == "inconclusive" and "(no class size near the critical one)" in measured
 
 
@@ -558,13 +558,13 @@ def test_critical_sizes_lie_near_a_class_size_at_every_depth():
         for run in ATLAS.runs("imbalanced", "critical_size"):
             if run.config.problem.depth == depth and run.seed == 0:
                 sizes = run.config.problem.class_sizes
-                found = imbalanced.predict(
+                outcome = imbalanced.predict(
                     class_sizes=sizes,
                     depth=depth,
                     weight_decay=run.config.weight_decay,
                     feature_decay=run.config.feature_decay,
                 )
-                ratios += [n / found["critical_class_size"] for n in sizes]
+                ratios += [n / outcome["critical_class_size"] for n in sizes]
         assert min(r for r in ratios if r > 1) < 1.1 and max(r for r in ratios if r < 1) > 0.9
 
 
@@ -631,10 +631,10 @@ def test_weights_and_class_means_both_count_against_the_floor(name):
 )
 def test_the_released_targets_have_the_known_floors(sizes, depth, weights, means, of_product):
     nominal = 1e-5 * len(sizes)
-    found = released_floor({"weight_decay": nominal, "feature_decay": nominal}, depth, sizes)
-    assert found["NC2_W_GOF"] == pytest.approx(weights, rel=0.04)
-    assert found["NC2_GOF"] == pytest.approx(means, rel=0.04)
-    assert found["NC3_GOF"] == pytest.approx(of_product, rel=0.04)
+    outcome = released_floor({"weight_decay": nominal, "feature_decay": nominal}, depth, sizes)
+    assert outcome["NC2_W_GOF"] == pytest.approx(weights, rel=0.04)
+    assert outcome["NC2_GOF"] == pytest.approx(means, rel=0.04)
+    assert outcome["NC3_GOF"] == pytest.approx(of_product, rel=0.04)
 
 
 # Networks
@@ -650,9 +650,9 @@ def test_what_is_left_of_a_networks_metrics_counts_up_to_its_bound():
         return given
 
     for label in FALLS:
-        found = verdicts("network", left(1.01, [label]))
-        assert found.pop("network_mlp_nearer", None) in (None, "not replicated")
-        assert found == {f"network_mlp_{label}": "not replicated"}
+        outcome = verdicts("network", left(1.01, [label]))
+        assert outcome.pop("network_mlp_nearer", None) in (None, "not replicated")
+        assert outcome == {f"network_mlp_{label}": "not replicated"}
     assert set(verdicts("network", left(0.99, FALLS))) <= {"network_mlp_nearer"}
     names = {f"network_mlp_{label}": "inconclusive" for label in (*FALLS, "nearer")}
     assert verdicts("network", left(1e3, FALLS, depth=6, seed=1)) == names
@@ -676,9 +676,9 @@ def test_a_network_must_end_nearer_to_the_general_frame_than_to_the_balanced(gen
 
 
 def test_one_network_that_did_not_learn_its_samples_leaves_all_undecided():
-    found = decided("network", valued(GIVEN["network"], "error", 0.021, depth=3, seed=0))
-    assert set(found) == set(NAMES["network"])
-    for verdict, measured in found.values():
+    outcome = decided("network", valued(GIVEN["network"], "error", 0.021, depth=3, seed=0))
+    assert set(outcome) == set(NAMES["network"])
+    for verdict, measured in outcome.values():
         assert verdict == "inconclusive" and "(training error above 2 %)" in measured
 
 

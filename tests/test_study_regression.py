@@ -191,7 +191,8 @@ def test_what_agrees_with_theory_replicates(theory, family):
 
 
 def test_every_claim_of_the_study_is_decided_once_of_every_data_set():
-    rows = list(claims.decide(world()))
+    with np.errstate(invalid="ignore"):  # norms that vanish at two decays in a row
+        rows = list(claims.decide(world()))
     names = [row["claim"] for row in rows]
     assert len(set(names)) == len(names) == 3 * (12 + 6 + 5) + 3 + 2 * 4 + 4 + 2 + 1
     assert {row["claim"] for row in rows if row["verdict"] != "replicated"} == WRONG | {

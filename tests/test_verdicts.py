@@ -65,10 +65,10 @@ def test_what_was_measured_is_said_in_words():
     ],
 )
 def test_without_what_a_claim_needs_there_is_no_verdict(value, seeds, obstacles, text):
-    found = decided([value], seeds, obstacles=iter(obstacles), excuses=["a short training"])
-    assert found == ("inconclusive", f"median {value}, worst {value} ({text})")
-    found = decided([], seeds, obstacles=iter(obstacles), excuses=["a short training"])
-    assert found == ("inconclusive", f"no run; {text}")
+    outcome = decided([value], seeds, obstacles=iter(obstacles), excuses=["a short training"])
+    assert outcome == ("inconclusive", f"median {value}, worst {value} ({text})")
+    outcome = decided([], seeds, obstacles=iter(obstacles), excuses=["a short training"])
+    assert outcome == ("inconclusive", f"no run; {text}")
 
 
 def test_without_a_run_there_is_no_verdict():
