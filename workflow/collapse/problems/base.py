@@ -175,5 +175,11 @@ class Problem(ABC):
         return self, start, None
 
     def with_decay(self, weight_decay: Tensor, feature_decay: Tensor) -> Problem:
-        """Return the same problems under other penalties, (B, M) and (B,), for a sweep."""
-        raise NotImplementedError
+        """Return the same problems under other penalties, (B, M) and (B,), for a sweep.
+
+        Raises
+        ------
+        InputError
+            If the problem's decays do not scale together.
+        """
+        raise InputError(f"sweep: the decays of a {type(self).__name__} do not scale together")
