@@ -320,7 +320,13 @@ def write_regression(path, arrays, names=None):
 
 
 K = 4
-MLP = {"kind": "mlp", "hidden": [16, 12], "normalisation": "batch", "ending": "signed"}
+MLP = {
+    "kind": "mlp",
+    "hidden": [16, 12],
+    "normalisation": "batch",
+    "ending": "signed",
+    "init": "uniform",
+}
 PLAIN = MLP | {"normalisation": "none"}
 MSE, CE, ADAM, SGD = ({"kind": kind} for kind in ("mse", "ce", "adam", "sgd"))
 SETTINGS = {

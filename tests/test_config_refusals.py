@@ -10,6 +10,7 @@ def sizes(class_sizes):
     return {"samples_per_class": None, "class_sizes": class_sizes}
 
 
+CNN = {"kind": "cnn", "channels": [4]}
 NETWORKS = [
     (
         study_deep_linear(network_mlp={"traning": {}}),
@@ -17,6 +18,18 @@ NETWORKS = [
     ),
     (study_deep_linear(network_mlp={"training": {"epoch": 3}}), ["training.epoch", "'epochs'"]),
     (study_deep_linear(network_mlp={"weight_decay": -1}), ["network_mlp.weight_decay", "-1"]),
+    (
+        study_deep_linear(network_mlp={"layers": "all", "model": CNN}),
+        ["network_mlp.layers: all found, allowed is last: of a cnn"],
+    ),
+    (
+        study_deep_linear(network_mlp={"procedure": "layerwise"}),
+        ["network_mlp.model: mlp found, allowed is an mlp with ending relu"],
+    ),
+    (
+        study_deep_linear(network_mlp={"procedure": "layerwise", "model": CNN}),
+        ["network_mlp.model: cnn found, allowed is an mlp with ending relu"],
+    ),
     (
         study_deep_linear(network_mlp={"data": {"class_sizes": [3, 2]}}),
         ["network_mlp.data", "class_sizes and samples_per_class are both", "other to null"],

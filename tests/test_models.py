@@ -9,8 +9,20 @@ from collapse.models.network import build
 from collapse.models.states import get_arrays, set_arrays
 
 BACKBONES = {
-    "mlp": {"kind": "mlp", "hidden": [24, 12], "normalisation": "batch", "ending": "signed"},
-    "plain": {"kind": "mlp", "hidden": [24, 12], "normalisation": "none", "ending": "signed"},
+    "mlp": {
+        "kind": "mlp",
+        "hidden": [24, 12],
+        "normalisation": "batch",
+        "ending": "signed",
+        "init": "uniform",
+    },
+    "plain": {
+        "kind": "mlp",
+        "hidden": [24, 12],
+        "normalisation": "none",
+        "ending": "signed",
+        "init": "uniform",
+    },
     "cnn": {"kind": "cnn", "channels": [4, 6, 8, 12, 12]},
 }
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8)]
@@ -75,6 +87,46 @@ def test_endings_of_an_mlp(ending, last):
             values = values.clamp_min(0)
     torch.testing.assert_close(features, values)
     assert last is None or isinstance(backbone.layers[-1], last)
+
+
+@pytest.mark.parametrize("ending", ["signed", "relu", "linear"])
+@pytest.mark.parametrize("name", ["mlp", "plain"])
+def test_the_hidden_layers_of_an_mlp_are_what_the_next_ones_get(name, ending):
+    if name == "mlp" and ending != "signed":
+        return
+    backbone = network(BACKBONES[name] | {"hidden": [8, 7, 6], "ending": ending}).backbone
+    values, inputs = [], []
+    for module in backbone.hidden:
+        module.register_forward_hook(lambda *call: values.append(call[2].clone()))
+    layers = [layer for layer in backbone.layers if isinstance(layer, torch.nn.Linear)]
+    for layer in layers:
+        layer.register_forward_hook(lambda *call: inputs.append(call[1][0].clone()))
+    features = backbone(torch.randn(16, 1, 8, 8))
+    # Of the first layer the inputs are the image; of a last ReLU nothing but the head takes values.
+    if ending == "relu":
+        inputs.append(features)
+    if name == "mlp":
+        inputs.append(values[-1])
+    assert [each.shape[1] for each in values] == [8, 7, 6][: len(values)]
+    assert len(values) == (2 if ending == "linear" else 3)
+    for found, expected in zip(values, inputs[1:], strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_a_kaiming_start_keeps_the_size_of_signals():
+    hidden = [300] * 8
+    model = BACKBONES["plain"] | {"hidden": hidden, "ending": "relu"}
+    inputs = torch.randn(50, 1, 20, 20, generator=torch.Generator().manual_seed(0))
+    sizes = {}
+    for init in ("kaiming", "uniform"):
+        backbone = network(model | {"init": init}, (1, 20, 20)).backbone
+        sizes[init] = backbone(inputs).square().mean().item()
+        for layer in backbone.layers:
+            if isinstance(layer, torch.nn.Linear) and init == "kaiming":
+                variance = 2 / layer.in_features
+                assert layer.weight.var().item() == pytest.approx(variance, rel=0.05)
+                assert not layer.bias.any()
+    assert 0.3 < sizes["kaiming"] < 3 and sizes["uniform"] < 0.02
 
 
 def test_batch_normalised_features_are_centred_in_training():

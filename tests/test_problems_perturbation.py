@@ -244,7 +244,7 @@ def test_each_seed_turns_the_optimum_of_its_run_whatever_its_neighbours():
 
 def test_an_anchor_of_zero_is_more_feature_decay():
     problem = problem_of([(0.1, 0.05), (0.3, 0.0)], [0.7, 2.0])
-    nowhere = problem.posed_at(problem.initial([0, 0], 0.0))
+    nowhere = replace(problem, anchor=problem.initial([0, 0], 0.0).features)
     decayed = replace(problem, beta=None, feature_decay=problem.feature_decay + problem.beta)
     point = problem.initial([1, 2], 1.0)
     for at in (point, problem.initial([3, 4], 3.0)):
@@ -258,6 +258,26 @@ def test_a_problem_without_a_beta_is_held_nowhere():
     start = problem.initial([0], 1.0)
     assert problem.posed_at(start).anchor is None
     assert [stage.beta for stage in problem.homotopy()] == [None]
+
+
+def test_an_anchor_without_a_spread_of_classes_or_a_number_is_refused():
+    problem = problem_of([(0.1, 0.05)] * 2, [1.0] * 2, classes=2, samples=2)
+    start = problem.initial([0, 1], 1e200)
+    # Numbers whose squares are none are numbers.
+    assert problem.posed_at(start).anchor is start.features
+    alike = start.features.clone()
+    alike[1] = 0.1 + f64([1e200, -1e200, 1e200, -1e200])
+    lost = start.features.clone()
+    lost[0, 2, 1] = math.nan
+    zero = start.features * torch.tensor([1.0, 0.0]).view(2, 1, 1)
+    for features, words in (
+        (alike, "H_0 of problem 2 of 2 has class means that do not differ"),
+        (zero, "H_0 of problem 2 of 2 has class means"),
+        (lost, "H_0 of problem 1 of 2 is not finite"),
+    ):
+        for one in (problem, problem_of([(0.1, 0.05)] * 2, [None] * 2, classes=2, samples=2)):
+            with pytest.raises(InputError, match=words):
+                one.posed_at(Parameters(H=features))
 
 
 def test_a_problem_without_a_known_optimum_says_so():
@@ -380,6 +400,14 @@ def test_the_continuation_follows_the_branch_that_starts_at_the_anchor():
         path = replace(problem, beta=torch.full((4,), float(beta), dtype=torch.float64))
         begin = newton(path, begin, 1e-14, 100, continued=False).state(-1)
     assert arrays(end) == pytest.approx(arrays(begin), abs=1e-8)
+
+
+def test_lbfgs_follows_the_same_branch():
+    problem, start = held([(0.1, 0.05)] * 4, [0.01] * 4, seeds=range(4), scale=0.1)
+    ends = newton(problem, start, 1e-14, 100), lbfgs(problem, start, 1e-11, 5000)
+    first, second = (arrays(end.state(-1)) for end in ends)
+    # Along its flattest directions L-BFGS stops earlier.
+    assert first == pytest.approx(second, abs=1e-5)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ def spec_of(seeds=(1,), **training):
         **DECAYS,
         "training": SETTINGS | training,
         "features": "last",
+        "layers": "last",
     }
     return {
         "study": "toy",
@@ -352,7 +353,7 @@ def test_states_that_do_not_fit_are_refused(data, tmp_path, capsys):
     assert main(measured(tmp_path, data, spec)) == 2
     lines = capsys.readouterr().err.splitlines()
     states = tmp_path / "states.safetensors"
-    assert f"{states}: depth=3+seed=1, epoch 1: head.layers" in lines[-3]
+    assert f"{states}: depth=3+seed=1, step 1: head.layers" in lines[-3]
     assert f"{states}: holds no run 'depth=3+seed=2'" in lines[-2]
     assert f"{states}: holds no run 'depth=3+seed=1'" in lines[-1]
     assert not (tmp_path / "features.safetensors").exists()
@@ -363,7 +364,13 @@ def regression_spec(grid=None, seeds=(1,), data=None, **training):
     spec = spec_of(seeds, **settings | {"precision": "float32"} | training)
     spec["config"] |= {
         "data": {"name": "toy"} | (data or {}),
-        "model": {"kind": "mlp", "hidden": [8, 6], "normalisation": "none", "ending": "relu"},
+        "model": {
+            "kind": "mlp",
+            "hidden": [8, 6],
+            "normalisation": "none",
+            "ending": "relu",
+            "init": "uniform",
+        },
         "head": {"depth": 1, "bias": True, "init": "uniform"},
         "weight_decay": 1e-2,
         "feature_decay": 2e-2,

@@ -18,9 +18,14 @@ from conftest import entries
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 WRITES = {
+    "data": {"out": "digits.safetensors"},
     "compute": {"states": "states.safetensors", "history": "history.parquet"},
     "predictions": {"predictions": "predictions.parquet", "frames": "frames.parquet"},
-    "measure_runs": {"metrics": "metrics.parquet", "samples": "samples.parquet"},
+    "measure_runs": {
+        "metrics": "metrics.parquet",
+        "samples": "samples.parquet",
+        "features": "features.safetensors",
+    },
 }
 DESCENT = {"kind": "sgd", "learning_rate": 0.3, "momentum": 0.9, "steps": 3000, "record": 5}
 BLOCK = {

@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from collapse.errors import InputError
 from collapse.plotting import paper_style
 from collapse.studies import along_axes
-from collapse.studies.perturbation import STUDY, claims
+from collapse.studies.perturbation import STUDY, claims, layer_claims
 from collapse.studies.perturbation.analysis import (
     arms,
     exact_rates,
@@ -181,6 +181,65 @@ def far(seeds=3):
     )
 
 
+LABELS = {"model": "MLP 10x8", "data": "digits", "samples": "all samples", "loss": "MSE"}
+NETWORK = {"grid": {}, "labels": LABELS, "model": {"kind": "mlp", "hidden": [8] * 10}}
+DEPTHS = range(1, 11)
+
+
+def network_run(seed, measured):
+    return {"weight_decay": 0.1, "feature_decay": 0.0, "seed": seed}, measured, {}
+
+
+def layerwise(seeds=3):
+    """NC1 = 2/depth and NC1_ratio = 3/depth of a step for each layer."""
+    runs = []
+    for seed in range(seeds):
+        measured = {}
+        for depth in DEPTHS:
+            measured[depth, "H1", "NC1"] = (2 + seed) / depth
+            measured[depth, "H1", "NC1_ratio"] = (3 + seed) / depth
+            measured[depth, "all", "error"] = 0.3 / depth
+        runs.append(network_run(seed, measured))
+    return results({**NETWORK, "procedure": "layerwise", "seeds": seeds}, runs)
+
+
+def end_to_end(seeds=3):
+    """Two epochs of all layers, of which the last is what counts."""
+    runs = []
+    for seed, (epoch, size) in product(range(seeds), ((5, 9.0), (20, 1.0))):
+        measured = {(epoch, "all", "error"): 0.2 * size, (epoch, "H1", "NC1"): 77.0}
+        for depth in DEPTHS:
+            # At first the other way round.
+            place = depth if epoch == 20 else 11 - depth
+            measured[epoch, f"hidden{depth}", "NC1"] = size * (2 + seed) / place
+            measured[epoch, f"hidden{depth}", "NC1_ratio"] = size * (3 + seed) / place
+        runs.append(network_run(seed, measured))
+    return results({**NETWORK, "procedure": "network", "seeds": seeds}, runs)
+
+
+RUNGS = (100.0, 1.0, 0.01)
+
+
+def intermediate(seeds=3):
+    """Minimisers nearer to collapse the smaller beta is, most like the next layer at beta 1."""
+    runs = []
+    for first, beta, seed in product((2, 9), RUNGS, range(seeds)):
+        measured = {(0, "H1", name): 4 / (1 + 1 / beta) for name in ("NC1", "NC2_ETF", "NC1_ratio")}
+        for depth in DEPTHS:
+            layer = f"hidden{depth}"
+            gap = abs(depth - first - 1) + abs(math.log10(beta)) / 10
+            measured[0, layer, "CKA"] = 0.9 - gap / 20
+            measured[0, layer, "procrustes"] = 0.1 + gap / 10
+            for name in ("NC1", "NC2_ETF", "NC1_ratio"):
+                measured[0, layer, f"network_{name}"] = 12.0 / depth**0.5
+            measured[0, layer, "network_CKA"] = 0.8
+            measured[0, layer, "network_procrustes"] = 0.3
+        keys = {"from_layer": f"hidden{first}", "beta": beta, "weight_decay": 0.1}
+        runs.append((keys | {"feature_decay": 0.1, "seed": seed}, measured, {}))
+    config = {"seeds": seeds, "grid": {"problem.beta": list(RUNGS)}, "procedure": "problem"}
+    return results(config, runs)
+
+
 GIVEN = {
     "flows": many_flows(),
     "flow": flow(),
@@ -189,6 +248,9 @@ GIVEN = {
     "generic_response": generic(),
     "near_collapse": near(),
     "far_from_collapse": far(),
+    "layerwise_mlp": layerwise(),
+    "end_to_end_mlp": end_to_end(),
+    "intermediate_features": intermediate(),
 }
 NAMES = {
     "flows": ["flow_nc1_ratio", "flow_within", "flow_between"],
@@ -204,11 +266,16 @@ NAMES = {
         "near_equal_arms",
     ],
     "far_from_collapse": ["far_weight_decay", "far_feature_decay_cancels"],
+    "layerwise_mlp": ["layerwise_nc1", "layerwise_nc1_ratio"],
+    "end_to_end_mlp": ["end_to_end_nc1", "end_to_end_nc1_ratio"],
+    "intermediate_features": [
+        "intermediate_nc1_ratio",
+        "intermediate_cka",
+        "intermediate_procrustes",
+    ],
 }
 ALL = [claim for names in NAMES.values() for claim in names]
-SEEDS = {"flows": 1, "response": 2} | dict.fromkeys(
-    ("flow", "beta_ladder", "generic_response", "near_collapse", "far_from_collapse"), 3
-)
+SEEDS = dict.fromkeys(NAMES, 3) | {"flows": 1, "response": 2}
 
 
 def rows_of(**experiments):
@@ -226,7 +293,9 @@ def decided(name, experiment):
         "near_collapse": lambda: claims._near(experiment),
         "far_from_collapse": lambda: claims._far(experiment),
     }
-    return undecided(rows[name]())
+    others = GIVEN | {name: experiment}
+    decisions = rows[name]() if name in rows else layer_claims.decide(others)
+    return undecided(row for row in decisions if row["claim"] in NAMES[name])
 
 
 def verdicts(name, experiment):
@@ -242,6 +311,7 @@ def test_what_agrees_with_theory_replicates():
         "near_feature_decay",
         "near_weight_decay",
         "far_weight_decay",
+        "intermediate_nc1_ratio",
     }
     assert (
         "1000 flows, 0 violations"
@@ -590,6 +660,29 @@ def test_without_a_large_beta_it_is_not_said_that_the_feature_decay_cancels():
 # Analysis
 
 
+@pytest.mark.parametrize("metric", ["NC1", "NC1_ratio"])
+@pytest.mark.parametrize("name", ["layerwise", "end_to_end"])
+def test_a_metric_that_does_not_fall_with_depth_refutes_that_it_does(name, metric):
+    experiment = GIVEN[f"{name}_mlp"]
+    rising = changed(experiment, metric, lambda values: 1 / values)
+    assert verdicts(f"{name}_mlp", rising) == {f"{name}_{metric.lower()}": "not replicated"}
+    # Two neighbours the other way round: 1 - 6 * 2/(10 * 99) is above 0.9.
+    last = {"step": 9} if name == "layerwise" else {"layer": "hidden9"}
+    swapped = scaled(experiment, metric, 0.8, **last)
+    assert not verdicts(f"{name}_mlp", swapped)
+
+
+def test_a_shorter_network_is_not_judged():
+    short = without(GIVEN["layerwise_mlp"], step=10)
+    for verdict, measured in decided("layerwise_mlp", short).values():
+        assert verdict == "inconclusive" and "9 of 10 layers" in measured
+
+
+def test_one_beta_at_which_nc1_ratio_grows_refutes_the_corollary_on_a_network():
+    grown = valued(GIVEN["intermediate_features"], "NC1_ratio", 50.0, beta=1.0)
+    assert verdicts("intermediate_features", grown) == {"intermediate_nc1_ratio": "not replicated"}
+
+
 def test_the_arms_are_what_doubles_and_halves_one_decay_of_the_baseline():
     assert arms(GIVEN["near_collapse"]) == {
         "baseline": (0.1, 0.1),
@@ -761,6 +854,46 @@ def test_each_arm_is_drawn_over_its_baseline():
     assert measured["seeds"].tolist() == [3] * 12
     heights = [line[0, 1] for line in panels[0] if len(line) == 2 and line[0, 0] != line[1, 0]]
     assert set(np.round(closed["median"], 12)) <= set(np.round(heights, 12))
+
+
+def test_depths_are_drawn_of_both_trainings():
+    table, panels = drawn("depthwise_mlp")
+    for place, (metric, size) in enumerate((("NC1", 3.0), ("NC1_ratio", 4.0))):
+        rows = table[table["metric"] == metric]
+        assert len(rows) == 20
+        np.testing.assert_allclose(rows["median"], size / rows["depth"])
+        near_points(curves(panels[place]), rows[["depth", "median"]].to_numpy().tolist())
+    errors = table[table["metric"] == "error"]
+    ours = errors[errors["training"] == "layer by layer"]
+    np.testing.assert_allclose(ours["median"], 0.3 / ours["depth"])
+    (other,) = errors[errors["training"] == "end to end"].itertuples()
+    assert (other.depth, other.median) == (10, 0.2)
+
+
+def test_minimisers_are_drawn_beside_their_layers():
+    table, panels = drawn("intermediate_features")
+    experiment = GIVEN["intermediate_features"]
+    for place, metric in enumerate(("NC1", "NC2_ETF", "CKA", "procrustes")):
+        rows = table[table["metric"] == metric]
+        line = rows[rows["series"] == "minimiser"]
+        assert len(line) == 2 * len(RUNGS)
+        start = rows[rows["series"] == "start"].set_index("from_layer")["median"]
+        for first in (2, 9):
+            own = line[line["from_layer"] == f"hidden{first}"].set_index("beta")["median"]
+            layer = f"hidden{first + 1}" if metric in ("CKA", "procrustes") else "H1"
+            expected = experiment.values(metric, layer)
+            expected = expected[expected["from_layer"] == f"hidden{first}"]
+            for beta in RUNGS:
+                values = expected.loc[expected["beta"] == beta, "value"]
+                assert own[beta] == pytest.approx(values.median())
+            network = experiment.values(f"network_{metric}", f"hidden{first}")
+            network = network[network["from_layer"] == f"hidden{first}"]
+            assert start[f"hidden{first}"] == pytest.approx(network["value"].median())
+        marks = rows[rows["series"] != "minimiser"]
+        assert len(marks) == (2 if metric in ("CKA", "procrustes") else 4)
+        heights = curves(panels[place])
+        assert len(heights) == len(line) + len(marks)
+        assert sorted(y for _, y in heights) == pytest.approx(sorted(rows["median"]))
 
 
 @pytest.mark.parametrize("name", STUDY.figures)

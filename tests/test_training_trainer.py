@@ -206,12 +206,28 @@ def test_extracted_features_are_those_of_evaluation_mode():
     images, _ = digits()
     fit(net=net, epochs=2)
     net.train()
-    found = extract(net, images, batch=7)
+    found = extract(net, images, batch=7)["H1"]
     net.eval()
     with torch.no_grad():
         expected = net.backbone(images.take(slice(0, 50)))
     assert found.dtype == torch.float32 and found.shape == (50, 12)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_hidden_layers_are_extracted_beside_the_features():
+    net = network(PLAIN | {"hidden": [16, 14, 12]})
+    images, _ = digits()
+    found = extract(net, images, batch=7, hidden=True)
+    assert list(found) == ["hidden1", "hidden2", "hidden3", "H1"]
+    values = images.take(slice(0, 50)).flatten(1)
+    linear = [layer for layer in net.backbone.layers if isinstance(layer, torch.nn.Linear)]
+    with torch.no_grad():
+        for number, layer in enumerate(linear[:3], 1):
+            values = layer(values).clamp_min(0)
+            torch.testing.assert_close(found[f"hidden{number}"], values, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(found["H1"], linear[3](values), rtol=1e-5, atol=1e-6)
+    assert list(extract(net, images)) == ["H1"]
+    assert not any(layer._forward_hooks for layer in net.modules())
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimiser": SGD}, {"augmentation": ["crop"]}])

@@ -81,7 +81,8 @@ class RecordedStates:
     def at(self, run: str, step: int | None = None) -> dict[str, np.ndarray]:
         """Return a run's state at a recorded step, or at its last, as arrays by name.
 
-        Tensors are ``{run}/{step:06d}/{name}``. Free features ``H`` that were reduced to fewer
+        Tensors are ``{run}/{step:06d}/{name}``; what all states share, such as labels, has a plain
+        name and is part of each. Free features ``H`` that were reduced to fewer
         columns are expanded by ``{run}/basis``.
 
         Raises
@@ -96,7 +97,7 @@ class RecordedStates:
         prefix = f"{run}/{steps[-1] if step is None else step:06d}"
         if prefix not in self._states:
             raise InputError(f"{self.path}: holds no state {prefix}/")
-        state = dict(self._states[prefix])
+        state = self._states.get("", {}) | self._states[prefix]
         if f"{run}/basis" in self._tensors:
             # As the solver does it: another library's product differs in the last bits.
             pair = (state["H"], self._tensors[f"{run}/basis"])

@@ -120,7 +120,7 @@ def readings(network: Network, images: Samples, labels: torch.Tensor) -> list[Re
     weights = [weight.detach() for weight in network.head.weights]
     bias = network.head.bias
     bias = None if bias is None else bias.detach()
-    return list(head_readings(extract(network, images), labels, weights, bias))
+    return list(head_readings(extract(network, images)["H1"], labels, weights, bias))
 
 
 def _epoch_seconds(epoch: Callable[[], object], device: torch.device, networks: int = 1):

@@ -19,7 +19,7 @@ def section(module: ModuleType, **keys: Any) -> dict[str, Any]:
     return {"kind": module.__name__.rpartition(".")[2], **keys}
 
 
-MLP = section(mlp, hidden=[512] * 6, normalisation="batch", ending="signed")
+MLP = section(mlp, hidden=[512] * 6, normalisation="batch", ending="signed", init="uniform")
 RESNET18 = section(resnet18)
 MSE = section(mse)
 PLAIN = section(plain)

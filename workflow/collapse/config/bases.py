@@ -23,6 +23,8 @@ class ProblemKind(Section):
         Whether all its decays can be scaled together, as a `sweep` does.
     probes
         Kinds of probes that measure its states.
+    labelled_features
+        Whether its only variable is features of labelled samples, as many of each class.
     """
 
     penalties: ClassVar[frozenset[str]] = frozenset()
@@ -31,6 +33,7 @@ class ProblemKind(Section):
     layered: ClassVar[bool] = True
     sweeps: ClassVar[bool] = False
     probes: ClassVar[tuple[str, ...]] = ()
+    labelled_features: ClassVar[bool] = False
 
     def check_optimum(self, weight_decay: Any, feature_decay: Any) -> None:
         """Refuse decays at which no optimum is known in closed form; here none ever is."""
@@ -94,10 +97,12 @@ class LossKind(Section):
 class ModelKind(Section):
     """Base of the sections of networks' backbones.
 
-    Those of an `ensemble`, of one shape, train side by side in one job.
+    Those of an `ensemble`, of one shape, train side by side in one job; those with
+    `hidden_layers` say which these are.
     """
 
     ensemble: ClassVar[bool] = False
+    hidden_layers: ClassVar[bool] = False
 
     @property
     def label(self) -> str:
@@ -108,6 +113,11 @@ class ModelKind(Section):
     def width(self) -> int | None:
         """The features' dimension, None where the section does not say it."""
         return None
+
+    @property
+    def layerwise(self) -> bool:
+        """Whether it is a chain of hidden layers that can be trained one after the other."""
+        return False
 
 
 class UpdateRuleKind(Section):

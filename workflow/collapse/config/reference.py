@@ -28,3 +28,9 @@ class Reference(Section):
         if "seed" in self.run:
             raise fault("run", "a seed found among its keys, allowed is the key `seed` beside it")
         return self
+
+
+class FeaturesReference(Reference):
+    """A run of another experiment, of which a job reads the features."""
+
+    read: Literal["features"] = Field("features", description="What is read of it.")

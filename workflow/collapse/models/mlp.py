@@ -22,9 +22,14 @@ class MLP(nn.Module):
         gives the features both signs; after a ReLU they would miss the simplex ETF. ``relu``: the
         features are the last ReLU's values. ``linear``: they are what enters it. The last two
         without normalisation only.
+    init
+        ``uniform``: PyTorch's default. ``kaiming``: weights N(0, 2/inputs) of each layer and no
+        biases (He et al. 2015), with which signals keep their size through many ReLUs.
     """
 
-    def __init__(self, inputs: int, hidden: Sequence[int], normalisation: str, ending: str) -> None:
+    def __init__(
+        self, inputs: int, hidden: Sequence[int], normalisation: str, ending: str, init: str
+    ) -> None:
         super().__init__()
         self.dim = hidden[-1]
         layers: list[nn.Module] = [nn.Flatten()]
@@ -40,6 +45,21 @@ class MLP(nn.Module):
             batch = normalisation == "batch"
             layers.append(nn.BatchNorm1d(self.dim) if batch else nn.Linear(self.dim, self.dim))
         self.layers = nn.Sequential(*layers)
+        if init == "kaiming":
+            for layer in self.layers:
+                if isinstance(layer, nn.Linear):
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                    nn.init.zeros_(layer.bias)
+
+    @property
+    def hidden(self) -> list[nn.Module]:
+        """The modules whose values the next hidden layer gets: each ReLU, or its BatchNorm."""
+        pairs = zip(self.layers, [*self.layers[1:], None], strict=True)
+        return [
+            after if isinstance(after, nn.BatchNorm1d) else layer
+            for layer, after in pairs
+            if isinstance(layer, nn.ReLU)
+        ]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features, N x d, of images, N x C x H x W."""
@@ -47,5 +67,11 @@ class MLP(nn.Module):
 
 
 def build(config: Mapping[str, Any], image_shape: tuple[int, int, int]) -> MLP:
-    """Build the backbone from ``hidden``, ``normalisation`` and ``ending`` for C x H x W images."""
-    return MLP(math.prod(image_shape), config["hidden"], config["normalisation"], config["ending"])
+    """Build the backbone from its section's keys for C x H x W images."""
+    keys = ("hidden", "normalisation", "ending", "init")
+    return MLP(math.prod(image_shape), *(config[key] for key in keys))
+
+
+def layers(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the sections of backbones of one hidden layer each, in their order."""
+    return [{**config, "hidden": [width]} for width in config["hidden"]]

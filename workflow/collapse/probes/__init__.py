@@ -48,6 +48,9 @@ class State:
         Returns outputs and targets of samples it was not trained on, or None if there are none.
     network
         The network that it is a state of, or None.
+    upstream
+        Returns the last state, or features, of the run that the reference at a path of the config
+        names.
     """
 
     config: Mapping[str, Any]
@@ -61,6 +64,7 @@ class State:
     last: bool = False
     held_out: Callable[[], tuple[Tensor, Tensor] | None] = lambda: None
     network: nn.Module | None = None
+    upstream: Callable[[str], dict[str, np.ndarray]] | None = None
 
     @property
     def head(self) -> Sequence[Tensor]:
@@ -68,6 +72,11 @@ class State:
         if not self.weights:
             raise InputError("probes: no linear head found, which a probe of the experiment needs")
         return self.weights
+
+    def referred(self, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Return what a probe's reference ``of`` names: a state, or features and their labels."""
+        place = self.config["probes"].index(settings)
+        return self.upstream(f"probes.{place}.of")
 
 
 def rows(state: State, probes: Sequence[Mapping[str, Any]]) -> Iterator[Reading]:

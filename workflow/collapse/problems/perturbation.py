@@ -20,11 +20,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from collapse.errors import InputError
 from collapse.problems.base import Problem
 from collapse.problems.parameters import Parameters
 
 # From here on the minimiser is within 1 % of H_0 at decays of order one: a safe first guess.
 LARGEST_BETA = 100.0
+# Class means that differ by less, relative to the features, do not differ.
+ROUNDING = 1e-13
 # Beta shrinks by at most this factor from stage to stage of the continuation.
 CONTINUATION = 4.0
 
@@ -101,8 +104,27 @@ class Perturbation(Problem):
         )
 
     def posed_at(self, start: Parameters) -> Perturbation:
-        """Return the problem whose H_0 is the start."""
-        return self if self.beta is None else replace(self, anchor=start.features)
+        """Return the problem whose H_0 is the start.
+
+        Raises
+        ------
+        InputError
+            If an H_0 is not finite, or its classes all have one mean.
+        """
+        features = start.features
+        # Over the largest entry: squares of numbers that are finite may not be.
+        largest = features.abs().amax((1, 2), keepdim=True)
+        means = (features / largest).unflatten(2, (self.classes, -1)).mean(3)
+        spread = (means - means.mean(2, keepdim=True)).abs().amax((1, 2))
+        # Equal numbers have a mean that differs from them by rounding.
+        for wrong, what in (
+            (~features.isfinite().all(2).all(1), "is not finite"),
+            (~(spread > ROUNDING), "has class means that do not differ"),
+        ):
+            if wrong.any():
+                number = int(wrong.nonzero()[0]) + 1
+                raise InputError(f"start: H_0 of problem {number} of {self.batch} {what}")
+        return self if self.beta is None else replace(self, anchor=features)
 
     def homotopy(self) -> Iterator[Perturbation]:
         """Yield the problems of falling beta that lead from H_0 to the minimiser of its branch."""

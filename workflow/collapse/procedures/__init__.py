@@ -67,11 +67,14 @@ class Measured:
         Frames with ``step``, ``layer``, ``probe`` and the probe's columns.
     features
         Tensors to dump, by their name in the file.
+    layers
+        Which of them are features of a layer, by the last part of their name.
     """
 
     rows: list[tuple[int, str, str, float]]
     points: list[pd.DataFrame] = field(default_factory=list)
     features: dict[str, torch.Tensor] = field(default_factory=dict)
+    layers: tuple[str, ...] = ("H1",)
 
 
 class JobContext:

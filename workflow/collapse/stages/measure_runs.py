@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
             if args.features:
                 # What all states share comes with each run, under one name: it is kept once.
                 features |= {n: tensor.cpu().numpy() for n, tensor in measurement.features.items()}
-                attributes = dict(states.attributes) | {"layers": ["H1"]}
+                attributes = dict(states.attributes) | {"layers": list(measurement.layers)}
         provenance = job.provenance
     table = pd.concat(rows, ignore_index=True)[[*spec["keys"], *ROWS]]
     write_table(args.metrics, table, provenance)

@@ -166,17 +166,18 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
     Parameters
     ----------
     config
-        The config of a problem.
+        The config of a run.
     facts
-        ``near_optimum``, whether it starts at or near a known optimum.
+        ``near_optimum``, of a problem whether it starts at or near a known optimum.
 
     Raises
     ------
     InputError
-        H_0 is another one, or is not held: the theory is about a collapsed optimum.
+        It is a network, or H_0 is another one, or is not held: the theory is about a collapsed
+        optimum.
     """
-    if not facts["near_optimum"] or config["problem"]["beta"] is None:
-        raise InputError("H_0 is not near a collapsed optimum, or beta is null")
+    if not facts.get("near_optimum") or config["problem"]["beta"] is None:
+        raise InputError("no problem, or H_0 is not near a collapsed optimum, or beta is null")
     shape = {key: config["problem"][key] for key in ("classes", "samples_per_class", "dim", "beta")}
     decays = {key: config[key] for key in ("weight_decay", "feature_decay")}
     prediction = predict(**shape, **decays)

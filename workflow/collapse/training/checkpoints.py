@@ -88,6 +88,12 @@ class Checkpoints:
         os.close(self._descriptor)
         self._descriptor = None
 
+    def part(self, name: str) -> "Checkpoints":
+        """Return the checkpoints of a part of the training, in a folder under this one's lock."""
+        part = Checkpoints(self.folder / name, self._provenance)
+        part.folder.mkdir(exist_ok=True)
+        return part
+
     def record(self, epoch: int, state: Arrays) -> None:
         """Write the network's state at a recorded epoch."""
         self._write(self._state_file(epoch), state, epoch)

@@ -114,7 +114,9 @@ class History:
         self.done = epoch
         if epoch in self._recorded:
             self._record(epoch)
-        if self._checkpoints is not None and time.monotonic() >= self._next_save:
+        # At the end too: of several trainings in a row a successor repeats none that is done.
+        due = epoch == self._trainer.settings["epochs"] or time.monotonic() >= self._next_save
+        if self._checkpoints is not None and due:
             self._save(self._checkpoints)
 
     def _record(self, epoch: int) -> None:

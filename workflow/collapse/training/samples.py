@@ -39,9 +39,22 @@ class Samples:
             torch.arange(length, device=device) for length in self.pixels.shape[1:3]
         )
 
+    @classmethod
+    def of_features(cls, features: Tensor) -> "Samples":
+        """Return features, N x d float32, as samples on their device, taken as they are."""
+        count = features.shape[1]
+        pixels = features.view(-1, count, 1, 1).cpu().numpy()
+        return cls(pixels, (0.0,) * count, (1.0,) * count, 1, features.device)
+
     def __len__(self) -> int:
         """Return N."""
         return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, H and W of a sample."""
+        height, width, channels = self.pixels.shape[1:]
+        return channels, height, width
 
     def take(self, index: Tensor | slice) -> Tensor:
         """Return ``(pixels / maximum - mean) / std`` of samples, ... x C x H x W."""

@@ -43,9 +43,9 @@ def lbfgs(
 ) -> Trajectory:
     """Minimise each of B problems by L-BFGS with a strong-Wolfe line search, one after the other.
 
-    Meant to check closed forms, not to replace the trajectory of gradient descent. The search is
-    restarted without memory where the line search stalls before the tolerance is met, until a
-    restart gains nothing any more.
+    Each follows its continuation, `Problem.homotopy`. Meant to check closed forms, not to replace
+    the trajectory of gradient descent. The search is restarted without memory where the line search
+    stalls before the tolerance is met, until a restart gains nothing any more.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def lbfgs(
     tolerance : float
         Largest allowed entry of the gradient.
     max_iterations : int
-        Limit of iterations for each problem, all restarts together.
+        Limit of iterations for each stage of a problem's continuation, all restarts together.
     on_progress : callable, optional
         Called with the number of problems done after each.
 
@@ -70,12 +70,10 @@ def lbfgs(
         for number in range(problem.batch):
             index = slice(number, number + 1)
             single = problem.select(index)
-            end, iterations = _minimise(
-                single,
-                start.map(lambda tensor, index=index: tensor[index]),
-                tolerance,
-                max_iterations,
-            )
+            end, iterations = start.map(lambda tensor, index=index: tensor[index]), 0
+            for stage in single.homotopy():
+                end, taken = _minimise(stage, end, tolerance, max_iterations)
+                iterations += taken
             if not single.objective(end).isfinite():
                 states.diverged[index] = iterations
             states.write(0, index, single, end)

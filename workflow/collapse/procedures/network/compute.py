@@ -1,41 +1,55 @@
 """Train the networks of a group side by side."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from collapse.data.dataset import Dataset
 from collapse.models.network import build
 from collapse.procedures import Computed, JobContext, Runs
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.ensemble import Ensemble
 from collapse.training.objective import Objective
-from collapse.training.samples import training_set
+from collapse.training.samples import Samples, training_set
 from collapse.training.trainer import Trainer, TrainingResult, train
 from collapse.upstream import Upstream
 
 
 def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     """Train the networks of a group; a killed training continues from its checkpoints."""
-    training = _prepare(runs, upstream, job.device)
+    configs, seeds = [run["config"] for run in runs], [run["seed"] for run in runs]
+    dataset = upstream.data_set()
+    samples, targets = training_set(dataset, configs[0]["data"], job.device)
+    trainer = prepare(configs, seeds, dataset, samples, targets)
+    return _computed(runs, train(trainer, checkpoints_of(trainer, job)))
+
+
+def checkpoints_of(trainer: Trainer, job: JobContext) -> Checkpoints:
+    """Return the job's folder of checkpoints, held until the job has written its results."""
     # Compiled code may round otherwise: the results say so.
-    if training.compiled:
+    if trainer.compiled:
         job.compiled()
     # Of the provenance as it is now, with the device and whether the step is compiled.
     checkpoints = Checkpoints(job.folder / "checkpoints", job.provenance)
     job.hold(checkpoints, when_written=checkpoints.remove)
-    return _computed(runs, train(training, checkpoints))
+    return checkpoints
 
 
-def _prepare(runs: Runs, upstream: Upstream, device: torch.device) -> Trainer:
-    configs, seeds = [run["config"] for run in runs], [run["seed"] for run in runs]
-    shared, dataset = configs[0], upstream.data_set()
-    samples, targets = training_set(dataset, shared["data"], device)
-    shape, outputs = dataset.inputs.shape[1:], len(dataset.outputs)
+def prepare(
+    configs: Sequence[Mapping[str, Any]],
+    seeds: Sequence[int],
+    dataset: Dataset,
+    samples: Samples,
+    targets: torch.Tensor,
+) -> Trainer:
+    """Return the trainer of new networks, one for each config and seed, on samples on a device."""
+    shared, outputs = configs[0], len(dataset.outputs)
     # Initialised on the CPU: the start is the same on every device.
-    networks = [build(shared, shape, outputs, seed).to(device) for seed in seeds]
+    networks = [build(shared, samples.shape, outputs, seed).to(targets.device) for seed in seeds]
     depth = shared["head"]["depth"]
     objective = Objective(
         loss=shared["loss"],

@@ -1,8 +1,10 @@
 """Measure the recorded epochs of networks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import Any
 
+import pandas as pd
 import torch
 
 from collapse import probes
@@ -19,64 +21,103 @@ from collapse.upstream import Upstream
 def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> Iterator[Measured]:
     """Measure every recorded epoch of each run on the whole training set.
 
-    Full features of the last epoch (of all, if the config says so) are dumped: ``H1`` (N x d), the
-    head's ``W1`` to ``WM`` and, if it has one, ``bias``, float32; ``labels`` or ``targets`` once.
+    Full features of the last epoch (of all, if the config says so) are dumped: ``H1`` (N x d), if
+    the config says so also ``hidden1`` and so on of the hidden layers, the head's ``W1`` to ``WM``
+    and, if it has one, ``bias``, float32; ``labels`` or ``targets`` once.
     """
     config, dataset = runs[0]["config"], upstream.data_set()
     samples, targets = training_set(dataset, config["data"], job.device)
     test = held_out(dataset, config["data"], job.device)
     # One network for all states: the seed is of no account, every parameter is loaded.
-    network = build(config, dataset.inputs.shape[1:], len(dataset.outputs), seed=0).to(job.device)
-    shared = {"targets" if dataset.regression else "labels": targets}
+    network = build(config, samples.shape, len(dataset.outputs), seed=0).to(job.device)
     for run in runs:
         record = states.run(run["id"])
-        rows, points, features = [], [], dict(shared)
+        readings = Readings(run, record, targets, job)
         for epoch in record["steps"]:
-            _load(states, network, run["id"], epoch)
-            layers = _layers(network, extract(network, samples))
-            # Of the recorded epochs: a diverged run ends where its states do.
-            place = {"first": epoch == record["steps"][0], "last": epoch == record["steps"][-1]}
-            state = State(
-                config=run["config"],
-                tensors=layers,
-                features=layers["H1"],
-                weights=[layers[name] for name in layers if name[0] == "W"],
-                bias=layers.get("bias"),
-                targets=targets,
-                frame=job.frame(run["keys"], epoch),
-                # Called by the probes that want it: it costs a pass over the test samples.
-                held_out=partial(_held_out, network, *test),
-                network=network,
-                **place,
-            )
-            rows += [(epoch, *reading) for reading in probes.rows(state, job.settings["probes"])]
-            points += [
-                frame.assign(step=epoch) for frame in probes.points(state, job.settings["probes"])
-            ]
-            # Features of every epoch would be many times the data set.
-            if place["last"] or config["features"] == "all":
-                prefix = f"{run['id']}/{epoch:06d}/"
-                features |= {prefix + name: tensor for name, tensor in layers.items()}
-        if record["diverged_at"] is not None:
-            rows.append((record["diverged_at"], "all", "diverged", 1.0))
-        yield Measured(rows, points, features)
+            load(states, network, run["id"], epoch)
+            features = extract(network, samples, hidden=config["layers"] == "all")
+            readings.add(epoch, network, features, test)
+        yield readings.measured()
 
 
-def _load(states: States, network: Network, run: str, epoch: int) -> None:
+class Readings:
+    """What is measured of a run, step by step."""
+
+    def __init__(
+        self,
+        run: Mapping[str, Any],
+        record: Mapping[str, Any],
+        targets: torch.Tensor,
+        job: JobContext,
+    ) -> None:
+        self._run, self._record, self._targets, self._job = run, record, targets, job
+        self._rows: list[tuple[int, str, str, float]] = []
+        self._points: list[pd.DataFrame] = []
+        self._features = {"labels" if targets.ndim == 1 else "targets": targets}
+        self._layers: tuple[str, ...] = ()
+
+    def add(
+        self,
+        step: int,
+        network: Network,
+        features: Mapping[str, torch.Tensor],
+        test: tuple[Samples, torch.Tensor],
+    ) -> None:
+        """Measure a step: the network as it is then, its features, N x d by layer, and a test set.
+
+        The features are dumped at the last step, or at all, if the config says so.
+        """
+        self._layers = tuple(features)
+        steps, wanted = self._record["steps"], self._job.settings["probes"]
+        tensors = {**features, **_head(network)}
+        state = State(
+            config=self._run["config"],
+            tensors=tensors,
+            features=features["H1"],
+            weights=[tensors[name] for name in tensors if name[0] == "W"],
+            bias=tensors.get("bias"),
+            targets=self._targets,
+            frame=self._job.frame(self._run["keys"], step),
+            # Called by the probes that want it: it costs a pass over the test samples.
+            held_out=partial(_held_out, network, *test),
+            network=network,
+            # Of the recorded steps: a diverged run ends where its states do.
+            first=step == steps[0],
+            last=step == steps[-1],
+        )
+        self._rows += [(step, *reading) for reading in probes.rows(state, wanted)]
+        self._points += [frame.assign(step=step) for frame in probes.points(state, wanted)]
+        # Features of every step would be many times the data set.
+        if state.last or self._run["config"]["features"] == "all":
+            prefix = f"{self._run['id']}/{step:06d}/"
+            self._features |= {prefix + name: tensor for name, tensor in tensors.items()}
+
+    def measured(self) -> Measured:
+        """Return what was measured."""
+        diverged = self._record["diverged_at"]
+        rows = [] if diverged is None else [(diverged, "all", "diverged", 1.0)]
+        return Measured(self._rows + rows, self._points, self._features, self._layers)
+
+
+def load(states: States, network: Network, run: str, step: int) -> None:
+    """Load a recorded state of a run into a network.
+
+    Raises
+    ------
+    InputError
+        If it is the state of a network of another shape.
+    """
     try:
-        set_arrays(network.state_dict(), states.at(run, epoch))
+        set_arrays(network.state_dict(), states.at(run, step))
     except InputError as error:
-        raise InputError(f"{states.path}: {run}, epoch {epoch}: {error}") from None
+        raise InputError(f"{states.path}: {run}, step {step}: {error}") from None
 
 
-def _layers(network: Network, features: torch.Tensor) -> dict[str, torch.Tensor]:
-    head = network.head
-    layers = {"H1": features}
-    for number, weight in enumerate(head.weights, start=1):
-        # Copies: the next state is loaded into the same network.
-        layers[f"W{number}"] = weight.detach().clone()
-    if head.bias is not None:
-        layers["bias"] = head.bias.detach().clone()
+def _head(network: Network) -> dict[str, torch.Tensor]:
+    # Copies: the next state is loaded into the same network.
+    layers = {f"W{m}": weight.detach().clone() for m, weight in enumerate(network.head.weights, 1)}
+    if network.head.bias is not None:
+        layers["bias"] = network.head.bias.detach().clone()
     return layers
 
 
@@ -87,4 +128,4 @@ def _held_out(
     """Return the outputs and targets of samples that it was not trained on, if there are any."""
     if not len(samples):
         return None
-    return network.head(extract(network, samples)), targets
+    return network.head(extract(network, samples)["H1"]), targets

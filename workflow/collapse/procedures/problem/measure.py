@@ -1,6 +1,7 @@
 """Measure the recorded states of problems."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -33,7 +34,10 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
             # Of the recorded steps: a diverged run ends where its states do.
             place = {"first": step == record["steps"][0], "last": step == record["steps"][-1]}
             tensors = {k: torch.from_numpy(v) for k, v in states.at(run["id"], step).items()}
-            state = _state(run["config"], tensors, targets, job.frame(run["keys"], step), place)
+            state = _state(
+                run["config"], tensors, targets, job.frame(run["keys"], step),
+                partial(upstream.last_state, run["id"]), place,
+            )  # fmt: skip
             rows += [(step, *reading) for reading in probes.rows(state, job.settings["probes"])]
             points += [
                 frame.assign(step=step) for frame in probes.points(state, job.settings["probes"])
@@ -57,6 +61,7 @@ def _state(
     tensors: Mapping[str, torch.Tensor],
     targets: torch.Tensor | None,
     frame: Mapping[str, np.ndarray],
+    read: Callable[[str], dict[str, np.ndarray]],
     place: Mapping[str, bool],
 ) -> State:
     variables = Parameters(**tensors)
@@ -69,5 +74,6 @@ def _state(
         bias=variables.bias,
         targets=targets,
         frame=frame,
+        upstream=read,
         **place,
     )

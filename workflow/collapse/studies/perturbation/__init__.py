@@ -53,6 +53,25 @@ STUDY = Study(
                 f"at one H_0 for all arms and two beta. {_SEEDS}"
             ),
         ),
+        "depthwise_mlp": Plot(
+            reads=("layerwise_mlp", "end_to_end_mlp"),
+            caption=(
+                "NC1 and NC1_ratio of every hidden layer's features on the training set, of a "
+                "network whose layers are trained one after the other, each under a linear head of "
+                "its own on frozen layers, and of the same network trained end to end; and the "
+                "training error of each head. Points are medians over seeds, bands their range."
+            ),
+        ),
+        "intermediate_features": Plot(
+            reads=("intermediate_features", "end_to_end_mlp"),
+            caption=(
+                "An extension, not in the paper: features of a hidden layer of a network trained "
+                "end to end are H_0, and the minimiser moves away from them as beta falls. NC1 and "
+                "NC2 of the minimiser, of H_0 (triangles left) and of the network's next layer "
+                "(right); its likeness to that next layer, beside that of H_0. Points are medians "
+                "over seeds, bands their range."
+            ),
+        ),
     },
     axes=("weight_decay", "feature_decay"),
     own_axes={
@@ -62,6 +81,7 @@ STUDY = Study(
         "generic_response": ("problem.beta",),
         "near_collapse": ("problem.beta",),
         "far_from_collapse": ("problem.beta",),
+        "intermediate_features": ("problem.beta", "start.from_layer"),
     },
     claims_read=(
         "flow",
@@ -71,5 +91,8 @@ STUDY = Study(
         "generic_response",
         "near_collapse",
         "far_from_collapse",
+        "layerwise_mlp",
+        "end_to_end_mlp",
+        "intermediate_features",
     ),
 )

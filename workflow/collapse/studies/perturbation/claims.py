@@ -1,4 +1,4 @@
-"""Claims of the perturbation paper about its problems, decided from the tables."""
+"""Claims of the perturbation paper, decided from the tables."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from collapse.studies import Results
+from collapse.studies.perturbation import layer_claims
 from collapse.studies.perturbation.analysis import (
     arms,
     exact_rates,
@@ -40,6 +41,7 @@ def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     yield from _generic(experiments["generic_response"])
     yield from _near(experiments["near_collapse"])
     yield from _far(experiments["far_from_collapse"])
+    yield from layer_claims.decide(experiments)
 
 
 def _lost(experiment: Results) -> list[str]:

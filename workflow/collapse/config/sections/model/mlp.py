@@ -12,6 +12,7 @@ class Section(ModelKind):
     """Fully connected network with ReLU."""
 
     ensemble: ClassVar = True
+    hidden_layers: ClassVar = True
 
     kind: Literal["mlp"] = Field(description="Fully connected network.")
     hidden: list[Count] = Field(min_length=1, description="Widths of the hidden layers.")
@@ -25,6 +26,12 @@ class Section(ModelKind):
         "`linear` what enters it (both without normalisation).",
     )
 
+    init: Literal["uniform", "kaiming"] = Field(
+        "uniform",
+        description="Start of the layers: PyTorch's `uniform`, or `kaiming`, normal of variance "
+        "2/inputs without biases, for many layers without normalisation.",
+    )
+
     @property
     def label(self) -> str:
         """The network in a figure."""
@@ -36,6 +43,11 @@ class Section(ModelKind):
     def width(self) -> int:
         """Feature dimension d."""
         return self.hidden[-1]
+
+    @property
+    def layerwise(self) -> bool:
+        """Whether the features of each hidden layer are what the next one gets."""
+        return self.ending == "relu"
 
     @model_validator(mode="after")
     def _consistent(self) -> "Section":

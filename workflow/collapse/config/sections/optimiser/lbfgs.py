@@ -9,8 +9,8 @@ from collapse.config.section import Count, Positive
 
 
 class Section(SolverKind):
-    """L-BFGS with strong-Wolfe line search, one problem after the other."""
+    """L-BFGS with strong-Wolfe line search, one problem after the other, along its continuation."""
 
     kind: Literal["lbfgs"] = Field(description="Optimiser.")
-    steps: Count = Field(description="Largest number of iterations.")
+    steps: Count = Field(description="Largest number of iterations in a stage of the continuation.")
     tolerance: Positive = Field(1e-12, description="Gradient norm at which a run has converged.")

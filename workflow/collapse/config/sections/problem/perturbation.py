@@ -15,6 +15,7 @@ class Section(ProblemKind):
     positive: ClassVar = frozenset({"weight_decay"})
     layered: ClassVar = False
     probes: ClassVar = ("class_means",)
+    labelled_features: ClassVar = True
 
     kind: Literal["perturbation"] = Field(description="Problem module.")
     classes: Count = Field(ge=2, description="Number of classes K.")

@@ -1,0 +1,63 @@
+"""Figure: collapse of every hidden layer, trained one after the other and end to end."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from collapse.plotting import TWO_COLUMNS, category_colours, decades, over_seeds, seed_band
+from collapse.studies import Results
+from collapse.studies.networks import describe
+from collapse.studies.perturbation.layers import by_depth
+
+_NAMES = {"layerwise_mlp": "layer by layer", "end_to_end_mlp": "end to end"}
+_PANELS = {"NC1": "NC1", "NC1_ratio": "NC1_ratio", "error": "training error"}
+
+
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    colours = category_colours(list(_NAMES))
+    figure, axes = plt.subplots(1, len(_PANELS), figsize=(TWO_COLUMNS, 2.4))
+    drawn = []
+    for panel, (metric, label) in zip(axes, _PANELS.items(), strict=True):
+        for name, colour in colours.items():
+            rows = over_seeds(_values(experiments[name], metric), ["depth"])
+            _draw_line(panel, rows, metric, colour)
+            drawn.append(rows.assign(training=_NAMES[name], metric=metric))
+        panel.set_xlabel("hidden layers")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.set_ylabel(label)
+        if metric == "error":
+            panel.set_ylim(bottom=0)
+        else:
+            decades(panel)
+    lines = [Line2D([], [], color=colours[n], marker="o", label=_NAMES[n]) for n in _NAMES]
+    figure.legend(handles=lines, loc="outside upper right", ncols=len(lines), borderaxespad=0.2)
+    notes = [describe(experiments["layerwise_mlp"].config), *_diverged(experiments)]
+    figure.text(0.01, 0.995, "\n".join(notes), va="top", fontsize=7)
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _values(experiment: Results, metric: str) -> pd.DataFrame:
+    if metric == "error" and experiment.config["procedure"] != "layerwise":
+        # One head, on the last layer.
+        depth = len(experiment.config["model"]["hidden"])
+        return experiment.last("error", "all").assign(depth=depth)
+    return by_depth(experiment, metric)
+
+
+def _draw_line(axes: Axes, rows: pd.DataFrame, metric: str, colour: tuple) -> None:
+    seed_band(axes, rows, "depth", color=colour, marker="o")
+    if metric == "error" and len(rows) == 1:
+        # A single value has no line.
+        row = rows.iloc[0]
+        axes.vlines(row["depth"], row["low"], row["high"], color=colour, linewidth=1)
+
+
+def _diverged(experiments: Mapping[str, Results]) -> list[str]:
+    counts = {_NAMES[name]: len(experiments[name].values("diverged")) for name in _NAMES}
+    return [f"left out, {name}: {count} diverged" for name, count in counts.items() if count]

@@ -1,0 +1,73 @@
+"""Figure: minimisers held near a hidden layer's features, beside the network's next layer."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from collapse.plotting import TWO_COLUMNS, decades, ordered_colours, over_seeds, seed_band
+from collapse.studies import Results
+from collapse.studies.networks import describe
+from collapse.studies.perturbation.layers import LIKENESSES, held_near, number
+
+_PANELS = {
+    "NC1": "NC1",
+    "NC2_ETF": "NC2",
+    "CKA": "CKA with the next layer",
+    "procrustes": "Procrustes distance\nfrom the next layer",
+}
+_MARKS = {"start": ("<", "$H_0$: the layer"), "following": (">", "the next layer")}
+
+
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    experiment = experiments["intermediate_features"]
+    layers = sorted(experiment.metrics["from_layer"].unique(), key=number)
+    colours, drawn = ordered_colours(layers), []
+    figure, axes = plt.subplots(2, 2, figsize=(TWO_COLUMNS, 4.2), sharex=True)
+    for panel, (metric, label) in zip(axes.flat, _PANELS.items(), strict=True):
+        table = held_near(experiment, metric)
+        for layer, colour in colours.items():
+            rows = table[table["from_layer"] == layer]
+            drawn += _draw_layer(panel, rows.assign(inverse=1 / rows["beta"]), metric, colour)
+        panel.set_ylabel(label)
+        panel.set_xscale("log")
+        if metric not in LIKENESSES and len(table):
+            decades(panel)
+    for panel in axes[1]:
+        panel.set_xlabel(r"$1/\beta$")
+    handles = [
+        *(Line2D([], [], color=c, marker="o", label=_named(layer)) for layer, c in colours.items()),
+        *(
+            Line2D([], [], color="0.3", marker=marker, linestyle="", label=text)
+            for marker, text in _MARKS.values()
+        ),
+    ]
+    # Two rows: beside them stands what was trained.
+    figure.legend(handles=handles, loc="outside upper right", ncols=-(-len(handles) // 2))
+    figure.text(0.01, 0.995, describe(experiments["end_to_end_mlp"].config), va="top", fontsize=7)
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _named(layer: str) -> str:
+    return f"$H_0$: layer {number(layer)}"
+
+
+def _draw_layer(axes: Axes, rows: pd.DataFrame, metric: str, colour: tuple) -> list[pd.DataFrame]:
+    """Draw the minimisers of one H_0 against 1/beta; at the margins the network's own layers."""
+    keys = ["from_layer", "beta", "inverse"]
+    line = over_seeds(rows, keys, "minimiser")
+    seed_band(axes, line, "inverse", color=colour, marker="o")
+    drawn = [line.assign(series="minimiser", metric=metric)]
+    for name, (marker, _) in _MARKS.items():
+        if name in rows and len(rows):
+            level = over_seeds(rows, ["from_layer"], name)
+            # Where beta is largest the minimiser is H_0; the next layer is where it should arrive.
+            place = {"start": rows["inverse"].min() / 3, "following": rows["inverse"].max() * 3}
+            axes.plot(place[name], level["median"], marker, color=colour, markersize=5)
+            drawn.append(level.assign(beta=np.nan, series=name, metric=metric))
+    return drawn

@@ -1,0 +1,57 @@
+"""Features of hidden layers: by depth, and beside the minimisers that are held near them."""
+
+import pandas as pd
+
+from collapse.studies import Results
+
+LIKENESSES = ("CKA", "procrustes")
+"""Metrics of two layers' features."""
+
+
+def by_depth(experiment: Results, metric: str) -> pd.DataFrame:
+    """Return a metric of every hidden layer at the end, with the run's keys and ``depth``.
+
+    Depth is the number of hidden layers up to it. A network that was trained layer by layer has a
+    step for each.
+    """
+    rows = experiment.completed(experiment.values(metric))
+    if experiment.config["procedure"] == "layerwise":
+        rows = rows[rows["layer"].isin(["H1", "all"])]
+        rows = rows.assign(depth=rows["step"])
+    else:
+        rows = experiment.at_last(rows[rows["layer"].str.startswith("hidden")])
+        rows = rows.assign(depth=_numbers(rows["layer"]))
+    return rows[[*experiment.keys, "depth", "value"]]
+
+
+def held_near(experiment: Results, metric: str) -> pd.DataFrame:
+    """Return, by run, a metric of the minimiser beside that of its H_0 and of the next layer.
+
+    With the run's keys: ``minimiser``; ``start``, of H_0; and ``following``, of the next layer's
+    features on the same samples. `metric` may be ``CKA`` or ``procrustes``, a likeness to the next
+    layer, which that layer itself is not asked for.
+    """
+    rows = experiment.at_last(experiment.completed(experiment.metrics))
+    ahead = _numbers(rows["layer"]) - _numbers(rows["from_layer"])
+    likeness = metric in LIKENESSES
+
+    def column(name: str, where: pd.Series) -> pd.Series:
+        return rows[(rows["metric"] == name) & where].set_index(experiment.keys)["value"]
+
+    columns = {
+        "minimiser": column(metric, ahead == 1 if likeness else rows["layer"] == "H1"),
+        "start": column(f"network_{metric}", ahead == 0),
+    }
+    if not likeness:
+        columns["following"] = column(f"network_{metric}", ahead == 1)
+    return pd.DataFrame(columns).rename_axis(experiment.keys).reset_index()
+
+
+def number(layer: str) -> int:
+    """Return the number of a hidden layer, ``hidden3``; 0 of another."""
+    return int(layer.removeprefix("hidden")) if layer.startswith("hidden") else 0
+
+
+def _numbers(layers: pd.Series) -> pd.Series:
+    # Of an empty column of text pandas would keep the type.
+    return layers.map(number).astype(int)
