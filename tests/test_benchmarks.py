@@ -39,7 +39,7 @@ from conftest import write_spec
 
 CPU = torch.device("cpu")
 GRID = Problems(batch=3, classes=3, per_class=4, dim=5, depth=3)
-PERCEPTRON = section(mlp, hidden=[8, 6], normalisation="batch", ending="signed")
+PERCEPTRON = section(mlp, hidden=[8, 6], normalisation="batch", ending="signed", init="uniform")
 SMALL = {"images": 12, "classes": 3, "batch": 5, "epochs": 3, "record": 2}
 TINY = Sizes(
     repeats=1,

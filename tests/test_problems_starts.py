@@ -8,7 +8,7 @@ from collapse import config, jobs
 from collapse.artifacts import read_tensors
 from collapse.errors import InputError
 from collapse.metrics.similarity import cka, procrustes
-from collapse.problems.starts.features import grouped
+from collapse.problems.starts.network_features import grouped
 from conftest import class_reference
 from test_procedures_problem import CONFIG, measured, states_of
 
@@ -32,7 +32,7 @@ HELD = {
         "dim": 6,
         "beta": 1e7,
     },
-    "start": {"kind": "features", "of": OF, "from_layer": "hidden2"},
+    "start": {"kind": "network_features", "of": OF, "from_layer": "hidden2"},
     "optimiser": {"kind": "lbfgs", "steps": 100, "tolerance": 1e-9},
     "weight_decay": 0.1,
     "feature_decay": 0.1,
@@ -157,9 +157,12 @@ def test_what_is_no_classifier_has_no_features_by_class(tensors, words):
         ({"start": HELD["start"] | {"of": OF | {"read": "states"}}}, "start.of.read"),
         (
             {"problem": {"kind": "deep_linear", "class_sizes": [2, 2], "widths": 3}, "probes": []},
-            "start: features found, a deep_linear problem has other variables",
+            "start: network_features found, a deep_linear problem has other variables",
         ),
-        ({"start": {"kind": "features", "of": OF | {"experiment": "flow"}}}, "write no features"),
+        (
+            {"start": {"kind": "network_features", "of": OF | {"experiment": "flow"}}},
+            "write no features",
+        ),
     ],
 )
 def test_a_start_from_no_features_is_refused(changes, words):

@@ -200,7 +200,7 @@ def layerwise(seeds=3):
             measured[depth, "H1", "NC1_ratio"] = (3 + seed) / depth
             measured[depth, "all", "error"] = 0.3 / depth
         runs.append(network_run(seed, measured))
-    return results({**NETWORK, "procedure": "layerwise", "seeds": seeds}, runs)
+    return results({**NETWORK, "seeds": seeds}, runs)
 
 
 def end_to_end(seeds=3):
@@ -214,7 +214,7 @@ def end_to_end(seeds=3):
             measured[epoch, f"hidden{depth}", "NC1"] = size * (2 + seed) / place
             measured[epoch, f"hidden{depth}", "NC1_ratio"] = size * (3 + seed) / place
         runs.append(network_run(seed, measured))
-    return results({**NETWORK, "procedure": "network", "seeds": seeds}, runs)
+    return results({**NETWORK, "layers": "all", "seeds": seeds}, runs)
 
 
 RUNGS = (100.0, 1.0, 0.01)

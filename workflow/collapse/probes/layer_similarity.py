@@ -6,7 +6,7 @@ from typing import Any
 from collapse.metrics.measure import measure
 from collapse.metrics.similarity import cka, procrustes
 from collapse.probes import Reading, State
-from collapse.problems.starts.features import feature_layers, grouped
+from collapse.problems.starts.network_features import feature_layers, grouped
 
 
 def rows(state: State, settings: Mapping[str, Any]) -> Iterator[Reading]:

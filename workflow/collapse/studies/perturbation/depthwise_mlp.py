@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from collapse.plotting import TWO_COLUMNS, category_colours, decades, over_seeds, seed_band
 from collapse.studies import Results
 from collapse.studies.networks import describe
-from collapse.studies.perturbation.layers import by_depth
+from collapse.studies.perturbation.layers import by_depth, has_hidden_layers
 
 _NAMES = {"layerwise_mlp": "layer by layer", "end_to_end_mlp": "end to end"}
 _PANELS = {"NC1": "NC1", "NC1_ratio": "NC1_ratio", "error": "training error"}
@@ -43,7 +43,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 
 
 def _values(experiment: Results, metric: str) -> pd.DataFrame:
-    if metric == "error" and experiment.config["procedure"] != "layerwise":
+    if metric == "error" and has_hidden_layers(experiment):
         # One head, on the last layer.
         depth = len(experiment.config["model"]["hidden"])
         return experiment.last("error", "all").assign(depth=depth)

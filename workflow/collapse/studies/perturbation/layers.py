@@ -15,13 +15,18 @@ def by_depth(experiment: Results, metric: str) -> pd.DataFrame:
     step for each.
     """
     rows = experiment.completed(experiment.values(metric))
-    if experiment.config["procedure"] == "layerwise":
-        rows = rows[rows["layer"].isin(["H1", "all"])]
-        rows = rows.assign(depth=rows["step"])
-    else:
+    if has_hidden_layers(experiment):
         rows = experiment.at_last(rows[rows["layer"].str.startswith("hidden")])
         rows = rows.assign(depth=_numbers(rows["layer"]))
+    else:
+        rows = rows[rows["layer"].isin(["H1", "all"])]
+        rows = rows.assign(depth=rows["step"])
     return rows[[*experiment.keys, "depth", "value"]]
+
+
+def has_hidden_layers(experiment: Results) -> bool:
+    """Return whether a state has all hidden layers; else each step has one more than the last."""
+    return "layers" in experiment.config
 
 
 def held_near(experiment: Results, metric: str) -> pd.DataFrame:

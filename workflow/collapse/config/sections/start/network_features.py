@@ -13,7 +13,7 @@ from collapse.config.section import fault
 class Section(StartKind):
     """Features of a trained network at its last recorded step: the first samples of each class."""
 
-    kind: Literal["features"] = Field(description="Start.")
+    kind: Literal["network_features"] = Field(description="Start.")
     of: FeaturesReference = Field(description="The network's run.")
     from_layer: str = Field(
         "H1", description="Layer: `H1`, what the head gets, or `hidden1` and so on."
@@ -22,5 +22,7 @@ class Section(StartKind):
     def check(self, experiment: Base) -> None:
         """Refuse a problem whose variable is not features of labelled samples."""
         if not experiment.problem.labelled_features:
-            message = f"features found, a {experiment.problem.kind} problem has other variables"
+            message = (
+                f"network_features found, a {experiment.problem.kind} problem has other variables"
+            )
             raise fault("start", message)
