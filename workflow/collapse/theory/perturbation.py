@@ -166,7 +166,7 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
     Parameters
     ----------
     config
-        The config of a problem.
+        The config of a problem, or of something else, such as a network, which has no H_0.
     facts
         ``near_optimum``, whether it starts at or near a known optimum.
 
@@ -175,7 +175,7 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
     InputError
         H_0 is another one, or is not held: the theory is about a collapsed optimum.
     """
-    if not facts["near_optimum"] or config["problem"]["beta"] is None:
+    if not facts.get("near_optimum") or config["problem"]["beta"] is None:
         raise InputError("H_0 is not near a collapsed optimum, or beta is null")
     shape = {key: config["problem"][key] for key in ("classes", "samples_per_class", "dim", "beta")}
     decays = {key: config[key] for key in ("weight_decay", "feature_decay")}

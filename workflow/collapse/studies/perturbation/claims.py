@@ -1,4 +1,4 @@
-"""Claims of the perturbation paper about its problems, decided from the tables."""
+"""Claims of the perturbation paper, those about its problems here, decided from the tables."""
 
 from collections.abc import Iterator, Mapping
 
@@ -17,6 +17,7 @@ from collapse.studies.perturbation.analysis import (
     steps_of,
     wide,
 )
+from collapse.studies.perturbation.resnet_claims import resnets
 from collapse.studies.verdicts import Claim, Decision, lost, missing
 from collapse.theory.perturbation import predict
 
@@ -40,6 +41,7 @@ def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     yield from _generic(experiments["generic_response"])
     yield from _near(experiments["near_collapse"])
     yield from _far(experiments["far_from_collapse"])
+    yield from resnets(experiments)
 
 
 def _lost(experiment: Results) -> list[str]:
