@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from collapse.config import slots
 from collapse.errors import InputError
@@ -23,8 +24,10 @@ BACKBONES = {
         "ending": "signed",
         "init": "uniform",
     },
-    "cnn": {"kind": "cnn", "channels": [4, 6, 8, 12, 12]},
+    "cnn": {"kind": "cnn", "channels": [4, 6, 8, 12, 12], "feature_normalisation": "batch"},
 }
+RESNET18 = {"kind": "resnet18", "stem": "cifar", "feature_normalisation": "batch"}
+IMAGENET = RESNET18 | {"stem": "imagenet", "feature_normalisation": "none"}
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8)]
 
 
@@ -45,6 +48,7 @@ def network(model, shape=(1, 8, 8), depth=1, bias=False, seed=0):
         ({"kind": "mlp", "hidden": [24, 12]}, "MLP 24-12"),
         ({"kind": "cnn", "channels": [4, 6, 8]}, "CNN 4-6-8"),
         ({"kind": "resnet18"}, "ResNet18"),
+        ({"kind": "resnet18", "stem": "imagenet"}, "ResNet18 (ImageNet stem)"),
     ],
 )
 def test_the_config_says_what_a_network_is(model, label):
@@ -136,7 +140,7 @@ def test_batch_normalised_features_are_centred_in_training():
 
 
 def test_resnet18_keeps_small_images_large():
-    net = network({"kind": "resnet18"}, (3, 32, 32), depth=3)
+    net = network(RESNET18, (3, 32, 32), depth=3)
     maps = []
     net.backbone.layers.layer1.register_forward_hook(lambda *call: maps.append(call[2].shape))
     logits, features = net(torch.randn(2, 3, 32, 32))
@@ -144,6 +148,60 @@ def test_resnet18_keeps_small_images_large():
     assert features.shape == (2, 512) and logits.shape == (2, 10)
     logits.sum().backward()
     assert torch.isfinite(net.backbone.layers.conv1.weight.grad).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28)])
+def test_the_imagenet_stem_is_torchvisions(shape):
+    """The same features as torchvision's network of the same weights, before its classifier."""
+    net, maps = network(IMAGENET, shape).double(), []
+    whole = torchvision.models.resnet18(weights=None)
+    whole.conv1 = torch.nn.Conv2d(shape[0], 64, 7, stride=2, padding=3, bias=False)
+    whole.fc = torch.nn.Identity()
+    whole.double().load_state_dict(net.backbone.layers.state_dict())
+    net.backbone.layers.layer1.register_forward_hook(lambda *call: maps.append(call[2].shape))
+    images = torch.randn(4, *shape, dtype=torch.float64)
+    _, features = net(images)
+    torch.testing.assert_close(features, whole(images))
+    size = -(-shape[1] // 4)
+    assert maps == [(4, 64, size, size)] and features.shape == (4, 512)
+
+
+def test_the_imagenet_stem_starts_as_torchvisions():
+    found = network(IMAGENET, (1, 28, 28)).backbone.layers.conv1.weight
+    own = torchvision.models.resnet18(weights=None).conv1.weight
+    # Normal with variance 2/(fan out), whatever the channels of an image.
+    for weight in (found, own):
+        assert weight.std().item() == pytest.approx((2 / (64 * 7 * 7)) ** 0.5, rel=0.05)
+        assert weight.abs().max() > 3 * weight.std()
+
+
+@pytest.mark.parametrize("model", [BACKBONES["cnn"], RESNET18], ids=["cnn", "resnet18"])
+def test_features_without_batchnorm_are_what_enters_it(model):
+    images = torch.randn(8, 3, 32, 32)
+    _, normalised = network(model, (3, 32, 32))(images)
+    net = network(model | {"feature_normalisation": "none"}, (3, 32, 32))
+    _, features = net(images)
+    # Averages of ReLUs.
+    assert (features >= 0).all() and (features > 0).any()
+    centred = features - features.mean(0)
+    expected = centred / (features.var(0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(normalised, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_parts_of_a_resnet18_are_drawn_in_one_order():
+    """The networks of a seed stay what they are: torchvision's, then the stem, then the head."""
+    torch.manual_seed(5)
+    expected = torchvision.models.resnet18(weights=None).state_dict()
+    stem = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False).weight
+    head = LinearHead(512, 10, 1, bias=False, init="orthogonal").weights[0]
+    found = network(RESNET18, (3, 32, 32), seed=5).state_dict()
+    assert torch.equal(found["backbone.layers.conv1.weight"], stem)
+    assert torch.equal(found["head.layers.0.weight"], head)
+    kept = [name for name in expected if not name.startswith(("conv1.", "fc."))]
+    assert len(kept) > 100
+    for name in kept:
+        assert torch.equal(found[f"backbone.layers.{name}"], expected[name]), name
+    assert torch.equal(found["backbone.layers.fc.weight"], torch.ones(512))
 
 
 @pytest.mark.parametrize("depth", [1, 3, 6])

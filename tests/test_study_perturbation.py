@@ -22,6 +22,8 @@ from collapse.studies.perturbation.analysis import (
     spectrum,
     wide,
 )
+from collapse.studies.perturbation.resnet import ARMS, LOSSES, log_ratios, of_loss
+from collapse.studies.perturbation.resnet_claims import resnets
 from tables import changed, configured, diverged, results, scaled, undecided, valued, without
 
 TIMES = (0.0, 0.5, 1.5, 4.0)
@@ -252,6 +254,48 @@ GIVEN = {
     "end_to_end_mlp": end_to_end(),
     "intermediate_features": intermediate(),
 }
+# Networks, at what the decays of the last layer and of the features are multiplied by
+
+
+EPOCHS = (1, 10, 200)
+NC1 = {"baseline": 0.1, "2x FC": 0.09, "2x features": 0.05, "zero FC": 0.12, "zero features": 0.4}
+"""NC1 at the last epoch of seed 0; the error is zero from the second on."""
+
+
+def resnet(loss, key, factors, seeds=3):
+    """Networks whose decay `key` is so many times the baseline's."""
+    baseline = {"weight_decay": 5e-4, "feature_decay": 0.0, "backbone_decay": 5e-4}
+    runs = []
+    for factor, seed in product(factors, range(seeds)):
+        keys = baseline | {key: factor * baseline[key], "seed": seed}
+        pair = tuple(keys[name] / 5e-4 for name in ("weight_decay", "backbone_decay"))
+        last = NC1[next(name for name, factors in ARMS.items() if factors == pair)]
+        measured = {}
+        for epoch in EPOCHS:
+            measured[epoch, "H1", "NC1"] = last * (1 + seed) * 200 / epoch
+            measured[epoch, "H1", "NC2_ETF"] = 0.1 + last / epoch
+            measured[epoch, "all", "error"] = 0.25 if epoch == 1 else 0.0
+        runs.append((keys, measured, {}))
+    labels = {"model": "ResNet18", "data": "CIFAR-10", "samples": "all samples", "loss": loss}
+    config = baseline | {"grid": {}, "seeds": seeds, "training": {"epochs": 200}, "labels": labels}
+    return results(config, runs)
+
+
+NETWORKS = {
+    name: resnet(loss, *varied)
+    for loss, names in LOSSES.items()
+    for name, varied in zip(
+        names, (("weight_decay", (1, 2, 0)), ("backbone_decay", (2, 0))), strict=True
+    )
+}
+NETWORK_CLAIMS = [
+    "resnet_mse_direction",
+    "resnet_mse_asymmetry",
+    "resnet_ce_direction",
+    "resnet_ce_asymmetry",
+    "resnet_ce_last_layer",
+]
+WHOLE = GIVEN | NETWORKS
 NAMES = {
     "flows": ["flow_nc1_ratio", "flow_within", "flow_between"],
     "flow": ["flow_rate"],
@@ -279,7 +323,7 @@ SEEDS = dict.fromkeys(NAMES, 3) | {"flows": 1, "response": 2}
 
 
 def rows_of(**experiments):
-    return list(claims.decide(GIVEN | experiments))
+    return list(claims.decide(WHOLE | experiments))
 
 
 def decided(name, experiment):
@@ -304,14 +348,15 @@ def verdicts(name, experiment):
 
 def test_what_agrees_with_theory_replicates():
     rows = rows_of()
-    assert [row["claim"] for row in rows] == ALL and not undecided(rows)
-    assert set(NAMES) == set(STUDY.claims_read)
+    assert [row["claim"] for row in rows] == ALL + NETWORK_CLAIMS and not undecided(rows)
+    assert {*NAMES, *NETWORKS} == set(STUDY.claims_read)
     assert {row["claim"] for row in rows if row["bound"] == "theory"} == {
         "minimiser_nc1_ratio",
         "near_feature_decay",
         "near_weight_decay",
         "far_weight_decay",
         "intermediate_nc1_ratio",
+        *NETWORK_CLAIMS,
     }
     assert (
         "1000 flows, 0 violations"
@@ -763,7 +808,7 @@ def test_a_spectrum_has_its_numbers_as_indices():
 
 def drawn(name, **changes):
     """Draw a figure; return the numbers drawn, and the lines of each panel."""
-    given = GIVEN | changes
+    given = WHOLE | changes
     reads = STUDY.figures[name].reads
     module = import_module(f"collapse.studies.perturbation.{name}")
     with paper_style():
@@ -899,7 +944,7 @@ def test_minimisers_are_drawn_beside_their_layers():
 @pytest.mark.parametrize("name", STUDY.figures)
 def test_a_figure_is_drawn_of_the_runs_that_are_left(name):
     reads = STUDY.figures[name].reads
-    table, _ = drawn(name, **{key: diverged(GIVEN[key], seed=0) for key in reads})
+    table, _ = drawn(name, **{key: diverged(WHOLE[key], seed=0) for key in reads})
     assert len(table)
     if "seed" in table:
         assert 0 not in set(table["seed"])
@@ -908,7 +953,7 @@ def test_a_figure_is_drawn_of_the_runs_that_are_left(name):
 @pytest.mark.parametrize("name", STUDY.figures)
 def test_a_figure_is_drawn_where_every_run_diverged(name):
     reads = STUDY.figures[name].reads
-    lost = {key: diverged(GIVEN[key]) for key in reads}
+    lost = {key: diverged(WHOLE[key]) for key in reads}
     gone = {key: replace(item, metrics=item.values("diverged")) for key, item in lost.items()}
     gone = {key: replace(item, samples=item.samples.iloc[:0]) for key, item in gone.items()}
     for changes in (lost, gone):
@@ -927,11 +972,11 @@ def test_a_minimiser_on_its_flow_is_drawn_too():
 @pytest.mark.parametrize("name", STUDY.figures)
 def test_a_figure_reads_what_the_study_says(name):
     figure = STUDY.figures[name]
-    assert set(figure.reads) <= set(GIVEN) and figure.caption.endswith((".", "range."))
+    assert set(figure.reads) <= set(WHOLE) and figure.caption.endswith((".", "range."))
     with pytest.raises(KeyError):
         drawn_of = import_module(f"collapse.studies.perturbation.{name}").draw
         with paper_style():
-            drawn_of({key: GIVEN[key] for key in figure.reads[1:]})
+            drawn_of({key: WHOLE[key] for key in figure.reads[1:]})
 
 
 def test_of_several_shapes_the_first_is_judged_and_drawn():
@@ -959,3 +1004,188 @@ def test_a_flow_of_which_nothing_is_resolved_has_the_other_panels():
     bare = scaled(scaled(GIVEN["flow"], "NC1_ratio", 0), "trace_within", 0)
     table, _ = drawn("flow", flow=bare)
     assert set(table["series"].dropna()) == {"trace_between", "NC1", "NC2_ETF"}
+
+
+# Networks
+
+
+def of_arm_of(loss, arm):
+    """Return the experiment that runs an arm, and the keys of its runs."""
+    factors = ARMS[arm]
+    keys = {"weight_decay": factors[0] * 5e-4, "backbone_decay": factors[1] * 5e-4}
+    return LOSSES[loss][arm.endswith("features")], keys
+
+
+def with_nc1(loss, arm, value, **seed):
+    """Return the networks with NC1 of an arm at the last epoch as if seed 0 had this value."""
+    name, keys = of_arm_of(loss, arm)
+    return {name: scaled(NETWORKS[name], "NC1", value / NC1[arm], step=200, **keys, **seed)}
+
+
+def judged(**networks):
+    """Return what was not replicated of the claims about networks."""
+    return undecided(resnets(NETWORKS | networks))
+
+
+def verdicts_of(networks):
+    return {claim: verdict for claim, (verdict, _) in judged(**networks).items()}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("arm", "sign"), [("2x features", 1), ("zero features", -1)])
+def test_the_direction_of_each_features_arm_counts(loss, arm, sign):
+    def verdict(shift, **seed):
+        moved = with_nc1(loss, arm, 0.1 * math.exp(sign * shift), **seed)
+        return verdicts_of(moved).get(f"resnet_{loss}_direction", "replicated")
+
+    assert verdict(-1e-9) == "replicated"
+    assert verdict(1e-9) == "not replicated"
+    assert verdict(1e-9, seed=1) == "inconclusive"
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("arm", "distance"), [("2x FC", math.log(2)), ("zero FC", math.log(4))], ids=["2x", "zero"]
+)
+def test_a_last_layer_that_moves_as_much_refutes_the_asymmetry(loss, sign, arm, distance):
+    """Either way: the features' arms are at half and at four times the baseline's NC1."""
+
+    def verdict(shift, **seed):
+        moved = with_nc1(loss, arm, 0.1 * math.exp(sign * (distance + shift)), **seed)
+        lost = verdicts_of(moved)
+        assert set(lost) <= {f"resnet_{loss}_asymmetry", "resnet_ce_last_layer"}
+        return lost.get(f"resnet_{loss}_asymmetry", "replicated")
+
+    assert verdict(-1e-9) == "replicated"
+    assert verdict(1e-9) == "not replicated"
+    assert verdict(1e-9, seed=2) == "inconclusive"
+
+
+def test_one_seed_whose_last_layer_brings_it_closer_is_sometimes():
+    further = with_nc1("ce", "2x FC", 0.11)
+    assert verdicts_of(further) == {"resnet_ce_last_layer": "not replicated"}
+    for seeds, count in (([0], 2), ([0, 1], 1)):
+        some = NETWORKS | with_nc1("ce", "2x FC", 0.11, seed=seeds)
+        row = next(row for row in resnets(some) if row["claim"] == "resnet_ce_last_layer")
+        assert row["verdict"] == "replicated" and f"closer in {count} of 3 seeds" in row["expected"]
+    assert not judged(**with_nc1("ce", "2x FC", 0.1 * (1 - 1e-12)))
+
+
+def test_of_mse_nothing_is_said_about_closer_by_the_last_layer():
+    assert not judged(**with_nc1("mse", "2x FC", 0.11))
+
+
+@pytest.mark.parametrize(
+    ("arm", "claimed"),
+    [
+        ("baseline", ["direction", "asymmetry", "last_layer"]),
+        ("2x FC", ["asymmetry", "last_layer"]),
+        ("zero FC", ["asymmetry"]),
+        ("2x features", ["direction", "asymmetry"]),
+        ("zero features", ["direction", "asymmetry"]),
+    ],
+)
+def test_an_arm_that_is_missing_or_lost_leaves_its_claims_undecided(arm, claimed):
+    name, keys = of_arm_of("ce", arm)
+    names = {f"resnet_ce_{each}" for each in claimed}
+    for change, told in (
+        (without(NETWORKS[name], **keys), f"no arm {arm} at this scale"),
+        (diverged(NETWORKS[name], **keys, seed=1), "1 diverged"),
+        (diverged(NETWORKS[name], **keys), "3 diverged"),
+        (valued(NETWORKS[name], "error", 0.021, **keys, step=200, seed=1), "error above 2 %"),
+    ):
+        lost = judged(**{name: change})
+        assert set(lost) == names
+        for verdict, measured in lost.values():
+            assert verdict == "inconclusive" and told in measured
+    assert not judged(**{name: valued(NETWORKS[name], "error", 0.02, **keys, step=200)})
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_claims_about_networks_need_three_seeds(name):
+    lost = judged(**{name: configured(NETWORKS[name], seeds=2)})
+    loss = next(loss for loss, names in LOSSES.items() if name in names)
+    assert set(lost) == {claim for claim in NETWORK_CLAIMS if f"_{loss}_" in claim}
+    assert all("2 of 3 seeds" in measured for _, measured in lost.values())
+
+
+def test_a_short_training_may_replicate_and_not_refute():
+    short = {name: configured(each, training__epochs=199) for name, each in NETWORKS.items()}
+    assert not judged(**short)
+    wrong = scaled(short["resnet_mse_features"], "NC1", 4, backbone_decay=1e-3, step=200)
+    (verdict, measured) = judged(**short | {"resnet_mse_features": wrong})["resnet_mse_direction"]
+    assert verdict == "inconclusive" and "199 of 200 epochs" in measured
+
+
+def test_a_metric_that_a_run_lacks_is_not_passed_over():
+    name, keys = of_arm_of("mse", "2x features")
+    lost = verdicts_of({name: valued(NETWORKS[name], "NC1", np.nan, **keys, seed=1)})
+    assert lost == dict.fromkeys(NETWORK_CLAIMS[:2], "inconclusive")
+
+
+def test_where_every_network_diverged_nothing_is_decided():
+    late = {name: diverged(each) for name, each in NETWORKS.items()}
+    at_once = {name: replace(each, metrics=each.values("diverged")) for name, each in late.items()}
+    for gone in (late, at_once):
+        assert verdicts_of(gone) == dict.fromkeys(NETWORK_CLAIMS, "inconclusive")
+
+
+def test_two_experiments_are_five_arms_named_by_their_decays():
+    found = of_loss(NETWORKS, "mse")
+    assert set(found.keys) == {"arm", "seed"} and len(found.last("NC1", "H1")) == 5 * 3
+    for row in found.last("NC1", "H1").itertuples():
+        assert row.value == pytest.approx(NC1[row.arm] * (1 + row.seed))
+    ratios = log_ratios(found)
+    assert ratios.index.tolist() == [0, 1, 2] and list(ratios) == list(ARMS)
+    np.testing.assert_allclose(ratios["2x features"], math.log(0.5), rtol=1e-12)
+    assert (ratios["baseline"] == 0).all()
+
+
+def test_the_baseline_counts_once_and_other_decays_not_at_all():
+    twice = NETWORKS | {"resnet_mse_features": resnet("MSE", "backbone_decay", (1, 2, 0))}
+    again = of_loss(twice, "mse").metrics
+    assert len(again) == len(of_loss(NETWORKS, "mse").metrics)
+    halved = NETWORKS["resnet_mse"].metrics.assign(weight_decay=2.5e-4)
+    other = pd.concat([NETWORKS["resnet_mse"].metrics, halved], ignore_index=True)
+    more = NETWORKS | {"resnet_mse": replace(NETWORKS["resnet_mse"], metrics=other)}
+    assert of_loss(more, "mse").metrics.equals(of_loss(NETWORKS, "mse").metrics)
+
+
+def circles(lines):
+    """The points that stand alone in a panel."""
+    return sorted(tuple(line[0]) for line in lines if len(line) == 1)
+
+
+def test_each_arm_of_a_network_is_drawn_with_the_epoch_of_no_error():
+    table, panels = drawn("resnet_weight_decay")
+    assert len(panels) == 6 and len(table) == 2 * 3 * 5 * len(EPOCHS)
+    assert set(table["loss"]) == set(LOSSES) and set(table["seeds"]) == {3}
+    metrics = ["NC1", "NC2_ETF", "error"]
+    for place, (loss, metric) in enumerate(product(LOSSES, metrics)):
+        rows = table[(table["loss"] == loss) & (table["metric"] == metric)]
+        whole = [line for line in panels[place] if len(line) > 1]
+        near_points(curves(whole), rows[["step", "median"]].to_numpy().tolist())
+        # The error's own panel shows it without a mark.
+        first = rows[(rows["step"] == 10) & (metric != "error")]
+        assert circles(panels[place]) == sorted(zip(first["step"], first["median"], strict=True))
+    nc1 = table[(table["metric"] == "NC1") & (table["step"] == 200)]
+    for row in nc1.itertuples():
+        expected = [NC1[row.arm] * factor for factor in (1, 2, 3)]
+        assert [row.low, row.median, row.high] == pytest.approx(expected)
+
+
+def test_a_loss_of_one_arm_is_not_drawn_unless_nothing_else_is():
+    alone = {name: without(NETWORKS[name], weight_decay=[0.0, 1e-3]) for name in ("resnet_ce",)}
+    alone["resnet_ce_features"] = resnet("CE", "backbone_decay", (1,))
+    table, panels = drawn("resnet_weight_decay", **alone)
+    assert len(panels) == 3 and set(table["loss"]) == {"mse"}
+    bare = {f"resnet_mse{part}": alone[f"resnet_ce{part}"] for part in ("", "_features")}
+    table, panels = drawn("resnet_weight_decay", **alone, **bare)
+    assert len(panels) == 6 and set(table["arm"]) == {"baseline"}
+
+
+def test_an_error_that_stays_is_not_marked():
+    left = {name: valued(each, "error", 1e-4, step=[10, 200]) for name, each in NETWORKS.items()}
+    _, panels = drawn("resnet_weight_decay", **left)
+    assert not any(circles(lines) for lines in panels)

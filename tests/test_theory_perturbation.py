@@ -574,3 +574,8 @@ def test_a_run_from_a_collapsed_optimum_is_predicted_number_by_number():
 def test_a_run_from_elsewhere_has_no_prediction(near, beta):
     with pytest.raises(InputError, match="not near a collapsed optimum, or beta is null"):
         of_run(RUN | {"problem": RUN["problem"] | {"beta": beta}}, {"near_optimum": near})
+
+
+def test_a_network_has_no_prediction():
+    with pytest.raises(InputError, match="not near a collapsed optimum"):
+        of_run({"model": {"kind": "cnn"}, "weight_decay": 0.3, "feature_decay": 0.0}, {"width": 8})

@@ -38,6 +38,8 @@ from conftest import (
     smoothed,
 )
 
+CNN = {"kind": "cnn", "channels": [8, 16], "feature_normalisation": "batch"}
+
 
 @pytest.fixture(params=[1, 3], ids=["one", "ensemble"])
 def seeds(request):
@@ -132,6 +134,23 @@ def test_single_samples_train_without_batchnorm_and_are_refused_with_it():
     assert fit(samples=5, model=PLAIN, batch_size=1, epochs=1).status == "completed"
     with pytest.raises(InputError, match="training.batch_size"):
         fit(samples=5, batch_size=1)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_batchnorm_between_convolutions_alone_counts(members):
+    """Features that are not normalised themselves depend on the batch all the same."""
+    inner = CNN | {"feature_normalisation": "none"}
+    seeds = list(range(members))
+
+    def training(model, **changes):
+        return prepared([network(model, seed=seed) for seed in seeds], seeds, 17, **changes)
+
+    for model, normalised in ((inner, True), (CNN, True), (MLP, True), (PLAIN, False)):
+        assert training(model).ensemble.normalised == normalised
+    for result in train(training(inner, epochs=1)):
+        assert list(result.states) == [1]
+    with pytest.raises(InputError, match="training.batch_size"):
+        training(inner, batch_size=1)
 
 
 def test_learning_rate_falls_in_steps():
@@ -231,7 +250,7 @@ def test_hidden_layers_are_extracted_beside_the_features():
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimiser": SGD}, {"augmentation": ["crop"]}])
-@pytest.mark.parametrize("model", [MLP, PLAIN, {"kind": "cnn", "channels": [4, 6]}])
+@pytest.mark.parametrize("model", [MLP, PLAIN, CNN | {"channels": [4, 6]}])
 def test_networks_of_an_ensemble_train_as_they_do_alone(model, changes):
     seeds, weight = [3, 0, 7], [[1e-3, 2e-3], [0.5, 0.1], [0.0, 0.0]]
     feature, backbone = [1e-4, 0.0, 3e-3], [0.0, 1e-3, 1e-2]
@@ -325,9 +344,6 @@ def test_an_ensemble_of_five_or_more_is_batched_and_trains_as_its_members_do(
             )
     ends = sorted(result.history["objective"].iloc[-1] for result in together)
     assert np.diff(ends).min() > 1e-4
-
-
-CNN = {"kind": "cnn", "channels": [8, 16]}
 
 
 def on_gpu(model, seeds):

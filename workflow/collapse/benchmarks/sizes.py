@@ -20,7 +20,7 @@ def section(module: ModuleType, **keys: Any) -> dict[str, Any]:
 
 
 MLP = section(mlp, hidden=[512] * 6, normalisation="batch", ending="signed", init="uniform")
-RESNET18 = section(resnet18)
+RESNET18 = section(resnet18, stem="cifar", feature_normalisation="batch")
 MSE = section(mse)
 PLAIN = section(plain)
 SGD = {"optimiser": section(sgd), "learning_rate": 0.05, "momentum": 0.9}

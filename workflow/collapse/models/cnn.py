@@ -10,14 +10,19 @@ from torch import nn
 class CNN(nn.Module):
     """Blocks of 3x3 convolution, max-pooling, BatchNorm and ReLU, averaged over the image.
 
-    BatchNorm on the averages makes the features signed. Pooling comes first in a block because
-    everything after it is then four times cheaper.
+    Pooling comes first in a block because everything after it is then four times cheaper.
 
-    `inputs` are the channels of an image, `channels` those of the blocks, each of which halves the
-    image (one pixel stays one pixel); the last is the feature dimension d.
+    Parameters
+    ----------
+    inputs, channels
+        Channels of an image, and of the blocks, each of which halves the image (one pixel stays
+        one pixel); the last is the feature dimension d.
+    feature_normalisation
+        ``batch``: BatchNorm on the averages, which gives the features both signs. ``none``:
+        nothing.
     """
 
-    def __init__(self, inputs: int, channels: Sequence[int]) -> None:
+    def __init__(self, inputs: int, channels: Sequence[int], feature_normalisation: str) -> None:
         super().__init__()
         self.dim = channels[-1]
         layers: list[nn.Module] = []
@@ -31,7 +36,9 @@ class CNN(nn.Module):
                 nn.ReLU(inplace=True),
             ]
             inputs = width
-        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(self.dim)]
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        if feature_normalisation == "batch":
+            layers.append(nn.BatchNorm1d(self.dim))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -41,5 +48,5 @@ class CNN(nn.Module):
 
 
 def build(config: Mapping[str, Any], image_shape: tuple[int, int, int]) -> CNN:
-    """Build the backbone from ``channels`` for images of C x H x W."""
-    return CNN(image_shape[0], config["channels"])
+    """Build it from ``channels`` and ``feature_normalisation`` for images of C x H x W."""
+    return CNN(image_shape[0], config["channels"], config["feature_normalisation"])

@@ -1,4 +1,4 @@
-"""ResNet18 with the CIFAR stem (He et al. 2016; stem and last BatchNorm as Dang et al. 2023)."""
+"""ResNet18 (He et al. 2016), for small images or as torchvision has it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,20 +9,39 @@ from torch import nn
 
 
 class ResNet18(nn.Module):
-    """ResNet18 with a 3x3 stem of stride 1, no pooling after it, and BatchNorm on the features.
+    """ResNet18 whose features are the averages over the image of its last ReLU, 512 of them.
 
-    For images of `channels` channels.
+    It starts as torchvision's does: convolutions normal with variance 2/(fan out), BatchNorm at 1
+    and 0; the stem ``cifar`` as PyTorch starts any convolution.
+
+    Parameters
+    ----------
+    channels
+        Of an image.
+    stem
+        ``cifar``: a 3x3 convolution of stride 1 and no pooling after it, as Dang et al. 2023.
+        ``imagenet``: torchvision's 7x7 convolution of stride 2 and 3x3 max-pooling of stride 2, as
+        the code of Zhu et al. 2021.
+    feature_normalisation
+        ``batch``: BatchNorm on the features, as Dang et al. 2023, which gives them both signs.
+        ``none``: nothing.
     """
 
     dim = 512
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, stem: str, feature_normalisation: str) -> None:
         super().__init__()
         self.layers = torchvision.models.resnet18(weights=None)
-        self.layers.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
-        self.layers.maxpool = nn.Identity()
+        if stem == "cifar":
+            self.layers.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+            self.layers.maxpool = nn.Identity()
+        else:
+            # As torchvision makes its own, of 3 channels.
+            self.layers.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(self.layers.conv1.weight, mode="fan_out", nonlinearity="relu")
         # In the classifier's place: the head is a module of its own.
-        self.layers.fc = nn.BatchNorm1d(self.dim)
+        batch = feature_normalisation == "batch"
+        self.layers.fc = nn.BatchNorm1d(self.dim) if batch else nn.Identity()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features, N x 512, of images, N x C x H x W."""
@@ -31,5 +50,5 @@ class ResNet18(nn.Module):
 
 
 def build(config: Mapping[str, Any], image_shape: tuple[int, int, int]) -> ResNet18:
-    """Build the backbone for images of C x H x W; its config has no further keys."""
-    return ResNet18(image_shape[0])
+    """Build it from ``stem`` and ``feature_normalisation`` for images of C x H x W."""
+    return ResNet18(image_shape[0], config["stem"], config["feature_normalisation"])

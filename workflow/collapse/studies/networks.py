@@ -22,14 +22,19 @@ def describe(config: dict[str, Any]) -> str:
     return f"{labels['model']} on {labels['data']}, {labels['samples']}, {labels['loss']}"
 
 
-def mark_zero_error(axes: Axes, rows: pd.DataFrame, errors: pd.DataFrame, colours: dict) -> None:
-    """Circle each curve at the first recorded epoch whose median training error is zero."""
-    for depth, error in errors.groupby("depth"):
+def mark_zero_error(
+    axes: Axes, rows: pd.DataFrame, errors: pd.DataFrame, colours: dict, by: str = "depth"
+) -> None:
+    """Circle each curve at the first recorded epoch whose median training error is zero.
+
+    The column `by` tells the curves of `rows` and of `errors` apart.
+    """
+    for name, error in errors.groupby(by):
         zero = error.loc[error["median"] == 0, "step"]
         if len(zero):
             # Its place on this metric's curve, not on the error's.
-            at = rows[(rows["depth"] == depth) & (rows["step"] == zero.min())]
+            at = rows[(rows[by] == name) & (rows["step"] == zero.min())]
             axes.plot(
                 at["step"], at["median"], "o", markersize=4, markerfacecolor="white",
-                color=colours[depth], zorder=3,
+                color=colours[name], zorder=3,
             )  # fmt: skip

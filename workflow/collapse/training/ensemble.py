@@ -60,8 +60,9 @@ class Ensemble:
 
     @property
     def normalised(self) -> bool:
-        """Whether the features depend on the batch, through BatchNorm."""
-        return any(isinstance(module, torch.nn.BatchNorm1d) for module in self._network.modules())
+        """Whether the features depend on the batch, through BatchNorm of vectors or of images."""
+        kinds = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
+        return any(isinstance(module, kinds) for module in self._network.modules())
 
     def __call__(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the outputs, E x B x K, and features, E x B x d, of inputs, E x B x C x H x W."""

@@ -3,6 +3,7 @@
 from collapse.studies import Plot, Study
 
 _SEEDS = "Points are medians over seeds, bars their range."
+_RESNETS = ("resnet_mse", "resnet_mse_features", "resnet_ce", "resnet_ce_features")
 
 STUDY = Study(
     paper=(
@@ -72,6 +73,17 @@ STUDY = Study(
                 "over seeds, bands their range."
             ),
         ),
+        "resnet_weight_decay": Plot(
+            reads=_RESNETS,
+            caption=(
+                "A convolutional network (named in the figure) on real images under weight decay, "
+                "a row for each loss of which more than one arm was run: NC1 and NC2 of the "
+                "features and the training error against the epoch, for the baseline and with the "
+                "decay of the last layer (FC) or of everything before it (features) doubled or "
+                "left out. Lines are medians over seeds, bands their range. Circles mark the "
+                "first recorded epoch at which the median training error is zero."
+            ),
+        ),
     },
     axes=("weight_decay", "feature_decay"),
     own_axes={
@@ -82,6 +94,7 @@ STUDY = Study(
         "near_collapse": ("problem.beta",),
         "far_from_collapse": ("problem.beta",),
         "intermediate_features": ("problem.beta", "start.from_layer"),
+        **dict.fromkeys(_RESNETS, ("backbone_decay",)),
     },
     claims_read=(
         "flow",
@@ -94,5 +107,6 @@ STUDY = Study(
         "layerwise_mlp",
         "end_to_end_mlp",
         "intermediate_features",
+        *_RESNETS,
     ),
 )

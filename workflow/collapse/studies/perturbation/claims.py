@@ -1,4 +1,4 @@
-"""Claims of the perturbation paper, decided from the tables."""
+"""Claims of the perturbation paper, those about its problems here, decided from the tables."""
 
 from collections.abc import Iterator, Mapping
 
@@ -18,6 +18,7 @@ from collapse.studies.perturbation.analysis import (
     steps_of,
     wide,
 )
+from collapse.studies.perturbation.resnet_claims import resnets
 from collapse.studies.verdicts import Claim, Decision, lost, missing
 from collapse.theory.perturbation import predict
 
@@ -42,6 +43,7 @@ def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     yield from _near(experiments["near_collapse"])
     yield from _far(experiments["far_from_collapse"])
     yield from layer_claims.decide(experiments)
+    yield from resnets(experiments)
 
 
 def _lost(experiment: Results) -> list[str]:

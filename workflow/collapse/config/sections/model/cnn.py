@@ -15,6 +15,10 @@ class Section(ModelKind):
     channels: list[Count] = Field(
         min_length=1, description="Channels of the 3x3 convolutions; each halves the image."
     )
+    feature_normalisation: Literal["batch", "none"] = Field(
+        "batch",
+        description="`batch` puts BatchNorm on the features; `none` leaves them averages of ReLUs.",
+    )
 
     @property
     def label(self) -> str:

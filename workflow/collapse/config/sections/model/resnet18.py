@@ -1,6 +1,6 @@
 """ResNet18 as a config's section ``model``."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -8,8 +8,20 @@ from collapse.config.bases import ModelKind
 
 
 class Section(ModelKind):
-    """ResNet18 with the CIFAR stem (3x3, stride 1, no pooling) and BatchNorm on the features."""
-
-    label: ClassVar = "ResNet18"
+    """ResNet18, for small images or as torchvision has it."""
 
     kind: Literal["resnet18"] = Field(description="ResNet18.")
+    stem: Literal["cifar", "imagenet"] = Field(
+        "cifar",
+        description="First layers: `cifar` a 3x3 convolution of stride 1; `imagenet` torchvision's "
+        "7x7 convolution and max-pooling, each of stride 2.",
+    )
+    feature_normalisation: Literal["batch", "none"] = Field(
+        "batch",
+        description="`batch` puts BatchNorm on the features; `none` leaves them averages of ReLUs.",
+    )
+
+    @property
+    def label(self) -> str:
+        """The network in a figure."""
+        return "ResNet18 (ImageNet stem)" if self.stem == "imagenet" else "ResNet18"
