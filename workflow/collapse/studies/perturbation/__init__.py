@@ -13,7 +13,8 @@ STUDY = Study(
     objective=(
         "min over W of 1/(2Kn) ||W H - Y||_F^2 + weight_decay/(2K) ||W||_F^2, plus "
         "feature_decay/(2Kn) ||H||_F^2 + beta/(2Kn) ||H - H_0||_F^2; K classes of n samples, no "
-        "bias; the flow is dH/dt = -K n grad L(H) without the last term"
+        "bias; the flow is dH/dt = -K n grad L(H) without the last term. Networks: 1/(2N) ||Z - "
+        "Y||_F^2 or cross-entropy, plus weight_decay/2 ||W||_F^2 + backbone_decay/2 ||theta||^2"
     ),
     figures={
         "flow": Plot(
