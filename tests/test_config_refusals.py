@@ -27,6 +27,16 @@ NETWORKS = [
         ["network_mlp.model: mlp found, allowed is an mlp with ending relu"],
     ),
     (
+        study_deep_linear(
+            network_mlp={
+                "procedure": "layerwise",
+                "model": {"normalisation": "none", "ending": "relu"},
+                "training": {"augmentation": ["flip"]},
+            }
+        ),
+        ["network_mlp.training.augmentation: ['flip'] found, allowed is []: features are no"],
+    ),
+    (
         study_deep_linear(network_mlp={"procedure": "layerwise", "model": CNN}),
         ["network_mlp.model: cnn found, allowed is an mlp with ending relu"],
     ),

@@ -64,7 +64,7 @@ class State:
     last: bool = False
     held_out: Callable[[], tuple[Tensor, Tensor] | None] = lambda: None
     network: nn.Module | None = None
-    upstream: Callable[[str], dict[str, np.ndarray]] | None = None
+    upstream: Callable[[str], dict[str, np.ndarray]] = lambda _: {}
 
     @property
     def head(self) -> Sequence[Tensor]:

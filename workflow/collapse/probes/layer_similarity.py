@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+
+from collapse.errors import InputError
 from collapse.metrics.measure import measure
 from collapse.metrics.similarity import cka, procrustes
 from collapse.probes import Reading, State
@@ -20,7 +23,12 @@ def rows(state: State, settings: Mapping[str, Any]) -> Iterator[Reading]:
         return
     labels, tensors = state.targets, state.referred(settings)
     classes, layers = int(labels.max()) + 1, feature_layers(tensors)
-    features = [grouped(tensors, layer, classes, len(labels) // classes) for layer in layers]
+    count = len(labels) // classes
+    if not torch.equal(labels, torch.arange(classes).repeat_interleave(count)):
+        raise InputError(
+            "probe layer_similarity: a problem with as many samples of each class needed"
+        )
+    features = [grouped(tensors, layer, classes, count) for layer in layers]
     for place, (layer, own) in enumerate(zip(layers, features, strict=True)):
         for name, likeness in (("CKA", cka), ("procrustes", procrustes)):
             yield layer, name, likeness(state.features, own)

@@ -47,6 +47,20 @@ class Computed:
     history: pd.DataFrame
 
 
+def run_record(
+    run: Mapping[str, Any], steps: Sequence[int], diverged_at: int | None, **further: Any
+) -> dict[str, Any]:
+    """Return what `Computed.runs` says of a run, and what its procedure says further."""
+    return {
+        "id": run["id"],
+        "keys": run["keys"],
+        "steps": list(steps),
+        "status": "completed" if diverged_at is None else "diverged",
+        "diverged_at": diverged_at,
+        **further,
+    }
+
+
 class States(RecordedStates):
     """The states of a group of runs, read back, with the history beside them."""
 

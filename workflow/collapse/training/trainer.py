@@ -53,11 +53,6 @@ class TrainingResult:
     diverged_epoch: int | None = None
     diverged_step: int | None = None
 
-    @property
-    def status(self) -> str:
-        """``completed`` or ``diverged``."""
-        return "completed" if self.diverged_epoch is None else "diverged"
-
 
 def learning_rate(settings: Mapping[str, Any], epoch: int) -> float:
     """Return the learning rate in an epoch (from 1): step decay, or constant."""

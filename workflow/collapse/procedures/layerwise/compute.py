@@ -11,7 +11,7 @@ import torch
 from collapse.data.dataset import Dataset
 from collapse.models.network import build
 from collapse.models.states import set_arrays
-from collapse.procedures import Computed, JobContext, Runs
+from collapse.procedures import Computed, JobContext, Runs, run_record
 from collapse.procedures.layerwise.stages import stage_configs
 from collapse.procedures.network.compute import checkpoints_of, prepare
 from collapse.training.extract import extract
@@ -29,7 +29,7 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     (run,) = runs
     dataset, configs = upstream.data_set(), stage_configs(run["config"])
     samples, targets = training_set(dataset, run["config"]["data"], job.device)
-    tensors, histories, record, checkpoints = {}, [], _record(run), None
+    tensors, histories, steps, diverged, checkpoints = {}, [], [], None, None
     for step, config in enumerate(configs, 1):
         print(f"hidden layer {step} of {len(configs)}", file=sys.stderr, flush=True)
         # Of a layer its last epoch is what remains.
@@ -44,26 +44,17 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
                 f"{run['id']}: layer {step} diverged in epoch {result.diverged_epoch}",
                 file=sys.stderr,
             )
-            record |= {"status": "diverged", "diverged_at": step}
+            diverged = step
             break
-        record["steps"].append(step)
+        steps.append(step)
         state = result.states[max(result.states)]
         tensors |= {f"{run['id']}/{step:06d}/{name}": array for name, array in state.items()}
         samples = Samples.of_features(_features(config, dataset, samples, state))
     history = pd.concat(histories, ignore_index=True)
     # The keys first, as in every table of the experiment.
     first = [*run["keys"], "stage"]
-    return Computed(tensors, [record], history[[*first, *history.columns.drop(first)]])
-
-
-def _record(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "id": run["id"],
-        "keys": run["keys"],
-        "steps": [],
-        "status": "completed",
-        "diverged_at": None,
-    }
+    history = history[[*first, *history.columns.drop(first)]]
+    return Computed(tensors, [run_record(run, steps, diverged)], history)
 
 
 def _features(

@@ -20,7 +20,7 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
     dataset, record = upstream.data_set(), states.run(run["id"])
     samples, targets = training_set(dataset, run["config"]["data"], job.device)
     test, test_targets = held_out(dataset, run["config"]["data"], job.device)
-    readings = Readings(run, record, targets, job)
+    readings = Readings(run, record, targets, upstream, job)
     # As many as were recorded: a run may have diverged at a layer.
     for step, config in zip(record["steps"], stage_configs(run["config"]), strict=False):
         network = build(config, samples.shape, len(dataset.outputs), seed=0).to(job.device)

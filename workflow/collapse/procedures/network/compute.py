@@ -10,7 +10,7 @@ import torch
 
 from collapse.data.dataset import Dataset
 from collapse.models.network import build
-from collapse.procedures import Computed, JobContext, Runs
+from collapse.procedures import Computed, JobContext, Runs, run_record
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.ensemble import Ensemble
 from collapse.training.objective import Objective
@@ -81,16 +81,8 @@ def _computed(runs: Runs, results: Sequence[TrainingResult]) -> Computed:
                 f"at step {result.diverged_step}",
                 file=sys.stderr,
             )
-        run_records.append(
-            {
-                "id": run["id"],
-                "keys": run["keys"],
-                "steps": sorted(result.states),
-                "status": result.status,
-                "diverged_at": result.diverged_epoch,
-                "diverged_batch": result.diverged_step,
-            }
-        )
+        steps, epoch, batch = sorted(result.states), result.diverged_epoch, result.diverged_step
+        run_records.append(run_record(run, steps, epoch, diverged_batch=batch))
         frames.append(result.history.assign(**run["keys"]))
         tensors |= {
             f"{run['id']}/{epoch:06d}/{name}": array

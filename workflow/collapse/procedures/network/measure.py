@@ -32,7 +32,7 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
     network = build(config, samples.shape, len(dataset.outputs), seed=0).to(job.device)
     for run in runs:
         record = states.run(run["id"])
-        readings = Readings(run, record, targets, job)
+        readings = Readings(run, record, targets, upstream, job)
         for epoch in record["steps"]:
             load(states, network, run["id"], epoch)
             features = extract(network, samples, hidden=config["layers"] == "all")
@@ -48,9 +48,11 @@ class Readings:
         run: Mapping[str, Any],
         record: Mapping[str, Any],
         targets: torch.Tensor,
+        upstream: Upstream,
         job: JobContext,
     ) -> None:
         self._run, self._record, self._targets, self._job = run, record, targets, job
+        self._upstream = partial(upstream.last_state, run["id"])
         self._rows: list[tuple[int, str, str, float]] = []
         self._points: list[pd.DataFrame] = []
         self._features = {"labels" if targets.ndim == 1 else "targets": targets}
@@ -81,6 +83,7 @@ class Readings:
             # Called by the probes that want it: it costs a pass over the test samples.
             held_out=partial(_held_out, network, *test),
             network=network,
+            upstream=self._upstream,
             # Of the recorded steps: a diverged run ends where its states do.
             first=step == steps[0],
             last=step == steps[-1],

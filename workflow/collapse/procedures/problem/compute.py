@@ -15,7 +15,7 @@ from collapse.problems.base import Problem
 from collapse.problems.decay_path import DecayPath, decay_path
 from collapse.problems.parameters import Parameters
 from collapse.problems.trajectory import Trajectory
-from collapse.procedures import Computed, JobContext, Runs
+from collapse.procedures import Computed, JobContext, Runs, run_record
 from collapse.upstream import Upstream
 
 
@@ -106,7 +106,10 @@ def _computed(runs: Runs, trajectory: Trajectory, paths: list[DecayPath]) -> Com
             tensors |= {prefix + name: array[index, record] for name, array in arrays.items()}
         if basis is not None:
             tensors[f"{run['id']}/basis"] = basis[index]
-        run_records.append(_run_record(run, steps, int(trajectory.diverged_step[index])))
+        diverged = int(trajectory.diverged_step[index])
+        if diverged >= 0:
+            print(f"{run['id']}: diverged at step {diverged}")
+        run_records.append(run_record(run, steps, None if diverged < 0 else diverged))
         columns = {name: values[index, records] for name, values in scalars.items()}
         if trajectory.times is not None:
             columns["time"] = trajectory.times.numpy()[records]
@@ -114,18 +117,6 @@ def _computed(runs: Runs, trajectory: Trajectory, paths: list[DecayPath]) -> Com
             columns["scaled_decay"] = paths[index].scaled_decay[records]
         frames.append(pd.DataFrame({**run["keys"], "step": steps, **columns}))
     return Computed(tensors, run_records, pd.concat(frames, ignore_index=True))
-
-
-def _run_record(run: Mapping[str, Any], steps: list[int], diverged: int) -> dict[str, Any]:
-    if diverged >= 0:
-        print(f"{run['id']}: diverged at step {diverged}")
-    return {
-        "id": run["id"],
-        "keys": run["keys"],
-        "steps": steps,
-        "status": "completed" if diverged < 0 else "diverged",
-        "diverged_at": None if diverged < 0 else diverged,
-    }
 
 
 def _reporter(runs: int, every: float = 5.0) -> Callable[[str], None]:

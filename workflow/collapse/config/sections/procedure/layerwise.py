@@ -23,4 +23,7 @@ class Section(NetworkExperiment):
         if not self.model.layerwise:
             message = f"{self.model.kind} found, allowed is an mlp with ending relu: by layers"
             raise fault("model", message)
+        if self.training.augmentation:
+            message = f"{self.training.augmentation} found, allowed is []: features are no images"
+            raise fault("training.augmentation", message)
         return self
