@@ -24,7 +24,7 @@ NETWORKS = [
     ),
     (
         study_deep_linear(network_mlp={"procedure": "layerwise"}),
-        ["network_mlp.model: mlp found, allowed is an mlp with ending relu"],
+        ["network_mlp.model: no chain of hidden layers, allowed is an mlp with ending relu: MLP"],
     ),
     (
         study_deep_linear(
@@ -38,7 +38,7 @@ NETWORKS = [
     ),
     (
         study_deep_linear(network_mlp={"procedure": "layerwise", "model": CNN}),
-        ["network_mlp.model: cnn found, allowed is an mlp with ending relu"],
+        ["network_mlp.model: no chain of hidden layers, allowed is an mlp with ending relu: CNN"],
     ),
     (
         study_deep_linear(network_mlp={"data": {"class_sizes": [3, 2]}}),

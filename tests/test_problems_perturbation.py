@@ -229,7 +229,7 @@ def test_the_optimum_is_the_one_minimiser_at_every_beta(decays, classes, beta):
     least = posed.objective(start)
     for seed in range(3):
         other = problem.initial([seed, seed + 10], 1.0)
-        end = newton(posed, other, 1e-14, 300, continued=False).state(-1)
+        end = newton(posed, other, 1e-14, 300).state(-1)
         assert (posed.objective(end) >= least - 1e-14).all()
 
 
@@ -257,27 +257,43 @@ def test_a_problem_without_a_beta_is_held_nowhere():
     problem = problem_of([(0.1, 0.05)], [None])
     start = problem.initial([0], 1.0)
     assert problem.posed_at(start).anchor is None
-    assert [stage.beta for stage in problem.homotopy()] == [None]
+    assert [stage.beta for stage in problem.homotopy(start)] == [None]
 
 
-def test_an_anchor_without_a_spread_of_classes_or_a_number_is_refused():
-    problem = problem_of([(0.1, 0.05)] * 2, [1.0] * 2, classes=2, samples=2)
-    start = problem.initial([0, 1], 1e200)
-    # Numbers whose squares are none are numbers.
-    assert problem.posed_at(start).anchor is start.features
-    alike = start.features.clone()
+def test_an_anchor_without_a_spread_of_classes_or_a_number_is_told():
+    start = problem_of([(0.1, 0.05)] * 2, [1.0] * 2, classes=2, samples=2).initial([0, 1], 1e200)
+    alike, lost = start.features.clone(), start.features.clone()
     alike[1] = 0.1 + f64([1e200, -1e200, 1e200, -1e200])
-    lost = start.features.clone()
     lost[0, 2, 1] = math.nan
-    zero = start.features * torch.tensor([1.0, 0.0]).view(2, 1, 1)
-    for features, words in (
-        (alike, "H_0 of problem 2 of 2 has class means that do not differ"),
-        (zero, "H_0 of problem 2 of 2 has class means"),
-        (lost, "H_0 of problem 1 of 2 is not finite"),
+    zero = start.features * f64([1.0, 0.0]).view(2, 1, 1)
+    for beta in (1.0, None):
+        problem = problem_of([(0.1, 0.05)] * 2, [beta] * 2, classes=2, samples=2)
+        # Numbers whose squares are none are numbers.
+        assert problem.start_fault(start) is None
+        for features, fault in (
+            (alike, (1, "H_0 has class means that do not differ")),
+            (zero, (1, "H_0 has class means that do not differ")),
+            (lost, (0, "H_0 is not finite")),
+        ):
+            assert problem.start_fault(Parameters(H=features)) == fault
+
+
+def test_a_dead_unit_comes_to_life_where_zero_is_no_minimum():
+    """The gradient in a row of zeros is zero; a saddle all the same, if the residual is large."""
+    weight_decay, feature_decay = 0.02, 0.05
+    problem = problem_of([(weight_decay, feature_decay)] * 2, [0.1, 300.0], classes=4, dim=3)
+    start = problem.initial([0, 0], 1.0)
+    start.features[:, 1:] = 0
+    problem = problem.posed_at(start)
+    for solve in (
+        lambda: newton(problem, start, 1e-13, 200),
+        lambda: lbfgs(problem, start, 1e-11, 5000),
     ):
-        for one in (problem, problem_of([(0.1, 0.05)] * 2, [None] * 2, classes=2, samples=2)):
-            with pytest.raises(InputError, match=words):
-                one.posed_at(Parameters(H=features))
+        point = solve().state(-1)
+        assert problem.gradient(point).features.abs().max() < 1e-10
+        assert np.linalg.eigvalsh(problem.hessian(point).numpy()).min() > -1e-9
+        # Held fast it stays dead.
+        assert point.features[1, 1:].abs().max() < 1e-8 < 1e-2 < point.features[0, 1:].abs().max()
 
 
 def test_a_problem_without_a_known_optimum_says_so():
@@ -382,13 +398,17 @@ def test_no_minimiser_depends_on_its_neighbours(runs, tolerance):
 
 def test_the_continuation_ends_at_each_problems_beta():
     betas = f64([1e-4, 1.0, 1e6])
-    problem, _ = held([(0.1, 0.05)] * 3, betas.tolist())
-    stages = torch.stack([stage.beta for stage in problem.homotopy()])
+    problem, start = held([(0.1, 0.05)] * 3, betas.tolist())
+    stages = torch.stack([stage.beta for stage in problem.homotopy(start)])
     torch.testing.assert_close(stages[-1], betas, rtol=1e-14, atol=0)
     torch.testing.assert_close(stages[0], f64([100.0, 100.0, 1e6]), rtol=1e-12, atol=0)
     falls = stages[:-1] / stages[1:]
     assert falls.min() >= 1 - 1e-14 and falls.max() <= 4 + 1e-12
-    assert all(torch.equal(s.anchor, problem.anchor) for s in problem.homotopy())
+    assert all(torch.equal(s.anchor, problem.anchor) for s in problem.homotopy(start))
+    # From elsewhere each goes straight to its own.
+    moved = Parameters(H=start.features + f64([0.0, 1.0, 0.0]).view(3, 1, 1))
+    betas_of = torch.stack([stage.beta for stage in problem.homotopy(moved)])
+    assert torch.equal(betas_of[:, 1], betas[1].expand(len(betas_of))) and betas_of[0, 0] > 1
 
 
 def test_the_continuation_follows_the_branch_that_starts_at_the_anchor():
@@ -398,7 +418,7 @@ def test_the_continuation_follows_the_branch_that_starts_at_the_anchor():
     path, begin = problem, start
     for beta in np.geomspace(1e4, 0.01, 120):
         path = replace(problem, beta=torch.full((4,), float(beta), dtype=torch.float64))
-        begin = newton(path, begin, 1e-14, 100, continued=False).state(-1)
+        begin = newton(path, begin, 1e-14, 100).state(-1)
     assert arrays(end) == pytest.approx(arrays(begin), abs=1e-8)
 
 
@@ -908,7 +928,6 @@ def test_the_response_at_features_that_are_not_collapsed(tmp_path, table):
                     Parameters(H=f64(end)[None]),
                     1e-15,
                     50,
-                    continued=False,
                 ).state(-1)
                 for s in (1, -1)
             ]

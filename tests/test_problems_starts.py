@@ -1,5 +1,7 @@
 """Problems that start from the features of a network, and what is measured beside its layers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,9 @@ from collapse import config, jobs
 from collapse.artifacts import read_tensors
 from collapse.errors import InputError
 from collapse.metrics.similarity import cka, procrustes
-from collapse.problems.starts.network_features import grouped
+from collapse.probes import State
+from collapse.probes.layer_similarity import rows as rows_of
+from collapse.upstream import features_by_class
 from conftest import class_reference
 from test_procedures_problem import CONFIG, measured, states_of
 
@@ -114,7 +118,7 @@ def test_an_edit_of_the_probe_solves_nothing_again():
     [
         (shaped(dim=5), "seed=1: start: hidden2 has 6 features, problem.dim is 5"),
         (shaped(classes=9), "10 classes found, problem.classes is 9"),
-        (shaped(samples_per_class=9), "8 samples of a class found, problem.samples_per_class is 9"),
+        (shaped(samples_per_class=9), "9 samples of each class asked for, allowed is up to 8"),
         (
             {"start": HELD["start"] | {"from_layer": "hidden4"}},
             "no layer hidden4 in what the network dumped, allowed are hidden1, hidden2,",
@@ -139,6 +143,37 @@ def network(tmp_path_factory):
     return folder
 
 
+def test_features_of_a_network_that_diverged_are_refused(tmp_path, capsys, monkeypatch):
+    lost = NETWORK | {"training": NETWORK["training"] | {"learning_rate": 1e30}}
+    monkeypatch.setitem(globals(), "NETWORK", lost)
+    with pytest.raises(AssertionError):
+        measured(tmp_path, atlas_of(), "perturbation")
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if "error" in each]
+    assert "seed=1 diverged at step" in line and "features.safetensors" in line
+
+
+def test_a_layer_without_life_has_no_likeness():
+    """Its NC1 is not defined either; the other layers have theirs."""
+    labels = torch.arange(3).repeat_interleave(2)
+    features = torch.from_numpy(np.random.default_rng(0).standard_normal((6, 4)))
+    dumped = {
+        "hidden1": features.numpy(),
+        "hidden2": np.zeros((6, 2)),
+        "H1": features.numpy(),
+        "labels": labels.numpy(),
+    }
+    settings = {"kind": "layer_similarity", "of": OF}
+    state = State({"probes": [settings]}, {}, features, targets=labels, last=True)
+    state = replace(state, upstream=lambda path: dumped if path == "probes.0.of" else {})
+    readings = {(layer, name): value for layer, name, value in rows_of(state, settings)}
+    assert readings["hidden1", "CKA"] == pytest.approx(1)
+    assert not any(layer == "hidden2" for layer, _ in readings)
+    assert ("hidden1", "network_CKA") not in readings and ("H1", "network_NC1") in readings
+    for targets in (labels.flip(0), labels.double(), None):
+        with pytest.raises(InputError, match="as many samples of each class"):
+            list(rows_of(replace(state, targets=targets), settings))
+
+
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
@@ -148,7 +183,7 @@ def network(tmp_path_factory):
 )
 def test_what_is_no_classifier_has_no_features_by_class(tensors, words):
     with pytest.raises(InputError, match=words):
-        grouped(tensors, "H1", 2, 1)
+        features_by_class(tensors, "H1", 2, 1)
 
 
 @pytest.mark.parametrize(

@@ -723,6 +723,27 @@ def test_a_shorter_network_is_not_judged():
         assert verdict == "inconclusive" and "9 of 10 layers" in measured
 
 
+def test_a_last_layer_has_no_next_one_to_come_near():
+    experiment = GIVEN["intermediate_features"]
+    rows = experiment.metrics
+    ends = rows.assign(from_layer=rows["from_layer"].replace("hidden9", "H1"))
+    ends = replace(experiment, metrics=ends)
+    lost = decided("intermediate_features", ends)
+    assert {"intermediate_cka", "intermediate_procrustes"} <= set(lost)
+    for name in ("intermediate_cka", "intermediate_procrustes"):
+        assert "no layer after H1" in lost[name][1] and "nan" not in lost[name][1]
+    table, _ = drawn("intermediate_features", intermediate_features=ends)
+    assert set(table.loc[table["metric"] == "CKA", "from_layer"]) == {"hidden2"}
+
+
+def test_without_layers_or_beta_the_figure_is_one_line():
+    experiment = GIVEN["intermediate_features"]
+    for gone in (["from_layer"], ["beta"]):
+        other = replace(experiment, metrics=experiment.metrics.drop(columns=gone))
+        with pytest.raises(InputError, match=r"needed are start.from_layer and a problem.beta"):
+            drawn("intermediate_features", intermediate_features=other)
+
+
 def test_one_beta_at_which_nc1_ratio_grows_refutes_the_corollary_on_a_network():
     grown = valued(GIVEN["intermediate_features"], "NC1_ratio", 50.0, beta=1.0)
     assert verdicts("intermediate_features", grown) == {"intermediate_nc1_ratio": "not replicated"}
@@ -748,7 +769,8 @@ def test_a_feature_decay_of_null_is_that_of_the_weights():
     given = configured(flow(), weight_decay=0.05, feature_decay=None)
     bare = given.metrics.drop(columns=["weight_decay", "feature_decay"])
     whole = along_axes(
-        replace(given, metrics=bare, predictions=bare.iloc[:0], samples=bare.iloc[:0]), STUDY.axes
+        replace(given, metrics=bare, predictions=bare.iloc[:0], samples=bare.iloc[:0]),
+        STUDY.own_axes["flow"],
     )
     assert (whole.metrics["feature_decay"] == 0.05).all()
     expected = flows(flow()).sort_values(["seed", "step"])["log_within"]

@@ -36,13 +36,33 @@ class Upstream:
         return load(self._data[0]) if self._data else None
 
     def last_state(self, run: str, reference: str) -> dict[str, np.ndarray]:
-        """Return the last recorded state, or features, of the run that a run refers to, by name.
+        """Return the last recorded state of the run that a run refers to, as arrays by name.
 
         `run` is the id of the run that reads, `reference` the path of the reference in its config.
-        Free features have a column per sample.
+        Free features have a column per sample. Of a run that diverged it is the last state before.
         """
+        states, name = self._referred(run, reference)
+        return states.at(name)
+
+    def features(self, run: str, reference: str) -> dict[str, np.ndarray]:
+        """Return what the run that a run refers to has dumped of its last state, by name.
+
+        Raises
+        ------
+        InputError
+            If that run diverged: features on the way are no trained network's.
+        """
+        states, name = self._referred(run, reference)
+        step = states.run(name)["diverged_at"]
+        if step is not None:
+            raise InputError(
+                f"{states.path}: {name} diverged at step {step}, its features are none"
+            )
+        return states.at(name)
+
+    def _referred(self, run: str, reference: str) -> tuple["RecordedStates", str]:
         index, name = self._references[run][reference]
-        return self._read(self._files[index]).at(name)
+        return self._read(self._files[index]), name
 
 
 class RecordedStates:
@@ -104,3 +124,37 @@ class RecordedStates:
             columns, basis = (torch.from_numpy(array) for array in pair)
             state["H"] = (columns @ basis).numpy()
         return state
+
+
+def feature_layers(tensors: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the names of the layers whose features a network dumped: ``hidden1`` ... ``H1``."""
+    hidden = sorted((n for n in tensors if n.startswith("hidden")), key=lambda n: int(n[6:]))
+    return [*hidden, *(name for name in ("H1",) if name in tensors)]
+
+
+def features_by_class(
+    tensors: Mapping[str, np.ndarray], layer: str, classes: int, samples_per_class: int
+) -> torch.Tensor:
+    """Return the features of the first samples of each class, class by class, (K n) x d, float64.
+
+    `tensors` are what a network dumped: features by layer, N x d, and ``labels``, N.
+
+    Raises
+    ------
+    InputError
+        If there is no such layer, there are other classes, or a class has fewer samples.
+    """
+    if layer not in feature_layers(tensors):
+        allowed = ", ".join(feature_layers(tensors))
+        raise InputError(f"no layer {layer} in what the network dumped, allowed are {allowed}")
+    if "labels" not in tensors:
+        raise InputError("a network with real targets found, needed is one with labels")
+    labels = tensors["labels"]
+    sizes = np.bincount(labels)
+    if len(sizes) != classes:
+        raise InputError(f"{len(sizes)} classes found, problem.classes is {classes}")
+    if sizes.min() < samples_per_class:
+        message = f"{samples_per_class} samples of each class asked for, allowed is up to"
+        raise InputError(f"{message} {sizes.min()}")
+    places = [np.flatnonzero(labels == k)[:samples_per_class] for k in range(classes)]
+    return torch.from_numpy(tensors[layer][np.concatenate(places)]).double()

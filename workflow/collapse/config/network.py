@@ -144,7 +144,9 @@ class NetworkExperiment(Experiment):
     )
     training: Training = Field(description="Optimisation.")
     features: Literal["last", "all"] = Field(
-        "last", description="Recorded epochs whose full features are written; all are measured."
+        "last",
+        description="Recorded steps whose full features are written; all are measured. A step is "
+        "an epoch or, of a network trained layer by layer, a hidden layer.",
     )
     probes: list[slot("probe")] = Field(
         default_factory=list, description="What is measured beside the usual rows of the data."

@@ -49,8 +49,7 @@ class State:
     network
         The network that it is a state of, or None.
     upstream
-        Returns the last state, or features, of the run that the reference at a path of the config
-        names.
+        Returns what the run that the reference at a path of the config names has dumped.
     """
 
     config: Mapping[str, Any]
@@ -74,7 +73,7 @@ class State:
         return self.weights
 
     def referred(self, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Return what a probe's reference ``of`` names: a state, or features and their labels."""
+        """Return the features, and their labels, that a probe's reference ``of`` names."""
         place = self.config["probes"].index(settings)
         return self.upstream(f"probes.{place}.of")
 

@@ -63,7 +63,7 @@ def points(state: State, settings: Mapping[str, Any]) -> pd.DataFrame | None:
     errors = []
     for size in settings["sizes"]:
         anchored = problem.posed_at(Parameters(H=problem.anchor + size * direction))
-        end = newton(anchored, Parameters(H=features), TOLERANCE, STEPS, continued=False)
+        end = newton(anchored, Parameters(H=features), TOLERANCE, STEPS)
         change = (end.parameters.features[:, -1] - features).flatten()
         errors.append((change - size * response @ direction.flatten()).norm().item())
     return pd.DataFrame({"layer": "H1", "size": settings["sizes"], "error": errors})

@@ -151,9 +151,17 @@ class Problem(ABC):
         """Return the problem as its start poses it: one may be held near where it begins."""
         return self
 
-    def homotopy(self) -> Iterator[Problem]:
-        """Yield problems that lead to this one, easy ones first, each from the last one's end."""
+    def start_fault(self, start: Parameters) -> tuple[int, str] | None:
+        """Return which of the problems cannot start there, and why, or None if all can."""
+        return None
+
+    def homotopy(self, start: Parameters) -> Iterator[Problem]:
+        """Yield problems that lead from a start to this one, each from the last one's end."""
         yield self
+
+    def unstuck(self, parameters: Parameters) -> Parameters:
+        """Return a point beside one that may be stationary without being a minimum."""
+        return parameters
 
     @property
     def speed(self) -> float:

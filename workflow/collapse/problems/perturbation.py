@@ -20,7 +20,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from collapse.errors import InputError
 from collapse.problems.base import Problem
 from collapse.problems.parameters import Parameters
 
@@ -28,6 +27,9 @@ from collapse.problems.parameters import Parameters
 LARGEST_BETA = 100.0
 # Class means that differ by less, relative to the features, do not differ.
 ROUNDING = 1e-13
+# Size of what leaves a row of zeros, relative to the features: far above a gradient's tolerance,
+# and small beside all that is not zero.
+NUDGE = 1e-3
 # Beta shrinks by at most this factor from stage to stage of the continuation.
 CONTINUATION = 4.0
 
@@ -104,13 +106,11 @@ class Perturbation(Problem):
         )
 
     def posed_at(self, start: Parameters) -> Perturbation:
-        """Return the problem whose H_0 is the start.
+        """Return the problem whose H_0 is the start."""
+        return self if self.beta is None else replace(self, anchor=start.features)
 
-        Raises
-        ------
-        InputError
-            If an H_0 is not finite, or its classes all have one mean.
-        """
+    def start_fault(self, start: Parameters) -> tuple[int, str] | None:
+        """Return which problem has an H_0 that is not finite, or without Sigma_B, if any."""
         features = start.features
         # Over the largest entry: squares of numbers that are finite may not be.
         largest = features.abs().amax((1, 2), keepdim=True)
@@ -118,25 +118,43 @@ class Perturbation(Problem):
         spread = (means - means.mean(2, keepdim=True)).abs().amax((1, 2))
         # Equal numbers have a mean that differs from them by rounding.
         for wrong, what in (
-            (~features.isfinite().all(2).all(1), "is not finite"),
-            (~(spread > ROUNDING), "has class means that do not differ"),
+            (~features.isfinite().all(2).all(1), "H_0 is not finite"),
+            (~(spread > ROUNDING), "H_0 has class means that do not differ"),
         ):
             if wrong.any():
-                number = int(wrong.nonzero()[0]) + 1
-                raise InputError(f"start: H_0 of problem {number} of {self.batch} {what}")
-        return self if self.beta is None else replace(self, anchor=features)
+                return int(wrong.nonzero()[0]), what
+        return None
 
-    def homotopy(self) -> Iterator[Perturbation]:
+    def homotopy(self, start: Parameters) -> Iterator[Perturbation]:
         """Yield the problems of falling beta that lead from H_0 to the minimiser of its branch."""
         if self.beta is None:
             yield self
             return
         span = torch.log(LARGEST_BETA / self.beta).clamp_min(0)
+        # From elsewhere than H_0 no path is known.
+        span = span.masked_fill((start.features != self.anchor).flatten(1).any(1), 0.0)
         # As many stages for each problem as beta asks for, whatever its neighbours' betas are.
         needed = torch.ceil(span / math.log(CONTINUATION))
         for left in range(int(needed.max()), -1, -1):
             share = (left / needed.clamp_min(1)).clamp_max(1)
             yield replace(self, beta=self.beta * torch.exp(share * span))
+
+    def unstuck(self, parameters: Parameters) -> Parameters:
+        """Return features whose rows of zeros, or nearly, are a little larger, at random.
+
+        The gradient in such a row (a dead unit of a network's layer) is zero whether or not it is
+        a minimum: with R = W H - Y it is none where the largest eigenvalue of R R^T is above
+        n weight_decay (feature_decay + beta).
+        """
+        features = parameters.features
+        size = features.square().mean((1, 2), keepdim=True).sqrt()
+        dead = features.square().mean(2, keepdim=True).sqrt() < NUDGE * size
+        if not dead.any():
+            return parameters
+        # The same for all problems: none depends on its neighbours.
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(features.shape[1:], generator=generator, dtype=features.dtype)
+        return Parameters(H=torch.where(dead, NUDGE * size * noise.to(features), features))
 
     def objective(self, parameters: Parameters) -> Tensor:
         """Return the objective of each problem at the best W, (B,)."""

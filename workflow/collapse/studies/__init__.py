@@ -73,8 +73,12 @@ class Results:
 
     def completed(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of runs that did not diverge."""
-        diverged = self.values("diverged").set_index(self.keys).index
-        return rows[~rows.set_index(self.keys).index.isin(diverged)]
+        diverged = self.values("diverged")
+        # Mostly none did, and looking for the keys of every row takes time.
+        if diverged.empty:
+            return rows
+        lost = diverged.set_index(self.keys).index
+        return rows[~rows.set_index(self.keys).index.isin(lost)]
 
     def last(self, metric: str, layer: str | None = None) -> pd.DataFrame:
         """Return one metric at the last recorded step of every run that did not diverge."""

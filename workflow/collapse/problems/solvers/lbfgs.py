@@ -71,8 +71,8 @@ def lbfgs(
             index = slice(number, number + 1)
             single = problem.select(index)
             end, iterations = start.map(lambda tensor, index=index: tensor[index]), 0
-            for stage in single.homotopy():
-                end, taken = _minimise(stage, end, tolerance, max_iterations)
+            for stage in single.homotopy(end):
+                end, taken = _minimise(stage, single.unstuck(end), tolerance, max_iterations)
                 iterations += taken
             if not single.objective(end).isfinite():
                 states.diverged[index] = iterations

@@ -48,7 +48,6 @@ def newton(
     tolerance: float,
     steps: int,
     report: Callable[[str], None] = lambda _: None,
-    continued: bool = True,
 ) -> Trajectory:
     """Minimise each problem by damped Newton steps along its continuation.
 
@@ -67,8 +66,6 @@ def newton(
         Limit for each stage of the continuation.
     report
         Called with how far it is, in words.
-    continued
-        Whether to follow the problem's continuation; else the start is near the minimiser.
 
     Returns
     -------
@@ -81,9 +78,9 @@ def newton(
         states.diverged[~problem.objective(start).isfinite()] = 0
         states.write(0, everything, problem, start)
         position = start
-        stages = list(problem.homotopy()) if continued else [problem]
+        stages = list(problem.homotopy(start))
         for number, stage in enumerate(stages, 1):
-            position = _minimise(stage, position, tolerance, steps)
+            position = _minimise(stage, problem.unstuck(position), tolerance, steps)
             report(f"stage {number} of {len(stages)}")
         lost = ~problem.objective(position).isfinite() & (states.diverged < 0)
         states.diverged[lost] = 1

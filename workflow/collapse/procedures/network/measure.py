@@ -52,7 +52,7 @@ class Readings:
         job: JobContext,
     ) -> None:
         self._run, self._record, self._targets, self._job = run, record, targets, job
-        self._upstream = partial(upstream.last_state, run["id"])
+        self._upstream = partial(upstream.features, run["id"])
         self._rows: list[tuple[int, str, str, float]] = []
         self._points: list[pd.DataFrame] = []
         self._features = {"labels" if targets.ndim == 1 else "targets": targets}

@@ -24,6 +24,9 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     configs = [run["config"] for run in runs]
     problem = _module("problems", configs[0]["problem"]).build(configs, job.device)
     start = _module("problems.starts", configs[0]["start"]).begin(problem, runs, upstream)
+    fault = problem.start_fault(start)
+    if fault is not None:
+        raise InputError(f"{runs[fault[0]]['id']}: start: {fault[1]}")
     problem = problem.posed_at(start)
     _check(problem, start, len(runs))
     report = _reporter(len(runs))

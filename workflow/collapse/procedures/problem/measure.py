@@ -36,7 +36,7 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
             tensors = {k: torch.from_numpy(v) for k, v in states.at(run["id"], step).items()}
             state = _state(
                 run["config"], tensors, targets, job.frame(run["keys"], step),
-                partial(upstream.last_state, run["id"]), place,
+                partial(upstream.features, run["id"]), place,
             )  # fmt: skip
             rows += [(step, *reading) for reading in probes.rows(state, job.settings["probes"])]
             points += [

@@ -5,6 +5,8 @@ from collapse.studies import Plot, Study
 _SEEDS = "Points are medians over seeds, bars their range."
 _RESNETS = ("resnet_mse", "resnet_mse_features", "resnet_ce", "resnet_ce_features")
 
+_DECAYS = ("weight_decay", "feature_decay")
+
 STUDY = Study(
     paper=(
         "Tirer, Huang, Niles-Weed: Perturbation Analysis of Neural Collapse. ICML 2023, arXiv "
@@ -61,14 +63,16 @@ STUDY = Study(
                 "NC1 and NC1_ratio of every hidden layer's features on the training set, of a "
                 "network whose layers are trained one after the other, each under a linear head of "
                 "its own on frozen layers, and of the same network trained end to end; and the "
-                "training error of each head. Points are medians over seeds, bands their range."
+                "training error of each head. Width, loss and epochs are this project's choice: "
+                "the paper's are in an appendix that was not to be had. Points are medians over "
+                "seeds, bands their range."
             ),
         ),
         "intermediate_features": Plot(
             reads=("intermediate_features", "end_to_end_mlp"),
             caption=(
                 "An extension, not in the paper: features of a hidden layer of a network trained "
-                "end to end are H_0, and the minimiser moves away from them as beta falls. NC1 and "
+                "end to end are H_0, from which the minimiser moves away as beta falls. NC1 and "
                 "NC2 of the minimiser, of H_0 (triangles left) and of the network's next layer "
                 "(right); its likeness to that next layer, beside that of H_0. Points are medians "
                 "over seeds, bands their range."
@@ -86,16 +90,16 @@ STUDY = Study(
             ),
         ),
     },
-    axes=("weight_decay", "feature_decay"),
+    axes=(),
     own_axes={
-        "flows": ("problem.classes", "problem.dim"),
-        "beta_ladder": ("problem.beta",),
-        "response": ("problem.beta",),
-        "generic_response": ("problem.beta",),
-        "near_collapse": ("problem.beta",),
-        "far_from_collapse": ("problem.beta",),
+        "flow": _DECAYS,
+        "flows": ("problem.classes", "problem.dim", *_DECAYS),
+        **dict.fromkeys(
+            ("beta_ladder", "response", "generic_response", "near_collapse", "far_from_collapse"),
+            ("problem.beta", *_DECAYS),
+        ),
         "intermediate_features": ("problem.beta", "start.from_layer"),
-        **dict.fromkeys(_RESNETS, ("backbone_decay",)),
+        **dict.fromkeys(_RESNETS, ("weight_decay", "backbone_decay")),
     },
     claims_read=(
         "flow",

@@ -26,11 +26,13 @@ _MARKS = {"start": ("<", "$H_0$: the layer"), "following": (">", "the next layer
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     experiment = experiments["intermediate_features"]
+    # Of a layer without a next one the row is empty.
+    tables = {name: held_near(experiment, name).dropna(subset=["minimiser"]) for name in _PANELS}
     layers = sorted(experiment.metrics["from_layer"].unique(), key=number)
     colours, drawn = ordered_colours(layers), []
     figure, axes = plt.subplots(2, 2, figsize=(TWO_COLUMNS, 4.2), sharex=True)
     for panel, (metric, label) in zip(axes.flat, _PANELS.items(), strict=True):
-        table = held_near(experiment, metric)
+        table = tables[metric]
         for layer, colour in colours.items():
             rows = table[table["from_layer"] == layer]
             drawn += _draw_layer(panel, rows.assign(inverse=1 / rows["beta"]), metric, colour)
@@ -54,7 +56,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 
 
 def _named(layer: str) -> str:
-    return f"$H_0$: layer {number(layer)}"
+    return f"$H_0$: {layer.replace('hidden', 'layer ')}"
 
 
 def _draw_layer(axes: Axes, rows: pd.DataFrame, metric: str, colour: tuple) -> list[pd.DataFrame]:

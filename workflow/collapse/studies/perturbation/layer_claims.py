@@ -68,8 +68,10 @@ def _intermediate(experiment: Results) -> Iterator[Decision]:
         bound="theory",
     ).decide(change.max(), seeds, obstacles)
     for metric, sign, text in (("CKA", -1, "CKA"), ("procrustes", 1, "Procrustes distance")):
-        table = held_near(experiment, metric)
+        table = held_near(experiment, metric).dropna(subset=["minimiser"])
         gain = sign * (table["minimiser"] - table["start"])
+        last = sorted(set(ratios["from_layer"]) - set(table["from_layer"]))
+        ends = [f"no layer after {layer}" for layer in last]
         yield Claim(
             f"intermediate_{metric.lower()}",
             "extension of this project, not in the paper",
@@ -79,4 +81,4 @@ def _intermediate(experiment: Results) -> Iterator[Decision]:
             "below 0",
             0.0,
             3,
-        ).decide(gain.groupby([table[key] for key in runs]).min(), seeds, obstacles)
+        ).decide(gain.groupby([table[key] for key in runs]).min(), seeds, obstacles + ends)

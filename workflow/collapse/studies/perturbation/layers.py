@@ -1,7 +1,9 @@
 """Features of hidden layers: by depth, and beside the minimisers that are held near them."""
 
+import numpy as np
 import pandas as pd
 
+from collapse.errors import InputError
 from collapse.studies import Results
 
 LIKENESSES = ("CKA", "procrustes")
@@ -17,7 +19,7 @@ def by_depth(experiment: Results, metric: str) -> pd.DataFrame:
     rows = experiment.completed(experiment.values(metric))
     if has_hidden_layers(experiment):
         rows = experiment.at_last(rows[rows["layer"].str.startswith("hidden")])
-        rows = rows.assign(depth=_numbers(rows["layer"]))
+        rows = rows.assign(depth=rows["layer"].map(number).astype(int))
     else:
         rows = rows[rows["layer"].isin(["H1", "all"])]
         rows = rows.assign(depth=rows["step"])
@@ -26,7 +28,7 @@ def by_depth(experiment: Results, metric: str) -> pd.DataFrame:
 
 def has_hidden_layers(experiment: Results) -> bool:
     """Return whether a state has all hidden layers; else each step has one more than the last."""
-    return "layers" in experiment.config
+    return experiment.config.get("layers") == "all"
 
 
 def held_near(experiment: Results, metric: str) -> pd.DataFrame:
@@ -34,29 +36,35 @@ def held_near(experiment: Results, metric: str) -> pd.DataFrame:
 
     With the run's keys: ``minimiser``; ``start``, of H_0; and ``following``, of the next layer's
     features on the same samples. `metric` may be ``CKA`` or ``procrustes``, a likeness to the next
-    layer, which that layer itself is not asked for.
+    layer, which that layer itself is not asked for. Of a last layer there is no next one: NaN.
+
+    Raises
+    ------
+    InputError
+        If the experiment does not start from a network's features, or nothing holds it to them.
     """
     rows = experiment.at_last(experiment.completed(experiment.metrics))
-    ahead = _numbers(rows["layer"]) - _numbers(rows["from_layer"])
+    if not {"from_layer", "beta"} <= {*rows} or experiment.metrics["beta"].isna().any():
+        raise InputError("intermediate_features: needed are start.from_layer and a problem.beta")
+    following = rows["layer"] == rows["from_layer"].map(_next)
     likeness = metric in LIKENESSES
 
     def column(name: str, where: pd.Series) -> pd.Series:
         return rows[(rows["metric"] == name) & where].set_index(experiment.keys)["value"]
 
     columns = {
-        "minimiser": column(metric, ahead == 1 if likeness else rows["layer"] == "H1"),
-        "start": column(f"network_{metric}", ahead == 0),
+        "minimiser": column(metric, following if likeness else rows["layer"] == "H1"),
+        "start": column(f"network_{metric}", rows["layer"] == rows["from_layer"]),
     }
     if not likeness:
-        columns["following"] = column(f"network_{metric}", ahead == 1)
+        columns["following"] = column(f"network_{metric}", following)
     return pd.DataFrame(columns).rename_axis(experiment.keys).reset_index()
 
 
-def number(layer: str) -> int:
-    """Return the number of a hidden layer, ``hidden3``; 0 of another."""
-    return int(layer.removeprefix("hidden")) if layer.startswith("hidden") else 0
+def number(layer: str) -> float:
+    """Return the number of a hidden layer, ``hidden3``; of what the head gets, infinity."""
+    return int(layer.removeprefix("hidden")) if layer.startswith("hidden") else np.inf
 
 
-def _numbers(layers: pd.Series) -> pd.Series:
-    # Of an empty column of text pandas would keep the type.
-    return layers.map(number).astype(int)
+def _next(layer: str) -> str:
+    return f"hidden{number(layer) + 1}"

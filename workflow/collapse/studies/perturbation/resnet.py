@@ -41,6 +41,8 @@ def of_loss(experiments: Mapping[str, Results], loss: str) -> Results:
             & _equal(rows["backbone_decay"], factors[1] * backbone)
         ].assign(arm=name)
         for name, factors in ARMS.items()
+        # Twice a decay of 0, or none of it, is the baseline itself.
+        if name == "baseline" or (factors[0] - 1) * weight or (factors[1] - 1) * backbone
     )
     keys = ["arm", "seed", "step", "layer", "metric"]
     # Either experiment may have run the baseline.
@@ -50,7 +52,7 @@ def of_loss(experiments: Mapping[str, Results], loss: str) -> Results:
 
 
 def _equal(values: pd.Series, wanted: float) -> np.ndarray:
-    # Relative: decays are small, and some are 0.
+    # Relative: decays are small.
     return np.isclose(values, wanted, rtol=1e-9, atol=0)
 
 

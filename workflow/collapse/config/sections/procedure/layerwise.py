@@ -21,8 +21,8 @@ class Section(NetworkExperiment):
     @model_validator(mode="after")
     def _is_a_chain(self) -> "Section":
         if not self.model.layerwise:
-            message = f"{self.model.kind} found, allowed is an mlp with ending relu: by layers"
-            raise fault("model", message)
+            needed = "no chain of hidden layers, allowed is an mlp with ending relu"
+            raise fault("model", f"{needed}: {self.model.label} found")
         if self.training.augmentation:
             message = f"{self.training.augmentation} found, allowed is []: features are no images"
             raise fault("training.augmentation", message)

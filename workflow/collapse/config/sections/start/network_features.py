@@ -16,7 +16,10 @@ class Section(StartKind):
     kind: Literal["network_features"] = Field(description="Start.")
     of: FeaturesReference = Field(description="The network's run.")
     from_layer: str = Field(
-        "H1", description="Layer: `H1`, what the head gets, or `hidden1` and so on."
+        "H1",
+        pattern=r"^(H1|hidden[1-9]\d*)$",
+        description="Layer: `H1`, what the head gets, or `hidden1` and so on of a network with "
+        "`layers: all`; its width is the problem's `dim`.",
     )
 
     def check(self, experiment: Base) -> None:
