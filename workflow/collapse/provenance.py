@@ -40,12 +40,20 @@ def _tree(path: Path) -> ast.Module:
     return tree
 
 
+@cache
+def _spelt(path: Path) -> str:
+    """Return a file's syntax tree as text."""
+    return ast.dump(_tree(path))
+
+
 def _with_parents(module: str) -> Iterable[str]:
     parts = module.split(".")
     return (".".join(parts[:end]) for end in range(1, len(parts) + 1))
 
 
-def _imports(module: str, path: Path) -> set[str]:
+# Of each module once: a plan asks for many digests, whose modules are mostly the same.
+@cache
+def _imports(module: str, path: Path) -> frozenset[str]:
     """Return the modules of this package that `module` imports, anywhere in its text."""
     names: set[str] = set()
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
@@ -58,7 +66,7 @@ def _imports(module: str, path: Path) -> set[str]:
             names.add(base)
             # `from package import name`: the name may be a module or something in one.
             names.update(f"{base}.{alias.name}" for alias in node.names)
-    return {name for name in names if name.split(".")[0] == _PACKAGE and _source(name)}
+    return frozenset(n for n in names if n.split(".")[0] == _PACKAGE and _source(n))
 
 
 def imported_modules(roots: Iterable[str]) -> list[str]:
@@ -91,5 +99,5 @@ def code_digest(*roots: str) -> str:
     # The Python too: it determines results, and how `ast.dump` spells a tree.
     digest = hashlib.sha256(f"{sys.version_info.major}.{sys.version_info.minor}".encode())
     for module in imported_modules(roots):
-        digest.update(f"|{module}|{ast.dump(_tree(_source(module)))}".encode())
+        digest.update(f"|{module}|{_spelt(_source(module))}".encode())
     return digest.hexdigest()[:16]
