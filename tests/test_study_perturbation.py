@@ -736,6 +736,20 @@ def test_a_last_layer_has_no_next_one_to_come_near():
     assert set(table.loc[table["metric"] == "CKA", "from_layer"]) == {"hidden2"}
 
 
+@pytest.mark.parametrize("name", ["depthwise_mlp", "intermediate_features"])
+def test_a_figure_of_layers_says_what_it_leaves_out(name):
+    first = STUDY.figures[name].reads[0]
+    given = GIVEN | {first: replace(diverged(GIVEN[first], seed=0), note="width = 8 of 2 values")}
+    module = import_module(f"collapse.studies.perturbation.{name}")
+    with paper_style():
+        figure, _ = module.draw({key: given[key] for key in STUDY.figures[name].reads})
+        written = [text.get_text() for text in figure.texts]
+        written += [text.get_text() for axes in figure.axes for text in axes.texts]
+        plt.close(figure)
+    assert any("width = 8 of 2 values" in text for text in written)
+    assert any("diverged" in text for text in written)
+
+
 def test_without_layers_or_beta_the_figure_is_one_line():
     experiment = GIVEN["intermediate_features"]
     for gone in (["from_layer"], ["beta"]):

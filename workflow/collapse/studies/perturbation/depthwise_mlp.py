@@ -37,7 +37,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
             decades(panel)
     lines = [Line2D([], [], color=colours[n], marker="o", label=_NAMES[n]) for n in _NAMES]
     figure.legend(handles=lines, loc="outside upper right", ncols=len(lines), borderaxespad=0.2)
-    notes = [describe(experiments["layerwise_mlp"].config), *_diverged(experiments)]
+    notes = [describe(experiments["layerwise_mlp"].config), *_left_out(experiments)]
     figure.text(0.01, 0.995, "\n".join(notes), va="top", fontsize=7)
     return figure, pd.concat(drawn, ignore_index=True)
 
@@ -58,6 +58,11 @@ def _draw_line(axes: Axes, rows: pd.DataFrame, metric: str, colour: tuple) -> No
         axes.vlines(row["depth"], row["low"], row["high"], color=colour, linewidth=1)
 
 
-def _diverged(experiments: Mapping[str, Results]) -> list[str]:
-    counts = {_NAMES[name]: len(experiments[name].values("diverged")) for name in _NAMES}
-    return [f"left out, {name}: {count} diverged" for name, count in counts.items() if count]
+def _left_out(experiments: Mapping[str, Results]) -> list[str]:
+    """Return, in words, what of either training is not shown."""
+    notes = []
+    for name, text in _NAMES.items():
+        count = len(experiments[name].values("diverged"))
+        notes += [f"left out, {text}: {count} diverged"] if count else []
+        notes += [f"{text}: {experiments[name].note}"] if experiments[name].note else []
+    return notes

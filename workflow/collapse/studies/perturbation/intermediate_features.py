@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from collapse.plotting import TWO_COLUMNS, decades, ordered_colours, over_seeds, seed_band
 from collapse.studies import Results
+from collapse.studies.curves import diverged_note
 from collapse.studies.networks import describe
 from collapse.studies.perturbation.layers import LIKENESSES, held_near, number
 
@@ -51,7 +52,9 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     ]
     # Two rows: beside them stands what was trained.
     figure.legend(handles=handles, loc="outside upper right", ncols=-(-len(handles) // 2))
-    figure.text(0.01, 0.995, describe(experiments["end_to_end_mlp"].config), va="top", fontsize=7)
+    notes = [describe(experiments["end_to_end_mlp"].config), experiment.note]
+    figure.text(0.01, 0.995, "\n".join(filter(None, notes)), va="top", fontsize=7)
+    diverged_note(axes[0, 1], experiment)
     return figure, pd.concat(drawn, ignore_index=True)
 
 

@@ -24,13 +24,10 @@ def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     yield from _intermediate(experiments["intermediate_features"])
 
 
-def _obstacles(experiment: Results) -> list[str]:
-    return lost(len(experiment.values("diverged")))
-
-
 def _depth(experiment: Results, name: str, source: str, text: str) -> Iterator[Decision]:
     for metric in ("NC1", "NC1_ratio"):
         table = by_depth(experiment, metric)
+        diverged = lost(len(experiment.values("diverged")))
         runs = [run for _, run in table.groupby(experiment.keys, dropna=False)]
         layers = min((len(run) for run in runs), default=0)
         yield Claim(
@@ -44,7 +41,7 @@ def _depth(experiment: Results, name: str, source: str, text: str) -> Iterator[D
         ).decide(
             [1 + _rank_correlation(run["depth"], run["value"]) for run in runs],
             experiment.config["seeds"],
-            _obstacles(experiment) + short_of(layers, LAYERS, "layers"),
+            diverged + short_of(layers, LAYERS, "layers"),
         )
 
 
@@ -54,7 +51,7 @@ def _rank_correlation(first: pd.Series, second: pd.Series) -> float:
 
 
 def _intermediate(experiment: Results) -> Iterator[Decision]:
-    seeds, obstacles = experiment.config["seeds"], _obstacles(experiment)
+    seeds, obstacles = experiment.config["seeds"], lost(len(experiment.values("diverged")))
     runs = ["from_layer", "seed"]
     ratios = held_near(experiment, "NC1_ratio")
     change = np.log(ratios["minimiser"] / ratios["start"]).groupby([ratios[key] for key in runs])
@@ -67,7 +64,10 @@ def _intermediate(experiment: Results) -> Iterator[Decision]:
         3,
         bound="theory",
     ).decide(change.max(), seeds, obstacles)
-    for metric, sign, text in (("CKA", -1, "CKA"), ("procrustes", 1, "Procrustes distance")):
+    for metric, sign, text, nearer in (
+        ("CKA", -1, "CKA", "rise"),
+        ("procrustes", 1, "Procrustes distance", "fall"),
+    ):
         table = held_near(experiment, metric).dropna(subset=["minimiser"])
         gain = sign * (table["minimiser"] - table["start"])
         last = sorted(set(ratios["from_layer"]) - set(table["from_layer"]))
@@ -77,7 +77,7 @@ def _intermediate(experiment: Results) -> Iterator[Decision]:
             "extension of this project, not in the paper",
             "At some beta the minimiser held near a hidden layer's features is nearer to the "
             f"network's next layer, by {text}, than they are.",
-            f"least change of the {text}, its fall counted as below 0, of a run over all beta is "
+            f"least change of the {text}, a {nearer} counted as below 0, of a run over all beta is "
             "below 0",
             0.0,
             3,
