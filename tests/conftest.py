@@ -357,13 +357,9 @@ def digits(samples=50, device=CPU):
     return Samples(pixels(samples), (0.5,), (0.3,), 16, device), labels
 
 
-def network(model=MLP, depth=2, bias=True, seed=0):
-    return build(
-        {"model": model, "head": {"depth": depth, "bias": bias, "init": "orthogonal"}},
-        (1, 8, 8),
-        K,
-        seed,
-    )
+def network(model=MLP, depth=2, bias=True, seed=0, init="orthogonal", frozen=False):
+    head = {"depth": depth, "bias": bias, "init": init, "frozen": frozen}
+    return build({"model": model, "head": head}, (1, 8, 8), K, seed)
 
 
 def prepared(networks, seeds, samples=50, decays=DECAYS, loss=MSE, input=None, **changes):
@@ -391,6 +387,8 @@ def assert_same_states(first, second):
 
 class Negatives:
     """Negated images, their labels smoothed by a random share of each sample."""
+
+    soft = True
 
     def __init__(self, order, targets, outputs, settings):
         self.order, self.targets, self.outputs = order, targets, outputs

@@ -149,7 +149,7 @@ def test_the_textbook_loop_takes_the_trainers_steps(size, optimiser, annulled, s
     work = networks.Work(replace(size, batch=6, optimiser=optimiser, decay=0.1), CPU)
     training = work.training("float32")
     start = {name: tensor.clone() for name, tensor in training.ensemble.member(0).items()}
-    order = Order(work.images, [0], [])
+    order = Order(work.images, [0], [], [])
     order.draw(1)
     textbook = work.textbook(workers=0, order=order.indices[0].tolist())
     loss = textbook.epoch()

@@ -19,8 +19,56 @@ NETWORKS = [
     (study_deep_linear(network_mlp={"training": {"epoch": 3}}), ["training.epoch", "'epochs'"]),
     (study_deep_linear(network_mlp={"weight_decay": -1}), ["network_mlp.weight_decay", "-1"]),
     (
-        study_deep_linear(network_mlp={"layers": "all", "model": CNN}),
-        ["network_mlp.layers: all found, allowed is last: of a cnn"],
+        study_deep_linear(network_mlp={"model": {"kind": "wideresnet", "depth": 12, "width": 1}}),
+        ["network_mlp.model.depth", "12 found", "10, 16, 22"],
+    ),
+    (
+        study_deep_linear(network_mlp={"model": {"kind": "vit", "patch": 3}}),
+        ["network_mlp.model.patch", "3 found", "side: 8x8"],
+    ),
+    (
+        study_deep_linear(network_mlp={"model": {"kind": "vit", "patch": 4}, "data": {"size": 10}}),
+        ["network_mlp.model.patch", "4 found", "side: 10x10"],
+    ),
+    (
+        study_deep_linear(network_mlp={"model": {"kind": "vit", "width": 10, "heads": 4}}),
+        ["network_mlp.model.heads", "4 found", "divisors of width, 10"],
+    ),
+    (
+        study_deep_linear(network_mlp={"data": {"size": 7}}),
+        ["network_mlp.data.size", "7 found", "8x8", "8 or more"],
+    ),
+    (study_regression(reacher={"data": {"size": 32}}), ["reacher.data.size", "is a table"]),
+    (
+        study_deep_linear(network_mlp={"head": {"frozen": True, "depth": 3}, "grid": {}}),
+        ["network_mlp.head.depth", "3 found", "frozen"],
+    ),
+    (
+        study_deep_linear(network_mlp={"head": {"frozen": True}, "grid": {}}),
+        ["network_mlp.weight_decay", "allowed is 0", "frozen"],
+    ),
+    (
+        study_deep_linear(network_mlp={"head": {"init": "etf", "depth": 2}, "grid": {}}),
+        ["network_mlp.head.depth", "2 found", "etf"],
+    ),
+    (
+        study_deep_linear(
+            network_mlp={
+                "model": {"kind": "vit"},
+                "grid": {"data.size": [8, 12, 14]},
+            }
+        ),
+        ["network_mlp.model.patch", "4 found", "side: 14x14"],
+    ),
+    (
+        study_deep_linear(
+            network_mlp={
+                "head": {"init": "etf"},
+                "model": {"kind": "cnn", "channels": [8], "feature_normalisation": "none"},
+                "grid": {},
+            }
+        ),
+        ["network_mlp.head.init", "8 features", "9"],
     ),
     (
         study_deep_linear(network_mlp={"procedure": "layerwise"}),
@@ -121,6 +169,63 @@ NETWORKS = [
         ["grid.training.schedule.step", "two columns", "'step'"],
     ),
     (
+        study_deep_linear(network_mlp={"training": {"schedule": {"step": 5, "at": [0.5]}}}),
+        ["training.schedule", "one of step and at"],
+    ),
+    (
+        study_deep_linear(network_mlp={"training": {"schedule": {"step": None, "at": [1.5]}}}),
+        ["training.schedule.at", "less than 1", "1.5"],
+    ),
+    (study_deep_linear(network_mlp={"input": {"kind": "mixup", "alpha": 0}}), ["alpha", "0"]),
+    (
+        study_regression(reacher={"input": "mixup"}),
+        ["reacher.input", "mixup", "has real targets"],
+    ),
+    (
+        study_deep_linear(network_mlp={"probes": [{"kind": "mixed_points", "classes": [0, 1, 1]}]}),
+        ["probes.0.classes", "three different", "[0, 1, 1]"],
+    ),
+    (
+        study_deep_linear(
+            network_mlp={"probes": [{"kind": "mixed_points", "classes": [0, 1, 12]}]}
+        ),
+        ["probes.0.classes", "no class 12", "0 (0) to 9 (9)"],
+    ),
+    (
+        study_deep_linear(
+            network_mlp={"probes": [{"kind": "mixed_points", "views": ["train_augmented"]}]}
+        ),
+        ["probes.0.views", "train_augmented found", "augmentation too"],
+    ),
+    (
+        study_deep_linear(
+            network_mlp={"probes": ["calibration", {"kind": "calibration", "bins": 20}]}
+        ),
+        ["network_mlp.probes", "one setting of each kind, calibration has another"],
+    ),
+    (
+        study_deep_linear(
+            network_mlp={"probes": [{"kind": "mixed_curves", "layers": "all", "pairs": 1}]}
+        ),
+        ["probes.0.pairs", "1 found", "2 or more"],
+    ),
+    (
+        study_deep_linear(network_mlp={"probes": [{"kind": "mixed_curves", "mixes": 6}]}),
+        ["probes.0.mixes", "odd", "6"],
+    ),
+    (
+        study_deep_linear(network_mlp={"probes": [{"kind": "mixed_curves", "mixes": 3}]}),
+        ["probes.0.mixes", "3", "5"],
+    ),
+    (
+        study_deep_linear(network_mlp={"probes": ["mixed_labels"]}),
+        ["probes.0.kind", "mixed_labels", "not plain"],
+    ),
+    (
+        study_regression(reacher={"probes": ["calibration"]}),
+        ["reacher.probes.0.kind", "calibration", "has no labels"],
+    ),
+    (
         study_deep_linear(network_mlp={"grid": {"model": [{"kind": "mlp", "hidden": [4]}]}}),
         ["grid.model", "not sections"],
     ),
@@ -219,6 +324,42 @@ PROBLEMS = [
 ]
 
 
+MIXED = {"kind": "mixup", "classes": 4, "dim": 3, "classifier": "free"}
+FIXED = {"classifier": "fixed", "classifier_norm": 1}
+
+
+def mixed(feature_decay=1e-3, weight_decay=1e-3, **changes):
+    """An experiment of the mixup problem."""
+    block = {**PROBLEM, "problem": MIXED | changes, "feature_decay": feature_decay}
+    return study_deep_linear(mine=block | {"weight_decay": weight_decay})
+
+
+MIXUPS = [
+    (mixed(classes=2), ["problem.classes: 2 found, allowed is 3 or more: two have no channel"]),
+    (mixed(dim=2), ["problem.dim: 2 found, allowed is 3 or more, classes - 1"]),
+    (mixed(alpha=0), ["problem.alpha", "greater than 0, found 0"]),
+    (mixed(alpha=1e-9), ["problem.alpha", "0.000001, found 1e-09"]),
+    (mixed(alpha=1e4), ["problem.alpha", "1000, found 10000"]),
+    (mixed(nodes=201), ["problem.nodes", "200, found 201"]),
+    (mixed(nodes=0), ["problem.nodes", "equal to 1, found 0"]),
+    (mixed(loss="l1"), ["problem.loss", "'l1'"]),
+    (mixed(classifier="frozen"), ["problem.classifier", "'frozen'"]),
+    (mixed(classifier_norm=1), ["problem.classifier_norm: 1 found, allowed is null: W is free"]),
+    (mixed(weight_decay=None, classifier="fixed"), ["classifier_norm: null found", "W is fixed"]),
+    (mixed(**FIXED | {"classifier_norm": 0}), ["problem.classifier_norm", "than 0, found 0"]),
+    (mixed(**FIXED), ["mine.weight_decay: found, a mixup problem has no such penalty"]),
+    (mixed(weight_decay=None), ["mine.weight_decay: null found, allowed is a number"]),
+    (mixed(weight_decay=0), ["mine.weight_decay: 0.0 found, allowed are numbers above 0"]),
+    (mixed(weight_decay=[1e-3]), ["mine.weight_decay: [0.001] found, allowed is a number"]),
+    (mixed(feature_decay=0), ["mine.feature_decay: 0.0 found, allowed are numbers above 0"]),
+    (mixed(feature_decay=-1), ["mine.feature_decay", "found -1"]),
+    (
+        mixed(feature_decay=None, weight_decay=None, **FIXED),
+        ["mine.feature_decay: null found, allowed is a number: W has no decay"],
+    ),
+]
+
+
 def free(sigma=((1, 0.3), (0.3, 0.5)), **changes):
     problem = {"target_covariance": [list(row) for row in sigma], **changes}
     return study_regression(free_features={"problem": problem, "grid": {}})
@@ -294,6 +435,14 @@ REGRESSIONS = [
         ["reacher.head.depth: 2 found, allowed is 1"],
     ),
     (
+        study_regression(reacher={"head": {"init": "etf"}}),
+        ["reacher.head.init: etf found, reacher has no classes"],
+    ),
+    (
+        study_regression(reacher={"model": {"kind": "vit"}, "grid": {}}),
+        ["reacher.model.patch: 4 found", "side: 1x1"],
+    ),
+    (
         study_regression(reacher={"data": {"class_sizes": [1, 2]}}),
         ["reacher.data.class_sizes: [1, 2] found, reacher has no classes"],
     ),
@@ -333,6 +482,10 @@ REGRESSIONS = [
     ),
 ]
 DATA_AND_STUDIES = [
+    (
+        study_deep_linear(network_mpl=None),
+        ["deep_linear.network_mpl: null found", "did you mean 'network_mlp'"],
+    ),
     ({"deep_liner": {}}, ["deep_liner", "did you mean 'deep_linear'"]),
     ({"datasets": {"mnist": {"sources": ["ftp"]}}}, ["datasets.mnist.sources", "ftp"]),
     ({"datasets": {"minst": {"sources": ["package"]}}}, ["datasets.minst", "'mnist'"]),
@@ -350,7 +503,9 @@ DATA_AND_STUDIES = [
 ]
 
 
-@pytest.mark.parametrize(("user", "words"), NETWORKS + PROBLEMS + REGRESSIONS + DATA_AND_STUDIES)
+@pytest.mark.parametrize(
+    ("user", "words"), NETWORKS + PROBLEMS + MIXUPS + REGRESSIONS + DATA_AND_STUDIES
+)
 def test_a_bad_config_is_one_line_that_names_the_file_and_the_key(load, user, words):
     with pytest.raises(InputError) as caught:
         load(user)

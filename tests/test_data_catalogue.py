@@ -25,7 +25,7 @@ def test_data_sets_are_found_by_their_modules():
     assert names() == sorted(path.stem for path in folder.glob("[a-z]*.py"))
     assert len({find(name).title for name in names()}) == len(names())
     pictures = {name for name in names() if find(name).images}
-    assert pictures == {"fashion_mnist", "mnist", "cifar10", "digits"}
+    assert pictures == {"fashion_mnist", "mnist", "cifar10", "cifar100", "digits"}
     classified = {name for name in names() if not find(name).regression}
     assert classified == pictures | {"shuttle"}
     own = Table(title="mine")
@@ -46,7 +46,9 @@ def test_finding_data_sets_loads_nothing_heavy():
 def test_a_misspelt_data_set_is_refused_with_the_nearest():
     with pytest.raises(InputError, match=r"no data set 'fashion_mnst', did you mean 'fashion_mnis"):
         find("fashion_mnst")
-    with pytest.raises(InputError, match=r"no data set 'x' \(there are: cifar10, diabetes, "):
+    with pytest.raises(
+        InputError, match=r"no data set 'x' \(there are: cifar10, cifar100, diabetes, "
+    ):
         find("x")
 
 

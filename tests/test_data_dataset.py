@@ -57,6 +57,38 @@ def test_a_subset_that_cannot_be_taken_is_refused(arguments, message):
         subset(labels, classes="abc", **arguments)
 
 
+@FEW
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 4))
+def test_padded_images_lie_in_the_middle_of_black(height, width, more):
+    size = max(height, width) + more
+    pictures = np.random.default_rng(0).integers(1, 256, (7, 2, height, width), dtype=np.uint8)
+    read = dataset.Dataset(
+        inputs=pictures[:4],
+        targets=np.array([0, 1, 0, 1]),
+        test_inputs=pictures[4:],
+        test_targets=np.array([0, 1, 1]),
+        mean=(0.5, 0.5),
+        std=(1.0, 1.0),
+        maximum=255,
+        outputs=("a", "b"),
+    )
+    found = dataset.prepare(read, {"size": size, "samples_per_class": 1})
+    for images, before in ((found.inputs, pictures[:2]), (found.test_inputs, pictures[4:])):
+        assert images.shape == (len(before), 2, size, size) and images.dtype == np.uint8
+        top, left = (size - height) // 2, (size - width) // 2
+        np.testing.assert_array_equal(images[:, :, top : top + height, left : left + width], before)
+        # None of the images' own pixels is black.
+        assert np.count_nonzero(images) == before.size
+    assert (found.mean, found.std) == (read.mean, read.std)
+    # Networks see black as every other value of a pixel, (0 - mean)/std.
+    samples, _ = training_set(read, {"size": size, "samples_per_class": 1}, CPU)
+    np.testing.assert_allclose(
+        samples.take(slice(None)), found.inputs / 255 - np.float64(0.5), atol=1e-6
+    )
+    whole = dataset.prepare(read, {"size": None})
+    assert whole.inputs.tobytes() == read.inputs.tobytes()
+
+
 def test_what_is_no_data_set_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         dataset.load(tmp_path / "absent.safetensors")

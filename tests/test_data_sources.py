@@ -404,6 +404,26 @@ def test_cifar_files_are_read(cifar, tmp_path, folder):
     check_cifar(from_directory("cifar10", tmp_path), files)
 
 
+@pytest.mark.parametrize("folder", ["", "cifar-100-binary"])
+def test_fine_labels_of_cifar100_are_read(monkeypatch, tmp_path, folder):
+    rng = np.random.default_rng(4)
+    records = {
+        name: rng.integers(0, 256, (count, 3074), dtype=np.uint8)
+        for name, count in (("train.bin", 6), ("test.bin", 3))
+    }
+    for array in records.values():
+        array[:, :2] %= np.array([20, 100], np.uint8)
+    files = {name: array.tobytes() for name, array in records.items()}
+    register(monkeypatch, "cifar100", files, train_count=6, test_count=3)
+    write(tmp_path / folder, files, zipped=False)
+    made = from_directory("cifar100", tmp_path)
+    for part, array in zip(("train", "test"), records.values(), strict=True):
+        assert (made.arrays[f"{part}_labels"] == array[:, 1]).all()
+        pictures = array[:, 2:].reshape(-1, 3, 32, 32)
+        assert (made.arrays[f"{part}_inputs"] == pictures).all()
+    assert len(made.attributes["classes"]) == len(set(made.attributes["classes"])) == 100
+
+
 def test_a_cifar_archive_is_read_and_its_damage_refused(cifar, tmp_path):
     files, archive = cifar
     path = tmp_path / "cifar-10-binary.tar.gz"

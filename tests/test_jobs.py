@@ -1,8 +1,10 @@
 """What jobs read and what they are told."""
 
+import shutil
+
 import pytest
 
-from collapse import jobs
+from collapse import config, jobs
 from collapse.errors import InputError
 from collapse.grid import expand
 from conftest import study_regression
@@ -55,3 +57,52 @@ def test_null_decays_are_those_of_the_weights_in_every_job(load):
             assert all(each["backbone_decay"] == 0 for each in runs)
         else:
             assert not any("backbone_decay" in each for each in (*runs, *predicted))
+
+
+@pytest.fixture
+def mixup(tmp_path):
+    """Load the config of one study alone, its experiments overridden."""
+    for name in ("config.yaml", "studies/mixup.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(f"config/{name}", tmp_path / name)
+
+    def read(**experiments):
+        return config.load(tmp_path, {"scale": "paper", "mixup": experiments}, "my.yaml")
+
+    return read
+
+
+def reads(job):
+    return {path.split("/")[1] for path in job.files("tables")}
+
+
+def test_an_experiment_of_null_is_left_out_of_what_may_do_without_it(mixup):
+    gone = {"network_second_data", "network_fashion", "vit_mixup"}
+    whole, atlas = mixup(), mixup(**dict.fromkeys(gone))
+    assert whole.studies["mixup"].keys() - atlas.studies["mixup"].keys() == gone
+    study = jobs.studies.load("mixup")
+    figures = {name: jobs.figure(atlas, "mixup", name) for name in study.figures}
+    named = {name: figure.reads for name, figure in study.figures.items()}
+    for job, wanted in (
+        *((figures[name], wanted) for name, wanted in named.items()),
+        (jobs.claims(atlas, "mixup"), study.claims_read),
+    ):
+        assert reads(job) == set(job.told["experiments"]) == set(wanted) - gone
+    assert reads(jobs.figure(whole, "mixup", "activations")) == set(named["activations"])
+    assert reads(jobs.claims(whole, "mixup")) == set(study.claims_read)
+    # Of what does not read them nothing changes.
+    job = jobs.figure(whole, "mixup", "fixed_etf")
+    assert job.spec.digest == figures["fixed_etf"].spec.digest
+
+
+def test_what_needs_an_experiment_of_null_is_refused_in_a_line(mixup):
+    atlas = mixup(network_baseline=None)
+    study = jobs.studies.load("mixup")
+    needing = {name for name, each in study.figures.items() if "network_baseline" in each.reads}
+    assert "loss_comparison" in needing and "fixed_etf" not in needing
+    asks = [lambda name=name: jobs.figure(atlas, "mixup", name) for name in needing]
+    for ask in (*asks, lambda: jobs.claims(atlas, "mixup")):
+        with pytest.raises(InputError, match="no experiment of mixup 'network_baseline'") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+    assert reads(jobs.figure(atlas, "mixup", "fixed_etf")) == {"network_mixup", "network_fixed_etf"}

@@ -1,13 +1,17 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
 import torchvision
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from collapse.config import slots
 from collapse.errors import InputError
 from collapse.models.head import LinearHead
 from collapse.models.network import build
 from collapse.models.states import get_arrays, set_arrays
+from collapse.training.extract import features_of
 
 BACKBONES = {
     "mlp": {
@@ -28,6 +32,8 @@ BACKBONES = {
 }
 RESNET18 = {"kind": "resnet18", "stem": "cifar", "feature_normalisation": "batch"}
 IMAGENET = RESNET18 | {"stem": "imagenet", "feature_normalisation": "none"}
+WRN = {"kind": "wideresnet", "depth": 10, "width": 1}
+VIT = {"kind": "vit", "patch": 4, "layers": 2, "heads": 2, "width": 8, "mlp_width": 12}
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8)]
 
 
@@ -49,14 +55,15 @@ def network(model, shape=(1, 8, 8), depth=1, bias=False, seed=0):
         ({"kind": "cnn", "channels": [4, 6, 8]}, "CNN 4-6-8"),
         ({"kind": "resnet18"}, "ResNet18"),
         ({"kind": "resnet18", "stem": "imagenet"}, "ResNet18 (ImageNet stem)"),
+        ({"kind": "wideresnet", "depth": 16, "width": 2}, "WRN-16-2"),
+        (VIT, "ViT 2x8"),
     ],
 )
 def test_the_config_says_what_a_network_is(model, label):
     section = slots.kinds("model")[model["kind"]].model_validate(model)
     assert section.label == label
     backbone = network(section.model_dump()).backbone
-    assert section.width in (backbone.dim, None)
-    assert (section.width is None) == (model["kind"] == "resnet18")
+    assert section.dim in (backbone.dim, None)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -115,6 +122,96 @@ def test_the_hidden_layers_of_an_mlp_are_what_the_next_ones_get(name, ending):
     assert len(values) == (2 if ending == "linear" else 3)
     for found, expected in zip(values, inputs[1:], strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "millions"),
+    [
+        # Published with the architectures: Zagoruyko & Komodakis 2016, Table 4, and ViT-B/16
+        # without its 1000 outputs and the positions and patches of its larger images.
+        ({"kind": "wideresnet", "depth": 16, "width": 8}, 11.0),
+        ({"kind": "wideresnet", "depth": 40, "width": 4}, 8.9),
+        ({"kind": "wideresnet", "depth": 28, "width": 10}, 36.5),
+        (VIT | {"layers": 12, "heads": 12, "width": 768, "mlp_width": 3072}, 85.1),
+    ],
+    ids=["WRN-16-8", "WRN-40-4", "WRN-28-10", "ViT-B"],
+)
+def test_networks_have_the_published_number_of_parameters(model, millions):
+    with torch.device("meta"):
+        backbone = import_module(f"collapse.models.{model['kind']}").build(model, (3, 32, 32))
+    count = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
+    assert count == pytest.approx(millions, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "widths"),
+    [
+        (BACKBONES["cnn"] | {"channels": [4, 6]}, (1, 8, 8), [4, 6]),
+        (RESNET18, (1, 8, 8), [64, 128, 256, 512]),
+        (WRN | {"width": 2}, (3, 9, 9), [32, 64, 128]),
+        (WRN, (1, 1, 1), [16, 32, 64]),
+        (VIT, (2, 8, 8), [8, 8]),
+    ],
+    ids=["cnn", "resnet18", "wideresnet", "one-pixel", "vit"],
+)
+def test_hidden_layers_are_vectors_of_each_sample(model, shape, widths):
+    images = torch.randn(5, *shape, generator=torch.Generator().manual_seed(0))
+    net = network(model, shape)
+    found = features_of(net, [images[:3], images[3:]], hidden=True)
+    assert list(found) == [*(f"hidden{n}" for n in range(1, len(widths) + 1)), "H1"]
+    assert [values.shape[1] for name, values in found.items() if name != "H1"] == widths
+    torch.testing.assert_close(found["H1"], net(images)[1].detach(), rtol=1e-4, atol=1e-5)
+    assert all(len(values) == 5 and values.std() > 0 for values in found.values())
+
+
+def test_the_class_token_of_an_encoder_and_the_average_of_a_last_group_are_the_features():
+    for model, ending in (
+        (VIT, lambda net, last: net.backbone.layers.encoder.ln(last.clone())),
+        (RESNET18 | {"feature_normalisation": "none"}, lambda _, last: last),
+    ):
+        net = network(model)
+        found = features_of(net, [torch.randn(4, 1, 8, 8)], hidden=True)
+        last = found[f"hidden{len(net.backbone.hidden)}"]
+        torch.testing.assert_close(ending(net, last).detach(), found["H1"], rtol=1e-4, atol=1e-5)
+
+
+def test_attention_is_made_of_products_that_a_gpu_repeats():
+    names = []
+
+    class Operators(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            names.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    net = network(VIT)
+    with Operators():
+        net(torch.randn(3, 1, 8, 8))[0].sum().backward()
+    assert any("softmax" in name for name in names)
+    # The fused kernels are called so, forward and backward.
+    assert not [name for name in names if "attention" in name]
+
+
+def test_in_training_mode_batches_have_statistics_of_their_own_and_the_running_ones_stay():
+    net = network(BACKBONES["cnn"])
+    images = 3 + torch.randn(40, 1, 8, 8)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    found = features_of(net, [images], training=True)["H1"]
+    assert found.mean(0).abs().max() < 1e-5
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert (features_of(net, [images])["H1"].mean(0).abs() > 1e-6).any()
+
+
+@pytest.mark.parametrize(("classes", "dim"), [(3, 2), (10, 12), (4, 3)])
+def test_a_head_starts_as_a_simplex_etf_and_stays(classes, dim):
+    torch.manual_seed(0)
+    head = LinearHead(dim, classes, 1, bias=True, init="etf", frozen=True)
+    weight = head.weights[0].double()
+    expected = classes / (classes - 1) * (torch.eye(classes) - 1 / classes).double()
+    torch.testing.assert_close(weight @ weight.T, expected, rtol=1e-5, atol=1e-6)
+    assert [name for name, _ in head.named_parameters()] == ["layers.0.bias"]
+    assert "layers.0.weight" in head.state_dict()
+    with pytest.raises(InputError, match=f"etf found with {classes - 2} features, needed are"):
+        LinearHead(classes - 2, classes, 1, bias=False, init="etf")
 
 
 def test_a_kaiming_start_keeps_the_size_of_signals():

@@ -13,13 +13,20 @@ import pytest
 import torch
 
 import collapse
-from collapse.artifacts import read_table, read_tensors, write_tensors
+from collapse.artifacts import read_table, read_tensors, stored_provenance, write_tensors
 from collapse.cli import main
 from collapse.config.section import Section
 from collapse.config.sections.procedure import network as network_procedure
 from collapse.data import dataset
 from collapse.grid import assign, expand
-from collapse.metrics import measure
+from collapse.metrics import (
+    confidence,
+    confidence_gap,
+    expected_calibration_error,
+    measure,
+    reliability,
+)
+from collapse.procedures.network import measure as network_measure
 from collapse.schedule import log_spaced
 from collapse.theory.frame import lengths
 from conftest import (
@@ -186,7 +193,7 @@ def keys_in(spec):
 def measured(folder, data, spec, *others, probes=("classifier",)):
     """The command that measures a group of an experiment, which may have others."""
     group, common = without(spec, network_procedure.Section.compute_only)
-    kinds = [{"kind": kind} for kind in probes]
+    kinds = [probe if isinstance(probe, dict) else {"kind": probe} for probe in probes]
     job = {"groups": [group], "keys": keys_in(spec), "probes": kinds, **common}
     theory = {} if "classifier" in probes else {"theory": None}
     reads = {
@@ -243,6 +250,74 @@ def test_the_stages_write_states_history_features_and_metrics(data, tmp_path, ke
     assert sorted(metrics["step"].unique()) == recorded
     samples = read_table(tmp_path / "samples.parquet")
     assert samples.empty and list(samples) == ["depth", "seed", "step", "layer", "probe"]
+
+
+def test_calibration_is_of_held_out_samples_at_the_end(data, tmp_path, monkeypatch):
+    asked = []
+
+    def held_out(*arguments):
+        asked.append(compute_held_out(*arguments))
+        return asked[-1]
+
+    compute_held_out = network_measure._held_out
+    monkeypatch.setattr(network_measure, "_held_out", held_out)
+    spec, bins = spec_of(), 5
+    assert main(command(tmp_path, data, spec)) == 0
+    probes = ("classifier", {"kind": "calibration", "bins": bins})
+    assert main(measured(tmp_path, data, spec, probes=probes)) == 0
+    # For the rows and points of all probes there is one pass over the samples.
+    ((logits, labels),) = asked
+    metrics = read_table(tmp_path / "metrics.parquet")
+    rows = metrics[metrics["metric"].isin(["ECE", "confidence", "confidence_gap"])]
+    assert (rows["step"] == 6).all() and (rows["layer"] == "all").all()
+    assert dict(zip(rows["metric"], rows["value"], strict=True)) == {
+        "ECE": expected_calibration_error(logits, labels, bins),
+        "confidence": confidence(logits),
+        "confidence_gap": confidence_gap(logits, labels),
+    }
+    accuracy = metrics.loc[metrics["metric"] == "test_accuracy", "value"].item()
+    assert confidence(logits) - accuracy == pytest.approx(confidence_gap(logits, labels))
+    points = read_table(tmp_path / "samples.parquet")
+    assert (points["probe"] == "calibration").all() and (points["step"] == 6).all()
+    expected = reliability(logits, labels, bins)
+    filled = expected.count > 0
+    assert points["bin"].tolist() == filled.nonzero().flatten().tolist()
+    columns = ("low", "high", "count", "bin_confidence", "bin_accuracy")
+    for column, values in zip(columns, expected, strict=True):
+        assert points[column].tolist() == values[filled].tolist(), column
+
+
+def test_mixed_samples_are_measured_of_every_state_and_further_views_of_the_last(data, tmp_path):
+    spec = spec_of(record=3)
+    spec["config"]["input"] = {"kind": "mixup", "alpha": 1.0, "per_sample": False}
+    assert main(command(tmp_path, data, spec)) == 0
+    common = {"views": ["train", "eval"], "augmentation": [], "layers": "all"}
+    curves = {"kind": "mixed_curves", "pairs": 3, "samples": 2, "mixes": 5} | common
+    points = {"kind": "mixed_points", "classes": [0, 2, 3], "batches": 2, "batch_size": 8} | common
+    probes = ("mixed_labels", curves, points)
+    assert main(measured(tmp_path, data, spec, probes=probes)) == 0
+    metrics, samples = (read_table(tmp_path / f"{name}.parquet") for name in ("metrics", "samples"))
+    history = read_table(tmp_path / "history.parquet").set_index("epoch")
+    recorded = [epoch for epoch in log_spaced(6, 3) if epoch]
+    own = metrics.set_index(["step", "layer", "metric"])["value"]
+    excess = (history["data_loss"] - history["label_entropy"]).cummin()
+    for epoch in recorded:
+        assert own[epoch, "all", "training_loss"] == history.loc[epoch, "data_loss"]
+        assert own[epoch, "all", "least_excess"] == excess[epoch]
+        for layer in ("hidden1", "hidden2", "H1"):
+            assert (
+                own[epoch, layer, "convex_r2"] < 1 and (epoch, layer, "amplification_half") in own
+            )
+        seen = samples[samples["step"] == epoch]
+        views = {"train", "eval"} if epoch == 6 else {"train"}
+        for probe, rest in (("mixed_curves", set()), ("mixed_points", {"weights"})):
+            assert set(seen.loc[seen["probe"] == probe, "view"]) == views | rest
+    assert samples["step"].unique().tolist() == recorded
+    # Networks in training mode leave no trace in what is dumped of the last epoch.
+    dumped, _ = read_tensors(tmp_path / "features.safetensors")
+    assert main(measured(tmp_path, data, spec, probes=("mixed_labels",))) == 0
+    for name, array in read_tensors(tmp_path / "features.safetensors")[0].items():
+        np.testing.assert_array_equal(array, dumped[name])
 
 
 def keys_of(section):
@@ -341,6 +416,22 @@ def test_a_diverged_run_succeeds_and_its_files_say_so(data, tmp_path, capsys):
     assert main(measured(tmp_path, data, spec)) == 0
     metrics = read_table(tmp_path / "metrics.parquet")
     assert metrics.loc[metrics["step"] > 0, ["step", "metric"]].values.tolist() == [[1, "diverged"]]
+
+
+def test_a_run_whose_features_overflow_diverged(data, tmp_path):
+    spec, path = spec_of(record=3), tmp_path / "states.safetensors"
+    assert main(command(tmp_path, data, spec)) == 0
+    tensors, attributes = read_tensors(path)
+    (run,) = attributes["runs"]
+    first, *_, last = run["steps"]
+    backbone = [name for name in tensors if f"/{last:06d}/backbone" in name]
+    tensors |= {name: tensors[name] * np.float32(1e18) for name in backbone if "weight" in name}
+    write_tensors(path, tensors, stored_provenance(path), attributes)
+    probes = ("classifier", {"kind": "calibration", "bins": 5})
+    assert main(measured(tmp_path, data, spec, probes=probes)) == 0
+    metrics = read_table(tmp_path / "metrics.parquet")
+    assert metrics.loc[metrics["step"] == last, "metric"].tolist() == ["diverged"]
+    assert "NC1" in set(metrics.loc[metrics["step"] == first, "metric"])
 
 
 def test_states_that_do_not_fit_are_refused(data, tmp_path, capsys):

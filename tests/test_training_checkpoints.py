@@ -1,6 +1,7 @@
 """Trainings that are broken off go on to the same end."""
 
 import os
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -9,16 +10,19 @@ from collapse.errors import InputError
 from collapse.training import history as history_module
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.trainer import Trainer, train
-from conftest import ADAM, SGD, assert_same_states, fit, network, prepared
+from conftest import ADAM, CE, DECAYS, SGD, assert_same_states, fit, network, prepared
+
+NEW_INPUT = {"kind": "x", "least": 0.5}
 
 
 class Interrupted(Exception):
     pass
 
 
-def train_two(checkpoints=None, **changes):
+def train_two(checkpoints=None, head=MappingProxyType({}), **changes):
     """Train two networks."""
-    return train(prepared([network(seed=seed) for seed in (0, 1)], [0, 1], **changes), checkpoints)
+    networks = [network(seed=seed, **head) for seed in (0, 1)]
+    return train(prepared(networks, [0, 1], **changes), checkpoints)
 
 
 def interrupted(monkeypatch, folder, identity, last, **changes):
@@ -38,16 +42,29 @@ def interrupted(monkeypatch, folder, identity, last, **changes):
 
 
 @pytest.mark.parametrize(
-    ("optimiser", "most", "last"),
-    [(ADAM, 12, 5), (SGD, 12, 5), ({"kind": "x"}, 12, 5), (SGD, 4, 4), (SGD, 4, 6), (SGD, 4, 7)],
-    ids=["adam", "sgd", "new", "thinned-4", "thinned-6", "thinned-7"],
+    ("optimiser", "most", "last", "input"),
+    [
+        (ADAM, 12, 5, NEW_INPUT),
+        (SGD, 12, 5, NEW_INPUT),
+        ({"kind": "x"}, 12, 5, NEW_INPUT),
+        (SGD, 4, 4, NEW_INPUT),
+        (SGD, 4, 6, NEW_INPUT),
+        (SGD, 4, 7, NEW_INPUT),
+        (SGD, 12, 5, {"kind": "mixup", "alpha": 0.4, "per_sample": False}),
+        (ADAM, 4, 6, {"kind": "mixup", "alpha": 1.0, "per_sample": True}),
+    ],
+    ids=["adam", "sgd", "new", "thinned-4", "thinned-6", "thinned-7", "mixup", "mixup-per-sample"],
 )
 def test_a_broken_off_training_continues_to_the_same_bytes(
-    new, monkeypatch, tmp_path, optimiser, most, last
+    new, monkeypatch, tmp_path, optimiser, most, last, input
 ):
     monkeypatch.setattr(history_module, "MOST_ROWS", most)
-    changes = {"epochs": 12, "optimiser": optimiser, "schedule": {"step": 5, "factor": 0.5}}
-    changes["input"] = {"kind": "x", "least": 0.5}
+    changes = {
+        "epochs": 12,
+        "optimiser": optimiser,
+        "schedule": {"step": 5, "at": None, "factor": 0.5},
+    }
+    changes["input"] = input
     whole = train_two(**changes)
     interrupted(monkeypatch, tmp_path / "c", {"code": "a"}, last, **changes)
     epochs, epoch = [], Trainer.epoch
@@ -63,6 +80,28 @@ def test_a_broken_off_training_continues_to_the_same_bytes(
         assert left.history["epoch"].tolist() == list(range(12 // most, 13, 12 // most))
         assert left.history.equals(right.history)
     assert not (tmp_path / "c").exists()
+
+
+def test_a_frozen_head_stays_as_it_starts_while_the_features_learn(monkeypatch, tmp_path):
+    head = {"depth": 1, "init": "etf", "frozen": True}
+    changes = {"epochs": 30, "learning_rate": 0.01, "loss": CE}
+    changes["decays"] = DECAYS | {"weight_decay": 0.0}
+    results = train_two(head=head, **changes)
+    interrupted(monkeypatch, tmp_path, {}, 5, head=head, **changes)
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        rest = train_two(checkpoints, head=head, **changes)
+    for left, right in zip(results, rest, strict=True):
+        assert_same_states(left.states, right.states)
+    results.append(fit(net=network(seed=0, **head), **changes))
+    for seed, result in zip((0, 1, 0), results, strict=True):
+        start = network(seed=seed, **head).head.weights[0].numpy().tobytes()
+        for state in result.states.values():
+            assert state["head.layers.0.weight"].tobytes() == start
+        first, *_, last = result.states.values()
+        moved = {name for name in first if first[name].tobytes() != last[name].tobytes()}
+        assert {name for name in first if name.startswith("backbone")} <= moved
+        errors = result.history["error"]
+        assert errors.iloc[0] > 0.5 and errors.iloc[-1] < 0.1
 
 
 def test_checkpoints_take_their_share_of_the_time(monkeypatch, tmp_path):

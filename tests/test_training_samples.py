@@ -47,7 +47,7 @@ def test_no_sample_is_alone_in_a_batch(samples, sizes):
 
 
 def drawn(epoch, seeds, augmentation=()):
-    order = Order(digits(40)[0], seeds, augmentation)
+    order = Order(digits(40)[0], seeds, augmentation, [40])
     order.draw(epoch)
     return order
 

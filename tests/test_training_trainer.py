@@ -39,6 +39,8 @@ from conftest import (
 )
 
 CNN = {"kind": "cnn", "channels": [8, 16], "feature_normalisation": "batch"}
+WRN = {"kind": "wideresnet", "depth": 10, "width": 1}
+VIT = {"kind": "vit", "patch": 4, "layers": 2, "heads": 2, "width": 32, "mlp_width": 64}
 
 
 @pytest.fixture(params=[1, 3], ids=["one", "ensemble"])
@@ -71,7 +73,7 @@ def by_hand(seed, batch=as_it_is, data=functional.cross_entropy, step=descend, r
     Returns its state, and by epoch the mean objective and the largest output over its batches.
     """
     net, (images, labels) = network(PLAIN, seed=seed), digits()
-    parameters, order = list(net.parameters()), Order(images, [seed], [])
+    parameters, order = list(net.parameters()), Order(images, [seed], [], [16, 16, 16, 2])
     averages = [torch.zeros_like(each) for each in parameters]
     means = torch.zeros(3, 2)
     for epoch in range(1, 4):
@@ -154,11 +156,19 @@ def test_batchnorm_between_convolutions_alone_counts(members):
 
 
 def test_learning_rate_falls_in_steps():
-    settings = SETTINGS | {"schedule": {"step": 2, "factor": 0.1}}
+    settings = SETTINGS | {"schedule": {"step": 2, "at": None, "factor": 0.1}}
     rates = [learning_rate(settings, epoch) for epoch in range(1, 7)]
     np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
     np.testing.assert_array_equal(fit(**settings).history["step_size"], rates)
     assert learning_rate(SETTINGS, 1000) == 1e-3
+
+
+def test_learning_rate_falls_at_fractions_of_the_epochs():
+    # 0.1 and 0.7 of 30 are not whole in binary; the first epoch after the fraction is slower.
+    settings = {"learning_rate": 1.0, "epochs": 30}
+    settings["schedule"] = {"step": None, "at": [0.1, 0.7], "factor": 0.5}
+    rates = [learning_rate(settings, epoch) for epoch in range(1, 31)]
+    np.testing.assert_array_equal(rates, [1.0] * 3 + [0.5] * 18 + [0.25] * 9)
 
 
 def test_states_are_recorded_at_log_spaced_epochs():
@@ -351,9 +361,13 @@ def on_gpu(model, seeds):
 
 
 @needs_gpu
-@pytest.mark.parametrize("model, seeds", [(CNN, [0]), (MLP, [0, 1, 2])])
-def test_training_on_a_gpu_is_deterministic_and_continues(tmp_path, monkeypatch, model, seeds):
+@pytest.mark.parametrize("compiled", [False, True], ids=["plain", "compiled"])
+@pytest.mark.parametrize("model, seeds", [(CNN, [0]), (WRN, [0]), (VIT, [0]), (MLP, [0, 1, 2])])
+def test_training_on_a_gpu_is_deterministic_and_continues(
+    tmp_path, monkeypatch, model, seeds, compiled
+):
     monkeypatch.setattr(history_module, "SHARE", np.inf)
+    monkeypatch.setattr("collapse.training.trainer.COMPILE_FROM", 0 if compiled else np.inf)
 
     def once(checkpoints=None):
         return train(prepared(on_gpu(model, seeds), seeds), checkpoints)
@@ -418,7 +432,7 @@ def test_a_gpu_trains_as_a_cpu_does(monkeypatch, name):
 @pytest.mark.parametrize(
     "parts", [{}, {"input": X | {"least": 0.5}, "loss": CE}], ids=["plain", "new"]
 )
-@pytest.mark.parametrize("model, seeds", [(CNN, [0]), (MLP, [0, 1])])
+@pytest.mark.parametrize("model, seeds", [(CNN, [0]), (VIT, [0]), (MLP, [0, 1])])
 def test_a_compiled_step_trains_as_the_plain_one(new, monkeypatch, model, seeds, parts):
     changes = {"precision": "float32", "epochs": 3} | parts
     plain = train(prepared(on_gpu(model, seeds), seeds, **changes))

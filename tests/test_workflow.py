@@ -24,7 +24,7 @@ from collapse.plotting import paper_style
 from conftest import Checkout
 
 BIN = Path(sys.executable).parent
-STUDIES = ("deep_linear", "imbalanced", "perturbation", "regression")
+STUDIES = ("deep_linear", "imbalanced", "mixup", "perturbation", "regression")
 FIGURES = [(study, name) for study in STUDIES for name in studies.load(study).figures]
 
 
@@ -144,7 +144,7 @@ def test_editing_a_figure_reruns_only_that_figure(finished):
 def test_editing_the_trainer_retrains_and_a_comment_does_not(finished):
     planned = replan(finished, "training/trainer.py")
     # The problem that starts from a network's features is solved anew, too.
-    assert planned["train"] == 22 and planned["solve"] == 1
+    assert planned["train"] == 26 and planned["solve"] == 1
     assert replan(finished, "training/trainer.py", "\n# only a comment\n") == {}
 
 
@@ -164,7 +164,7 @@ def test_editing_one_experiment_reruns_only_it(finished):
 def test_editing_a_metric_measures_again_and_computes_nothing(finished):
     planned = replan(finished, "metrics/layers.py")
     assert {"train", "data", "predictions"}.isdisjoint(planned)
-    assert planned["measure"] == 15 and planned["measure_group"] == 22
+    assert planned["measure"] == 15 and planned["measure_group"] == 26
     # What starts from features that are dumped anew.
     assert planned["solve"] == 1
 

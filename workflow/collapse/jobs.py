@@ -305,10 +305,18 @@ def figure(atlas: Atlas, study: str, name: str) -> Job:
     figures = studies.load(study).figures
     if name not in figures:
         raise InputError(f"{study} has no figure '{name}' (there are: {', '.join(figures)})")
-    reads = figures[name].reads
+    reads = _present(atlas, study, figures[name].reads)
     spec = {"study": study, "figure": name, "experiments": described(atlas, study, reads)}
     modules = (f"collapse.studies.{study}.{name}",)
     return Job("figure", spec, modules, {"tables": tables(atlas, study, reads)})
+
+
+def _present(atlas: Atlas, study: str, experiments: Iterable[str]) -> tuple[str, ...]:
+    """Return those of the experiments that are there; of an optional one there may be none."""
+    optional = studies.load(study).optional
+    return tuple(
+        name for name in experiments if name in atlas.studies[study] or name not in optional
+    )
 
 
 def described(atlas: Atlas, study: str, experiments: Iterable[str]) -> dict[str, Any]:
@@ -328,7 +336,7 @@ def described(atlas: Atlas, study: str, experiments: Iterable[str]) -> dict[str,
 @cache
 def claims(atlas: Atlas, study: str) -> Job:
     """Return the job that decides the claims of a study."""
-    reads = studies.load(study).claims_read
+    reads = _present(atlas, study, studies.load(study).claims_read)
     spec = {"study": study, "scale": atlas.scale, "experiments": described(atlas, study, reads)}
     modules = (f"collapse.studies.{study}.claims",)
     return Job("claims", spec, modules, {"tables": tables(atlas, study, reads)})

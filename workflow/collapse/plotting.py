@@ -21,6 +21,7 @@ from collapse.artifacts import (  # noqa: E402
     replacing,
     write_sidecar,
 )
+from collapse.grid import format_value  # noqa: E402
 
 ONE_COLUMN = 3.3
 """Width of one column, in inches."""
@@ -105,6 +106,17 @@ def category_colours(values: Sequence[Any]) -> dict[Any, tuple]:
     return dict(zip(values, seaborn.color_palette("colorblind", len(values)), strict=True))
 
 
+def number(value: float) -> str:
+    """Spell a number in mathematics, ``5 10^{-4}``."""
+    if value == 0 or 1e-2 <= abs(value) < 1e3:
+        return format_value(float(value))
+    # The logarithm of a power of ten may fall short of a whole number by rounding.
+    exponent = int(np.floor(np.log10(abs(value)) + 1e-9))
+    factor = format_value(float(value / 10.0**exponent))
+    power = f"10^{{{exponent}}}"
+    return power if factor == "1" else rf"{factor}\cdot{power}"
+
+
 def over_seeds(frame: pd.DataFrame, by: Iterable[str], value: str = "value") -> pd.DataFrame:
     """Return median, lowest and highest value over seeds, and their number, by the given keys."""
     groups = frame.groupby(list(by), sort=False, observed=True)[value]
@@ -156,9 +168,13 @@ def error_axis(axes: Axes, top: float) -> None:
 def decades(axes: Axes, count: int = 5) -> None:
     """Make the ordinate logarithmic: at most `count` decades labelled, more marks within one."""
     axes.set_yscale("log")
+    # Limits of a linear axis stay where nothing is drawn: every run may have diverged.
+    if axes.get_ylim()[0] <= 0:
+        axes.set_ylim(0.1, 1)
     low, high = axes.get_ylim()
-    # Within a decade and a half powers of ten would leave one label, or two.
-    if high / low < 30:
+    # Within a decade and a half powers of ten would leave one label, or two; further on still one.
+    powers = np.floor(np.log10(high)) - np.ceil(np.log10(low)) + 1
+    if high / low < 30 or powers < 2:
         marks = (1, 2, 5) if high / low > 4 else (1, 1.5, 2, 3, 4, 5, 6, 8)
         axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=marks))
         axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))

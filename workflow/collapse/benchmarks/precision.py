@@ -32,7 +32,7 @@ FEATURE_DECAY = 6.4e-5
 SETTINGS = {
     **ADAM,
     "learning_rate": 1e-3,
-    "schedule": {"step": EPOCHS // 3, "factor": 0.1},
+    "schedule": {"step": EPOCHS // 3, "at": None, "factor": 0.1},
     "epochs": EPOCHS,
     "batch_size": 128,
     "record": 8,

@@ -2,7 +2,8 @@
 
 A study's file holds the paper's own values, a scale's file of that study what a smaller scale
 reduces, and a user's config whatever they change. They are merged in that order, mappings key by
-key, lists and ``grid`` whole. Every number is in the units of the objective as the study prints it.
+key, lists and ``grid`` whole; an experiment of null is left out. Every number is in the units of
+the objective as the study prints it.
 """
 
 import os
@@ -126,9 +127,14 @@ def _study(
         layers.refuse((name,), "is no name for a study, the workflow uses it itself")
     if not isinstance(block, Mapping):
         layers.refuse((name,), "should be a mapping of experiments")
+    left_out = {experiment for experiment, content in block.items() if content is None}
+    there = layers.names(name)
+    for experiment in sorted(left_out - there):
+        layers.refuse((name, experiment), "null found, but no such experiment to leave out", there)
     return {
         experiment: validate_experiment(content, layers, (name, experiment), data_sets)
         for experiment, content in block.items()
+        if experiment not in left_out
     }
 
 

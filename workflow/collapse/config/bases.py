@@ -1,8 +1,12 @@
 """What planning asks of a kind: the bases of the sections of each slot that it asks something."""
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
 
 from collapse.config.section import Section, fault
+from collapse.data.catalogue import DataSet
 
 
 class ProblemKind(Section):
@@ -80,6 +84,60 @@ class SolverKind(Section):
         return 1
 
 
+class InputKind(Section):
+    """Base of the sections of what a network's batch is made of.
+
+    One with `labels_only` does not take the real targets of a regression.
+    """
+
+    labels_only: ClassVar[bool] = False
+
+
+class ProbeKind(Section):
+    """Base of the sections of probes that do not fit every experiment."""
+
+    def misfits(self, experiment: Section, data_set: DataSet) -> Iterator[tuple[str, str]]:
+        """Yield what does not fit the experiment on a data set: the key, and why."""
+        return iter(())
+
+
+class MixedProbe(ProbeKind):
+    """Base of the sections of probes of mixed samples of a network."""
+
+    views: list[Literal["eval", "train", "eval_augmented", "train_augmented"]] = Field(
+        ["eval"],
+        min_length=1,
+        description="Modes of the network, in training with the batch statistics of BatchNorm; "
+        "`_augmented` moves images. Rows are of the first, the others are of the last state only.",
+    )
+    augmentation: list[Literal["crop", "flip"]] = Field(
+        default_factory=list, description="How images are moved, as in `training.augmentation`."
+    )
+    layers: Literal["last", "all"] = Field(
+        "last", description="Layers: what the head gets, or every hidden layer's too."
+    )
+
+    @model_validator(mode="after")
+    def _augmented(self) -> "MixedProbe":
+        augmented = [view for view in self.views if view.endswith("_augmented")]
+        if bool(augmented) != bool(self.augmentation):
+            found = augmented[0] if augmented else f"no augmented view with {self.augmentation}"
+            needed = "augmentation too" if augmented else "one"
+            raise fault("views", f"{found} found, needed is {needed}")
+        return self
+
+    def misfits(self, experiment: Section, data_set: DataSet) -> Iterator[tuple[str, str]]:
+        """Yield real targets, too few classes, and moves of what are no images."""
+        if data_set.regression:
+            yield "kind", f"{self.kind} found, {data_set.title} has no classes to mix"
+        elif len(data_set.classes) < 3:
+            count = len(data_set.classes)
+            yield "kind", f"{self.kind} found, {data_set.title} has {count} classes, needed are 3"
+        elif self.augmentation and not data_set.images:
+            found = f"{self.augmentation} found, {data_set.title} is a table, not images"
+            yield "augmentation", found
+
+
 class LossKind(Section):
     """Base of the sections of networks' losses.
 
@@ -97,12 +155,10 @@ class LossKind(Section):
 class ModelKind(Section):
     """Base of the sections of networks' backbones.
 
-    Those of an `ensemble`, of one shape, train side by side in one job; those with
-    `hidden_layers` say which these are.
+    Those of an `ensemble`, of one shape, train side by side in one job.
     """
 
     ensemble: ClassVar[bool] = False
-    hidden_layers: ClassVar[bool] = False
 
     @property
     def label(self) -> str:
@@ -110,8 +166,12 @@ class ModelKind(Section):
         return self.kind
 
     @property
-    def width(self) -> int | None:
+    def dim(self) -> int | None:
         """The features' dimension, None where the section does not say it."""
+        return None
+
+    def misfit(self, image_shape: tuple[int, int, int]) -> tuple[str, str] | None:
+        """Return which key does not fit images of C x H x W, and why, or None."""
         return None
 
     @property

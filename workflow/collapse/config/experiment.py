@@ -86,7 +86,7 @@ class Experiment(Section):
         """Return what theory may ask of it that its config does not say."""
         return {}
 
-    def labels(self, data_set: DataSet | None) -> dict[str, str]:
+    def labels(self, data_set: DataSet | None) -> dict[str, Any]:
         """Return how figures name its parts."""
         return {}
 

@@ -1,10 +1,12 @@
 """What procedures that train networks have in common: data, head, training and objective."""
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
+from collapse.config.bases import ProbeKind
 from collapse.config.experiment import Experiment, Resources
 from collapse.config.section import (
     Count,
@@ -17,7 +19,7 @@ from collapse.config.section import (
     check_tied,
     fault,
 )
-from collapse.config.slots import kinds, slot
+from collapse.config.slots import kinds, slot, slot_list
 from collapse.data.catalogue import DataSet
 
 
@@ -32,6 +34,11 @@ class Data(Section):
         default_factory=list,
         description="What of a regression gets mean 0 and variance 1 over the training samples; "
         "images always do, by channel.",
+    )
+    size: Count | None = Field(
+        None,
+        description="Side of the square to which images are padded with black, as much on either "
+        "side; null leaves them.",
     )
     samples_per_class: Count | None = Field(
         None, description="First images of each class to train on; null takes all."
@@ -76,16 +83,37 @@ class Head(Section):
 
     depth: Count = Field(1, description="Number M of linear layers W_1 to W_M.")
     bias: bool = Field(False, description="Unregularised bias in the last layer.")
-    init: Literal["orthogonal", "uniform"] = Field(
-        "orthogonal", description="Start of the layers; `uniform` in +-1/sqrt(d)."
+    init: Literal["orthogonal", "uniform", "etf"] = Field(
+        "orthogonal",
+        description="Start of the layers; `uniform` in +-1/sqrt(d), `etf` a simplex ETF with rows "
+        "of norm 1 (depth 1).",
     )
+    frozen: bool = Field(
+        False, description="Whether the weight stays as it starts (depth 1); a bias is trained."
+    )
+
+    @model_validator(mode="after")
+    def _one_layer(self) -> "Head":
+        if self.depth > 1 and (self.init == "etf" or self.frozen):
+            what = "frozen" if self.frozen else "init etf"
+            raise fault("depth", f"{self.depth} found, allowed is 1 with {what}")
+        return self
 
 
 class Schedule(Section):
-    """Step decay of the learning rate."""
+    """Step decay of the learning rate, by `step` or `at`."""
 
-    step: Count = Field(description="Epochs between reductions.")
+    step: Count | None = Field(None, description="Epochs between reductions.")
+    at: list[Annotated[Real, Field(gt=0, lt=1)]] | None = Field(
+        None, min_length=1, description="Fractions of all epochs after which a reduction comes."
+    )
     factor: Annotated[Real, Field(gt=0, le=1)] = Field(description="Factor of each reduction.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Schedule":
+        if (self.step is None) == (self.at is None):
+            raise ValueError("allowed is one of step and at: set the other to null")
+        return self
 
 
 class Training(Section):
@@ -148,13 +176,16 @@ class NetworkExperiment(Experiment):
         description="Recorded steps whose full features are written; all are measured. A step is "
         "an epoch or, of a network trained layer by layer, a hidden layer.",
     )
-    probes: list[slot("probe")] = Field(
+    probes: slot_list("probe") = Field(
         default_factory=list, description="What is measured beside the usual rows of the data."
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> "NetworkExperiment":
         check_layers("weight_decay", self.weight_decay, self.head.depth)
+        if self.head.frozen and np.any(self.weight_decay):
+            message = f"{self.weight_decay} found, allowed is 0: the head is frozen"
+            raise fault("weight_decay", message)
         check_tied(self, "feature_decay", "backbone_decay")
         return self
 
@@ -172,22 +203,29 @@ class NetworkExperiment(Experiment):
 
     def facts(self) -> dict[str, int | None]:
         """Return the width of the features, where the model's section says it."""
-        return {"width": self.model.width}
+        return {"width": self.model.dim}
 
-    def labels(self, data_set: DataSet) -> dict[str, str]:
-        """Return how its model, data, samples, loss and update rule are called."""
+    def labels(self, data_set: DataSet) -> dict[str, Any]:
+        """Return how its model, data, classes, samples, loss and update rule are called."""
         return {
             "model": self.model.label,
             "data": data_set.title,
+            "classes": list(data_set.classes),
             "samples": self.data.label,
             "loss": self.loss.label,
             "optimiser": self.training.optimiser.label,
         }
 
     def misfits(self, data_set: DataSet) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Yield what of loss, head, choice of samples and augmentation does not fit the data."""
+        """Yield what of loss, input, head, samples, augmentation and probes does not fit."""
         name, data, moves = self.data.name, self.data, self.training.augmentation
+        for place, probe in enumerate(self.probes):
+            if isinstance(probe, ProbeKind):
+                for key, message in probe.misfits(self, data_set):
+                    yield ("probes", str(place), key), message
         if data_set.regression:
+            if self.input.labels_only:
+                yield ("input",), f"{self.input.kind} found, {name} has real targets"
             if not self.loss.real_targets:
                 able = ", ".join(k for k, section in kinds("loss").items() if section.real_targets)
                 yield (
@@ -196,6 +234,8 @@ class NetworkExperiment(Experiment):
                 )
             if self.head.depth > 1:
                 yield ("head", "depth"), f"{self.head.depth} found, allowed is 1: a regression"
+            if self.head.init == "etf":
+                yield ("head", "init"), f"etf found, {name} has no classes"
             for key in ("samples_per_class", "class_sizes", "imbalance_ratio"):
                 if getattr(data, key) is not None:
                     yield ("data", key), f"{getattr(data, key)} found, {name} has no classes"
@@ -207,7 +247,30 @@ class NetworkExperiment(Experiment):
             for key in ("samples", "standardise"):
                 if getattr(data, key):
                     yield ("data", key), f"{getattr(data, key)} found, {name} is no regression"
+            if self.head.init == "etf" and self.model.dim is not None:
+                least = len(data_set.classes) - 1
+                if self.model.dim < least:
+                    message = f"etf found with {self.model.dim} features, needed are {least}"
+                    yield ("head", "init"), message
+        yield from self._misfit_images(data_set)
         # Whatever the targets are: a row of a table cannot be cropped or mirrored.
         if moves and not data_set.images:
             message = f"{moves} found, allowed is []: {name} is a table, not images"
             yield ("training", "augmentation"), message
+
+    def _misfit_images(self, data_set: DataSet) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield what of padding and model does not fit the images, before they are fetched."""
+        # The rows of a table are images of one pixel; the number of channels is no matter.
+        size, shape = self.data.size, data_set.image_shape or (1, 1, 1)
+        if size is not None:
+            if not data_set.images:
+                yield ("data", "size"), f"{size} found, {self.data.name} is a table, not images"
+                return
+            if size < max(shape[1:]):
+                found = f"{size} found, the images of {self.data.name} are {shape[1]}x{shape[2]}"
+                yield ("data", "size"), f"{found}, allowed is {max(shape[1:])} or more"
+                return
+            shape = (shape[0], size, size)
+        misfit = self.model.misfit(shape)
+        if misfit is not None:
+            yield ("model", misfit[0]), misfit[1]

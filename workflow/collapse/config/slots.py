@@ -13,7 +13,7 @@ from operator import or_
 from types import ModuleType
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from collapse.config.section import Section
 
@@ -45,6 +45,20 @@ def slot(name: str) -> Any:
     if len(sections) > 1:
         union = Annotated[reduce(or_, sections), Field(discriminator="kind")]
     return Annotated[union, BeforeValidator(_spelt_out)]
+
+
+def slot_list(name: str) -> Any:
+    """Return the type of a field that holds some of the slot's kinds, each with one setting."""
+    return Annotated[list[slot(name)], AfterValidator(_of_one_setting)]
+
+
+def _of_one_setting(sections: list[Section]) -> list[Section]:
+    # Rows of both would bear the same names.
+    first: dict[str, Section] = {}
+    for section in sections:
+        if first.setdefault(section.kind, section) != section:
+            raise ValueError(f"allowed is one setting of each kind, {section.kind} has another")
+    return sections
 
 
 def _spelt_out(value: Any) -> Any:

@@ -94,7 +94,8 @@ def _regression(tensors: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
 def prepare(dataset: Dataset, choice: Mapping[str, Any]) -> Dataset:
     """Return the samples that an experiment trains on, and all test samples, in its units.
 
-    `choice` is the experiment's section ``data``. Of labelled samples `subset` chooses by it. Of a
+    `choice` is the experiment's section ``data``. Of labelled samples `subset` chooses by it, and
+    ``size`` is the side of the square to which images are padded with black. Of a
     regression ``samples`` takes so many training samples, evenly spaced; ``standardise`` names
     ``inputs`` or ``targets`` that get mean 0 and variance 1 (ddof 0) over the samples chosen. A
     constant input becomes 0.
@@ -108,7 +109,12 @@ def prepare(dataset: Dataset, choice: Mapping[str, Any]) -> Dataset:
         keys = ("samples_per_class", "class_sizes", "imbalance_ratio")
         limits = {key: choice.get(key) for key in keys}
         indices = subset(dataset.targets, classes=dataset.outputs, **limits)
-        return replace(dataset, inputs=dataset.inputs[indices], targets=dataset.targets[indices])
+        return replace(
+            dataset,
+            inputs=_padded(dataset.inputs[indices], choice.get("size")),
+            targets=dataset.targets[indices],
+            test_inputs=_padded(dataset.test_inputs, choice.get("size")),
+        )
     indices = _spaced(len(dataset.targets), choice.get("samples"))
     dataset = replace(dataset, inputs=dataset.inputs[indices], targets=dataset.targets[indices])
     # A target may vary over the whole set and not over few of its samples.
@@ -127,6 +133,15 @@ def prepare(dataset: Dataset, choice: Mapping[str, Any]) -> Dataset:
             scaled[f"test_{kind}"] = (test_values - mean) / deviation
             dataset = replace(dataset, **scaled)
     return dataset
+
+
+def _padded(images: np.ndarray, size: int | None) -> np.ndarray:
+    """Return images, N x C x H x W, on black squares, one pixel off the middle at most."""
+    if size is None:
+        return images
+    missing = [size - length for length in images.shape[2:]]
+    edges = [(length // 2, length - length // 2) for length in missing]
+    return np.pad(images, [(0, 0), (0, 0), *edges])
 
 
 def _spaced(available: int, count: int | None) -> np.ndarray:

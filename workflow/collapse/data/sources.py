@@ -33,7 +33,7 @@ def from_directory(wanted: Files, directory: str | None) -> Contents:
     """Read the official files, compressed or not, from a local directory.
 
     (Fashion-)MNIST may lie in the directory itself or as torchvision keeps it
-    (``FashionMNIST/raw/``), CIFAR-10 as its binary files, their folder or the archive.
+    (``FashionMNIST/raw/``), CIFAR as its binary files, their folder or the archive.
     """
     if directory is None:
         raise SourceError("no directory is configured")

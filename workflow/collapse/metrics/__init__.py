@@ -4,6 +4,13 @@
 `ClassStatistics` or `RegressionStatistics`.
 """
 
+from collapse.metrics.calibration import (
+    Reliability,
+    confidence,
+    confidence_gap,
+    expected_calibration_error,
+    reliability,
+)
 from collapse.metrics.collapse import (
     ClassStatistics,
     cdnv,
@@ -27,6 +34,14 @@ from collapse.metrics.frames import (
     orthogonal_gram,
 )
 from collapse.metrics.measure import measure
+from collapse.metrics.mixup import (
+    amplification,
+    classifier_norm,
+    convex_r2,
+    etf_distance,
+    logit_coordinates,
+    triangle_plane,
+)
 from collapse.metrics.regression import (
     RegressionStatistics,
     explained_variance_ratio,
@@ -45,19 +60,28 @@ from collapse.metrics.rows import Rows, full_precision
 __all__ = [
     "ClassStatistics",
     "RegressionStatistics",
+    "Reliability",
     "Rows",
+    "amplification",
     "cdnv",
     "class_means",
     "class_statistics",
+    "classifier_norm",
+    "confidence",
+    "confidence_gap",
+    "convex_r2",
     "equiangularity",
     "equinorm",
+    "etf_distance",
     "etf_gram",
+    "expected_calibration_error",
     "explained_variance_ratio",
     "full_precision",
     "gamma",
     "general_orthogonal_gram",
     "gram",
     "gram_distance",
+    "logit_coordinates",
     "measure",
     "mse",
     "nc1",
@@ -75,4 +99,6 @@ __all__ = [
     "orthogonal_gram",
     "r2",
     "regression_statistics",
+    "reliability",
+    "triangle_plane",
 ]

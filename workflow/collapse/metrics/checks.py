@@ -91,6 +91,57 @@ def check_regression(
     return _widened(targets, device), _widened(weight, device), _widened(bias, device)
 
 
+def check_values(name: str, values: Tensor, axes: str) -> Tensor:
+    """Return a tensor in float64 whose axes are as named, such as ``N x K``.
+
+    Raises
+    ------
+    InputError
+        If its shape is another, it is empty or holds anything but finite numbers.
+    """
+    _check_floats(name, values, axes)
+    if 0 in values.shape:
+        raise InputError(f"{name}: shape {_shape(values)} is empty, allowed is {axes}")
+    check_finite(name, values)
+    return values.double()
+
+
+def check_classes(name: str, labels: Tensor | int, logits: Tensor) -> Tensor:
+    """Return labels of logits, N x K, as int64 on their device.
+
+    They are N integers from 0 to K-1, or one of all samples.
+
+    Raises
+    ------
+    InputError
+        The first thing that is wrong.
+    """
+    if isinstance(labels, int):
+        labels = torch.full((logits.shape[0],), labels)
+    labels = _check_labels(labels, logits.shape[0], name, "logits").to(logits.device)
+    _check_label_range(labels, logits.shape[1], name)
+    return labels
+
+
+def check_mixes(mix: Tensor, count: int) -> None:
+    """Check the L = `count` mixes of a curve: from 0 to 1, both among them.
+
+    Raises
+    ------
+    InputError
+        The first thing that is wrong.
+    """
+    _check_floats("mix", mix, "L")
+    if len(mix) != count:
+        raise InputError(f"mix: {len(mix)} values, allowed is one for each of the {count} mixes")
+    lowest, highest = torch.stack(torch.aminmax(mix)).tolist()
+    # NaN fails the comparison.
+    if not (lowest == 0 and highest == 1):
+        raise InputError(
+            f"mix: {lowest:g} to {highest:g}, allowed are values from 0 to 1, both among them"
+        )
+
+
 def check_finite(name: str, values: Tensor, first_row: int = 0) -> None:
     """Refuse NaN, infinity and numbers whose squares leave float64.
 
@@ -149,26 +200,27 @@ def _check_floats(name: str, tensor: Rows | Tensor, axes: str) -> None:
         raise InputError(f"{name}: shape {_shape(tensor)}, allowed is {axes}")
 
 
-def _check_row_count(name: str, tensor: Tensor, samples: int) -> None:
+def _check_row_count(name: str, tensor: Tensor, samples: int, of: str = "features") -> None:
     if tensor.shape[0] != samples:
         raise InputError(
-            f"{name}: {tensor.shape[0]} rows, allowed is one for each of the "
-            f"{samples} rows of features"
+            f"{name}: {tensor.shape[0]} rows, allowed is one for each of the {samples} rows of {of}"
         )
     if 0 in tensor.shape:
         raise InputError(f"{name}: shape {_shape(tensor)} is empty, allowed is at least one column")
 
 
-def _check_labels(labels: Tensor, samples: int) -> Tensor:
+def _check_labels(
+    labels: Tensor, samples: int, name: str = "labels", of: str = "features"
+) -> Tensor:
     if labels.dtype not in INTEGERS:
-        raise InputError(f"labels: dtype {_dtype(labels)}, allowed are integers")
+        raise InputError(f"{name}: dtype {_dtype(labels)}, allowed are integers")
     if labels.ndim != 1:
-        raise InputError(f"labels: shape {_shape(labels)}, allowed is N")
-    _check_row_count("labels", labels, samples)
+        raise InputError(f"{name}: shape {_shape(labels)}, allowed is N")
+    _check_row_count(name, labels, samples, of)
     return labels.to(torch.int64)
 
 
-def _check_label_range(labels: Tensor, classes: int | None) -> int:
+def _check_label_range(labels: Tensor, classes: int | None, name: str = "labels") -> int:
     # One transfer from a GPU for both.
     lowest, highest = torch.stack(torch.aminmax(labels)).tolist()
     if lowest >= 0 and (classes is None or highest < classes):
@@ -178,7 +230,7 @@ def _check_label_range(labels: Tensor, classes: int | None) -> int:
         bad |= labels >= classes
     row = int(bad.nonzero()[0])
     top = "K-1" if classes is None else classes - 1
-    raise InputError(f"labels: row {row} is {int(labels[row])}, allowed are 0 to {top}")
+    raise InputError(f"{name}: row {row} is {int(labels[row])}, allowed are 0 to {top}")
 
 
 def _check_class_sizes(labels: Tensor, classes: int, least: int) -> Tensor:

@@ -41,6 +41,11 @@ class CNN(nn.Module):
             layers.append(nn.BatchNorm1d(self.dim))
         self.layers = nn.Sequential(*layers)
 
+    @property
+    def hidden(self) -> list[nn.Module]:
+        """The ReLU of each block."""
+        return [layer for layer in self.layers if isinstance(layer, nn.ReLU)]
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features, N x d, of images, N x C x H x W."""
         # The layout in which convolutions are fastest.

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from collapse.errors import InputError
+
 
 class LinearHead(nn.Module):
     """A product of linear layers without nonlinearity: Z = H W_1^T ... W_M^T + b.
@@ -11,11 +13,20 @@ class LinearHead(nn.Module):
     W_M has a row for each of the `outputs`, K classes or n targets. Only the last layer may have a
     bias b, which no penalty touches.
 
-    `init` says how the layers start: ``orthogonal``, as in the released code of Dang et al. 2023,
-    or ``uniform`` in +-1/sqrt(d), PyTorch's default. The bias starts so in either case.
+    `init` says how the layers start: ``orthogonal``, as in the released code of Dang et al. 2023;
+    ``uniform`` in +-1/sqrt(d), PyTorch's default, as a bias does in any case; or ``etf``, a single
+    layer whose rows are a simplex ETF of norm 1, for which d >= K - 1. A `frozen` layer, of depth
+    1, is a buffer instead of a parameter: it stays as it starts.
+
+    Raises
+    ------
+    InputError
+        If a simplex ETF of K vectors does not fit into d dimensions.
     """
 
-    def __init__(self, dim: int, outputs: int, depth: int, bias: bool, init: str) -> None:
+    def __init__(
+        self, dim: int, outputs: int, depth: int, bias: bool, init: str, frozen: bool = False
+    ) -> None:
         super().__init__()
         hidden = [nn.Linear(dim, dim, bias=False) for _ in range(depth - 1)]
         self.layers = nn.ModuleList([*hidden, nn.Linear(dim, outputs, bias=bias)])
@@ -23,9 +34,16 @@ class LinearHead(nn.Module):
         if init == "orthogonal":
             for weight in self.weights:
                 nn.init.orthogonal_(weight)
+        if init == "etf":
+            with torch.no_grad():
+                self.layers[0].weight.copy_(_simplex_etf(outputs, dim))
+        if frozen:
+            weight = self.layers[0].weight.detach()
+            del self.layers[0].weight
+            self.layers[0].register_buffer("weight", weight)
 
     @property
-    def weights(self) -> list[nn.Parameter]:
+    def weights(self) -> list[torch.Tensor]:
         """W_1 to W_M."""
         return [layer.weight for layer in self.layers]
 
@@ -39,3 +57,18 @@ class LinearHead(nn.Module):
         for layer in self.layers:
             features = layer(features)
         return features
+
+
+def _simplex_etf(outputs: int, dim: int) -> torch.Tensor:
+    """Return K x d rows of norm 1 with cosines -1/(K - 1), in a random rotation.
+
+    sqrt(K/(K - 1)) U Q^T, U an orthonormal basis of the vectors of K entries of sum 0 and Q,
+    d x (K - 1), of orthonormal columns.
+    """
+    if dim < outputs - 1:
+        raise InputError(f"head.init: etf found with {dim} features, needed are {outputs - 1}")
+    centred = torch.eye(outputs) - 1 / outputs
+    plane = torch.linalg.qr(centred[:, 1:]).Q
+    rotation = torch.empty(dim, outputs - 1)
+    nn.init.orthogonal_(rotation)
+    return (outputs / (outputs - 1)) ** 0.5 * plane @ rotation.T

@@ -43,6 +43,11 @@ class ResNet18(nn.Module):
         batch = feature_normalisation == "batch"
         self.layers.fc = nn.BatchNorm1d(self.dim) if batch else nn.Identity()
 
+    @property
+    def hidden(self) -> list[nn.Module]:
+        """The four groups of blocks."""
+        return [getattr(self.layers, f"layer{number}") for number in range(1, 5)]
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features, N x 512, of images, N x C x H x W."""
         # The layout in which convolutions are fastest.

@@ -46,10 +46,15 @@ class State:
         is measured only there.
     held_out
         Returns outputs and targets of samples it was not trained on, or None if there are none.
-    network
-        The network that it is a state of, or None.
+    network, samples
+        The network that it is a state of and its training `collapse.training.samples.Samples`, in
+        the order of the targets, or None.
+    history
+        What the training of a network says of each epoch up to this one.
     upstream
         Returns what the run that the reference at a path of the config names has dumped.
+    memo
+        Where a probe leaves what its rows and its points both need.
     """
 
     config: Mapping[str, Any]
@@ -63,7 +68,10 @@ class State:
     last: bool = False
     held_out: Callable[[], tuple[Tensor, Tensor] | None] = lambda: None
     network: nn.Module | None = None
+    samples: Any = None
+    history: pd.DataFrame | None = None
     upstream: Callable[[str], dict[str, np.ndarray]] = lambda _: {}
+    memo: dict[tuple, Any] = field(default_factory=dict)
 
     @property
     def head(self) -> Sequence[Tensor]:

@@ -159,6 +159,15 @@ class Problem(ABC):
         """Yield problems that lead from a start to this one, each from the last one's end."""
         yield self
 
+    def decoupled(
+        self, start: Parameters
+    ) -> tuple[Problem, Parameters, Callable[[Parameters], Parameters]]:
+        """Return problems that share no variable and make up these, and their start.
+
+        With them a function that makes the variables of these of theirs.
+        """
+        return self, start, lambda parameters: parameters
+
     def unstuck(self, parameters: Parameters) -> Parameters:
         """Return a point beside one that may be stationary without being a minimum."""
         return parameters

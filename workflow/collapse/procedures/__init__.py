@@ -68,6 +68,15 @@ class States(RecordedStates):
         super().__init__(path)
         self.history = history
 
+    def history_of(self, keys: Mapping[str, Any]) -> pd.DataFrame:
+        """Return the rows of a run's history; a key that is null is missing in tables."""
+        columns = ((self.history[name], value) for name, value in keys.items())
+        return self.history[
+            np.logical_and.reduce(
+                [column.isna() if value is None else column == value for column, value in columns]
+            )
+        ]
+
 
 @dataclass(frozen=True)
 class Measured:

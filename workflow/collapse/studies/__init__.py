@@ -104,6 +104,8 @@ class Study:
         Experiments whose tables its claims are decided from.
     own_axes
         Further paths that they tell apart in single experiments, by experiment.
+    optional
+        Experiments that a config may leave out: figures and claims then do without.
     """
 
     paper: str
@@ -112,6 +114,7 @@ class Study:
     axes: tuple[str, ...]
     claims_read: tuple[str, ...]
     own_axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
 
 
 def along_axes(experiment: Results, axes: tuple[str, ...]) -> Results:

@@ -16,10 +16,15 @@ def data_name(config: dict[str, Any]) -> str:
     return config["labels"]["data"]
 
 
+def setting(config: dict[str, Any]) -> str:
+    """Return the architecture and the data actually used, in a line."""
+    labels = config["labels"]
+    return f"{labels['model']} on {labels['data']}, {labels['samples']}"
+
+
 def describe(config: dict[str, Any]) -> str:
     """Return the architecture, the data and the loss actually used, in a line."""
-    labels = config["labels"]
-    return f"{labels['model']} on {labels['data']}, {labels['samples']}, {labels['loss']}"
+    return f"{setting(config)}, {config['labels']['loss']}"
 
 
 def mark_zero_error(

@@ -13,7 +13,10 @@ from collapse.models.states import get_arrays, set_arrays
 from collapse.training.checkpoints import Arrays, Checkpoints
 from collapse.training.ensemble import Ensemble
 
-_MEANS = ("objective", "data_loss", "error")
+MEANS = ("objective", "data_loss", "error")
+"""Columns of the history whose means over an epoch are kept."""
+LABEL_ENTROPY = "label_entropy"
+"""One more of them, where labels are soft."""
 # Longer trainings keep the means of evenly spaced epochs only.
 MOST_ROWS = 20_000
 # Saving checkpoints may take at most this share of the time.
@@ -27,6 +30,7 @@ class Trained(Protocol):
     optimiser: Any
     settings: Mapping[str, Any]
     sizes: Sequence[int]
+    means: Sequence[str]
 
 
 class History:
@@ -56,8 +60,9 @@ class History:
         rows = -(-trainer.settings["epochs"] // self._stride)
         # Epochs kept; 0 in rows to come.
         self._epochs = np.zeros(rows, np.int64)
-        self._means, self._rates = np.zeros((rows, len(_MEANS), size)), np.zeros(rows)
-        self._latest = np.zeros((len(_MEANS), size))
+        kept = (len(trainer.means), size)
+        self._means, self._rates = np.zeros((rows, *kept)), np.zeros(rows)
+        self._latest = np.zeros(kept)
         # Epoch and step (over all epochs) of each divergence; 0 where there is none.
         self._diverged = np.zeros((size, 2), np.int64)
         self._unsaved: set[int] = set()
@@ -94,11 +99,11 @@ class History:
     def latest(self) -> tuple[float, float]:
         """Objective and training error of the last epoch, means over the networks left."""
         alive = self._latest[:, self._diverged[:, 0] == 0]
-        # Objective and error among `_MEANS`.
+        # Objective and error among `MEANS`.
         return tuple(alive.mean(1)[[0, 2]]) if alive.size else (np.nan, np.nan)
 
     def keep(self, epoch: int, rows: np.ndarray, rate: float) -> None:
-        """Take over an epoch: what its batches gave, (batches, 3, E), and its learning rate."""
+        """Take over an epoch: what its batches gave, (batches, means, E), and its learning rate."""
         # The trainer returns NaN from the step on at which a network diverged.
         diverged = np.isnan(rows[:, 0])
         for index in np.flatnonzero(diverged.any(0) & (self._diverged[:, 0] == 0)):
@@ -159,7 +164,7 @@ class History:
         # 0 stands for no divergence.
         end = self._diverged[index, 0] or np.inf
         rows = (self._epochs > 0) & (self._epochs < end)
-        columns = dict(zip(_MEANS, self._means[rows, :, index].T, strict=True))
+        columns = dict(zip(self._trainer.means, self._means[rows, :, index].T, strict=True))
         return pd.DataFrame(
             {"epoch": self._epochs[rows], **columns, "step_size": self._rates[rows]}
         )

@@ -25,16 +25,21 @@ def batch_sizes(samples: int, size: int) -> list[int]:
     return sizes
 
 
-def generator(seed: int, epoch: int, device: torch.device, *stream: int) -> torch.Generator:
-    """Return a source of random numbers for one epoch of one network, on a device.
+def seed_sequence(seed: int, epoch: int, *stream: int) -> np.random.SeedSequence:
+    """Return what all random numbers of one epoch of one network are drawn from.
 
     Neighbouring seeds and epochs share no numbers. `stream` names a stream besides that of the
     order, which has none: numbers of the caller's choice.
     """
     # Hashed, as a sum of seed and epoch would repeat itself.
-    sequence = np.random.SeedSequence([seed, epoch], spawn_key=stream)
+    return np.random.SeedSequence([seed, epoch], spawn_key=stream)
+
+
+def generator(seed: int, epoch: int, device: torch.device, *stream: int) -> torch.Generator:
+    """Return a source of random numbers on a device, of the stream that `seed_sequence` names."""
+    number = seed_sequence(seed, epoch, *stream).generate_state(1, np.uint64)[0]
     # One bit fewer, so that the seed fits a signed 64-bit integer.
-    return torch.Generator(device).manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+    return torch.Generator(device).manual_seed(int(number >> 1))
 
 
 class Order:
@@ -51,12 +56,20 @@ class Order:
     ----------
     seeds
         One per network.
+    sizes
+        Of the batches, one after the other, that an epoch is cut into.
     indices
         E x N: the sample at each place of the epoch that was drawn last.
     """
 
-    def __init__(self, samples: Samples, seeds: Sequence[int], augmentation: Sequence[str]) -> None:
-        self._samples, self.seeds = samples, tuple(seeds)
+    def __init__(
+        self,
+        samples: Samples,
+        seeds: Sequence[int],
+        augmentation: Sequence[str],
+        sizes: Sequence[int],
+    ) -> None:
+        self._samples, self.seeds, self.sizes = samples, tuple(seeds), tuple(sizes)
         shape, device = (len(seeds), len(samples)), samples.pixels.device
         # Allocated once: a captured step reads the same memory in every epoch.
         self.indices = torch.empty(shape, dtype=torch.int64, device=device)

@@ -17,7 +17,7 @@ from collapse.training import kinds
 from collapse.training.checkpoints import Arrays, Checkpoints
 from collapse.training.device import mixed, precision
 from collapse.training.ensemble import Ensemble
-from collapse.training.history import History
+from collapse.training.history import LABEL_ENTROPY, MEANS, History
 from collapse.training.objective import Objective
 from collapse.training.order import Order, batch_sizes
 from collapse.training.progress import Progress
@@ -41,8 +41,10 @@ class TrainingResult:
         One row per finished epoch (in a training of more than 20,000 epochs, of that many evenly
         spaced ones at most): ``epoch``; ``objective``, and ``data_loss``, its data term, as
         means over the epoch's batches weighted by their size; ``error``, the loss's error on the
-        way, such as the fraction of samples misclassified; ``step_size``, the learning rate. No
-        column has the name of a config key, which a grid makes a column of its own.
+        way, such as the fraction of samples misclassified; where labels are soft
+        ``label_entropy``, theirs in nats, below which no cross-entropy can be; ``step_size``, the
+        learning rate. No column has the name of a config key, which a grid makes a column of its
+        own.
     diverged_epoch, diverged_step
         Epoch, and step counted over the whole training, at which the objective stopped being
         finite (both from 1); None when it never did.
@@ -57,7 +59,14 @@ class TrainingResult:
 def learning_rate(settings: Mapping[str, Any], epoch: int) -> float:
     """Return the learning rate in an epoch (from 1): step decay, or constant."""
     schedule = settings["schedule"]
-    steps = (epoch - 1) // schedule["step"] if schedule else 0
+    if schedule is None:
+        return settings["learning_rate"]
+    done = epoch - 1
+    if schedule["at"] is None:
+        steps = done // schedule["step"]
+    else:
+        # Rounded: a fraction of the epochs may miss a whole number by its last bit.
+        steps = sum(done >= round(part * settings["epochs"]) for part in schedule["at"])
     return settings["learning_rate"] * (schedule["factor"] ** steps if steps else 1.0)
 
 
@@ -80,6 +89,11 @@ class Trainer:
         Seeds of the order of samples, one per network.
     compiled
         Whether forward and backward pass are compiled; None decides by the number of steps.
+
+    Attributes
+    ----------
+    means
+        What is kept of each epoch, by the history's names.
 
     Raises
     ------
@@ -104,7 +118,8 @@ class Trainer:
         self.optimiser = rule.make(ensemble.parameters, settings)
         self.sizes = batch_sizes(len(samples), settings["batch_size"])
         self._objective = objective.bind(ensemble)
-        order, device = Order(samples, seeds, settings["augmentation"]), targets.device
+        device = targets.device
+        order = Order(samples, seeds, settings["augmentation"], self.sizes)
         batches = kinds.load("inputs", input)
         self._input = batches.build(order, targets, ensemble.outputs, input)
         # The step's own clock: where in the epoch it is, by samples and by batches.
@@ -113,8 +128,9 @@ class Trainer:
         self._batch = torch.zeros(1, dtype=torch.int64, device=device)
         # The largest batch may be one above the batch size, see `batch_sizes`.
         self._range = torch.arange(max(self.sizes), device=device)
-        # Objective, data term and error of each batch stay on the device until the epoch ends.
-        self._log = torch.zeros(len(self.sizes), 3, len(ensemble), device=device)
+        self.means = (*MEANS, LABEL_ENTROPY) if self._input.soft else MEANS
+        # What the history keeps of each batch stays on the device until the epoch ends.
+        self._log = torch.zeros(len(self.sizes), len(self.means), len(ensemble), device=device)
         # A tensor: a captured step reads it, where a number would be frozen into the graph.
         self._rate = torch.zeros((), device=device)
         if compiled is None:
@@ -130,8 +146,8 @@ class Trainer:
     def epoch(self, number: int) -> np.ndarray:
         """Take one pass over the samples; order and learning rate follow from the epoch, from 1.
 
-        Returns objective, data term and error of every batch and network, (batches, 3, E). A
-        network that diverges has NaN from there on.
+        Returns `means`, each of every batch and network, (batches, means, E). A network that
+        diverges has NaN from there on.
         """
         self._input.draw(number)
         self._place.zero_()
@@ -164,7 +180,7 @@ class Trainer:
         """Take the next batch of `size` samples of each network; log and count it."""
         # A last, smaller batch is not worth a compilation of its own.
         forward = self._forward if size == self.sizes[0] else self._terms
-        data, features, errors = forward(self._place + self._range[:size])
+        data, features, *logged = forward(self._place + self._range[:size])
         penalty = self._objective.penalty()
         # The networks share no parameter: the gradient of the sum is that of each. The penalty's is
         # added without autograd.
@@ -172,20 +188,21 @@ class Trainer:
         self._objective.add_penalty_gradient()
         self.optimiser.step(self._rate)
         self.ensemble.drop_gradients()
-        row = torch.stack([data + features + penalty, data, errors]).detach()
+        row = torch.stack([data + features + penalty, data, *logged]).detach()
         # By a tensor, not a Python index: the graph is the same for every batch.
         self._log.index_copy_(0, self._batch, row.unsqueeze(0))
         self._place += size
         self._batch += 1
 
-    def _terms(self, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _terms(self, places: Tensor) -> tuple[Tensor, ...]:
         inputs, targets = self._input.take(places)
         with mixed(self.settings["precision"], targets.device):
             outputs, features = self.ensemble(inputs)
         # The objective in float32, also under mixed precision.
         outputs, features = outputs.float(), features.float()
         data, penalty = self._objective.terms(outputs, features, targets)
-        return data, penalty, self._objective.error(outputs, targets)
+        error = self._objective.error(outputs, targets)
+        return (data, penalty, error, *([_entropy(targets)] if self._input.soft else []))
 
 
 def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[TrainingResult]:
@@ -212,6 +229,11 @@ def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[Trai
         TrainingResult(history.states[index], history.frame(index), *history.divergence(index))
         for index in range(len(trainer.ensemble))
     ]
+
+
+def _entropy(targets: Tensor) -> Tensor:
+    """Return the mean entropy of soft labels, E x B x K, in nats, (E,)."""
+    return -torch.special.xlogy(targets, targets).sum(-1).mean(1)
 
 
 def _check_batches(ensemble: Ensemble, samples: int, size: int) -> None:

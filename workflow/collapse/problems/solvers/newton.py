@@ -61,7 +61,7 @@ def newton(
     start : Parameters
         Where the first problem of the continuation begins.
     tolerance : float
-        Largest allowed entry of the gradient.
+        Largest allowed entry of the gradient; of a problem that decouples, of each of its parts.
     steps : int
         Limit for each stage of the continuation.
     report
@@ -80,7 +80,8 @@ def newton(
         position = start
         stages = list(problem.homotopy(start))
         for number, stage in enumerate(stages, 1):
-            position = _minimise(stage, problem.unstuck(position), tolerance, steps)
+            parts, begin, joined = stage.decoupled(problem.unstuck(position))
+            position = joined(_minimise(parts, begin, tolerance, steps))
             report(f"stage {number} of {len(stages)}")
         lost = ~problem.objective(position).isfinite() & (states.diverged < 0)
         states.diverged[lost] = 1

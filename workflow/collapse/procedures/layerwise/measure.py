@@ -18,6 +18,7 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
     """
     (run,) = runs
     dataset, record = upstream.data_set(), states.run(run["id"])
+    history = states.history_of(run["keys"])
     samples, targets = training_set(dataset, run["config"]["data"], job.device)
     test, test_targets = held_out(dataset, run["config"]["data"], job.device)
     readings = Readings(run, record, targets, upstream, job)
@@ -26,7 +27,8 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
         network = build(config, samples.shape, len(dataset.outputs), seed=0).to(job.device)
         load(states, network, run["id"], step)
         features = extract(network, samples)
-        readings.add(step, network, features, (test, test_targets))
+        past = history[history["stage"] <= step]
+        readings.add(step, network, features, samples, (test, test_targets), past)
         samples = Samples.of_features(features["H1"])
         if len(test):
             test = Samples.of_features(extract(network, test)["H1"])

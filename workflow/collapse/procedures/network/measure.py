@@ -1,7 +1,7 @@
 """Measure the recorded epochs of networks."""
 
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import pandas as pd
@@ -31,12 +31,13 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
     # One network for all states: the seed is of no account, every parameter is loaded.
     network = build(config, samples.shape, len(dataset.outputs), seed=0).to(job.device)
     for run in runs:
-        record = states.run(run["id"])
+        record, history = states.run(run["id"]), states.history_of(run["keys"])
         readings = Readings(run, record, targets, upstream, job)
         for epoch in record["steps"]:
             load(states, network, run["id"], epoch)
             features = extract(network, samples, hidden=config["layers"] == "all")
-            readings.add(epoch, network, features, test)
+            past = history[history["epoch"] <= epoch]
+            readings.add(epoch, network, features, samples, test, past)
         yield readings.measured()
 
 
@@ -57,17 +58,23 @@ class Readings:
         self._points: list[pd.DataFrame] = []
         self._features = {"labels" if targets.ndim == 1 else "targets": targets}
         self._layers: tuple[str, ...] = ()
+        self._diverged = [step for step in [record["diverged_at"]] if step is not None]
 
     def add(
         self,
         step: int,
         network: Network,
         features: Mapping[str, torch.Tensor],
+        samples: Samples,
         test: tuple[Samples, torch.Tensor],
+        history: pd.DataFrame,
     ) -> None:
-        """Measure a step: the network as it is then, its features, N x d by layer, and a test set.
+        """Measure a step: the network as it is then and its features, N x d by layer.
 
-        The features are dumped at the last step, or at all, if the config says so.
+        `samples` and `test` are those that it was trained on, and a test set; `history` says what
+        is known of its training until then. The features are dumped at the last step, or at all,
+        if the config says so. Where they are not finite, as parameters on their way to divergence
+        still are, nothing is measured: the run diverged.
         """
         self._layers = tuple(features)
         steps, wanted = self._record["steps"], self._job.settings["probes"]
@@ -80,16 +87,21 @@ class Readings:
             bias=tensors.get("bias"),
             targets=self._targets,
             frame=self._job.frame(self._run["keys"], step),
-            # Called by the probes that want it: it costs a pass over the test samples.
-            held_out=partial(_held_out, network, *test),
+            # Called by the probes that want it: it costs a pass over the test samples, once.
+            held_out=cache(partial(_held_out, network, *test)),
             network=network,
+            samples=samples,
+            history=history,
             upstream=self._upstream,
             # Of the recorded steps: a diverged run ends where its states do.
             first=step == steps[0],
             last=step == steps[-1],
         )
-        self._rows += [(step, *reading) for reading in probes.rows(state, wanted)]
-        self._points += [frame.assign(step=step) for frame in probes.points(state, wanted)]
+        if all(values.isfinite().all() for values in features.values()):
+            self._rows += [(step, *reading) for reading in probes.rows(state, wanted)]
+            self._points += [frame.assign(step=step) for frame in probes.points(state, wanted)]
+        else:
+            self._diverged.append(step)
         # Features of every step would be many times the data set.
         if state.last or self._run["config"]["features"] == "all":
             prefix = f"{self._run['id']}/{step:06d}/"
@@ -97,8 +109,7 @@ class Readings:
 
     def measured(self) -> Measured:
         """Return what was measured."""
-        diverged = self._record["diverged_at"]
-        rows = [] if diverged is None else [(diverged, "all", "diverged", 1.0)]
+        rows = [(min(self._diverged), "all", "diverged", 1.0)] if self._diverged else []
         return Measured(self._rows + rows, self._points, self._features, self._layers)
 
 

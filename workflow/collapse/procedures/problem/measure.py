@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from collapse import probes
@@ -26,7 +25,7 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
     scalars = [name for name in history if name not in (*runs[0]["keys"], "step")]
     for run in runs:
         record = states.run(run["id"])
-        run_history = history[_are(history, run["keys"])]
+        run_history = states.history_of(run["keys"])
         rows, points = [], []
         for step, values in zip(
             record["steps"], run_history[scalars].to_dict("records"), strict=True
@@ -46,14 +45,6 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
         if record["diverged_at"] is not None:
             rows.append((record["diverged_at"], "all", "diverged", 1.0))
         yield Measured(rows, points)
-
-
-def _are(table: pd.DataFrame, keys: Mapping[str, Any]) -> np.ndarray:
-    """Return which rows are of a run; a key that is null is missing in tables."""
-    columns = ((table[name], value) for name, value in keys.items())
-    return np.logical_and.reduce(
-        [column.isna() if value is None else column == value for column, value in columns]
-    )
 
 
 def _state(

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, number, over_seeds
 from collapse.studies import Results
 from collapse.studies.analysis import matrix
 from collapse.studies.regression.analysis import covariance, runs, theory_along
@@ -19,7 +19,6 @@ from collapse.studies.regression.panels import (
     heading,
     label_rows,
     line,
-    number,
     points,
     say,
     title,

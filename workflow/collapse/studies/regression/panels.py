@@ -11,8 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator
 
-from collapse.grid import format_value
-from collapse.plotting import FLOAT32_FLOOR, decades, floor, ordered_colours, range_bars, seed_band
+from collapse.plotting import (
+    FLOAT32_FLOOR,
+    decades,
+    floor,
+    number,
+    ordered_colours,
+    range_bars,
+    seed_band,
+)
 from collapse.studies import Results
 from collapse.studies.networks import data_name, model_name
 from collapse.studies.regression.analysis import covariance, curves, decays, samples
@@ -105,17 +112,6 @@ def decay_handles(colours: Mapping[float, tuple], symbol: str = r"\lambda") -> l
     labels = [f"${number(decay)}$" for decay in colours]
     labels[0] = f"${symbol}={labels[0][1:]}"
     return [line(label, color=colours[decay]) for label, decay in zip(labels, colours, strict=True)]
-
-
-def number(value: float) -> str:
-    """Spell a number in mathematics, ``5 10^{-4}``."""
-    if value == 0 or 1e-2 <= abs(value) < 1e3:
-        return format_value(float(value))
-    # The logarithm of a power of ten may fall short of a whole number by rounding.
-    exponent = int(np.floor(np.log10(abs(value)) + 1e-9))
-    factor = format_value(float(value / 10.0**exponent))
-    power = f"10^{{{exponent}}}"
-    return power if factor == "1" else rf"{factor}\cdot{power}"
 
 
 def ending_handles(endings: Iterable[str]) -> list[Line2D]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from collapse.plotting import THEORY, TWO_COLUMNS
+from collapse.plotting import THEORY, TWO_COLUMNS, number
 from collapse.studies import Results
 from collapse.studies.analysis import matrix
 from collapse.studies.regression.analysis import (
@@ -27,7 +27,6 @@ from collapse.studies.regression.panels import (
     endings_of,
     heading,
     line,
-    number,
     say,
 )
 

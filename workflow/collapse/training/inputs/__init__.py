@@ -4,8 +4,8 @@ Each module offers ``build(order, targets, outputs, settings)``:
 
 ``order``
     The `collapse.training.order.Order` of the samples: which samples stand at which place of the
-    epoch, and how images are moved. Whoever needs further random numbers draws them from
-    `collapse.training.order.generator`, in a stream of their own.
+    epoch, how it is cut into batches, and how images are moved. Whoever needs further random
+    numbers draws them from `collapse.training.order.generator`, in a stream of their own.
 ``targets``
     Those of all N samples: labels, N, or real targets, N x n.
 ``outputs``
@@ -13,7 +13,10 @@ Each module offers ``build(order, targets, outputs, settings)``:
 ``settings``
     The section ``input``.
 
-It returns an object with two methods:
+It returns an object with an attribute and two methods:
+
+``soft``
+    Whether the targets are distributions over the classes, of which the history keeps the entropy.
 
 ``draw(epoch)``
     Draws all that is random in an epoch (from 1), the order among it, into the same memory each

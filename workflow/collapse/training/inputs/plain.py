@@ -11,6 +11,8 @@ from collapse.training.order import Order
 class Plain:
     """Batches of the N samples in an order, and their labels, N, or real targets, N x n."""
 
+    soft = False
+
     def __init__(self, order: Order, targets: Tensor) -> None:
         self._order, self._targets = order, targets
 

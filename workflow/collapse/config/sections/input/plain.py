@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from collapse.config.section import Section as Base
+from collapse.config.bases import InputKind
 
 
-class Section(Base):
+class Section(InputKind):
     """Samples as they are, each once in an epoch."""
 
     kind: Literal["plain"] = Field(description="Samples as they are.")

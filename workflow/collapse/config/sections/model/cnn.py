@@ -26,6 +26,6 @@ class Section(ModelKind):
         return "CNN " + "-".join(map(str, self.channels))
 
     @property
-    def width(self) -> int:
+    def dim(self) -> int:
         """Feature dimension d."""
         return self.channels[-1]

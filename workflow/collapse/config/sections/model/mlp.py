@@ -12,7 +12,6 @@ class Section(ModelKind):
     """Fully connected network with ReLU."""
 
     ensemble: ClassVar = True
-    hidden_layers: ClassVar = True
 
     kind: Literal["mlp"] = Field(description="Fully connected network.")
     hidden: list[Count] = Field(min_length=1, description="Widths of the hidden layers.")
@@ -40,7 +39,7 @@ class Section(ModelKind):
         return "MLP " + "-".join(map(str, self.hidden))
 
     @property
-    def width(self) -> int:
+    def dim(self) -> int:
         """Feature dimension d."""
         return self.hidden[-1]
 

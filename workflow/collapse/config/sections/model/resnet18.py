@@ -22,6 +22,11 @@ class Section(ModelKind):
     )
 
     @property
+    def dim(self) -> int:
+        """Feature dimension d."""
+        return 512
+
+    @property
     def label(self) -> str:
         """The network in a figure."""
         return "ResNet18 (ImageNet stem)" if self.stem == "imagenet" else "ResNet18"

@@ -2,10 +2,9 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from collapse.config.network import NetworkExperiment
-from collapse.config.section import fault
 from collapse.data.catalogue import DataSet
 
 
@@ -21,12 +20,6 @@ class Section(NetworkExperiment):
         description="Layers whose features are measured and written: what the head gets, or "
         "every hidden layer's too.",
     )
-
-    @model_validator(mode="after")
-    def _has_hidden_layers(self) -> "Section":
-        if self.layers == "all" and not self.model.hidden_layers:
-            raise fault("layers", f"all found, allowed is last: of a {self.model.kind}")
-        return self
 
     @property
     def batched(self) -> frozenset[str] | None:

@@ -16,7 +16,7 @@ from collapse.config.section import (
     fault,
 )
 from collapse.config.section import Section as Base
-from collapse.config.slots import slot
+from collapse.config.slots import slot, slot_list
 from collapse.data.catalogue import DataSet
 from collapse.grid import tied
 from collapse.problems.decay_path import decay_path
@@ -64,7 +64,7 @@ class Section(Experiment):
         description="lambda_H in 1/2 lambda_H ||H||^2, summed over all samples; of a regression "
         "in 1/(2M) lambda_H ||H||^2, a mean over them. Null: as weight_decay.",
     )
-    probes: list[slot("probe")] = Field(
+    probes: slot_list("probe") = Field(
         default_factory=list, description="What is measured beside the problem's own rows."
     )
 
@@ -89,8 +89,13 @@ class Section(Experiment):
                 raise fault(key, f"found, a {self.problem.kind} problem has no such penalty")
         if "weight_decay" in self.problem.penalties and self.weight_decay is None:
             raise fault("weight_decay", "null found, allowed is a number or a list of numbers")
+        # Null stands for a weight decay, which then has to be there.
+        tied = "weight_decay" in self.problem.penalties
+        if "feature_decay" in self.problem.penalties and self.feature_decay is None and not tied:
+            raise fault("feature_decay", "null found, allowed is a number: W has no decay")
         for key in self.problem.positive:
-            if not np.all(np.asarray(getattr(self, key)) > 0):
+            value = getattr(self, key)
+            if value is not None and not np.all(np.asarray(value) > 0):
                 message = f"{getattr(self, key)} found, allowed are numbers above 0"
                 raise fault(key, message)
         if isinstance(self.weight_decay, list) and not self.problem.layered:

@@ -1,0 +1,123 @@
+"""What figures and claims read of networks' mixed samples."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from collapse.studies import Results
+from collapse.studies.networks import setting
+from collapse.theory.mixup import amplification
+
+LOSSES = {
+    "network_baseline": "CE",
+    "network_mixup": "CE + mixup",
+    "network_mse_mixup": "MSE + mixup",
+}
+"""The experiments that compare losses, and what they are called."""
+ROWS = ("network", "wideresnet", "vit")
+"""The networks of the pictures: beginnings of experiments' names."""
+PAPER_ALPHA = 1.0
+
+
+def at_alpha(experiment: Results, rows: pd.DataFrame, alpha: float = PAPER_ALPHA) -> pd.DataFrame:
+    """Return the rows of runs with this alpha; all rows of an experiment without one."""
+    if "alpha" not in rows:
+        return rows
+    # Of all runs, those that diverged among them: another alpha is no stand-in for these.
+    values = experiment.metrics["alpha"].unique()
+    # A config of one's own may have no run at it.
+    return rows[rows["alpha"] == (alpha if alpha in values else values[0])]
+
+
+def heading(experiments: Mapping[str, Results]) -> str:
+    """Return what was trained on what, and what of the experiments is not shown."""
+    notes = (experiment.note for experiment in experiments.values() if experiment.note)
+    lines = [setting(experiments["network_mixup"].config), left_out(experiments)]
+    return "\n".join([*filter(None, lines), *dict.fromkeys(notes)])
+
+
+def left_out(experiments: Mapping[str, Results]) -> str:
+    """Return how many runs diverged, in words; empty where none did."""
+    lost = sum(len(experiment.values("diverged")) for experiment in experiments.values())
+    return f"left out: {lost} diverged run(s)" if lost else ""
+
+
+def points(experiment: Results, view: str | None = None, layer: str = "H1") -> pd.DataFrame:
+    """Return the points of mixed samples of one run, its first, and of alpha 1 where it varies.
+
+    Of a view or the first measured, at every step; the classifier's rows are in view
+    ``weights``.
+    """
+    rows = at_alpha(experiment, experiment.completed(experiment.points("mixed_points")))
+    rows = rows[(rows["layer"] == layer) & (rows["seed"] == rows["seed"].min())]
+    view = view or first_view(experiment, "mixed_points")
+    return rows[rows["view"].isin([view, "weights"])]
+
+
+def first_view(experiment: Results, probe: str) -> str:
+    """Return the view that a probe of the experiment measures at every step."""
+    # The first of a kind, if there are more.
+    settings = {each["kind"]: each for each in reversed(experiment.config["probes"])}
+    return settings[probe]["views"][0]
+
+
+def curves(experiment: Results, layer: str = "H1", view: str = "eval") -> pd.DataFrame:
+    """Return A(lambda) of each run and step: the run's keys, ``step``, ``mix``, ``value``.
+
+    ``value`` is the mean over pairs of classes of u + v over that of the convex combination of its
+    ends, ``straight``. Runs that diverged are left out.
+    """
+    rows = experiment.completed(experiment.points("mixed_curves"))
+    rows = rows[(rows["layer"] == layer) & (rows["view"] == view)]
+    keys = [*experiment.keys, "step"]
+    pairs = rows.assign(along=rows["u"] + rows["v"]).groupby([*keys, "mix"], dropna=False)["along"]
+    table = pairs.mean().reset_index()
+    # A key may be null, and a null equals none in a join of indices.
+    runs = table.groupby(keys, dropna=False)["along"]
+    # Sorted by mix: its ends are 0 and 1.
+    second, first = runs.transform("first"), runs.transform("last")
+    straight = table["mix"] * first + (1 - table["mix"]) * second
+    return table.assign(straight=straight, value=table["along"] / straight)
+
+
+def ideal_curves(experiment: Results, mix: np.ndarray) -> pd.DataFrame:
+    """Return A(lambda) of the closed form for each run's last step: its keys, ``mix``, ``value``.
+
+    It depends on kappa alone, which the logit gap t of unmixed samples gives: t (e^t + K - 1) =
+    kappa K. Nothing is fitted.
+    """
+    rows = experiment.at_last(curves(experiment))
+    classes = len(experiment.config["labels"]["classes"])
+    # Of both ends of all pairs.
+    gaps = rows.groupby(experiment.keys, dropna=False)["straight"].mean().reset_index()
+    decays = decay_at_gap(classes, gaps.pop("straight").to_numpy())
+    values = amplification(classes, 1.0, decays[:, np.newaxis], mix)
+    runs = gaps.loc[gaps.index.repeat(len(mix))].reset_index(drop=True)
+    return runs.assign(mix=np.tile(mix, len(gaps)), value=values.ravel())
+
+
+def decay_at_gap(classes: int, gap: np.ndarray) -> np.ndarray:
+    """Return the feature decay at which the closed form has this logit gap, rows of norm 1.
+
+    NaN where the gap is not positive: there is none.
+    """
+    gap = np.where(gap > 0, gap, np.nan)
+    kappa = gap * (np.exp(gap) + classes - 1) / classes
+    return classes / ((classes - 1) * kappa)
+
+
+def pictured(
+    experiments: Mapping[str, Results], rows: Sequence[str] = ROWS
+) -> Iterator[tuple[str, str, Results]]:
+    """Yield network, data set and experiment of each picture of cross-entropy with mixup, once."""
+    seen = set()
+    names = [f"{row}_{end}" for row in rows for end in ("mixup", "second_data", "fashion")]
+    for name in names:
+        if name not in experiments:
+            continue
+        labels = experiments[name].config["labels"]
+        place = labels["model"], labels["data"]
+        if place not in seen:
+            seen.add(place)
+            yield *place, experiments[name]

@@ -1,0 +1,83 @@
+"""Figure: where the closed form puts the features of mixed samples."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from collapse.plotting import THEORY, TWO_COLUMNS, number
+from collapse.studies import Results
+from collapse.studies.mixup import triangle
+from collapse.studies.mixup.mixed import left_out
+from collapse.theory.mixup import coordinates
+
+# The directions of three classes in the plane of their rows, as the projection has them.
+_ANGLES = np.deg2rad([-30.0, 210.0, 90.0])
+CORNERS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
+_PAIRS = ((0, 1), (0, 2), (1, 2))
+
+
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    crossed, squared = experiments["fixed_classifier"], experiments["fixed_classifier_mse"]
+    decays = sorted(crossed.metrics["feature_decay"].unique(), reverse=True)
+    # At most three of cross-entropy: the largest, the middle and the smallest.
+    shown = [decays[i] for i in sorted({0, len(decays) // 2, len(decays) - 1})]
+    panels = [(crossed, "CE", decay) for decay in shown]
+    panels.append((squared, "MSE", squared.metrics["feature_decay"].max()))
+    figure, axes = plt.subplots(1, len(panels), figsize=(TWO_COLUMNS, 2.1))
+    drawn = []
+    for panel, (experiment, loss, decay) in zip(axes, panels, strict=True):
+        names = {"loss": loss, "feature_decay": decay}
+        rows = triangle.panel(panel, _points(experiment, decay), size=3)
+        drawn.append(triangle.table(rows, **names))
+        for curve in _curves(experiment, loss, decay):
+            panel.plot(curve["x"], curve["y"], **THEORY, zorder=0)
+            drawn.append(curve.assign(view="theory", **names))
+        panel.set_title(rf"{loss}, $\lambda_H={number(decay)}$")
+    figure.text(0.01, 0.01, left_out(experiments), fontsize=7)
+    triangle.legend(figure, [Line2D([], [], label="closed form", **THEORY)])
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _points(experiment: Results, decay: float) -> pd.DataFrame:
+    """Return where the optimiser put the features of three classes, in one run."""
+    rows = experiment.completed(experiment.points("mixed_columns"))
+    rows = rows[(rows["feature_decay"] == decay) & (rows["seed"] == rows["seed"].min())]
+    rows = rows[(rows["first"] < 3) & (rows["second"] < 3)]
+    places = _placed(rows["first"], rows["second"], rows["u"], rows["v"])
+    arrows = pd.DataFrame({"first": range(3), "second": range(3), "view": "weights"})
+    return pd.concat(
+        [
+            rows.assign(view="solved", x=places[:, 0], y=places[:, 1]),
+            arrows.assign(x=CORNERS[:, 0], y=CORNERS[:, 1]),
+        ],
+        ignore_index=True,
+    )
+
+
+def _placed(first: object, second: object, u: object, v: object) -> np.ndarray:
+    """Return u p_i + v p_j: h in the plane, in units that leave out W's own."""
+    ends = (CORNERS[np.asarray(classes)] for classes in (first, second))
+    scales = (np.asarray(value)[..., np.newaxis] for value in (u, v))
+    return sum(scale * end for scale, end in zip(scales, ends, strict=True))
+
+
+def _curves(experiment: Results, loss: str, decay: float) -> list[pd.DataFrame]:
+    """Return the channels of the closed form."""
+    problem, mix = experiment.config["problem"], np.linspace(0, 1, 201)
+    place = problem["classes"], problem["classifier_norm"], decay
+    u, v = coordinates(*place, mix, problem["loss"])
+    curves = []
+    for first, second in _PAIRS:
+        places = _placed(np.full(len(mix), first), np.full(len(mix), second), u, v)
+        curves.append(
+            pd.DataFrame(
+                {"first": first, "second": second, "mix": mix}
+                | {"x": places[:, 0], "y": places[:, 1]}
+            )
+        )
+    return curves
