@@ -295,3 +295,16 @@ def test_the_least_excess_is_that_of_any_epoch_so_far():
     for wrong in (None, history.drop(columns="label_entropy")):
         with pytest.raises(InputError, match="probe mixed_labels: a network .* soft labels needed"):
             list(mixed_labels.rows(state_of(history=wrong), {}))
+
+
+@pytest.mark.parametrize("size", [3, 12])
+def test_a_rare_class_has_a_mean_though_it_is_in_no_batch(size):
+    targets = torch.tensor([0, 1, 3, *[2] * 500])
+    state = state_of(PLAIN, len(targets), targets=targets)
+    settings = POINTS | {"layers": "all", "classes": [0, 1, 2], "batches": 1, "batch_size": size}
+    table = mixed_points.points(state, settings)
+    assert set(table["layer"]) == {"hidden1", "hidden2", "H1"}
+    samples = table[table["view"] == "eval"]
+    assert not {0, 1} <= set(samples["first"])
+    rows = table[(table["view"] == "weights") & (table["layer"] != "H1")]
+    assert np.isfinite(rows[["x", "y"]]).all(axis=None)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
+from collapse.errors import InputError
 from collapse.plotting import paper_style
 from collapse.studies.mixup import STUDY, claims, model_claims, network_claims
 from collapse.studies.mixup.mixed import decay_at_gap
@@ -198,6 +199,7 @@ def network(share, alphas=(None,), loss="CE", sure=-0.05, seeds=SEEDS, alpha=1.0
         "training": {"epochs": 200},
         "data": {"name": "fashion_mnist"},
         "probes": [
+            {"kind": "calibration"},
             {"kind": "mixed_curves", "views": ["eval", "train"]},
             {"kind": "mixed_points", "views": ["train", "eval"]},
         ],
@@ -825,6 +827,18 @@ def test_a_figure_is_drawn_where_every_run_diverged(name):
     kinds = ("theory", "weights", "balance CE", "balance MSE")
     rest = table.reindex(columns=["series", "view"]).isin(kinds).any(axis=1)
     assert rest.all()
+
+
+@pytest.mark.parametrize(
+    ("name", "probe"),
+    [("activations", "mixed_points"), ("fixed_etf", "mixed_points"), ("calibration", "calibration"),
+     ("amplification", "mixed_curves")],
+)  # fmt: skip
+def test_a_probe_that_a_figure_needs_is_named_where_it_is_missing(name, probe):
+    probes = [each for each in WHOLE["network_mixup"].config["probes"] if each["kind"] != probe]
+    bare = configured(WHOLE["network_mixup"], probes=probes)
+    with pytest.raises(InputError, match=f"no {probe} found .CNN on Fashion-MNIST"):
+        drawn(name, network_mixup=bare)
 
 
 def test_the_decay_at_a_gap_is_that_of_the_closed_form():

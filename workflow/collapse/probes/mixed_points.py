@@ -31,8 +31,7 @@ def points(state: State, settings: Mapping[str, Any]) -> pd.DataFrame | None:
     """
     labels = triple(settings, len(members(state)))
     pairs, halves = _mixed_batches(state, labels, settings)
-    # Unmixed: for the class means.
-    plain = [(first, first, torch.ones_like(mix)) for first, _, mix in pairs]
+    plain = _unmixed(state, labels, pairs)
     # Of the states on the way one picture each.
     views = settings["views"] if state.last else settings["views"][:1]
     frames, hidden = [], state.last and settings["layers"] == "all"
@@ -68,6 +67,18 @@ def _mixed_batches(
     # One lambda from each of as many intervals: few batches leave no gap.
     mixes = (np.arange(count) + source.random(count)) / count
     return [batch(mix) for mix in mixes], [batch(0.5) for _ in range(-(-count // 4))]
+
+
+def _unmixed(state: State, labels: Sequence[int], pairs: Batches) -> Batches:
+    """Return the first of each pair unmixed, for the class means: some of each class."""
+    batches = [(first, first, torch.ones_like(mix)) for first, _, mix in pairs]
+    places = batches[0][0].clone()
+    drawn = state.targets.cpu()[torch.cat([first for first, *_ in pairs])]
+    if not all((drawn == label).any() for label in labels):
+        # One of each in the first batch: a rare class may be in none.
+        places[:3] = torch.tensor([members(state)[label][0] for label in labels])
+        batches[0] = (places, places, batches[0][2])
+    return batches
 
 
 def _means(

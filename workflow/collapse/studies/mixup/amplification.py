@@ -18,6 +18,7 @@ from collapse.studies.mixup.mixed import (
     curves,
     first_view,
     heading,
+    probed,
 )
 from collapse.theory.mixup import amplification
 
@@ -124,7 +125,7 @@ def _along(experiment: Results) -> pd.DataFrame:
 
     At the last step of each seed, in evaluation mode where that is measured.
     """
-    rows = experiment.at_last(experiment.completed(experiment.points("mixed_points")))
+    rows = experiment.at_last(probed(experiment, "mixed_points"))
     view = "eval" if "eval" in set(rows["view"]) else first_view(experiment, "mixed_points")
     rows = at_alpha(experiment, rows[(rows["view"] == view) & (rows["layer"] == "H1")])
     rows = rows[(rows["mix"] == 0.5) & (rows["first"] != rows["second"])]

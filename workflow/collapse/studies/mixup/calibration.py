@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from collapse.plotting import TWO_COLUMNS, ordered_colours, over_seeds, range_bars, seed_band
 from collapse.studies import Results
-from collapse.studies.mixup.mixed import heading
+from collapse.studies.mixup.mixed import heading, probed
 
 FEW = 10
 """Samples of a bin below which its accuracy says nothing."""
@@ -90,7 +90,7 @@ def _draw_reliability(
     for arm, (experiment, alpha) in arms.items():
         if arm in _OTHERS:
             continue
-        points = experiment.at_last(experiment.completed(experiment.points("calibration")))
+        points = experiment.at_last(probed(experiment, "calibration"))
         bins = _of_arm(points, alpha)
         bins = bins[bins["count"] >= FEW]
         table = over_seeds(bins, ["bin"], "bin_accuracy")

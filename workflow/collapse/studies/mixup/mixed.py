@@ -1,12 +1,14 @@
 """What figures and claims read of networks' mixed samples."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from collapse.errors import InputError
 from collapse.studies import Results
-from collapse.studies.networks import setting
+from collapse.studies.networks import describe, setting
 from collapse.theory.mixup import amplification
 
 LOSSES = {
@@ -43,13 +45,36 @@ def left_out(experiments: Mapping[str, Results]) -> str:
     return f"left out: {lost} diverged run(s)" if lost else ""
 
 
+def probed(experiment: Results, probe: str) -> pd.DataFrame:
+    """Return the points of a probe of networks, of runs that did not diverge.
+
+    Raises
+    ------
+    InputError
+        If the experiment has no such probe.
+    """
+    settings(experiment, probe)
+    return experiment.completed(experiment.points(probe))
+
+
+def settings(experiment: Results, probe: str) -> Mapping[str, Any]:
+    """Return the settings of a probe of the experiment; raise what `probed` does."""
+    for each in experiment.config["probes"]:
+        if each["kind"] == probe:
+            return each
+    trained, made = describe(experiment.config), experiment.config["input"]["kind"]
+    raise InputError(
+        f"probes: no {probe} found ({trained}, input {made}), needed by figures and claims of mixup"
+    )
+
+
 def points(experiment: Results, view: str | None = None, layer: str = "H1") -> pd.DataFrame:
     """Return the points of mixed samples of one run, its first, and of alpha 1 where it varies.
 
     Of a view or the first measured, at every step; the classifier's rows are in view
     ``weights``.
     """
-    rows = at_alpha(experiment, experiment.completed(experiment.points("mixed_points")))
+    rows = at_alpha(experiment, probed(experiment, "mixed_points"))
     rows = rows[(rows["layer"] == layer) & (rows["seed"] == rows["seed"].min())]
     view = view or first_view(experiment, "mixed_points")
     return rows[rows["view"].isin([view, "weights"])]
@@ -57,9 +82,7 @@ def points(experiment: Results, view: str | None = None, layer: str = "H1") -> p
 
 def first_view(experiment: Results, probe: str) -> str:
     """Return the view that a probe of the experiment measures at every step."""
-    # The first of a kind, if there are more.
-    settings = {each["kind"]: each for each in reversed(experiment.config["probes"])}
-    return settings[probe]["views"][0]
+    return settings(experiment, probe)["views"][0]
 
 
 def curves(experiment: Results, layer: str = "H1", view: str = "eval") -> pd.DataFrame:
@@ -68,7 +91,7 @@ def curves(experiment: Results, layer: str = "H1", view: str = "eval") -> pd.Dat
     ``value`` is the mean over pairs of classes of u + v over that of the convex combination of its
     ends, ``straight``. Runs that diverged are left out.
     """
-    rows = experiment.completed(experiment.points("mixed_curves"))
+    rows = probed(experiment, "mixed_curves")
     rows = rows[(rows["layer"] == layer) & (rows["view"] == view)]
     keys = [*experiment.keys, "step"]
     pairs = rows.assign(along=rows["u"] + rows["v"]).groupby([*keys, "mix"], dropna=False)["along"]

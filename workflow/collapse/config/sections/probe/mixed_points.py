@@ -30,7 +30,7 @@ class Section(MixedProbe):
     batches: Count = Field(
         48, description="Batches, each of one lambda, evenly spread over [0, 1]."
     )
-    batch_size: Annotated[Count, Field(ge=2)] = Field(128, description="Pairs in a batch.")
+    batch_size: Annotated[Count, Field(ge=3)] = Field(128, description="Pairs in a batch.")
 
     def misfits(self, experiment: Base, data_set: DataSet) -> Iterator[tuple[str, str]]:
         """Yield what does not fit, a class that the data set does not have among it."""
