@@ -239,13 +239,13 @@ def test_large_decays_leave_no_classifier(loss):
     values = [best_value(m, classes, decays, alpha, loss, 3) for m in (1e-8, 0.02, 0.2)]
     assert values == sorted(values)
     problem = {"classes": classes, "dim": 6, "loss": loss, "classifier": "free", "nodes": 3}
-    problem |= {"classifier_norm": None, "alpha": alpha}
+    problem |= {"kind": "mixup", "classifier_norm": None, "alpha": alpha}
     run = of_run({"problem": problem, "weight_decay": 7.0, "feature_decay": 1.0}, {})
     assert run["classifier_norm"] == run["mean_square_norm"] == 0 and "t" not in run
 
 
 def test_of_a_run_the_norm_is_given_or_balanced():
-    shape = {"classes": 4, "dim": 4, "loss": "ce", "alpha": 0.5, "nodes": 7}
+    shape = {"kind": "mixup", "classes": 4, "dim": 4, "loss": "ce", "alpha": 0.5, "nodes": 7}
     fixed = {"problem": shape | {"classifier": "fixed", "classifier_norm": 1.3}}
     numbers = of_run(fixed | {"weight_decay": None, "feature_decay": 1e-3}, {})
     closed = predict(classes=4, classifier_norm=1.3, feature_decay=1e-3, mix=0.5, alpha=0.5)
@@ -261,8 +261,9 @@ def test_of_a_run_the_norm_is_given_or_balanced():
     small = {"problem": free["problem"] | {"loss": "mse", "dim": 3}}
     with pytest.raises(InputError, match="dim: fewer than the classes"):
         of_run(small | {"weight_decay": 1e-3, "feature_decay": 1e-2}, {})
-    with pytest.raises(InputError, match="no problem"):
-        of_run({"model": {}, "feature_decay": 0.0, "weight_decay": 1e-3}, {})
+    for other in ({"model": {}}, {"problem": {"kind": "perturbation", "classes": 4, "dim": 4}}):
+        with pytest.raises(InputError, match="no problem of kind mixup"):
+            of_run(other | {"feature_decay": 0.1, "weight_decay": 1e-3}, {})
 
 
 @pytest.mark.parametrize(

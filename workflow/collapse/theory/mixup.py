@@ -177,11 +177,11 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
     Raises
     ------
     InputError
-        It is a network, or with MSE and a free W its dimension is below the number of classes:
-        W is no ETF then, as the logits' mean takes a dimension of its own.
+        It is a network or another problem, or with MSE and a free W its dimension is below the
+        number of classes: W is no ETF then, as the logits' mean takes a dimension of its own.
     """
-    if "problem" not in config:
-        raise InputError("no problem: the closed form is that of free features")
+    if config.get("problem", {}).get("kind") != "mixup":
+        raise InputError("no problem of kind mixup: the closed form is that of its free features")
     problem, decay = config["problem"], config["feature_decay"]
     classes, alpha, loss = (problem[key] for key in ("classes", "alpha", "loss"))
     free, nodes = problem["classifier"] == "free", problem["nodes"]
