@@ -7,7 +7,7 @@ import pandas as pd
 
 from collapse.studies import Results
 from collapse.studies.verdicts import Claim, Decision, lost
-from collapse.theory.mixup import coordinates, feature_norm
+from collapse.theory.mixup import coordinates
 
 PAPER = "Fisher et al. 2024"
 DERIVED = "closed form derived from its model"
@@ -29,20 +29,17 @@ def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
 
 
 def _closed_form(experiment: Results) -> Found:
-    """Return the last states' columns with u, v and the norm of the closed form.
+    """Return the last states' columns with u and v of the closed form.
 
     At the norm that the classifier has in each run.
     """
     rows = experiment.completed(experiment.points("mixed_columns"))
-    norms = experiment.last("classifier_norm").set_index(["feature_decay", "seed"])["value"]
-    problem, tables = experiment.config["problem"], []
-    for (decay, seed), run in rows.groupby(["feature_decay", "seed"]):
-        place = problem["classes"], norms[decay, seed], decay
-        mix, loss = run["mix"].to_numpy(), problem["loss"]
-        u, v = coordinates(*place, mix, loss)
-        norm = feature_norm(*place, mix, loss)
-        tables.append(run.assign(u_closed=u, v_closed=v, norm_closed=norm))
-    return pd.concat(tables) if tables else rows.assign(u_closed=[], v_closed=[], norm_closed=[])
+    norms = experiment.last("classifier_norm")[[*experiment.keys, "value"]]
+    norm = rows[experiment.keys].merge(norms, how="left")["value"].to_numpy()
+    problem, decay = experiment.config["problem"], rows["feature_decay"].to_numpy()
+    place = problem["classes"], norm, decay, rows["mix"].to_numpy(), problem["loss"]
+    u, v = coordinates(*place)
+    return rows.assign(u_closed=u, v_closed=v)
 
 
 def _error(found: Found) -> pd.Series:
