@@ -91,8 +91,7 @@ def test_an_experiment_of_null_is_left_out_of_what_may_do_without_it(mixup):
     assert reads(jobs.figure(whole, "mixup", "activations")) == set(named["activations"])
     assert reads(jobs.claims(whole, "mixup")) == set(study.claims_read)
     # Of what does not read them nothing changes.
-    job = jobs.figure(whole, "mixup", "fixed_etf")
-    assert job.spec.digest == figures["fixed_etf"].spec.digest
+    assert jobs.figure(whole, "mixup", "fixed_etf").told == figures["fixed_etf"].told
 
 
 def test_what_needs_an_experiment_of_null_is_refused_in_a_line(mixup):

@@ -50,10 +50,9 @@ def interrupted(monkeypatch, folder, identity, last, **changes):
         (SGD, 4, 4, NEW_INPUT),
         (SGD, 4, 6, NEW_INPUT),
         (SGD, 4, 7, NEW_INPUT),
-        (SGD, 12, 5, {"kind": "mixup", "alpha": 0.4, "per_sample": False}),
-        (ADAM, 4, 6, {"kind": "mixup", "alpha": 1.0, "per_sample": True}),
+        (ADAM, 4, 6, {"kind": "mixup", "alpha": 0.4, "per_sample": False}),
     ],
-    ids=["adam", "sgd", "new", "thinned-4", "thinned-6", "thinned-7", "mixup", "mixup-per-sample"],
+    ids=["adam", "sgd", "new", "thinned-4", "thinned-6", "thinned-7", "mixup"],
 )
 def test_a_broken_off_training_continues_to_the_same_bytes(
     new, monkeypatch, tmp_path, optimiser, most, last, input
