@@ -180,7 +180,8 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
         It is a network or another problem, or with MSE and a free W its dimension is below the
         number of classes: W is no ETF then, as the logits' mean takes a dimension of its own.
     """
-    if config.get("problem", {}).get("kind") != "mixup":
+    # Only that of mixup has nodes.
+    if "nodes" not in config.get("problem", {}):
         raise InputError("no problem of kind mixup: the closed form is that of its free features")
     problem, decay = config["problem"], config["feature_decay"]
     classes, alpha, loss = (problem[key] for key in ("classes", "alpha", "loss"))

@@ -59,9 +59,9 @@ def probed(experiment: Results, probe: str) -> pd.DataFrame:
 
 def settings(experiment: Results, probe: str) -> Mapping[str, Any]:
     """Return the settings of a probe of the experiment; raise what `probed` does."""
-    for each in experiment.config["probes"]:
-        if each["kind"] == probe:
-            return each
+    found = {each["kind"]: each for each in experiment.config["probes"]}
+    if probe in found:
+        return found[probe]
     trained, made = describe(experiment.config), experiment.config["input"]["kind"]
     raise InputError(
         f"probes: no {probe} found ({trained}, input {made}), needed by figures and claims of mixup"
