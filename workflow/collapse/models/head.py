@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from collapse.errors import InputError
+from collapse.simplex import simplex_etf
 
 
 class LinearHead(nn.Module):
@@ -60,15 +61,7 @@ class LinearHead(nn.Module):
 
 
 def _simplex_etf(outputs: int, dim: int) -> torch.Tensor:
-    """Return K x d rows of norm 1 with cosines -1/(K - 1), in a random rotation.
-
-    sqrt(K/(K - 1)) U Q^T, U an orthonormal basis of the vectors of K entries of sum 0 and Q,
-    d x (K - 1), of orthonormal columns.
-    """
+    """Return a simplex ETF, K x d, in a random rotation."""
     if dim < outputs - 1:
         raise InputError(f"head.init: etf found with {dim} features, needed are {outputs - 1}")
-    centred = torch.eye(outputs) - 1 / outputs
-    plane = torch.linalg.qr(centred[:, 1:]).Q
-    rotation = torch.empty(dim, outputs - 1)
-    nn.init.orthogonal_(rotation)
-    return (outputs / (outputs - 1)) ** 0.5 * plane @ rotation.T
+    return simplex_etf(nn.init.orthogonal_(torch.empty(dim, outputs - 1)))

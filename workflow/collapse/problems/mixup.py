@@ -29,6 +29,7 @@ from torch import Tensor
 from collapse.problems.base import Problem
 from collapse.problems.parameters import Parameters
 from collapse.quadrature import beta_nodes
+from collapse.simplex import simplex_etf
 
 # The given classifier is the same for all runs of a shape.
 CLASSIFIER_SEED = 0
@@ -71,17 +72,13 @@ def columns(problem: Mapping) -> Columns:
 def classifier(problem: Mapping) -> Tensor:
     """Return the given simplex ETF, K x d with rows of norm ``classifier_norm``, float64.
 
-    sqrt(K/(K - 1)) m U Q^T with U an orthonormal basis of the vectors of K entries of sum 0, and
-    Q, d x (K - 1), one random rotation for all runs. ``problem`` is the config's section, with
-    ``classes``, ``dim`` and ``classifier_norm``.
+    One random rotation for all runs. ``problem`` is the config's section, with ``classes``, ``dim``
+    and ``classifier_norm``.
     """
-    classes = problem["classes"]
-    centred = torch.eye(classes, dtype=torch.float64) - 1 / classes
-    plane = torch.linalg.qr(centred[:, 1:]).Q
     generator = torch.Generator().manual_seed(CLASSIFIER_SEED)
-    shape = problem["dim"], classes - 1
+    shape = problem["dim"], problem["classes"] - 1
     rotation = torch.linalg.qr(torch.randn(shape, generator=generator, dtype=torch.float64)).Q
-    return problem["classifier_norm"] * (classes / (classes - 1)) ** 0.5 * plane @ rotation.T
+    return problem["classifier_norm"] * simplex_etf(rotation)
 
 
 @dataclass(frozen=True)
