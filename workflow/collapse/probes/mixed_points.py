@@ -99,15 +99,6 @@ def _means(
     }
 
 
-def _logits(
-    state: State, layer: str, labels: Sequence[int], means: Tensor, features: Tensor
-) -> tuple[Tensor, dict[int, int]]:
-    """Return a layer's logits, N x K, and the column of each class."""
-    logits = features @ classifier(state, layer, means).mT
-    columns = labels if layer == "H1" else range(3)
-    return logits, dict(zip(labels, columns, strict=True))
-
-
 def _plane(state: State, layer: str, labels: Sequence[int], means: Tensor) -> tuple[Tensor, ...]:
     """Return the three rows that span the plane, the projection on it and its centre."""
     # Of a hidden layer the class means themselves, around whose mean its features lie.
@@ -138,20 +129,44 @@ def _placed(
             **_numbers(x=places[:, 0], y=places[:, 1]),
         }
     )
-    along, convex = (torch.full((len(mix),), torch.nan, dtype=torch.float64) for _ in range(2))
-    logits, columns = _logits(state, layer, labels, means, features)
-    centres, _ = _logits(state, layer, labels, means, means)
-    for place, first in enumerate(labels):
-        for other, second in enumerate(labels):
-            chosen = (sides[0] == first) & (sides[1] == second)
-            if first == second or not chosen.any():
-                continue
-            pair = columns[first], columns[second]
-            along[chosen] = sum(logit_coordinates(logits[chosen.to(logits.device)], *pair)).cpu()
-            ends = sum(logit_coordinates(centres, *pair)).cpu()
-            weight = mix[chosen]
-            convex[chosen] = weight * ends[place] + (1 - weight) * ends[other]
-    return frame.assign(**_numbers(along=along, convex_along=convex))
+    different = sides[0] != sides[1]
+    along = torch.full((2, len(mix)), torch.nan, dtype=torch.float64)
+    # Where batches are small they may hold no pair of two classes.
+    if different.any():
+        pairs = [side[different] for side in sides]
+        along[:, different] = torch.stack(
+            _along(state, layer, labels, means, features.cpu()[different], pairs, mix[different])
+        )
+    return frame.assign(**_numbers(along=along[0], convex_along=along[1]))
+
+
+def _along(
+    state: State,
+    layer: str,
+    labels: Sequence[int],
+    means: Tensor,
+    features: Tensor,
+    pairs: Sequence[Tensor],
+    mix: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return u + v of mixed samples of two classes, and of the convex combination of their means.
+
+    `features` are N x d, `pairs` the labels of the first and of the second, N each.
+    """
+    # Among the three classes, and among the columns of the layer's logits.
+    ends = [_position(labels)[label] for label in pairs]
+    columns = pairs if layer == "H1" else ends
+    weights, means = classifier(state, layer, means).cpu().mT, means.cpu()
+    first, second = (sum(logit_coordinates((means @ weights)[end], *columns)) for end in ends)
+    found = sum(logit_coordinates(features @ weights, *columns))
+    return found, mix * first + (1 - mix) * second
+
+
+def _position(labels: Sequence[int]) -> Tensor:
+    """Return, by label, its place among `labels`."""
+    position = torch.zeros(max(labels) + 1, dtype=torch.int64)
+    position[list(labels)] = torch.arange(len(labels))
+    return position
 
 
 def _rows(state: State, layer: str, labels: Sequence[int], means: Tensor) -> pd.DataFrame:
