@@ -12,7 +12,6 @@ from matplotlib import pyplot as plt
 from collapse.errors import InputError
 from collapse.plotting import paper_style
 from collapse.studies.mixup import STUDY, claims, model_claims, network_claims
-from collapse.studies.mixup.mixed import decay_at_gap
 from collapse.studies.mixup.triangle import DIFFERENT, SAME
 from collapse.theory.mixup import (
     amplification,
@@ -846,11 +845,3 @@ def test_a_probe_that_a_figure_needs_is_named_where_it_is_missing(name, probe):
     bare = configured(WHOLE["network_mixup"], probes=probes)
     with pytest.raises(InputError, match=f"no {probe} found .CNN on Fashion-MNIST"):
         drawn(name, network_mixup=bare)
-
-
-def test_the_decay_at_a_gap_is_that_of_the_closed_form():
-    decays = np.logspace(-8, 2, 6)
-    for classes in (3, 10):
-        gaps = same_class_gap(classes, 1.0, decays)
-        np.testing.assert_allclose(decay_at_gap(classes, gaps), decays, rtol=1e-9)
-    assert np.isnan(decay_at_gap(4, np.array([0.0, -1.0]))).all()

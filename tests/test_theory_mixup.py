@@ -300,3 +300,11 @@ def test_the_command_prints_what_was_asked_for(capsys):
         "entropy_floor", "ideal_confidence",
     ]  # fmt: skip
     assert answer["entropy_floor"] == pytest.approx(0.45) and answer["ideal_confidence"] == 0.75
+
+
+def test_the_decay_at_a_gap_is_that_of_the_closed_form():
+    decays = np.logspace(-8, 2, 6)
+    for classes in (3, 10):
+        gaps = mixup.same_class_gap(classes, 1.0, decays)
+        np.testing.assert_allclose(mixup.decay_at_gap(classes, gaps), decays, rtol=1e-9)
+    assert np.isnan(mixup.decay_at_gap(4, np.array([0.0, -1.0]))).all()

@@ -243,6 +243,16 @@ def same_class_gap(
     return t
 
 
+def decay_at_gap(classes: int, gap: ArrayLike) -> NDArray[np.float64]:
+    """Return the feature decay at which `same_class_gap` of cross-entropy is `gap`, rows of norm 1.
+
+    From kappa = t (e^t + K - 1)/K; NaN where the gap is not positive: there is none.
+    """
+    t = np.asarray(gap, dtype=float)
+    t = np.where(t > 0, t, np.nan)
+    return _stretch(classes, 1.0) / (t * (np.exp(t) + classes - 1) / classes)
+
+
 def coordinates(
     classes: int,
     classifier_norm: ArrayLike,

@@ -9,7 +9,7 @@ import pandas as pd
 from collapse.errors import InputError
 from collapse.studies import Results
 from collapse.studies.networks import describe, setting
-from collapse.theory.mixup import amplification
+from collapse.theory.mixup import amplification, decay_at_gap
 
 LOSSES = {
     "network_baseline": "CE",
@@ -118,16 +118,6 @@ def ideal_curves(experiment: Results, mix: np.ndarray) -> pd.DataFrame:
     values = amplification(classes, 1.0, decays[:, np.newaxis], mix)
     runs = gaps.loc[gaps.index.repeat(len(mix))].reset_index(drop=True)
     return runs.assign(mix=np.tile(mix, len(gaps)), value=values.ravel())
-
-
-def decay_at_gap(classes: int, gap: np.ndarray) -> np.ndarray:
-    """Return the feature decay at which the closed form has this logit gap, rows of norm 1.
-
-    NaN where the gap is not positive: there is none.
-    """
-    gap = np.where(gap > 0, gap, np.nan)
-    kappa = gap * (np.exp(gap) + classes - 1) / classes
-    return classes / ((classes - 1) * kappa)
 
 
 def pictured(
