@@ -628,6 +628,16 @@ def test_losses_are_pictured_beside_each_other():
         assert len(rows) == len(of_seed_0(200)) + 3
 
 
+def test_features_are_pictured_about_the_mean_of_their_classes():
+    aside = WHOLE["network_mse_mixup"]
+    points = aside.samples.copy()
+    features = points["view"].isin(["train", "eval"]) & points["x"].notna()
+    points.loc[features, ["x", "y"]] += [30.0, -7.0]
+    table, *_ = drawn("loss_comparison", network_mse_mixup=replace(aside, samples=points))
+    expected, *_ = drawn("loss_comparison")
+    pd.testing.assert_frame_equal(table, expected)
+
+
 def test_the_closed_form_is_drawn_under_the_features_found():
     table, panels, _ = drawn("theory_activations")
     shown = [("CE", 1e-1), ("CE", 1e-5), ("CE", 1e-6), ("MSE", 1e-1)]

@@ -15,6 +15,8 @@ from collapse.studies.mixup import triangle
 from collapse.studies.mixup.mixed import at_alpha, curves, heading, ideal_curves, points
 
 ARMS = {"network_mixup": "trained classifier", "network_fixed_etf": "frozen ETF"}
+SPAN = 0.02
+"""What the axis of accuracy spans at least."""
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -66,5 +68,9 @@ def _draw_accuracy(
         tables.append(pd.DataFrame({"arm": arm, "series": "test accuracy", "value": values}))
     axes.set_xticks(range(len(ARMS)), [arm.replace(" ", "\n") for arm in ARMS.values()])
     axes.set_xlim(-0.5, len(ARMS) - 0.5)
+    # Seeds that agree to a hair are not blown up.
+    low, high = axes.get_ylim()
+    spare = max(0.0, SPAN - (high - low)) / 2
+    axes.set_ylim(low - spare, high + spare)
     axes.set_ylabel("test accuracy")
     return pd.concat(tables, ignore_index=True)

@@ -20,10 +20,11 @@ def panel(axes: Axes, points: pd.DataFrame, size: float = 1.5) -> pd.DataFrame:
 
     `points` are `COLUMNS` and ``view``, with the classifier's rows in view ``weights``: these
     are drawn as arrows as long as the mean features of their classes, to which their own length
-    does not compare.
+    does not compare. Features are drawn about the mean of their classes' means, with which
+    self-duality compares a classifier: features after a ReLU all lie to one side of the origin.
     """
     rows = points[points["view"] == "weights"]
-    samples = points[points["view"] != "weights"]
+    samples = _centred(points[points["view"] != "weights"])
     same = samples["first"] == samples["second"]
     # Pairs of two classes last: at the corners they are few.
     for chosen, colour in ((samples[same], SAME), (samples[~same], DIFFERENT)):
@@ -42,6 +43,13 @@ def panel(axes: Axes, points: pd.DataFrame, size: float = 1.5) -> pd.DataFrame:
     bare(axes)
     axes.set_aspect("equal", adjustable="datalim")
     return pd.concat([samples, arrows], ignore_index=True)
+
+
+def _centred(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return samples about the mean of their classes' means, or about their own without any."""
+    same = samples[samples["first"] == samples["second"]]
+    centre = (same if len(same) else samples).groupby("first")[["x", "y"]].mean().mean()
+    return samples.assign(x=samples["x"] - centre["x"], y=samples["y"] - centre["y"])
 
 
 def bare(axes: Axes) -> None:
