@@ -40,7 +40,11 @@ def read_config():
 def check_cache_folder():
     """Make the shared cache at the start: Snakemake finds it missing only after computing."""
     folder = os.environ.get("SNAKEMAKE_OUTPUT_CACHE")
-    if folder:
+    if not folder:
+        # The profile of a cluster asks for a cache where there is one; Snakemake would end in a
+        # traceback where there is none.
+        workflow.workflow_settings.cache = None
+    else:
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
