@@ -1,6 +1,7 @@
 """Trainings that are broken off go on to the same end."""
 
 import os
+import signal
 from types import MappingProxyType
 
 import numpy as np
@@ -79,6 +80,32 @@ def test_a_broken_off_training_continues_to_the_same_bytes(
         assert left.history["epoch"].tolist() == list(range(12 // most, 13, 12 // most))
         assert left.history.equals(right.history)
     assert not (tmp_path / "c").exists()
+
+
+def test_sigterm_ends_a_training_after_its_epoch_and_a_successor_continues(monkeypatch, tmp_path):
+    changes, epochs, epoch = {"epochs": 9}, [], Trainer.epoch
+    whole = train_two(**changes)
+
+    def terminated(self, number):
+        epochs.append(number)
+        if epochs == [1, 2, 3, 4]:
+            signal.raise_signal(signal.SIGTERM)
+        return epoch(self, number)
+
+    # No checkpoint is due of itself but the first.
+    monkeypatch.setattr(history_module, "SHARE", 1e-9)
+    monkeypatch.setattr(Trainer, "epoch", terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    with Checkpoints(tmp_path, {}) as checkpoints, pytest.raises(SystemExit) as ended:
+        train_two(checkpoints, **changes)
+    assert ended.value.code == 128 + signal.SIGTERM
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        rest = train_two(checkpoints, **changes)
+    assert epochs == list(range(1, 10))
+    for left, right in zip(whole, rest, strict=True):
+        assert_same_states(left.states, right.states)
+        assert left.history.equals(right.history)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_frozen_head_stays_as_it_starts_while_the_features_learn(monkeypatch, tmp_path):

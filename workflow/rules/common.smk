@@ -156,22 +156,38 @@ def relative(path):
 
 
 def computing(resource):
-    """Return the resource function of what a group's job asks for; time and memory grow by attempt."""
+    """Return the resource function of what a group's job asks for."""
 
-    def amount(wildcards, attempt):
+    def wanted(wildcards):
         group = or_refuse(ATLAS.group, *where(wildcards))
-        value = getattr(group.runs[0].config.resources(len(group.runs)), resource)
-        return value * attempt if resource in ("memory", "minutes") else value
+        config = group.runs[0].config
+        return config.resources(len(group.runs), ATLAS.data_set(config))
 
-    return amount
+    return by_attempt(resource, wanted)
 
 
 def measuring(resource):
     """Return the resource function of what a job that measures asks for."""
 
-    def amount(wildcards):
-        study, name, *_ = where(wildcards)
-        return getattr(ATLAS.studies[study][name].measure_resources(), resource)
+    def wanted(wildcards):
+        study, name, *folder = where(wildcards)
+        runs = (
+            ATLAS.group(study, name, *folder).runs
+            if folder
+            else ATLAS.runs(study, name)
+        )
+        config = ATLAS.studies[study][name]
+        return config.measure_resources(len(runs), ATLAS.data_set(config))
+
+    return by_attempt(resource, wanted)
+
+
+def by_attempt(resource, wanted):
+    """Return the function of a resource; time and memory grow with the attempt."""
+
+    def amount(wildcards, attempt):
+        value = getattr(wanted(wildcards), resource)
+        return value * attempt if resource in ("memory", "minutes") else value
 
     return amount
 

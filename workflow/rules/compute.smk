@@ -31,6 +31,8 @@ for verb in VERBS:
         threads: computing("cores")
         resources:
             gpu=computing("gpus"),
+            # For clusters that hand GPUs out so: a profile sets it, and gpu to 0.
+            gres="",
             mem_mb=computing("memory"),
             runtime=computing("minutes"),
         params:
@@ -39,5 +41,5 @@ for verb in VERBS:
             f"{COMPUTING[verb]} {{wildcards.experiment}} {{wildcards.group}}"
         shell:
             "collapse compute --spec {log:q}.json --expect {params.digest}"
-            " --threads {threads}"
+            " --threads {threads} --gpus {resources.gpu} --gres={resources.gres:q}"
             " --states {output.states:q} --history {output.history:q} > {log:q} 2>&1"

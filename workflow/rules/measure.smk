@@ -14,11 +14,14 @@ rule measure:
     wildcard_constraints:
         experiment=experiments(lambda experiment: not by_group(experiment)),
     cache: True
+    retries: 2
     conda:
         "../../envs/environment.yaml"
     threads: 1
     resources:
         gpu=measuring("gpus"),
+        # For clusters that hand GPUs out so: a profile sets it, and gpu to 0.
+        gres="",
         mem_mb=measuring("memory"),
         runtime=measuring("minutes"),
     params:
@@ -27,6 +30,7 @@ rule measure:
         "Measuring {wildcards.experiment}"
     shell:
         "collapse measure_runs --spec {log:q}.json --expect {params.digest}"
+        " --gpus {resources.gpu} --gres={resources.gres:q}"
         " --metrics {output.metrics:q} --samples {output.samples:q}"
         " > {log:q} 2>&1"
 
@@ -47,11 +51,14 @@ rule measure_group:
     wildcard_constraints:
         experiment=experiments(by_group),
     cache: True
+    retries: 2
     conda:
         "../../envs/environment.yaml"
     threads: 1
     resources:
         gpu=measuring("gpus"),
+        # For clusters that hand GPUs out so: a profile sets it, and gpu to 0.
+        gres="",
         mem_mb=measuring("memory"),
         runtime=measuring("minutes"),
     params:
@@ -60,5 +67,6 @@ rule measure_group:
         "Measuring {wildcards.experiment} {wildcards.group}"
     shell:
         "collapse measure_runs --spec {log:q}.json --expect {params.digest}"
+        " --gpus {resources.gpu} --gres={resources.gres:q}"
         " --metrics {output.metrics:q} --samples {output.samples:q}"
         " --features {output.features:q} > {log:q} 2>&1"

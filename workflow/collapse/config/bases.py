@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from collapse.config.costs import Size
 from collapse.config.section import Section, fault
 from collapse.data.catalogue import DataSet
 
@@ -82,6 +83,15 @@ class SolverKind(Section):
     def cores(self, runs: int, entries: int) -> int:
         """Return how many cores a job can use for so many problems of so many numbers each."""
         return 1
+
+    def passes(self, entries: int) -> float:
+        """Return how often it passes over the numbers of a problem, as often as a gradient does."""
+        return 1e5
+
+    @property
+    def records(self) -> int:
+        """How many states of a run it keeps."""
+        return 2
 
 
 class InputKind(Section):
@@ -169,6 +179,10 @@ class ModelKind(Section):
     def dim(self) -> int | None:
         """The features' dimension, None where the section does not say it."""
         return None
+
+    def size(self, image_shape: tuple[int, int, int]) -> Size:
+        """Return what a pass over one image of C x H x W takes: here as much as a large network."""
+        return Size(10**8, 10**10, 10**7)
 
     def misfit(self, image_shape: tuple[int, int, int]) -> tuple[str, str] | None:
         """Return which key does not fit images of C x H x W, and why, or None."""

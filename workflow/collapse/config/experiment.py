@@ -66,12 +66,12 @@ class Experiment(Section):
         data = getattr(self, "data", None)
         return None if data is None else data.name
 
-    def resources(self, runs: int) -> Resources:
+    def resources(self, runs: int, data_set: DataSet | None) -> Resources:
         """Return what a job that computes so many runs asks for."""
         return Resources()
 
-    def measure_resources(self) -> Resources:
-        """Return what a job that measures asks for."""
+    def measure_resources(self, runs: int, data_set: DataSet | None) -> Resources:
+        """Return what a job that measures so many runs asks for."""
         return Resources(minutes=60)
 
     def probes_for(self, data_set: DataSet | None) -> list[str]:

@@ -1,5 +1,6 @@
 """What procedures that train networks have in common: data, head, training and objective."""
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -7,6 +8,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from collapse.config.bases import ProbeKind
+from collapse.config.costs import Size, Work, asked
 from collapse.config.experiment import Experiment, Resources
 from collapse.config.section import (
     Count,
@@ -21,6 +23,15 @@ from collapse.config.section import (
 )
 from collapse.config.slots import kinds, slot, slot_list
 from collapse.data.catalogue import DataSet
+
+# Of a data set that does not say, a table of the user's say, before it is read.
+USUAL_SAMPLES, USUAL_INPUTS = 60_000, 100
+
+
+def _shape(data_set: DataSet, side: int | None) -> tuple[int, int, int]:
+    """Return channels, height and width of samples, padded to a side if there is one."""
+    channels, *image = data_set.image_shape or (USUAL_INPUTS, 1, 1)
+    return (channels, *([side, side] if side else image))
 
 
 class Data(Section):
@@ -189,13 +200,52 @@ class NetworkExperiment(Experiment):
         check_tied(self, "feature_decay", "backbone_decay")
         return self
 
-    def resources(self, runs: int) -> Resources:
-        """Return one GPU, for all that train side by side."""
-        return Resources(gpus=1, memory=8000)
+    @property
+    def trainings(self) -> int:
+        """How many trainings of so many epochs a run is, each of a part of the network."""
+        return 1
 
-    def measure_resources(self) -> Resources:
-        """Return one GPU."""
-        return Resources(gpus=1, memory=8000, minutes=60)
+    def resources(self, runs: int, data_set: DataSet) -> Resources:
+        """Return what follows from samples, epochs and the network, for all side by side."""
+        size, samples = self._size(data_set), self._samples(data_set)
+        epochs, batch = self.training.epochs, min(self.training.batch_size, samples)
+        # A backward pass takes two forward ones.
+        units = 3 * size.products * samples * epochs * runs
+        steps = epochs * math.ceil(samples / batch) * self.trainings
+        # Their states are kept, and copied once to be written.
+        states = 2 * self.training.record * size.parameters * runs
+        data = 2 * samples * math.prod(_shape(data_set, self.data.size))
+        # Parameters, gradients, moments; and what the backward pass needs.
+        training = (5 * size.parameters + 2 * size.activations * batch) * runs
+        return asked(Work(self.training.precision, units, steps, 4 * (data + states), 4 * training))
+
+    def measure_resources(self, runs: int, data_set: DataSet) -> Resources:
+        """Return what follows from samples, recorded states and probes."""
+        size, samples = self._size(data_set), self._samples(data_set)
+        # Each probe passes over the samples anew, at most.
+        passes = (2 + len(self.probes)) * min(self.training.record, self.training.epochs)
+        states = self.training.record * size.parameters * runs
+        data = 2 * samples * math.prod(_shape(data_set, self.data.size))
+        # Features in float64, of all layers where they are kept.
+        features = 4 * samples * (self.model.dim or 1000) * (2 if self.probes else 1)
+        work = Work(
+            "float32", size.products * samples * passes * runs, passes * samples / 500 * runs,
+            4 * (data + states) + 8 * features, 4 * 500 * size.activations,
+        )  # fmt: skip
+        return asked(work)
+
+    def _size(self, data_set: DataSet) -> Size:
+        """Return the size of the backbone; the head is small beside it."""
+        return self.model.size(_shape(data_set, self.data.size))
+
+    def _samples(self, data_set: DataSet) -> int:
+        """Return the number of training samples, as far as it is known before the data are."""
+        data, classes = self.data, len(data_set.classes)
+        if data.class_sizes:
+            return sum(data.class_sizes)
+        if data.samples_per_class:
+            return data.samples_per_class * classes
+        return data.samples or getattr(data_set, "train_count", USUAL_SAMPLES)
 
     def probes_for(self, data_set: DataSet) -> list[str]:
         """Return what measures against labels, or against real targets, as the data have them."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from collapse import grid
 from collapse.artifacts import write_table, write_tensors
 from collapse.procedures import JobContext
+from collapse.training import device
 from collapse.upstream import Upstream
 
 
@@ -21,10 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--states", required=True, metavar="FILE", help="safetensors to write")
     parser.add_argument("--history", required=True, metavar="FILE", help="parquet to write")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU cores to use")
+    device.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Compute the group; write its states and history."""
+    device.hide_unasked(args)
     spec = args.spec.job
     upstream = Upstream(spec["references"], args.spec.reads)
     procedure = import_module(f"collapse.procedures.{spec['procedure']}.compute")

@@ -18,6 +18,7 @@ from collapse import grid
 from collapse.artifacts import read_table, write_table, write_tensors
 from collapse.errors import InputError
 from collapse.procedures import JobContext, Measured, States
+from collapse.training import device
 from collapse.upstream import Upstream
 
 ROWS = ("step", "layer", "metric", "value")
@@ -29,10 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("metrics", "samples"):
         parser.add_argument(f"--{name}", required=True, metavar="FILE", help="parquet to write")
     parser.add_argument("--features", metavar="FILE", help="safetensors to write")
+    device.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure all groups; write rows, points and features."""
+    device.hide_unasked(args)
     spec, reads = args.spec.job, args.spec.reads
     upstream = Upstream(spec["references"], reads)
     rows, points, features, attributes = [], [], {}, {"runs": []}

@@ -1,5 +1,6 @@
 """The choice of a device, and the precision of its products."""
 
+import argparse
 import os
 import sys
 import tempfile
@@ -16,19 +17,33 @@ from collapse.training.locks import try_lock
 _held: list[int] = []
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a stage that may use a GPU; `hide_unasked` reads them."""
+    parser.add_argument(
+        "--gpus", type=int, default=1, metavar="N", help="GPUs it may use; 0 hides all"
+    )
+    parser.add_argument(
+        "--gres", default="", help="what SLURM was asked for instead: gpu:1 is a GPU too"
+    )
+
+
+def hide_unasked(args: argparse.Namespace) -> None:
+    """Hide all GPUs from a job that asked for none: on a cluster those it sees are others'."""
+    if not args.gpus and args.gres.split(":")[0] != "gpu":
+        # Before CUDA is asked anything.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def acquire_device() -> torch.device:
     """Return a GPU that no other job of this node uses, for the life of this process; else the CPU.
 
     Each GPU has a lock file in the folder for temporary files; while all are held this waits.
-    Under SLURM the scheduler has chosen already. On a CPU the work is pinned to one thread: the
-    number of threads changes the order of sums, and so the bytes of the result.
+    So do the jobs of one allocation of a cluster share its GPUs. On a CPU the work is pinned to one
+    thread: the number of threads changes the order of sums, and so the bytes of the result.
     """
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
         return torch.device("cpu")
-    if "SLURM_JOB_ID" in os.environ:
-        # SLURM shows a job its own GPUs only.
-        return torch.device("cuda", 0)
     waiting = False
     while True:
         for index in range(torch.cuda.device_count()):

@@ -122,7 +122,7 @@ class History:
         # At the end too: of several trainings in a row a successor repeats none that is done.
         due = epoch == self._trainer.settings["epochs"] or time.monotonic() >= self._next_save
         if self._checkpoints is not None and due:
-            self._save(self._checkpoints)
+            self.save()
 
     def _record(self, epoch: int) -> None:
         # A diverged network has no state to keep.
@@ -131,7 +131,8 @@ class History:
             self.states[index][epoch] = get_arrays(member)
         self._unsaved.add(epoch)
 
-    def _save(self, checkpoints: Checkpoints) -> None:
+    def save(self) -> None:
+        """Write a checkpoint of the epochs done; there is a folder of checkpoints."""
         begin = time.monotonic()
         # States first: a checkpoint's epoch promises that all before it are there.
         for epoch in sorted(self._unsaved):
@@ -140,7 +141,7 @@ class History:
                 for index, states in enumerate(self.states)
                 for name, array in states.get(epoch, {}).items()
             }
-            checkpoints.record(epoch, arrays)
+            self._checkpoints.record(epoch, arrays)
         # Each is written once, however many checkpoints follow.
         self._unsaved.clear()
         history = {
@@ -154,7 +155,7 @@ class History:
             "optimiser": get_arrays(self._trainer.optimiser.state),
             "history": history,
         }
-        checkpoints.save(self.done, parts)
+        self._checkpoints.save(self.done, parts)
         end = time.monotonic()
         # After a save of t seconds t/SHARE of training, so that saving takes at most the share.
         self._next_save = end + (end - begin) / SHARE

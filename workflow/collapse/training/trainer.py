@@ -1,7 +1,8 @@
 """Training of networks on samples that fit on the device."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from collapse.training.objective import Objective
 from collapse.training.order import Order, batch_sizes
 from collapse.training.progress import Progress
 from collapse.training.samples import Samples
+from collapse.training.termination import EXIT_CODE, termination
 
 # Steps from which compiling repays its 15 to 25 seconds: 130 epochs of 50,000 images by 128.
 COMPILE_FROM = 50_000
@@ -210,7 +212,8 @@ def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[Trai
 
     The networks of `trainer` are before their first epoch; `checkpoints` are an open folder to
     continue from and to write to. One result per network, with the same bytes whether or not the
-    training was interrupted, on the same class of device.
+    training was interrupted, on the same class of device. With checkpoints SIGTERM ends the process
+    after the epoch it is at, from which a successor continues.
     """
     settings = trainer.settings
     recorded = frozenset(log_spaced(settings["epochs"], settings["record"]))
@@ -218,13 +221,21 @@ def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[Trai
         # Before the first epoch BatchNorm has seen no data: epoch 0 has no features to speak of.
         recorded -= {0}
     history = History(trainer, recorded, checkpoints)
-    with closing(Progress(settings["epochs"], history.done)) as progress:
+    with (
+        closing(Progress(settings["epochs"], history.done)) as progress,
+        termination() if checkpoints else nullcontext() as asked,
+    ):
         # An epoch follows from its number: a restored training takes up the count.
         for epoch in range(history.done + 1, settings["epochs"] + 1):
             if history.all_diverged:
                 break
             history.keep(epoch, trainer.epoch(epoch), learning_rate(settings, epoch))
             progress.update(epoch, *history.latest)
+            if asked and asked.is_set():
+                history.save()
+                message = f"ended by SIGTERM after epoch {epoch}, where a successor continues"
+                print(message, file=sys.stderr, flush=True)
+                raise SystemExit(EXIT_CODE)
     return [
         TrainingResult(history.states[index], history.frame(index), *history.divergence(index))
         for index in range(len(trainer.ensemble))

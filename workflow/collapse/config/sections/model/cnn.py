@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from collapse.config.bases import ModelKind
+from collapse.config.costs import Size, convolution, norm
 from collapse.config.section import Count
 
 
@@ -29,3 +30,15 @@ class Section(ModelKind):
     def dim(self) -> int:
         """Feature dimension d."""
         return self.channels[-1]
+
+    def size(self, image_shape: tuple[int, int, int]) -> Size:
+        """Return what a pass over one image of C x H x W takes."""
+        inputs, height, width = image_shape
+        size = Size()
+        for outputs in self.channels:
+            size += convolution(inputs, outputs, 3, height * width)
+            # Rounded up: an image of one pixel stays one.
+            height, width = -(-height // 2), -(-width // 2)
+            size += norm(outputs, height * width)
+            inputs = outputs
+        return size + norm(inputs) if self.feature_normalisation == "batch" else size

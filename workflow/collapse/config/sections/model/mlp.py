@@ -1,10 +1,13 @@
 """A fully connected network as a config's section ``model``."""
 
+import math
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from collapse.config.bases import ModelKind
+from collapse.config.costs import Size, dense, norm
 from collapse.config.section import Count, fault
 
 
@@ -42,6 +45,17 @@ class Section(ModelKind):
     def dim(self) -> int:
         """Feature dimension d."""
         return self.hidden[-1]
+
+    def size(self, image_shape: tuple[int, int, int]) -> Size:
+        """Return what a pass over one image of C x H x W takes."""
+        widths = [math.prod(image_shape), *self.hidden]
+        layers = [dense(*pair) for pair in pairwise(widths)]
+        if self.normalisation == "batch":
+            layers += [norm(width) for width in self.hidden]
+        if self.ending == "signed":
+            last = self.hidden[-1]
+            layers.append(norm(last) if self.normalisation == "batch" else dense(last, last))
+        return sum(layers, Size())
 
     @property
     def layerwise(self) -> bool:

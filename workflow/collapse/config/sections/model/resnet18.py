@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from collapse.config.bases import ModelKind
+from collapse.config.costs import Size, convolution, norm
 
 
 class Section(ModelKind):
@@ -30,3 +31,28 @@ class Section(ModelKind):
     def label(self) -> str:
         """The network in a figure."""
         return "ResNet18 (ImageNet stem)" if self.stem == "imagenet" else "ResNet18"
+
+    def size(self, image_shape: tuple[int, int, int]) -> Size:
+        """Return what a pass over one image of C x H x W takes."""
+        channels, height, width = image_shape
+        kernel = 3
+        if self.stem == "imagenet":
+            kernel, height, width = 7, -(-height // 2), -(-width // 2)
+        size = _normed(channels, 64, kernel, height * width)
+        if self.stem == "imagenet":
+            height, width = -(-height // 2), -(-width // 2)
+        inputs = 64
+        for group in range(4):
+            outputs = 64 * 2**group
+            if group:
+                height, width = -(-height // 2), -(-width // 2)
+                # The shortcut of the first block, where the shape changes.
+                size += _normed(inputs, outputs, 1, height * width)
+            size += _normed(inputs, outputs, 3, height * width)
+            size += _normed(outputs, outputs, 3, height * width).times(3)
+            inputs = outputs
+        return size + norm(512) if self.feature_normalisation == "batch" else size
+
+
+def _normed(inputs: int, outputs: int, kernel: int, pixels: int) -> Size:
+    return convolution(inputs, outputs, kernel, pixels) + norm(outputs, pixels)

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from collapse.config.bases import ModelKind
+from collapse.config.costs import Size, dense, norm
 from collapse.config.section import Count, fault
 
 
@@ -42,3 +43,19 @@ class Section(ModelKind):
             size = f"{height}x{width}"
             return "patch", f"{self.patch} found, allowed are divisors of the images' side: {size}"
         return None
+
+    def size(self, image_shape: tuple[int, int, int]) -> Size:
+        """Return what a pass over one image of C x H x W takes."""
+        channels, side, _ = image_shape
+        patches = (side // self.patch) ** 2
+        # With the class token.
+        tokens, width = patches + 1, self.width
+        size = dense(channels * self.patch**2, width, patches)
+        # The class token and what marks places.
+        size += Size(width + tokens * width) + norm(width, tokens)
+        layer = norm(width, tokens).times(2)
+        layer += dense(width, 3 * width, tokens) + dense(width, width, tokens)
+        layer += dense(width, self.mlp_width, tokens) + dense(self.mlp_width, width, tokens)
+        # Queries by keys, and what they weigh; each head keeps its table.
+        layer += Size(0, 2 * tokens**2 * width, 2 * self.heads * tokens**2)
+        return size + layer.times(self.layers)

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from collapse.config.bases import ModelKind
+from collapse.config.costs import Size, convolution, norm
 from collapse.config.section import Count, fault
 
 
@@ -30,3 +31,22 @@ class Section(ModelKind):
     def dim(self) -> int:
         """Feature dimension d."""
         return 64 * self.width
+
+    def size(self, image_shape: tuple[int, int, int]) -> Size:
+        """Return what a pass over one image of C x H x W takes."""
+        channels, height, width = image_shape
+        inputs = 16
+        size = convolution(channels, inputs, 3, height * width)
+        for group in range(3):
+            outputs = 16 * self.width * 2**group
+            for block in range((self.depth - 4) // 6):
+                before = height * width
+                if group and not block:
+                    height, width = -(-height // 2), -(-width // 2)
+                pixels = height * width
+                size += norm(inputs, before) + convolution(inputs, outputs, 3, pixels)
+                size += norm(outputs, pixels) + convolution(outputs, outputs, 3, pixels)
+                if inputs != outputs or before != pixels:
+                    size += convolution(inputs, outputs, 1, pixels)
+                inputs = outputs
+        return size + norm(inputs, height * width)

@@ -14,3 +14,7 @@ class Section(SolverKind):
     kind: Literal["lbfgs"] = Field(description="Optimiser.")
     steps: Count = Field(description="Largest number of iterations in a stage of the continuation.")
     tolerance: Positive = Field(1e-12, description="Gradient norm at which a run has converged.")
+
+    def passes(self, entries: int) -> float:
+        """Those of its history of twenty vectors, twice a step, and of a line search."""
+        return 50 * self.steps

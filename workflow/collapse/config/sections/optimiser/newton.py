@@ -19,3 +19,7 @@ class Section(SolverKind):
     tolerance: Positive = Field(
         1e-14, description="Largest entry of the gradient at which a run has converged."
     )
+
+    def passes(self, entries: int) -> float:
+        """One for each column of the second derivatives, ten steps as a rule."""
+        return 10 * entries

@@ -21,6 +21,15 @@ class Section(SolverKind):
     steps: Count = Field(description="Number of steps.")
     record: Count = Field(40, description="Log-spaced steps whose state is kept.")
 
+    def passes(self, entries: int) -> float:
+        """One a step."""
+        return self.steps
+
+    @property
+    def records(self) -> int:
+        """As many as asked for."""
+        return self.record
+
     def cores(self, runs: int, entries: int) -> int:
         """Return the number of chunks of position and velocity that suit a core's cache."""
         # Position and velocity, 8 bytes each number.

@@ -18,6 +18,11 @@ class Section(NetworkExperiment):
 
     procedure: Literal["layerwise"] = Field(description="How it is carried out.")
 
+    @property
+    def trainings(self) -> int:
+        """One a hidden layer."""
+        return len(self.model.hidden)
+
     @model_validator(mode="after")
     def _is_a_chain(self) -> "Section":
         if not self.model.layerwise:

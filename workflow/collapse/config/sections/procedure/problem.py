@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from collapse.config.bases import SolverKind
+from collapse.config.costs import Work, asked
 from collapse.config.experiment import Experiment, Resources
 from collapse.config.section import (
     Decays,
@@ -124,9 +125,24 @@ class Section(Experiment):
             paths |= {f"optimiser.{key}" for key in self.optimiser.batched}
         return frozenset(paths)
 
-    def resources(self, runs: int) -> Resources:
-        """Return as many cores as the solver can use for the problem's size."""
-        return Resources(max(solver.cores(runs, self.problem.entries) for solver in self.solvers))
+    def resources(self, runs: int, data_set: DataSet | None) -> Resources:
+        """Return what follows from the problem's size and the solvers' steps."""
+        entries = self.problem.entries
+        cores = max(solver.cores(runs, entries) for solver in self.solvers)
+        stages = len(self.sweep.scaled_decay) if self.sweep else 1
+        passes = stages * sum(solver.passes(entries) for solver in self.solvers)
+        # Records, which are copied once to be written, and what a solver keeps beside them.
+        kept = 2 * stages * sum(solver.records for solver in self.solvers) + 50
+        work = Work("problem", entries * passes * runs, passes, 8 * entries * kept * runs)
+        return asked(work, cores)
+
+    def measure_resources(self, runs: int, data_set: DataSet | None) -> Resources:
+        """Return what follows from the problem's size and the number of states."""
+        entries, stages = self.problem.entries, len(self.sweep.scaled_decay) if self.sweep else 1
+        states = stages * sum(solver.records for solver in self.solvers) * runs
+        # Each a few decompositions.
+        work = Work("problem", 1000 * entries * states, 20 * states, 8 * entries * (states + 100))
+        return asked(work)
 
     def probes_for(self, data_set: DataSet | None) -> list[str]:
         """Return the problem's own."""
