@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -79,6 +80,7 @@ class History:
         if snapshot is None:
             return
         self.done = snapshot.epoch
+        print(f"continues after epoch {self.done}", file=sys.stderr, flush=True)
         # Into the tensors that are there: optimiser and captured step go on to use their memory.
         set_arrays(self._trainer.ensemble.state, snapshot.parts["network"])
         set_arrays(self._trainer.optimiser.state, snapshot.parts["optimiser"])
