@@ -1,10 +1,11 @@
-# `make` replicates every study at the default scale; `make test` runs the tests; `make bench`
-# times the engine against the textbook ways, anew each time.
+# `make` replicates every study at the default scale; `make test` runs the tests; `make
+# test-full` installs SLURM, as root on Debian, and runs those too that need a cluster; `make bench` times
+# the engine against the textbook ways, anew each time.
 PYTHON ?= python3
 BIN := .venv/bin
 SCALE ?= laptop
 
-.PHONY: all bench test lint format lock
+.PHONY: all bench test test-full slurm lint format lock
 
 all: .venv/installed
 	$(BIN)/snakemake --config scale=$(SCALE)
@@ -22,6 +23,13 @@ bench: .venv/installed
 
 test: .venv/installed lint
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# The cluster has the machine for itself: its tests wait for jobs, and jobs for cores.
+test-full: slurm test
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --slurm -m slurm
+
+slurm:
+	@tests/install_slurm.sh
 
 lint: .venv/installed
 	$(BIN)/ruff check

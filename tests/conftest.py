@@ -30,6 +30,13 @@ from collapse.training.trainer import Trainer, train
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "workflow", "config", "envs", "notebooks", "profiles")
+WITHOUT_SLURM = "need a SLURM cluster and were skipped: `make test-full` runs them"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--slurm", action="store_true", help="run the tests that start a SLURM cluster"
+    )
 
 
 def pytest_configure(config):
@@ -37,10 +44,24 @@ def pytest_configure(config):
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def pytest_collection_modifyitems(items):
-    """Begin with the files that need the finished workflow, which takes longest."""
+def pytest_collection_modifyitems(config, items):
+    """Begin with the files that need the finished workflow, which takes longest.
+
+    Nobody's machine gets a SLURM cluster unless asked for.
+    """
     first = {item.path for item in items if "finished" in item.fixturenames}
     items.sort(key=lambda item: item.path not in first)
+    for item in items:
+        if item.get_closest_marker("slurm") and not config.getoption("slurm"):
+            item.add_marker(pytest.mark.skip(reason=WITHOUT_SLURM))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say in one line that the tests on a cluster did not run, and what runs them."""
+    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
+    count = sum(WITHOUT_SLURM in reason for reason in skipped)
+    if count:
+        terminalreporter.write_line(f"{count} tests {WITHOUT_SLURM}")
 
 
 class Checkout:
