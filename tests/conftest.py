@@ -76,15 +76,20 @@ class Checkout:
 
     def run(self, *command, **environment):
         """Run a command of the environment in the checkout; return the completed process."""
-        return subprocess.run(
-            [str(Path(sys.executable).parent / command[0]), *command[1:]],
-            cwd=self.folder,
-            env=os.environ
-            | {"PYTHONPATH": str(self.folder / "workflow"), "PYTHONDONTWRITEBYTECODE": "1"}
-            | environment,
-            capture_output=True,
-            text=True,
-        )
+        return subprocess.run(**self._call(command, environment), capture_output=True)
+
+    def start(self, *command, output, **environment):
+        """Start a command of the environment in the checkout; return the process."""
+        return subprocess.Popen(**self._call(command, environment), stdout=output, stderr=output)
+
+    def _call(self, command, environment):
+        own = {"PYTHONPATH": str(self.folder / "workflow"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {
+            "args": [str(Path(sys.executable).parent / command[0]), *command[1:]],
+            "cwd": self.folder,
+            "env": os.environ | own | environment,
+            "text": True,
+        }
 
     def snakemake(self, *arguments, scale="smoke", **environment):
         """Run snakemake on both cores at a scale; ``key=value`` are settings of the config."""

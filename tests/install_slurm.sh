@@ -14,7 +14,7 @@ for file in /etc/slurm/{slurm,gres,slurmdbd}.conf; do
         refuse "$file belongs to another cluster"
 done
 
-packages=(munge slurm-wlm)
+packages=(munge slurm-wlm slurmdbd mariadb-server)
 ! dpkg --status "${packages[@]}" &>/dev/null || exit 0
 # What a package's installation asks before it starts a daemon; a system's own answer stays.
 policy=/usr/sbin/policy-rc.d

@@ -190,6 +190,46 @@ PartitionName=main Nodes={NODE} Default=YES
         self._daemon("slurmd", "-D", "-N", NODE)
         self._until("sinfo", "--noheader", "--format=%T", says="idle")
 
+    def _start_accounting(self, munge):
+        data, server = self.folder / "database", self.folder / "database.socket"
+        words = ["--no-defaults", "--user=root", f"--datadir={data}"]
+        if not data.exists():
+            subprocess.run(
+                ["mariadb-install-db", *words, "--auth-root-authentication-method=normal"],
+                check=True,
+                capture_output=True,
+            )
+        self._daemon(
+            "mariadbd", *words, f"--socket={server}", "--bind-address=127.0.0.1",
+            f"--port={PORTS['mariadbd']}", "--innodb-lock-wait-timeout=900",
+        )  # fmt: skip
+        client = ("mariadb", f"--socket={server}", "--user=root", "--execute")
+        self._until(*client, "SELECT 1")
+        for host in ("localhost", "127.0.0.1"):
+            user = f"slurm@'{host}'"
+            self._ask(*client, f"CREATE USER IF NOT EXISTS {user} IDENTIFIED BY 'slurm'")
+            self._ask(*client, f"GRANT ALL ON *.* TO {user}")
+        settings = SETTINGS / "slurmdbd.conf"
+        settings.touch(0o600)
+        settings.write_text(f"""\
+{FIRST_LINE}
+AuthType=auth/munge
+AuthInfo=socket={munge}
+DbdHost=localhost
+DbdPort={PORTS["slurmdbd"]}
+SlurmUser=root
+PidFile={self.folder}/slurmdbd.pid
+LogFile={self.folder}/log/slurmdbd.log
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={PORTS["mariadbd"]}
+StorageUser=slurm
+StoragePass=slurm
+""")
+        self._daemon("slurmdbd", "-D")
+        self._until("sacctmgr", "--noheader", "show", "cluster")
+        self._until("sacctmgr", "--immediate", "add", "cluster", CLUSTER)
+
     def _daemon(self, name, *words):
         # Ends with this process, should that be killed.
         with (self.folder / f"log/{name}.out").open("a") as out:
