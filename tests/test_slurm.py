@@ -189,7 +189,7 @@ def disturb(node, folder, driver, names):
     while driver.poll() is None:
         for job, _, comment in node.queue():
             for name in names:
-                if f"deep_linear/{name}_" in comment and job not in jobs[name]:
+                if f"_{name}_seed" in comment and job not in jobs[name]:
                     jobs[name].append(job)
         for process, told in processes():
             for name, act in list(left.items()):

@@ -63,6 +63,10 @@ try:
 except InputError as error:
     refuse(error)
 
+# By the driver alone, with more memory and time each time: the Snakemake inside a cluster's job
+# would try again with what was too little.
+RETRIES = 2 if workflow.is_main_process else 0
+
 RESULTS = ATLAS.results
 NOTEBOOKS = [
     study

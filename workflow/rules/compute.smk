@@ -25,7 +25,7 @@ for verb in VERBS:
                 else experiments(lambda experiment, verb=verb: experiment.verb == verb)
             ),
         cache: True
-        retries: 2
+        retries: RETRIES
         conda:
             "../../envs/environment.yaml"
         threads: computing("cores")

@@ -14,7 +14,7 @@ rule measure:
     wildcard_constraints:
         experiment=experiments(lambda experiment: not by_group(experiment)),
     cache: True
-    retries: 2
+    retries: RETRIES
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -51,7 +51,7 @@ rule measure_group:
     wildcard_constraints:
         experiment=experiments(by_group),
     cache: True
-    retries: 2
+    retries: RETRIES
     conda:
         "../../envs/environment.yaml"
     threads: 1
