@@ -381,6 +381,21 @@ def test_snakemake_refuses_in_one_line(checkout, arguments, words):
     assert not (checkout.folder / "results").exists()
 
 
+def test_a_machine_that_submits_nothing_is_refused_the_profile_of_a_cluster(tmp_path):
+    checkout, path = Checkout(tmp_path), tmp_path / "bin"
+    path.mkdir()
+    for program in ("bash", "env", "git", "which"):
+        (path / program).symlink_to(shutil.which(program))
+    profile, target = "workflow/profiles/slurm", "results/deep_linear/frames/metrics.parquet"
+    done = checkout.snakemake("--workflow-profile", profile, "--", target, PATH=str(path))
+    assert done.returncode == 2
+    (line,) = (line for line in done.stderr.splitlines() if "collapse: error" in line)
+    assert "sbatch" in line and "Traceback" not in done.stderr
+    # Nothing is computed, nor is the folder locked.
+    assert not list(tmp_path.rglob("*.parquet"))
+    assert checkout.planned("--", target)
+
+
 def test_a_damaged_input_fails_the_job_with_one_line(finished, tmp_path):
     log = next((finished.folder / "results/logs/deep_linear/network_mlp").glob("*/measure.log"))
     words = shlex.split(log.read_text().splitlines()[0].removeprefix("$ "))

@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -225,7 +226,15 @@ def notebook_files(*names):
     ]
 
 
+def check_cluster():
+    """End in one line where jobs are for SLURM and this machine cannot submit any."""
+    if workflow.executor_plugin.name == "slurm" and shutil.which("sbatch") is None:
+        workflow.persistence.unlock()
+        refuse("no sbatch found, the profile for SLURM is for machines that submit to it")
+
+
 onstart:
+    check_cluster()
     # Jobs on other machines parse the Snakefile again, perhaps after an edit: what they are told,
     # and with which code, is what the driver wrote beside their logs.
     for job in workflow.dag.needrun_jobs():

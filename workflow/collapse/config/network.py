@@ -213,7 +213,7 @@ class NetworkExperiment(Experiment):
         units = 3 * size.products * samples * epochs * runs
         steps = epochs * math.ceil(samples / batch) * self.trainings
         # Their states are kept, and copied once to be written.
-        states = 2 * self.training.record * size.parameters * runs
+        states = 2 * self._records * size.parameters * runs
         data = 2 * samples * math.prod(_shape(data_set, self.data.size))
         # Parameters, gradients, moments; and what the backward pass needs.
         training = (5 * size.parameters + 2 * size.activations * batch) * runs
@@ -223,16 +223,21 @@ class NetworkExperiment(Experiment):
         """Return what follows from samples, recorded states and probes."""
         size, samples = self._size(data_set), self._samples(data_set)
         # Each probe passes over the samples anew, at most.
-        passes = (2 + len(self.probes)) * min(self.training.record, self.training.epochs)
-        states = self.training.record * size.parameters * runs
+        passes = (2 + len(self.probes)) * self._records
+        states = self._records * size.parameters * runs
         data = 2 * samples * math.prod(_shape(data_set, self.data.size))
-        # Features in float64, of all layers where they are kept.
-        features = 4 * samples * (self.model.dim or 1000) * (2 if self.probes else 1)
+        # Of a state in float64, twice with probes; and what is kept of all, to be written.
+        kept = runs * (self._records if self.features == "all" else 1)
+        features = samples * (self.model.dim or 1000) * (4 * (2 if self.probes else 1) + kept)
         work = Work(
             "float32", size.products * samples * passes * runs, passes * samples / 500 * runs,
             4 * (data + states) + 8 * features, 4 * 500 * size.activations,
         )  # fmt: skip
         return asked(work)
+
+    @property
+    def _records(self) -> int:
+        return min(self.training.record, self.training.epochs)
 
     def _size(self, data_set: DataSet) -> Size:
         """Return the size of the backbone; the head is small beside it."""
