@@ -140,7 +140,11 @@ def test_what_the_history_also_tells_may_be_varied(path, values):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("a: [1\nb: 2", "expected"), ("a:\n  b: 1\n  c: 2\n  b: 3", "'b' given twice")],
+    [
+        ("a: [1\nb: 2", "expected"),
+        ("? [a]\n: 1", "no word"),
+        ("a:\n  b: 1\n  c: 2\n  b: 3", "'b' given twice"),
+    ],
 )
 def test_a_file_that_is_no_yaml_is_refused(tmp_path, text, words):
     path = tmp_path / "broken.yaml"

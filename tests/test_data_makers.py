@@ -14,7 +14,7 @@ from collapse.data.dataset import load
 from collapse.data.kinds.generated import Generated
 from collapse.data.makers.generated import generate
 from collapse.data.makers.table import from_file
-from collapse.data.regressions import check_targets
+from collapse.data.regressions import check_targets, held_out
 from collapse.errors import InputError
 from collapse.stages import data as stage
 from collapse.training.samples import training_set
@@ -176,6 +176,11 @@ GOOD = "a,b,y\n0,1,2\n1,3,5\n2,0,1\n3,1,1\n"
         # Every second row is for testing: it varies there only.
         ("a,y\n1,7\n2,8\n3,7\n4,9\n", ["y"], None, "target 'y' has zero variance"),
         ("a,y\n1,2\n3,4\n", ["y"], None, "1 rows for training, allowed are 2 or more"),
+        (",a,y\n0,1,2\n1,3,5\n", ["y"], None, "column 1 has no name, .* say by `inputs`"),
+        ('"","a","y"\n"1",1,2\n"2",3,5\n', ["y"], None, "column 1 has no name"),
+        ("a,Unnamed: 0,y\n0,1,2\n1,3,5\n", ["y"], None, "column 2 has no name"),
+        ("a;b;y\n0;1;2\n", ["y"], None, r"cannot be read \(separated by ';', allowed is ','\)"),
+        ("a\tb\ty\n0\t1\t2\n", ["y"], None, "cannot be read .separated by .*t"),
     ],
 )
 def test_a_bad_table_is_refused_in_one_line(tmp_path, text, targets, inputs, reason):
@@ -184,6 +189,36 @@ def test_a_bad_table_is_refused_in_one_line(tmp_path, text, targets, inputs, rea
     with pytest.raises(InputError, match=f"^{re.escape(str(path))}: {reason}") as error:
         from_file("own", str(path), targets, inputs, 0.5)
     assert "\n" not in str(error.value)
+
+
+def test_named_inputs_are_the_way_out_where_rows_have_names(tmp_path):
+    path = tmp_path / "own.csv"
+    frame(9).to_csv(path)
+    made = from_file("own", str(path), ["y"], ["a", "b"], 0)
+    assert made.arrays["train_inputs"].tolist() == frame(9)[["a", "b"]].to_numpy().tolist()
+
+
+def test_the_index_of_a_parquet_file_is_a_column(tmp_path):
+    path = str(tmp_path / "own.parquet")
+    table = frame(9).set_index(pd.Index([9, 8, 7, 6, 5, 4, 3, 1, 2]))
+    table.to_parquet(path)
+    with pytest.raises(InputError, match="column 1 has no name, .* say by `inputs`"):
+        from_file("own", path, ["y"], None, 0)
+    assert from_file("own", path, ["y"], ["a"], 0).attributes["inputs"] == ["a"]
+    table.rename_axis("time").to_parquet(path)
+    made = from_file("own", path, ["y"], None, 0)
+    assert made.attributes["inputs"] == ["time", "a", "b", "z"]
+    assert made.arrays["train_inputs"][:, 0].tolist() == table.index.tolist()
+
+
+@settings(deadline=None, max_examples=100)
+@given(rows=st.integers(1, 500), percent=st.integers(0, 50))
+def test_the_share_of_the_rows_that_is_asked_for_is_kept(rows, percent):
+    test = held_out(rows, percent / 100)
+    assert test.sum() == rows * percent // 100
+    # Spaced as evenly as can be.
+    gaps = np.diff(np.flatnonzero(test))
+    assert not len(gaps) or gaps.max() - gaps.min() <= 1
 
 
 def test_a_table_that_cannot_be_read_is_refused(tmp_path):

@@ -366,6 +366,7 @@ def diverge(experiment, share):
     ("arguments", "words"),
     [
         (["--configfile", "my.yaml"], ["my.yaml", "network_mlp.traning", "'training'"]),
+        (["--configfile", "twice.yaml"], ["twice.yaml", "'seeds' given twice"]),
         (["results/figures/deep_linear/nonsense.pdf"], ["no figure 'nonsense'", "geometry"]),
         (["results/deep_linear/nonsense/metrics.parquet"], ["no experiment", "nonsense"]),
         (["results/data/nonsense.safetensors"], ["no data set 'nonsense'", "digits"]),
@@ -373,6 +374,8 @@ def diverge(experiment, share):
 )
 def test_snakemake_refuses_in_one_line(checkout, arguments, words):
     (checkout.folder / "my.yaml").write_text("deep_linear: {network_mlp: {traning: {}}}")
+    twice = "deep_linear: {network_mlp: {seeds: 1, seeds: 2}}"
+    (checkout.folder / "twice.yaml").write_text(twice)
     done = checkout.snakemake(*arguments)
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("collapse: error:")]

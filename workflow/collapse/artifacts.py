@@ -1,8 +1,8 @@
 """Reading and writing of the files that the stages exchange.
 
-Every artifact is written beside its place and renamed, and carries in its own metadata a
-digest of its content, which is checked on reading, the provenance that determines it and
-free attributes. What does not determine it (wall time, host, date, commit) goes into a sidecar
+Every artifact is written beside its place and renamed, and carries in its own metadata the
+provenance that determines it, free attributes, and a digest of these and its content, which is
+checked on reading. What does not determine it (wall time, host, date, commit) goes into a sidecar
 ``FILE.run.json`` that nothing hashes or compares.
 """
 
@@ -31,6 +31,7 @@ from collapse.errors import InputError
 Provenance = Mapping[str, Any]
 
 _KEY = "collapse"
+_REMEDY = "the file is damaged, delete it and run again"
 _STARTED = time.time()
 # The umask can only be read by setting it; once, before there are threads that might see zero.
 _UMASK = os.umask(0)
@@ -82,21 +83,44 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _metadata(digest: str, provenance: Provenance, attributes: Mapping[str, Any] | None) -> dict:
+def _metadata(content: str, provenance: Provenance, attributes: Mapping[str, Any] | None) -> dict:
+    told = {"provenance": provenance, "attributes": attributes or {}}
     # One key only: safetensors writes several in random order, and bytes must be the same.
-    content = {"digest": digest, "provenance": provenance, "attributes": attributes or {}}
-    return {_KEY: canonical_json(content)}
+    return {_KEY: canonical_json({"digest": _digest(content, told), **told})}
 
 
-def _attributes(path: Path, digest: str, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Check the content `digest` against the metadata; return the attributes."""
-    content = json.loads(metadata.get(_KEY, "{}"))
-    if content.get("digest", digest) != digest:
+def _digest(content: str, told: Mapping[str, Any]) -> str:
+    """Return the digest of a file: of its content, by the digest of that, and what it says."""
+    whole = [content, told["provenance"], told["attributes"]]
+    return hashlib.sha256(canonical_json(whole).encode()).hexdigest()
+
+
+def _told(path: Path, text: str | bytes | None) -> dict[str, Any]:
+    """Return what the metadata of a file of ours say: digest, provenance and attributes."""
+    kinds = {"digest": str, "provenance": dict, "attributes": dict}
+    try:
+        told = json.loads(text or "null")
+        whole = all(isinstance(told[key], kind) for key, kind in kinds.items())
+    except (ValueError, TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise InputError(f"{path}: without a digest, or that is damaged: {_REMEDY}")
+    return told
+
+
+def _attributes(path: Path, content: str, text: str | bytes | None) -> dict[str, Any]:
+    """Check content, by its digest, and metadata; return the attributes."""
+    told = _told(path, text)
+    try:
+        found = _digest(content, told)
+    except ValueError:
+        # JSON of Python's may hold a NaN; ours never does.
+        found = "none"
+    if found != told["digest"]:
         raise InputError(
-            f"{path}: content digest is {digest[:12]}, its metadata says "
-            f"{content['digest'][:12]}: the file is damaged, delete it and run again"
+            f"{path}: digest {found[:12]} found, its metadata says {told['digest'][:12]}: {_REMEDY}"
         )
-    return content.get("attributes", {})
+    return told["attributes"]
 
 
 def _tensor_digest(tensors: Mapping[str, np.ndarray]) -> str:
@@ -135,14 +159,14 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
         raise InputError(f"{path}: no such file")
     try:
         with safe_open(path, framework="numpy") as handle:
-            metadata = handle.metadata() or {}
+            text = (handle.metadata() or {}).get(_KEY)
             # A handle cannot be iterated.
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
             f"{path}: truncated or not a safetensors file ({first_line(error)})"
         ) from None
-    return tensors, _attributes(path, _tensor_digest(tensors), metadata)
+    return tensors, _attributes(path, _tensor_digest(tensors), text)
 
 
 def _frame_digest(frame: pd.DataFrame) -> str:
@@ -187,13 +211,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path}: no such file")
     try:
         table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        frame = table.to_pandas()
+        content = _frame_digest(frame)
+        text = (table.schema.metadata or {}).get(_KEY.encode())
+    # Damage reaches pandas' own metadata too, of which its readers expect anything but that.
+    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError) as error:
         raise InputError(f"{path}: truncated or not a parquet file ({first_line(error)})") from None
-    metadata = {
-        key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
-    }
-    frame = table.to_pandas()
-    frame.attrs = _attributes(path, _frame_digest(frame), metadata)
+    frame.attrs = _attributes(path, content, text)
     return frame
 
 
@@ -205,37 +229,44 @@ def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
     write_sidecar(path)
 
 
-def _stored(path: Path) -> dict[str, Any]:
-    """Return what a file of ours says of itself; nothing of another file."""
-    text = None
-    if path.suffix == ".parquet":
-        text = (pq.read_schema(path).metadata or {}).get(_KEY.encode())
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="numpy") as handle:
-            text = (handle.metadata() or {}).get(_KEY)
-    return json.loads(text) if text else {}
+def _stored(path: Path) -> dict[str, Any] | None:
+    """Return what a file of ours says of itself; None of a kind of file that cannot."""
+    try:
+        if path.suffix == ".parquet":
+            return _told(path, (pq.read_schema(path).metadata or {}).get(_KEY.encode()))
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="numpy") as handle:
+                return _told(path, (handle.metadata() or {}).get(_KEY))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (pa.ArrowException, SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: truncated or damaged ({first_line(error)})") from None
+    return None
 
 
 def stored_digest(path: str | Path) -> str:
-    """Return the digest of a file: its own metadata's where it has one, else of its bytes."""
-    path = Path(path)
-    return _stored(path).get("digest") or hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def stored_provenance(path: str | Path) -> dict[str, Any]:
-    """Return what determines a file, as its metadata say; nothing where it has none.
+    """Return the digest of a file: its own metadata's where it has some, else of its bytes.
 
     Raises
     ------
     InputError
         If the file is missing or damaged.
     """
-    try:
-        return _stored(Path(path)).get("provenance", {})
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (pa.ArrowException, SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: truncated or damaged ({first_line(error)})") from None
+    path = Path(path)
+    stored = _stored(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if stored is None else stored["digest"]
+
+
+def stored_provenance(path: str | Path) -> dict[str, Any]:
+    """Return what determines a file, as its metadata say; nothing of a kind that has none.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    stored = _stored(Path(path))
+    return {} if stored is None else stored["provenance"]
 
 
 def first_line(error: BaseException) -> str:

@@ -33,6 +33,9 @@ def refuse(error):
 
 def read_config():
     files = [str(path) for path in workflow.overwrite_configfiles or []]
+    for path in files:
+        # Snakemake has read them, and of a key given twice kept the last.
+        atlas_config.read_yaml(Path(path))
     return atlas_config.load(
         Path(workflow.basedir, "config"), config, ", ".join(files) or "--config"
     )

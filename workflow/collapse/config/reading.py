@@ -17,6 +17,10 @@ class _Loader(yaml.SafeLoader):
         # The base class resolves `<<`, whose keys others may override.
         keys: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "key that is no word", key.start_mark
+                )
             if key.value in keys:
                 message = f"key {key.value!r} given twice"
                 raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)

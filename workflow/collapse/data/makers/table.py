@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,11 +43,12 @@ def from_file(
     Raises
     ------
     InputError
-        If the file cannot be read, a column is not there, not a number or named twice, a value is
-        missing or infinite, a target does not vary, or fewer than two rows are left for training.
+        If the file cannot be read, a column is not there, not a number or named twice, or has no
+        name where all others are inputs, a value is missing or infinite, a target does not vary, or
+        fewer than two rows are left for training.
     """
     frame = _read(path)
-    input_names = list(inputs) if inputs else [column for column in frame if column not in targets]
+    input_names = list(inputs) if inputs else _others(path, frame, targets)
     _check_columns(path, frame, list(targets), input_names)
     test = held_out(len(frame), test_share)
     if (~test).sum() < 2:
@@ -64,20 +66,49 @@ def from_file(
     return Tensors(arrays, attributes)
 
 
+# What columns without a name are called: an index that was written too, by R, pandas or arrow.
+_NAMELESS = re.compile(r"\s*|Unnamed: \d+|__index_level_\d+__")
+
+
+def _others(path: str, frame: pd.DataFrame, targets: Sequence[str]) -> list[str]:
+    """Return all columns but the targets, which must have names."""
+    others = [column for column in frame if column not in targets]
+    for place, column in enumerate(frame):
+        if column in others and _NAMELESS.fullmatch(column):
+            # A row's number foretells much in a sorted table.
+            raise InputError(
+                f"{path}: column {place + 1} has no name, it may be the rows' names: "
+                "say by `inputs` which columns to predict from"
+            )
+    return others
+
+
 def _read_csv(path: str) -> pd.DataFrame:
     with warnings.catch_warnings():
         # Rows longer than the header would lose what does not fit.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         frame = pd.read_csv(path, index_col=False)
     # Pandas renames a column whose name is there already: look at the line itself.
-    header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
-    duplicates = header[header.duplicated() & header.notna()]
+    header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
+    separators = [mark for mark in ";\t" if len(header) == 1 and mark in header[0]]
+    if separators:
+        raise ValueError(f"separated by {separators[0]!r}, allowed is ','")
+    duplicates = header[header.duplicated() & (header != "")]
     if len(duplicates):
         raise ValueError(f"two columns are named {duplicates.iloc[0]!r}")
-    return frame
+    return frame.set_axis(header, axis=1)
 
 
-READERS = {".csv": _read_csv, ".parquet": pd.read_parquet}
+def _read_parquet(path: str) -> pd.DataFrame:
+    frame = pd.read_parquet(path)
+    if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None:
+        return frame
+    # In the file an index is a column as any other.
+    names = ["" if name is None else name for name in frame.index.names]
+    return frame.reset_index(names=names)
+
+
+READERS = {".csv": _read_csv, ".parquet": _read_parquet}
 
 
 def _read(path: str) -> pd.DataFrame:
