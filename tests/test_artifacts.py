@@ -1,10 +1,16 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
+from collapse import artifacts
 from collapse.artifacts import (
     read_table,
     read_tensors,
@@ -50,6 +56,38 @@ def test_the_sidecar_holds_what_does_not_determine_the_result(tmp_path):
     write_table(tmp_path / "a.parquet", FRAME, {})
     facts = json.loads((tmp_path / "a.parquet.run.json").read_text())
     assert {"wall_seconds", "host", "date", "commit"} == set(facts)
+
+
+def test_the_commit_noted_is_the_projects_own(tmp_path):
+    inner = tmp_path / "inner"
+    package = inner / "workflow/collapse"
+    package.mkdir(parents=True)
+    for name in ("__init__", "artifacts", "errors"):
+        shutil.copy(Path(artifacts.__file__).with_name(f"{name}.py"), package)
+    program = "from collapse.artifacts import _commit; print(_commit())"
+    environment = os.environ | {"PYTHONPATH": str(inner / "workflow")}
+    environment |= {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+    mine = ["-c", "user.name=n", "-c", "user.email=e"]
+
+    def git(folder, *words):
+        command = ["git", "-C", str(folder), *mine, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def noted():
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    assert noted() == "None"
+    # Another repository around it, in which it is run.
+    git(tmp_path, "init")
+    git(tmp_path, "commit", "--allow-empty", "-m", "one")
+    assert noted() == "None"
+    git(inner, "init")
+    git(inner, "commit", "--allow-empty", "-m", "two")
+    assert noted() == git(inner, "rev-parse", "HEAD") != git(tmp_path, "rev-parse", "HEAD")
 
 
 KINDS = {

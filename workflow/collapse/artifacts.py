@@ -69,13 +69,17 @@ def write_sidecar(path: str | Path) -> None:
 
 @cache
 def _commit() -> str | None:
-    command = ["git", "rev-parse", "HEAD"]
-    # Without git, or outside a checkout, there is no commit to note: no reason to fail.
+    """Return the commit of this project's repository, None outside one."""
+    home = Path(__file__).resolve().parents[2]
+    command = ["git", "-C", str(home), "rev-parse", "--show-toplevel", "HEAD"]
+    # Without git there is no commit to note: no reason to fail.
     try:
         process = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return process.stdout.strip() or None
+    top, *commit = process.stdout.split("\n")
+    # An archive of it may lie in a repository of something else.
+    return commit[0] if process.returncode == 0 and Path(top) == home else None
 
 
 def canonical_json(value: Any) -> str:
