@@ -1,6 +1,6 @@
-# `make` replicates every study at the default scale; `make test` runs the tests; `make
-# test-full` installs SLURM, as root on Debian, and runs those too that need a cluster; `make bench` times
-# the engine against the textbook ways, anew each time.
+# `make` replicates every study at the default scale; `make test` runs the tests, `make test-full`
+# those too that need a SLURM cluster, which it installs as root on Debian; `make bench` times the
+# engine against the textbook ways, anew each time.
 PYTHON ?= python3
 BIN := .venv/bin
 SCALE ?= laptop
