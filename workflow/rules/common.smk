@@ -233,7 +233,9 @@ def check_cluster():
     """End in one line where jobs are for SLURM and this machine cannot submit any."""
     if workflow.executor_plugin.name == "slurm" and shutil.which("sbatch") is None:
         workflow.persistence.unlock()
-        refuse("no sbatch found, the profile for SLURM is for machines that submit to it")
+        refuse(
+            "no sbatch found, the profile for SLURM is for machines that submit to it"
+        )
 
 
 onstart:
