@@ -106,10 +106,6 @@ class Node:
         """Return the processes of this cluster's jobs, which without cgroups may outlive them."""
         return [pid for pid, told in processes() if f"SLURM_CLUSTER_NAME={CLUSTER}" in told]
 
-    def alive(self):
-        """Return the daemons that run."""
-        return [name for name, process in self._daemons.items() if process.poll() is None]
-
     def queue(self):
         """Return the number, state and comment of each job; those that ended stay for minutes."""
         lines = self._ask("squeue", "--states=all", "--noheader", "--format=%A|%T|%k").splitlines()
