@@ -21,7 +21,7 @@ rule all:
         experiment_files(),
         figure_files(),
         notebook_files(),
-        f"{RESULTS}/claims.csv",
+        claims_files(),
 
 
 for study in ATLAS.studies:
@@ -33,7 +33,7 @@ for study in ATLAS.studies:
             experiment_files(study),
             figure_files(study),
             notebook_files(study),
-            f"{RESULTS}/claims/{study}.csv",
+            claims_files(study),
 
 
 report: "workflow/report/workflow.rst"

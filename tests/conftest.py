@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from argparse import Namespace
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,12 +32,14 @@ from collapse.training.trainer import Trainer, train
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "workflow", "config", "envs", "notebooks", "profiles")
 WITHOUT_SLURM = "need a SLURM cluster and were skipped: `make test-full` runs them"
+WITHOUT_FAULTS = "inject further faults and were skipped: `make test-full` runs them"
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--slurm", action="store_true", help="run the tests that start a SLURM cluster"
     )
+    parser.addoption("--faults", action="store_true", help="inject all faults, not a sample")
 
 
 def pytest_configure(config):
@@ -52,16 +55,26 @@ def pytest_collection_modifyitems(config, items):
     first = {item.path for item in items if "finished" in item.fixturenames}
     items.sort(key=lambda item: item.path not in first)
     for item in items:
-        if item.get_closest_marker("slurm") and not config.getoption("slurm"):
-            item.add_marker(pytest.mark.skip(reason=WITHOUT_SLURM))
+        for name, reason in (("slurm", WITHOUT_SLURM), ("faults", WITHOUT_FAULTS)):
+            if item.get_closest_marker(name) and not config.getoption(name):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say in one line that the tests on a cluster did not run, and what runs them."""
+    """Say which tests did not run, and what runs them; and how the injected faults ended."""
     skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
-    count = sum(WITHOUT_SLURM in reason for reason in skipped)
-    if count:
-        terminalreporter.write_line(f"{count} tests {WITHOUT_SLURM}")
+    for why in (WITHOUT_SLURM, WITHOUT_FAULTS):
+        count = sum(why in reason for reason in skipped)
+        if count:
+            terminalreporter.write_line(f"{count} tests {why}")
+    passed = terminalreporter.stats.get("passed", ())
+    ends = [dict(report.user_properties).get("fault") for report in passed]
+    kinds = [report.nodeid.split("::test_")[1].split("[")[0] for report in passed]
+    faults = Counter((kind, end) for kind, end in zip(kinds, ends, strict=True) if end)
+    for (kind, end), count in sorted(faults.items()):
+        terminalreporter.write_line(f"{count:4} faults: {kind.replace('_', ' ')}: {end}")
+    if faults:
+        terminalreporter.write_line(f"{sum(faults.values()):4} faults injected")
 
 
 class Checkout:

@@ -13,7 +13,7 @@ import torch
 from matplotlib.image import imread
 from torch.utils.flop_counter import FlopCounterMode
 
-from collapse.artifacts import write_tensors
+from collapse.artifacts import read_csv, write_csv, write_digests, write_tensors
 from collapse.benchmarks import metrics, networks, precision, problems, scaling, suite, table
 from collapse.benchmarks.sizes import (
     ADAM,
@@ -33,6 +33,7 @@ from collapse.cli import main
 from collapse.data.dataset import Dataset
 from collapse.models import mlp
 from collapse.problems.solvers.sgd import gradient_descent
+from collapse.specs import Spec
 from collapse.stages import benchmark
 from collapse.training.order import Order
 from conftest import write_spec
@@ -205,12 +206,13 @@ def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmarks")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmark, "acquire_device", lambda: CPU)
-        benchmark.measure(str(folder / "speed.csv"), str(folder / "scaling.csv"), TINY)
+        spec = Spec("benchmark", (), {}, code="")
+        benchmark.measure(str(folder / "speed.csv"), str(folder / "scaling.csv"), TINY, spec)
     return folder
 
 
 def test_the_table_holds_every_row_or_why_it_is_left_out(measured):
-    found = pd.read_csv(measured / "speed.csv")
+    found = read_csv(measured / "speed.csv")
     assert tuple(found.columns) == table.COLUMNS
     lines = [line for each in suite.BENCHMARKS for line in each.lines]
     assert list(found["work"]) == [line.work for line in lines]
@@ -289,7 +291,7 @@ def draw(folder, figure, source):
     assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     image = imread(stem.with_suffix(".png"))[..., :3]
     assert image.shape[1] >= 1_300 and (image.min(axis=2) < 0.9).mean() > 0.005
-    return pd.read_csv(stem.with_suffix(".csv"))
+    return read_csv(stem.with_suffix(".csv"))
 
 
 def test_figures_are_drawn_of_what_a_cpu_measured(measured):
@@ -309,7 +311,8 @@ def test_the_speed_figure_shows_every_ratio_of_a_gpu(tmp_path):
         for each in suite.BENCHMARKS
         for line in each.lines
     ]
-    pd.DataFrame(rows).to_csv(tmp_path / "speed.csv", index=False)
+    write_csv(tmp_path / "speed.csv", pd.DataFrame(rows))
+    write_digests([tmp_path / "speed.csv"], {})
     drawn = draw(tmp_path, "speed", tmp_path / "speed.csv")
     assert list(drawn["work"]) == [row["work"] for row in rows if row["ratio"]]
 
@@ -394,7 +397,8 @@ def test_bf16_is_compared_with_the_spread_of_the_seeds(tmp_path):
     chosen = (outside["precision"] == "bf16") & (outside["metric"] == "NC1")
     outside.loc[chosen, "value"] += 1
     assert precision.summary(outside).endswith("is not within it in NC1")
-    inside.to_csv(tmp_path / "precision.csv", index=False)
+    write_csv(tmp_path / "precision.csv", inside)
+    write_digests([tmp_path / "precision.csv"], {})
     drawn = draw(tmp_path, "precision", tmp_path / "precision.csv")
     last = drawn[(drawn["panel"] == "last epoch") & (drawn["metric"] == "NC1")]
     assert list(last["value"]) == [1, 2, 3, 3, 4, 9, 2]
@@ -409,7 +413,7 @@ def test_the_precision_study_is_left_out_on_a_cpu(toy, tmp_path, capsys):
     out = tmp_path / "precision.csv"
     spec = write_spec(tmp_path, "benchmark_precision", {}, data=[tmp_path / "data.safetensors"])
     assert main(["benchmark_precision", *spec, "--out", str(out)]) == 0
-    found = pd.read_csv(out)
+    found = read_csv(out)
     assert tuple(found.columns) == precision.COLUMNS and found["value"].isna().all()
     assert set(found["note"]) == {"left out: needs a CUDA GPU"}
     assert "left out: needs a CUDA GPU" in capsys.readouterr().out

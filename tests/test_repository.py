@@ -50,3 +50,11 @@ def test_stages_that_need_no_torch_do_not_import_it(module):
 def test_help_is_printed(command):
     done = subprocess.run([BIN / "collapse", *command], capture_output=True, text=True)
     assert done.returncode == 0 and len(done.stdout.splitlines()) > 8
+
+
+def test_the_reference_results_are_those_that_were_signed():
+    done = subprocess.run(
+        [BIN / "collapse", "verify", str(ROOT / "results/reference")],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr

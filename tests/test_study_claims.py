@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from collapse import provenance, studies
+from collapse.artifacts import verified, write_csv, write_digests
 from collapse.errors import InputError
 from collapse.stages import claims, join_claims
 from collapse.studies.verdicts import BOUNDS
@@ -31,12 +32,14 @@ AWKWARD = {
 def written(path, study):
     """Write the claims of a study as the stage does; return the text of the file."""
     frame = pd.DataFrame({"study": study, "scale": "007", **AWKWARD}, columns=claims.COLUMNS)
-    claims.write_csv(path, frame)
+    write_csv(path, frame)
+    write_digests([path], {})
     return Path(path).read_text()
 
 
 def joined(*paths, out):
-    spec = SimpleNamespace(reads={"claims": [str(path) for path in paths]})
+    reads = {"claims": [str(path) for path in paths]}
+    spec = SimpleNamespace(reads=reads, provenance=dict)
     join_claims.run(argparse.Namespace(spec=spec, out=str(out)))
     return Path(out).read_text()
 
@@ -46,6 +49,7 @@ def test_joined_claims_are_those_of_the_studies_in_order_byte_for_byte(tmp_path)
     texts = [written(path, path.stem) for path in paths]
     assert all(text.startswith(HEADER) for text in texts)
     text = joined(*paths, out=tmp_path / "claims.csv")
+    assert verified(tmp_path / "claims.csv").read_text() == text
     assert text == HEADER + "".join(each.removeprefix(HEADER) for each in texts)
     assert joined(paths[1], out=tmp_path / "one.csv") == texts[1]
 
@@ -53,7 +57,7 @@ def test_joined_claims_are_those_of_the_studies_in_order_byte_for_byte(tmp_path)
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (None, "No such file"),
+        (None, "no such file"),
         ("", "columns are [], should be study, claim, source"),
         ("study,claim\na,b\n", "columns are ['study', 'claim'], should be study"),
         (",".join(claims.COLUMNS[:-1]) + "\n", "columns are"),
@@ -68,11 +72,19 @@ def test_a_file_that_holds_no_claims_is_refused_in_a_line(tmp_path, text, told):
     if text is not None:
         path.parent.mkdir()
         path.write_bytes(text.encode("latin-1"))
+        write_digests([path], {})
     with pytest.raises(InputError) as error:
         joined(path, out=tmp_path / "claims.csv")
     message = str(error.value)
     assert message.startswith(str(path)) and told in message and "\n" not in message
     assert not (tmp_path / "claims.csv").exists()
+
+
+def test_an_edited_verdict_is_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(written(path, "a").replace("inconclusive", "replicated"))
+    with pytest.raises(InputError, match=f"{path}: digest .* found, a.digest.json says .* damaged"):
+        joined(path, out=tmp_path / "claims.csv")
 
 
 def test_joining_depends_on_no_study():

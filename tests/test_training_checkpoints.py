@@ -166,10 +166,16 @@ def test_a_stale_checkpoint_is_ignored_with_a_line(monkeypatch, tmp_path, capsys
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-@pytest.mark.parametrize("name", ["resume.safetensors", "state-000002.safetensors"])
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [("resume", 2), ("state-000003", 2), ("state-000002", None), ("previous", 3)],
+)
 @pytest.mark.parametrize("damage", ["truncated", "changed", "missing"])
-def test_a_damaged_checkpoint_is_ignored(monkeypatch, tmp_path, capsys, name, damage):
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
+    monkeypatch, tmp_path, capsys, name, left, damage
+):
     interrupted(monkeypatch, tmp_path, {}, 3)
+    name = f"{name}.safetensors"
     path = tmp_path / name
     content = bytearray(path.read_bytes())
     if damage == "missing":
@@ -180,9 +186,27 @@ def test_a_damaged_checkpoint_is_ignored(monkeypatch, tmp_path, capsys, name, da
         content[-1] ^= 1
         path.write_bytes(content)
     with Checkpoints(tmp_path, {}) as checkpoints:
-        assert checkpoints.restore([1, 2, 3]) is None
-    ignored = "checkpoint ignored" in capsys.readouterr().err
-    assert ignored == ((name, damage) != ("resume.safetensors", "missing"))
+        found = checkpoints.restore([1, 2, 3])
+    assert (found and found.epoch) == left
+    lines = capsys.readouterr().err.splitlines()
+    # Nothing says that there was one that is missing.
+    silent = left == 3 or (name, damage) == ("resume.safetensors", "missing")
+    assert len(lines) == (0 if silent else 1)
+    assert all("checkpoint ignored" in line and name in line for line in lines)
+    aside = {f"{name}.damaged"} if damage != "missing" and left != 3 else set()
+    assert {path.name for path in tmp_path.glob("*.damaged")} == aside
+    assert bool(list(tmp_path.glob("*.safetensors"))) == (left is not None)
+
+
+def test_a_training_goes_on_from_the_checkpoint_before_to_the_same_bytes(monkeypatch, tmp_path):
+    whole = train_two(epochs=8)
+    interrupted(monkeypatch, tmp_path, {}, 5, epochs=8)
+    (tmp_path / "resume.safetensors").write_bytes(b"nonsense")
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        rest = train_two(checkpoints, epochs=8)
+    for left, right in zip(whole, rest, strict=True):
+        assert_same_states(left.states, right.states)
+        assert left.history.equals(right.history)
 
 
 def test_a_locked_folder_is_refused(tmp_path):

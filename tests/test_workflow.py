@@ -16,11 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from matplotlib.image import imread
+from matplotlib.text import Text
 
 from collapse import jobs, studies
 from collapse.artifacts import read_table, stored_digest
 from collapse.config import load
 from collapse.plotting import paper_style
+from collapse.stages.figure import say_what_diverged
 from conftest import Checkout
 
 BIN = Path(sys.executable).parent
@@ -129,6 +131,78 @@ def test_every_artifact_says_what_determines_it(finished):
     assert set(content["provenance"]) >= {"code", "config", "inputs", "packages", "device", "seed"}
     assert content["digest"] == stored_digest(path)
     assert json.loads(path.with_name(path.name + ".run.json").read_text())["host"]
+
+
+def test_finished_results_verify_and_what_is_changed_is_named(finished, tmp_path):
+    done = finished.run("collapse", "verify")
+    assert done.returncode == 0 and done.stdout.endswith("files, no differences\n"), done.stdout
+    copy = tmp_path / "results"
+    shutil.copytree(finished.folder / "results", copy)
+    changed = [
+        copy / name
+        for name in (
+            "claims.csv",
+            "claims/mixup.csv",
+            "data/digits.safetensors",
+            "deep_linear/frames/metrics.parquet",
+            "figures/regression/nrc.digest.json",
+            "figures/regression/norms.pdf",
+            "notebooks/mixup.html",
+        )
+    ]
+    for path in changed:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    gone = copy / "figures/mixup/ufm.png"
+    gone.unlink()
+    done = finished.run("collapse", "verify", str(copy))
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1 and lines[-1].endswith("differences")
+    named = {line.split(":")[0] for line in lines[:-1]}
+    # Three files have their digests in the one that is damaged.
+    assert named == {str(path) for path in [*changed, gone]} | {
+        str(copy / f"figures/regression/nrc.{kind}") for kind in ("csv", "pdf", "png")
+    }
+    listed = finished.run("collapse", "list", "claims", "--scale", "smoke", "--results", str(copy))
+    assert listed.returncode == 2 and str(changed[0]) in listed.stderr
+    target = [f"{copy}/notebooks/mixup.html"]
+    settings = ["--report", str(tmp_path / "report.html"), f"results={copy}"]
+    report = finished.snakemake(*settings, "--", *target)
+    assert report.returncode == 2 and "mixup.html: digest" in report.stderr
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_what_a_figure_was_made_from_is_told_back_to_the_data_set(finished):
+    file = "results/figures/deep_linear/network_mlp.png"
+    done = finished.run("collapse", "provenance", file)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["stage"] == "figure" and told["config"]["values"]["figure"] == "network_mlp"
+    assert told["digest"] == stored_digest(finished.folder / file) and told["host"]
+    upstream = told["upstream"]
+    group = "deep_linear/network_mlp/depth=3+bias=false+seed=0"
+    assert set(upstream) >= {"data/digits.safetensors", f"{group}/states.safetensors"}
+    assert upstream["data/digits.safetensors"]["inputs"] == []
+    states = upstream[f"{group}/states.safetensors"]
+    assert states["device"] == "cpu" and states["packages"]["torch"] and states["wall_seconds"] > 0
+    assert states["config"]["values"]["seeds"] == states["seed"] == [0]
+    named = {name for told in upstream.values() for name, _ in told["inputs"]}
+    assert named < set(upstream) and None not in upstream.values()
+
+
+def test_what_is_not_known_of_a_file_is_null(finished, tmp_path):
+    table = finished.folder / "results/deep_linear/frames/metrics.parquet"
+    shutil.copy(table, tmp_path)
+    done = finished.run("collapse", "provenance", str(tmp_path / table.name))
+    told = json.loads(done.stdout)
+    assert told["commit"] is told["wall_seconds"] is told["config"]["values"] is None
+    assert told["code"] and set(told["upstream"].values()) == {None}
+    done = finished.run("collapse", "provenance", str(tmp_path / "no.csv"))
+    assert done.returncode == 2 and "no such file" in done.stderr
+    (tmp_path / "own.csv").write_text("a\n1\n")
+    done = finished.run("collapse", "provenance", str(tmp_path / "own.csv"))
+    assert done.returncode == 2 and "without a digest in own.digest.json" in done.stderr
 
 
 def test_a_second_run_does_nothing(finished):
@@ -313,6 +387,11 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
     ]
     done = checkout.snakemake(*targets, "--configfile", "my.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line for line in done.stderr.splitlines() if "diverged" in line]
+    assert len(lines) == 3 and all(line.startswith("deep_linear/") for line in lines)
+    assert "deep_linear/mine: 4 of 8 runs diverged (weight_decay 0.001, learning_rate 1e+06" in (
+        done.stderr
+    )
     metrics = read_table(checkout.folder / targets[0])
     diverged = metrics[metrics["metric"] == "diverged"]
     assert len(diverged) == 4 and set(diverged["learning_rate"]) == {1e6}
@@ -344,7 +423,10 @@ def test_figures_and_claims_say_which_runs_diverged(finished, study, share):
     with paper_style():
         for name in studies.load(study).figures:
             figure, _ = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
+            say_what_diverged(figure, experiments)
             figure.canvas.draw()
+            said = sum("diverged" in text.get_text() for text in figure.findobj(Text))
+            assert said, name
     claims = import_module(f"collapse.studies.{study}.claims")
     rows = pd.DataFrame(claims.decide(experiments))
     assert set(rows["verdict"]) == {"inconclusive"}

@@ -2,8 +2,9 @@
 
 Every artifact is written beside its place and renamed, and carries in its own metadata the
 provenance that determines it, free attributes, and a digest of these and its content, which is
-checked on reading. What does not determine it (wall time, host, date, commit) goes into a sidecar
-``FILE.run.json`` that nothing hashes or compares.
+checked on reading. Files that can carry none (csv, pictures, pages) have provenance and digests in
+``STEM.digest.json`` beside them. What does not determine a file (wall time, host, date, commit)
+goes into a sidecar ``FILE.run.json`` that nothing hashes or compares.
 """
 
 import datetime
@@ -13,7 +14,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -31,7 +32,7 @@ from collapse.errors import InputError
 Provenance = Mapping[str, Any]
 
 _KEY = "collapse"
-_REMEDY = "the file is damaged, delete it and run again"
+_DIGESTS = ".digest.json"
 _STARTED = time.time()
 # The umask can only be read by setting it; once, before there are threads that might see zero.
 _UMASK = os.umask(0)
@@ -40,31 +41,44 @@ os.umask(_UMASK)
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, renamed onto it when the block succeeds."""
+    """Yield a temporary path beside `path`, renamed onto it when the block succeeds.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written: the disk is full, or read-only.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # One name for all: what a killed process left is overwritten by its successor.
     temporary = path.with_name(f".{path.name}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         # Some writers make private files; what a shared cache holds must be readable.
         temporary.chmod(0o666 & ~_UMASK)
         os.replace(temporary, path)
+    # The writer of safetensors has an error of its own.
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot be written ({first_line(error)})") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_sidecar(path: str | Path) -> None:
     """Write ``PATH.run.json``: what is worth knowing of this run but does not determine `path`."""
-    path = Path(path)
     facts = {
         "wall_seconds": round(time.time() - _STARTED, 3),
         "host": socket.gethostname(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
     }
-    with replacing(path.with_name(path.name + ".run.json")) as temporary:
+    with replacing(sidecar(path)) as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def sidecar(path: str | Path) -> Path:
+    """Return where it is noted how a file was made: ``FILE.run.json``."""
+    return Path(f"{path}.run.json")
 
 
 @cache
@@ -108,8 +122,15 @@ def _told(path: Path, text: str | bytes | None) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError):
         whole = False
     if not whole:
-        raise InputError(f"{path}: without a digest, or that is damaged: {_REMEDY}")
+        raise InputError(f"{path}: without a digest, or that is damaged: {_remedy(path)}")
     return told
+
+
+def _remedy(path: Path) -> str:
+    """Return what to do about a damaged file."""
+    # What comes from a cache for several checkouts is a link into it, and would come again.
+    original = f", and {path.resolve()} in the cache," if path.is_symlink() else ""
+    return f"the file is damaged, delete it{original} and run again"
 
 
 def _attributes(path: Path, content: str, text: str | bytes | None) -> dict[str, Any]:
@@ -122,7 +143,8 @@ def _attributes(path: Path, content: str, text: str | bytes | None) -> dict[str,
         found = "none"
     if found != told["digest"]:
         raise InputError(
-            f"{path}: digest {found[:12]} found, its metadata says {told['digest'][:12]}: {_REMEDY}"
+            f"{path}: digest {found[:12]} found, its metadata says {told['digest'][:12]}: "
+            f"{_remedy(path)}"
         )
     return told["attributes"]
 
@@ -168,7 +190,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
-            f"{path}: truncated or not a safetensors file ({first_line(error)})"
+            f"{path}: truncated or not a safetensors file ({first_line(error)}): {_remedy(path)}"
         ) from None
     return tensors, _attributes(path, _tensor_digest(tensors), text)
 
@@ -220,7 +242,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
         text = (table.schema.metadata or {}).get(_KEY.encode())
     # Damage reaches pandas' own metadata too, of which its readers expect anything but that.
     except (pa.ArrowException, OSError, ValueError, TypeError, LookupError) as error:
-        raise InputError(f"{path}: truncated or not a parquet file ({first_line(error)})") from None
+        raise InputError(
+            f"{path}: truncated or not a parquet file ({first_line(error)}): {_remedy(path)}"
+        ) from None
     frame.attrs = _attributes(path, content, text)
     return frame
 
@@ -233,8 +257,104 @@ def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
     write_sidecar(path)
 
 
-def _stored(path: Path) -> dict[str, Any] | None:
-    """Return what a file of ours says of itself; None of a kind of file that cannot."""
+def read_csv(path: str | Path) -> pd.DataFrame:
+    """Read a csv file of ours.
+
+    Raises
+    ------
+    InputError
+        As `verified`.
+    """
+    return pd.read_csv(verified(path))
+
+
+def says_itself(path: str | Path) -> bool:
+    """Return whether a file of this kind holds its own digest."""
+    return Path(path).suffix in (".parquet", ".safetensors")
+
+
+def digests_path(path: str | Path) -> Path:
+    """Return where the digest of a file lies that can hold none: ``STEM.digest.json``."""
+    return Path(path).with_suffix(_DIGESTS)
+
+
+def holds_digests(path: str | Path) -> bool:
+    """Return whether a file is one of digests, by its name."""
+    return Path(path).name.endswith(_DIGESTS)
+
+
+def write_digests(files: Sequence[str | Path], provenance: Provenance) -> None:
+    """Write the digests of a job's files of one stem, and what determines them, beside them."""
+    content = {Path(file).name: bytes_digest(file) for file in files}
+    told = {"provenance": provenance, "attributes": {}}
+    whole = {"digest": _digest(canonical_json(content), told), "files": content, **told}
+    with replacing(digests_path(files[0])) as temporary:
+        temporary.write_text(json.dumps(whole, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def verified(path: str | Path) -> Path:
+    """Return the path of a file whose digest lies beside it, after a look that it is that file.
+
+    Raises
+    ------
+    InputError
+        If the file or its digest is missing, or the digest is another.
+    """
+    path = Path(path)
+    found, digest = bytes_digest(path), stored_digest(path)
+    if found != digest:
+        raise InputError(
+            f"{path}: digest {found[:12]} found, {digests_path(path).name} says {digest[:12]}: "
+            f"{_remedy(path)}"
+        )
+    return path
+
+
+def bytes_digest(path: str | Path) -> str:
+    """Return the digest of a file's bytes.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it cannot be read.
+    """
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+
+
+def listed_files(path: str | Path) -> dict[str, str]:
+    """Return the digests that a file of digests holds, by the names of the files beside it.
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged.
+    """
+    return _digests(Path(path))["files"]
+
+
+def _digests(path: Path) -> dict[str, Any]:
+    """Return what a file of digests says, after a look that it is whole."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        told = json.loads(text)
+        content = canonical_json({str(name): str(said) for name, said in told["files"].items()})
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise InputError(f"{path}: without digests, or they are damaged: {_remedy(path)}") from None
+    _attributes(path, content, text)
+    return told
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """Return what a file of ours says of itself, or the file of digests beside it."""
     try:
         if path.suffix == ".parquet":
             return _told(path, (pq.read_schema(path).metadata or {}).get(_KEY.encode()))
@@ -244,33 +364,53 @@ def _stored(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (pa.ArrowException, SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: truncated or damaged ({first_line(error)})") from None
-    return None
+        raise InputError(
+            f"{path}: truncated or damaged ({first_line(error)}): {_remedy(path)}"
+        ) from None
+    if holds_digests(path):
+        return _digests(path)
+    beside = digests_path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    told = _digests(beside) if beside.is_file() else {"files": ()}
+    if path.name not in told["files"]:
+        raise InputError(f"{path}: without a digest in {beside.name} beside it: {_remedy(path)}")
+    return told | {"digest": told["files"][path.name]}
 
 
 def stored_digest(path: str | Path) -> str:
-    """Return the digest of a file: its own metadata's where it has some, else of its bytes.
+    """Return the digest of a file of ours: its own metadata's, or that which lies beside it.
 
     Raises
     ------
     InputError
-        If the file is missing or damaged.
+        If the file or its digest is missing or damaged.
     """
-    path = Path(path)
-    stored = _stored(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if stored is None else stored["digest"]
+    return _stored(Path(path))["digest"]
 
 
 def stored_provenance(path: str | Path) -> dict[str, Any]:
-    """Return what determines a file, as its metadata say; nothing of a kind that has none.
+    """Return what determines a file of ours, as its metadata or the digest beside it say.
 
     Raises
     ------
     InputError
-        If the file is missing or damaged.
+        If the file or its digest is missing or damaged.
     """
-    stored = _stored(Path(path))
-    return {} if stored is None else stored["provenance"]
+    return _stored(Path(path))["provenance"]
+
+
+def check(path: str | Path) -> None:
+    """Compare a file of ours with its digest.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged, or has no digest.
+    """
+    readers = {".parquet": read_table, ".safetensors": read_tensors}
+    read = readers.get(Path(path).suffix, verified)
+    (listed_files if holds_digests(path) else read)(path)
 
 
 def first_line(error: BaseException) -> str:

@@ -16,6 +16,8 @@ COMMANDS = {
     "predict": "print the closed form for given hyperparameters as JSON",
     "measure": "print every applicable metric of dumped features as JSON",
     "list": "list studies, experiments, figures or claims",
+    "verify": "compare files with their digests and name what differs",
+    "provenance": "say what determines a file, back to the data set, as JSON",
 }
 STAGES = {
     "policy": "search a policy for a control task",
@@ -89,7 +91,7 @@ def _planned(name: str, path: str, expected: str | None, arguments: list[str]) -
     return spec
 
 
-def _dispatch(name: str, arguments: list[str]) -> None:
+def _dispatch(name: str, arguments: list[str]) -> int:
     if name not in COMMANDS | STAGES:
         raise InputError(f"no command '{name}' (there are: {', '.join(COMMANDS | STAGES)})")
     # The millions of objects that torch makes on import live for ever: the collector should
@@ -109,15 +111,15 @@ def _dispatch(name: str, arguments: list[str]) -> None:
     args = parser.parse_args(arguments)
     if name in STAGES:
         args.spec = _planned(name, args.spec, args.expect, arguments)
-    stage.run(args)
+    return stage.run(args) or 0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return its exit code: 0, or 2 after one line about bad input."""
+    """Run one command; return its exit code: its own, or 2 after one line about bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         # Only the first word: the options behind it are those of a parser that is made later.
-        _dispatch(_overview().parse_args(arguments[:1]).command, arguments[1:])
+        return _dispatch(_overview().parse_args(arguments[:1]).command, arguments[1:])
     except InputError as error:
         print(f"collapse: error: {error}", file=sys.stderr)
         return 2
@@ -127,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader (`| head`) went away: nothing is wrong, and nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        return 0
 
 
 if __name__ == "__main__":

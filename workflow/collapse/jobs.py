@@ -350,12 +350,20 @@ def join_claims(atlas: Atlas) -> Job:
 
 
 @cache
-def notebook(_: Atlas, study: str) -> Job:
+def notebook(atlas: Atlas, study: str) -> Job:
     """Return the job that executes a notebook; what it shows it reads from the results."""
     modules = [f"collapse.{part}.{study}" for part in ("studies", "theory")]
-    return Job(
-        "notebook", {"study": study}, tuple(module for module in modules if find_spec(module))
-    )
+    reads = {
+        "claims": [(f"claims/{study}.csv", claims(atlas, study))],
+        "tables": tables(atlas, study, atlas.studies[study]),
+        "figures": [
+            (f"figures/{study}/{name}.{suffix}", figure(atlas, study, name))
+            for name in studies.load(study).figures
+            for suffix in ("pdf", "png", "csv")
+        ],
+    }
+    present = tuple(module for module in modules if find_spec(module))
+    return Job("notebook", {"study": study}, present, reads)
 
 
 @cache

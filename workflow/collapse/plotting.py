@@ -1,5 +1,6 @@
 """The look of every figure: sizes, colours, bands over seeds, theory and floors."""
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,7 +79,10 @@ def save(figure: Figure, path: Path, suffix: str, provenance: Provenance) -> Non
         ".pdf": {"Keywords": text, "CreationDate": None},
         ".png": {"Provenance": text, "Software": None},
     }[suffix]
-    figure.savefig(path, format=suffix[1:], metadata=metadata)
+    # In memory first: on a full disk its writers end in errors about themselves.
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=suffix[1:], metadata=metadata)
+    path.write_bytes(drawn.getvalue())
     # The layout is settled: the next format need not work it out again.
     figure.set_layout_engine("none")
 

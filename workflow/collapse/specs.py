@@ -17,7 +17,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from collapse.artifacts import canonical_json, replacing, stored_digest, stored_provenance
+from collapse.artifacts import (
+    bytes_digest,
+    canonical_json,
+    replacing,
+    stored_digest,
+    stored_provenance,
+)
 from collapse.errors import InputError
 from collapse.provenance import code_digest
 
@@ -54,14 +60,14 @@ class Spec:
     @cached_property
     def config(self) -> str:
         """The digest of the part of the config that the job reads."""
-        return _digest(self.job)
+        return config_digest(self.job)
 
     @cached_property
     def digest(self) -> str:
         """The digest of all that determines the job but what is in its inputs: that is seen."""
         # Snakemake itself looks whether the inputs changed; the results' folder changes nothing.
         names = {role: list(files) for role, files in self.inputs.items()}
-        return _digest([self.stage, self.modules, self.job, self.code, names])
+        return config_digest([self.stage, self.modules, self.job, self.code, names])
 
     @cached_property
     def reads(self) -> dict[str, list[str]]:
@@ -71,18 +77,22 @@ class Spec:
             for role, files in self.inputs.items()
         }
 
-    def provenance(self, device: str = "cpu", further: Iterable[str] = ()) -> dict[str, Any]:
+    def provenance(self, device: str = "cpu", sources: Iterable[str] = ()) -> dict[str, Any]:
         """Return everything that determines the job's result.
 
-        `device` is a class of devices, such as ``cpu`` or the name of a GPU. Files, those of the
-        results and the paths of `further` ones outside them, are recorded by name and digest.
+        `device` is a class of devices, such as ``cpu`` or the name of a GPU. Files of the results
+        are recorded by their path in them and their digest, `sources`, which may be of any kind and
+        lie anywhere, by name and the digest of their bytes.
         """
-        inputs = [*chain(*self.reads.values()), *further]
+        inputs = [
+            [name, stored_digest(f"{self.results}/{name}")] for name in chain(*self.inputs.values())
+        ]
         return {
             "stage": self.stage,
             "code": self.code,
             "config": self.config,
-            "inputs": [[Path(path).name, stored_digest(path)] for path in inputs],
+            "inputs": inputs,
+            "sources": [[Path(path).name, bytes_digest(path)] for path in sources],
             "packages": {name: version(name) for name in _LIBRARIES},
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             "device": device,
@@ -136,7 +146,6 @@ class Spec:
         for files in self.inputs.values():
             for name, planned_code in files.items():
                 path = f"{self.results}/{name}"
-                # A file without metadata, a csv, cannot say which code made it.
                 stored_code = stored_provenance(path).get("code", planned_code)
                 if planned_code != stored_code:
                     raise InputError(
@@ -145,7 +154,8 @@ class Spec:
                     )
 
 
-def _digest(value: Any) -> str:
+def config_digest(value: Any) -> str:
+    """Return the digest of a JSON value, such as what a job is told."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
 

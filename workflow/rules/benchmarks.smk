@@ -7,13 +7,13 @@ BENCHMARK_TABLES = {
 
 rule benchmarks:
     input:
-        multiext(f"{RESULTS}/figures/benchmarks/speed", ".pdf", ".png", ".csv"),
-        multiext(f"{RESULTS}/figures/benchmarks/scaling", ".pdf", ".png", ".csv"),
+        with_digests(multiext(f"{RESULTS}/figures/benchmarks/speed", *DRAWN)),
+        with_digests(multiext(f"{RESULTS}/figures/benchmarks/scaling", *DRAWN)),
 
 
 rule precision:
     input:
-        multiext(f"{RESULTS}/figures/benchmarks/precision", ".pdf", ".png", ".csv"),
+        with_digests(multiext(f"{RESULTS}/figures/benchmarks/precision", *DRAWN)),
 
 
 # Timings are no function of code and config: never cached, and nothing may run beside them.
@@ -21,6 +21,7 @@ rule benchmark:
     output:
         table=BENCHMARK_TABLES["speed"],
         scaling=BENCHMARK_TABLES["scaling"],
+        digests=digests_of(BENCHMARK_TABLES["speed"], BENCHMARK_TABLES["scaling"]),
     log:
         f"{RESULTS}/logs/benchmarks/benchmark.log",
     conda:
@@ -44,7 +45,8 @@ rule benchmark_precision:
     input:
         reads("benchmark_precision", "data"),
     output:
-        BENCHMARK_TABLES["precision"],
+        table=BENCHMARK_TABLES["precision"],
+        digest=digests_of(BENCHMARK_TABLES["precision"]),
     log:
         f"{RESULTS}/logs/benchmarks/precision.log",
     conda:
@@ -60,16 +62,18 @@ rule benchmark_precision:
         "Training at several precisions"
     shell:
         "collapse benchmark_precision --spec {log:q}.json --expect {params.digest}"
-        " --out {output:q} 2>&1 | tee {log:q}"
+        " --out {output.table:q} 2>&1 | tee {log:q}"
 
 
 rule benchmark_figure:
     input:
-        lambda wildcards: BENCHMARK_TABLES[wildcards.figure],
+        table=lambda wildcards: BENCHMARK_TABLES[wildcards.figure],
+        digest=lambda wildcards: digests_of(BENCHMARK_TABLES[wildcards.figure]),
     output:
         pdf=f"{RESULTS}/figures/benchmarks/{{figure}}.pdf",
         png=f"{RESULTS}/figures/benchmarks/{{figure}}.png",
         csv=f"{RESULTS}/figures/benchmarks/{{figure}}.csv",
+        digest=f"{RESULTS}/figures/benchmarks/{{figure}}.digest.json",
     log:
         f"{RESULTS}/logs/figures/benchmarks/{{figure}}.log",
     wildcard_constraints:
@@ -84,4 +88,4 @@ rule benchmark_figure:
     shell:
         "collapse benchmark_figure --spec {log:q}.json --expect {params.digest}"
         " --pdf {output.pdf:q} --png {output.png:q} --csv {output.csv:q}"
-        " {input:q} > {log:q} 2>&1"
+        " {input.table:q} > {log:q} 2>&1"

@@ -2,7 +2,8 @@ rule study_claims:
     input:
         reads("claims", "tables"),
     output:
-        f"{RESULTS}/claims/{{study}}.csv",
+        table=f"{RESULTS}/claims/{{study}}.csv",
+        digest=f"{RESULTS}/claims/{{study}}.digest.json",
     log:
         f"{RESULTS}/logs/claims/{{study}}.log",
     cache: True
@@ -15,18 +16,19 @@ rule study_claims:
         "Deciding the claims of {wildcards.study}"
     shell:
         "collapse claims --spec {log:q}.json --expect {params.digest}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --out {output.table:q} > {log:q} 2>&1"
 
 
 rule claims:
     input:
         reads("join_claims", "claims"),
     output:
-        report(
+        table=report(
             f"{RESULTS}/claims.csv",
             caption="../report/claims.rst",
-            category="claims",
+            category=undamaged("claims"),
         ),
+        digest=f"{RESULTS}/claims.digest.json",
     log:
         f"{RESULTS}/logs/claims.log",
     cache: True
@@ -39,4 +41,4 @@ rule claims:
         "Joining the claims"
     shell:
         "collapse join_claims --spec {log:q}.json --expect {params.digest}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --out {output.table:q} > {log:q} 2>&1"

@@ -1,3 +1,4 @@
+import logging
 import os
 import re
 import shutil
@@ -6,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from collapse import config as atlas_config
-from collapse import jobs, studies
+from collapse import artifacts, divergence, jobs, studies
 from collapse.config.experiment import VERBS
 from collapse.errors import InputError
 from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
 
 # Jobs find `collapse` and `jupyter` beside this Python, activated or not; idle threads of two
 # torch processes on one machine must sleep, not spin.
@@ -72,6 +74,8 @@ except InputError as error:
 RETRIES = 2 if workflow.is_main_process else 0
 
 RESULTS = ATLAS.results
+# What is written of a figure.
+DRAWN = (".pdf", ".png", ".csv")
 NOTEBOOKS = [
     study
     for study in ATLAS.studies
@@ -153,9 +157,33 @@ def where(wildcards):
 
 def reads(stage, role):
     """Return the input function of a stage: the files that its job reads in a role."""
-    return lambda wildcards: [
+    return lambda wildcards: with_digests(
         f"{RESULTS}/{path}" for path in job_of(stage, *where(wildcards)).files(role)
-    ]
+    )
+
+
+def digests_of(*files):
+    """Return where the digests of files lie that can hold none."""
+    return list(dict.fromkeys(str(artifacts.digests_path(path)) for path in files))
+
+
+def with_digests(files):
+    """Return files, and where the digests lie of those that can hold none."""
+    files = list(files)
+    return files + digests_of(
+        *(path for path in files if not artifacts.says_itself(path))
+    )
+
+
+def undamaged(category):
+    """Return the category of a file in the report, which shows none whose digest is another."""
+
+    def checked(wildcards, output):
+        for path in output:
+            or_refuse(artifacts.check, path)
+        return category
+
+    return checked
 
 
 def relative(path):
@@ -213,20 +241,27 @@ def experiment_files(*names):
 
 
 def figure_files(*names):
-    return [
-        f"{RESULTS}/figures/{study}/{figure}.{suffix}"
+    return with_digests(
+        f"{RESULTS}/figures/{study}/{figure}{suffix}"
         for study in names or ATLAS.studies
         for figure in STUDIES[study].figures
-        for suffix in ("pdf", "png", "csv")
-    ]
+        for suffix in DRAWN
+    )
+
+
+def claims_files(*names):
+    return with_digests(
+        [f"{RESULTS}/claims/{study}.csv" for study in names]
+        or [f"{RESULTS}/claims.csv"]
+    )
 
 
 def notebook_files(*names):
-    return [
+    return with_digests(
         f"{RESULTS}/notebooks/{study}.html"
         for study in NOTEBOOKS
         if not names or study in names
-    ]
+    )
 
 
 def check_cluster():
@@ -236,6 +271,48 @@ def check_cluster():
         refuse(
             "no sbatch found, the profile for SLURM is for machines that submit to it"
         )
+
+
+class DivergedRuns(logging.Handler):
+    """Says of every table of an experiment, as soon as it is made, which runs diverged."""
+
+    def emit(self, record):
+        if getattr(record, "event", None) is LogEvent.JOB_FINISHED:
+            job = next(j for j in workflow.dag.jobs if j.jobid == record.job_id)
+            if job.rule.name in ("measure", "table"):
+                self.say(*where(job.wildcards), job.output.metrics)
+
+    def say(self, study, name, path):
+        runs = len(ATLAS.runs(study, name))
+        text = divergence.warning(f"{study}/{name}", runs, path)
+        if text:
+            logger.warning(text)
+
+
+if workflow.is_main_process:
+    logger.addHandler(DivergedRuns())
+
+
+def check_unread():
+    """End in one line where a file of this run is damaged that no job may have read."""
+    for job in workflow.dag.finished_jobs:
+        readers = workflow.dag.depending[job].items()
+        read = {
+            file for reader, files in readers if not reader.is_norun for file in files
+        }
+        for path in job.output:
+            # What lies in a cache is linked, and its reader may have come from there too.
+            if path in read and not Path(path).is_symlink():
+                continue
+            try:
+                artifacts.check(path)
+            except InputError as error:
+                workflow.persistence.unlock()
+                refuse(error)
+
+
+onsuccess:
+    check_unread()
 
 
 onstart:

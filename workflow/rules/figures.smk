@@ -6,10 +6,11 @@ rule figure:
         png=report(
             f"{RESULTS}/figures/{{study}}/{{figure}}.png",
             caption="../report/figure.rst",
-            category="{study}",
+            category=undamaged("{study}"),
             labels={"figure": "{figure}"},
         ),
         csv=f"{RESULTS}/figures/{{study}}/{{figure}}.csv",
+        digest=f"{RESULTS}/figures/{{study}}/{{figure}}.digest.json",
     log:
         f"{RESULTS}/logs/figures/{{study}}/{{figure}}.log",
     cache: True

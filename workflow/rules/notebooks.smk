@@ -1,17 +1,18 @@
 rule notebook:
     input:
         notebook=lambda wildcards: relative(f"notebooks/{wildcards.study}.ipynb"),
-        claims=f"{RESULTS}/claims/{{study}}.csv",
-        tables=lambda wildcards: experiment_files(wildcards.study),
-        figures=lambda wildcards: figure_files(wildcards.study),
+        claims=reads("notebook", "claims"),
+        tables=reads("notebook", "tables"),
+        figures=reads("notebook", "figures"),
     output:
         notebook=f"{RESULTS}/notebooks/{{study}}.ipynb",
         html=report(
             f"{RESULTS}/notebooks/{{study}}.html",
             caption="../report/notebook.rst",
-            category="{study}",
+            category=undamaged("{study}"),
             labels={"figure": "notebook"},
         ),
+        digest=f"{RESULTS}/notebooks/{{study}}.digest.json",
     log:
         f"{RESULTS}/logs/notebooks/{{study}}.log",
     localrule: True

@@ -7,10 +7,11 @@ this machine cannot measure stands there with the reason.
 
 import argparse
 
-from collapse.artifacts import write_csv
+from collapse.artifacts import write_csv, write_digests
 from collapse.benchmarks import scaling, suite, table
 from collapse.benchmarks.sizes import Sizes
-from collapse.training.device import acquire_device
+from collapse.specs import Spec
+from collapse.training.device import acquire_device, device_class
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,13 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Time everything and write both tables."""
-    measure(args.out, args.scaling, Sizes())
+    measure(args.out, args.scaling, Sizes(), args.spec)
 
 
-def measure(out: str, growth: str, sizes: Sizes) -> None:
+def measure(out: str, growth: str, sizes: Sizes, spec: Spec) -> None:
     """Write both tables at the given sizes and print the first."""
     device = acquire_device()
     ratios = suite.run(sizes, device)
     write_csv(out, ratios)
     print(table.as_text(ratios), flush=True)
     write_csv(growth, scaling.run(sizes, device))
+    for path in (out, growth):
+        write_digests([path], spec.provenance(device_class(device)))

@@ -5,9 +5,7 @@ The spec is {"figure": NAME}, where a name is "speed", "scaling" or "precision".
 
 import argparse
 
-import pandas as pd
-
-from collapse.artifacts import write_csv
+from collapse.artifacts import read_csv, write_csv, write_digests
 from collapse.benchmarks.figures import FIGURES
 from collapse.errors import InputError
 from collapse.plotting import paper_style, save_all
@@ -25,12 +23,10 @@ def run(args: argparse.Namespace) -> None:
     name = args.spec.job.get("figure")
     if name not in FIGURES:
         raise InputError(f"--spec: no figure {name!r} (there are: {', '.join(FIGURES)})")
-    try:
-        table = pd.read_csv(args.table)
-    except OSError as error:
-        raise InputError(f"{args.table}: {error.strerror}") from None
+    table = read_csv(args.table)
+    provenance = args.spec.provenance(sources=[args.table])
     with paper_style():
         figure, figure_rows = FIGURES[name](table)
-        provenance = args.spec.provenance(further=[args.table])
         save_all(figure, (args.pdf, args.png), provenance)
     write_csv(args.csv, figure_rows)
+    write_digests((args.pdf, args.png, args.csv), provenance)

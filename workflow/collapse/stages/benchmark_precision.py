@@ -7,7 +7,7 @@ called again continues. Without a GPU the study is left out, and the table says 
 import argparse
 from pathlib import Path
 
-from collapse.artifacts import write_csv
+from collapse.artifacts import write_csv, write_digests
 from collapse.benchmarks import precision
 from collapse.benchmarks.suite import NO_GPU
 from collapse.data.dataset import load
@@ -24,10 +24,11 @@ def run(args: argparse.Namespace) -> None:
     (data,) = args.spec.reads["data"]
     dataset = load(data)
     device = acquire_device()
+    identity = args.spec.provenance(device_class(device))
     if device.type == "cuda":
-        identity = args.spec.provenance(device_class(device))
         table = precision.study(dataset, Path(args.out).parent, identity, device)
     else:
         table = precision.left_out(NO_GPU)
     write_csv(args.out, table)
+    write_digests([args.out], identity)
     print(precision.summary(table))

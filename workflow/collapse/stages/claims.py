@@ -5,7 +5,7 @@ from importlib import import_module
 
 import pandas as pd
 
-from collapse.artifacts import write_csv
+from collapse.artifacts import write_csv, write_digests
 from collapse.studies import read_experiments
 
 COLUMNS = [
@@ -27,4 +27,5 @@ def run(args: argparse.Namespace) -> None:
     rows = [{"study": study, "scale": scale, **decision} for decision in decisions]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     write_csv(args.out, frame)
+    write_digests([args.out], args.spec.provenance())
     print(frame[["claim", "measured", "verdict"]].to_string(index=False))

@@ -35,5 +35,5 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--spec: kind is {kind!r}, allowed are {', '.join(kinds)}")
     # Loaded by name: its code is part of what determines the data, that of other makers is not.
     tensors = import_module(f"{makers.__name__}.{kind}").make(args.spec.job, args.source)
-    provenance = args.spec.provenance(further=[args.source] if args.source else [])
+    provenance = args.spec.provenance(sources=[args.source] if args.source else [])
     write_tensors(args.out, tensors.arrays, provenance, tensors.attributes)

@@ -1,11 +1,15 @@
-"""Draw one figure of a study as pdf, png and the csv of exactly what is drawn."""
+"""Draw one figure of a study as pdf, png and the csv of exactly what is drawn, with digests."""
 
 import argparse
+from collections.abc import Mapping
 from importlib import import_module
 
-from collapse.artifacts import write_csv
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from collapse.artifacts import write_csv, write_digests
 from collapse.plotting import paper_style, save_all
-from collapse.studies import read_experiments
+from collapse.studies import Results, read_experiments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +22,22 @@ def run(args: argparse.Namespace) -> None:
     """Draw the figure."""
     study, name = args.spec.job["study"], args.spec.job["figure"]
     experiments = read_experiments(args.spec.reads["tables"], args.spec.job["experiments"], study)
+    provenance = args.spec.provenance()
     with paper_style():
         figure, figure_rows = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
-        save_all(figure, (args.pdf, args.png), args.spec.provenance())
+        say_what_diverged(figure, experiments)
+        save_all(figure, (args.pdf, args.png), provenance)
     write_csv(args.csv, figure_rows)
+    write_digests((args.pdf, args.png, args.csv), provenance)
+
+
+def say_what_diverged(figure: Figure, experiments: Mapping[str, Results]) -> None:
+    """Say below a figure how many runs diverged, where it says nothing of them itself."""
+    lost = {name: len(found.values("diverged")) for name, found in experiments.items()}
+    notes = [f"{name}: {runs} diverged" for name, runs in lost.items() if runs]
+    said = any("diverged" in text.get_text() for text in figure.findobj(Text))
+    if notes and not said:
+        # A figure that is laid out by hand has room there, or has to do without.
+        if layout := figure.get_layout_engine():
+            layout.set(rect=(0, 0.04, 1, 0.96))
+        figure.text(0.5, 0.01, "; ".join(notes), ha="center", fontsize=6, color="firebrick")

@@ -2,11 +2,10 @@
 
 import argparse
 import csv
-from pathlib import Path
 
 import pandas as pd
 
-from collapse.artifacts import first_line, write_csv
+from collapse.artifacts import first_line, verified, write_csv, write_digests
 from collapse.errors import InputError
 from collapse.stages.claims import COLUMNS
 
@@ -20,6 +19,7 @@ def run(args: argparse.Namespace) -> None:
     """Write the rows of the studies one below the other, in the order given."""
     rows = [row for path in args.spec.reads["claims"] for row in _rows(path)]
     write_csv(args.out, pd.DataFrame(rows, columns=COLUMNS))
+    write_digests([args.out], args.spec.provenance())
 
 
 def _rows(path: str) -> list[list[str]]:
@@ -30,10 +30,10 @@ def _rows(path: str) -> list[list[str]]:
     Raises
     ------
     InputError
-        If the file cannot be read, or its columns are not those of claims.
+        If the file is damaged, cannot be read, or its columns are not those of claims.
     """
     try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
+        with verified(path).open(encoding="utf-8", newline="") as file:
             # An empty file has no header: [] is none of the columns below.
             header, *rows = list(csv.reader(file, strict=True)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

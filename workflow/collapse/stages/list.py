@@ -3,9 +3,8 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from collapse import config, studies
+from collapse.artifacts import read_csv
 from collapse.errors import InputError
 from collapse.grid import format_value
 
@@ -62,7 +61,7 @@ def _claims(atlas: config.Atlas) -> None:
     path = Path(atlas.results) / "claims.csv"
     if not path.is_file():
         raise InputError(f"{path}: no such file: `snakemake` decides the claims")
-    claims = pd.read_csv(path)
+    claims = read_csv(path)
     # Results may be older than the code that lists them.
     if "bound" not in claims:
         raise InputError(f"{path}: has no column bound, an older version made it: run `snakemake`")

@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
-from collapse.artifacts import replacing
+from collapse.artifacts import replacing, verified, write_digests
 from collapse.errors import InputError
 
 
@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Execute the notebook; a cell that fails ends it with the cell's error."""
+    # Tables are checked as the notebook reads them; of pictures it shows all without a look.
+    for path in (*args.spec.reads["claims"], *args.spec.reads["figures"]):
+        verified(path)
     notebook = nbformat.read(args.source, as_version=4)
     resources = {"metadata": {"path": str(Path(args.source).parent)}}
     # The kernel starts in the notebook's folder, from where a relative path leads elsewhere.
@@ -37,3 +40,4 @@ def run(args: argparse.Namespace) -> None:
     page, _ = HTMLExporter().from_notebook_node(notebook)
     with replacing(args.html) as temporary:
         temporary.write_text(page, encoding="utf-8")
+    write_digests((args.notebook, args.html), args.spec.provenance(sources=[args.source]))

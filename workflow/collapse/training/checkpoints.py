@@ -1,8 +1,9 @@
 """Checkpoints of a training: what a successor of a killed process continues from.
 
 The folder holds every recorded state, written once, and ``resume.safetensors``: parameters,
-buffers, optimiser and history at the end of one epoch. Everything else that shapes the next
-epoch (the order of the samples, the learning rate) follows from the epoch's number.
+buffers, optimiser and history at the end of one epoch; and that of the checkpoint before, in case
+the last is damaged. Everything else that shapes the next epoch (the order of the samples, the
+learning rate) follows from the epoch's number.
 """
 
 import os
@@ -105,26 +106,37 @@ class Checkpoints:
             for part, arrays in parts.items()
             for name, array in arrays.items()
         }
+        if self._resume_file.exists():
+            self._resume_file.replace(self._previous_file)
         self._write(self._resume_file, tensors, epoch)
 
     def restore(self, epochs: Iterable[int]) -> Snapshot | None:
         """Return the last checkpoint with the states at recorded `epochs`, or None without one.
 
-        One that is stale or damaged is removed, with a line on standard error that says so.
+        Of one that is damaged the files that are so are set aside, as ``FILE.damaged``, and the
+        checkpoint before is taken; one that is stale is removed. A line on standard error says so.
         """
-        if not self._resume_file.exists():
-            return None
-        try:
-            tensors, epoch = self._read(self._resume_file)
-            # States beyond it, of a process that was killed before it saved, are computed again.
-            past = sorted(number for number in epochs if number <= epoch)
-            states = {number: self._read(self._state_file(number))[0] for number in past}
-        except InputError as error:
-            print(f"checkpoint ignored, training starts anew: {error}", file=sys.stderr)
-            # Its states too: they belong to the same training.
-            for path in self.folder.glob("*.safetensors*"):
+        snapshot, reasons, recorded = None, [], list(epochs)
+        for path in (self._resume_file, self._previous_file):
+            if snapshot is None and path.exists():
+                try:
+                    snapshot = self._snapshot(path, recorded)
+                except InputError as error:
+                    reasons.append(error)
+        if reasons:
+            next_ = "anew" if snapshot is None else f"after epoch {snapshot.epoch}"
+            print(f"checkpoint ignored, training starts {next_}: {reasons[0]}", file=sys.stderr)
+        if snapshot is None:
+            # Recorded states too: they belong to the same training.
+            for path in self.folder.glob("*.safetensors"):
                 path.unlink()
-            return None
+        return snapshot
+
+    def _snapshot(self, path: Path, epochs: Iterable[int]) -> Snapshot:
+        tensors, epoch = self._read(path)
+        # States beyond it, of a process that was killed before it saved, are computed again.
+        past = sorted(number for number in epochs if number <= epoch)
+        states = {number: self._read(self._state_file(number))[0] for number in past}
         parts: dict[str, Arrays] = {"network": {}, "optimiser": {}, "history": {}}
         for key, array in tensors.items():
             # The first slash only: names in an update rule's state have their own.
@@ -140,6 +152,10 @@ class Checkpoints:
     def _resume_file(self) -> Path:
         return self.folder / "resume.safetensors"
 
+    @property
+    def _previous_file(self) -> Path:
+        return self.folder / "previous.safetensors"
+
     def _state_file(self, epoch: int) -> Path:
         return self.folder / f"state-{epoch:06d}.safetensors"
 
@@ -147,7 +163,12 @@ class Checkpoints:
         write_tensors(path, tensors, self._provenance, {"identity": self._identity, "epoch": epoch})
 
     def _read(self, path: Path) -> tuple[Arrays, int]:
-        tensors, attributes = read_tensors(path)
+        try:
+            tensors, attributes = read_tensors(path)
+        except InputError:
+            if path.exists():
+                path.replace(path.with_name(f"{path.name}.damaged"))
+            raise
         if attributes.get("identity") != self._identity:
             raise InputError(f"{path}: stale, it belongs to other code, config, data or device")
         return tensors, attributes["epoch"]

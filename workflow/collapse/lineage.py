@@ -1,0 +1,114 @@
+"""What the files under a folder of results were made from, back to the data set."""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from collapse.artifacts import (
+    digests_path,
+    holds_digests,
+    says_itself,
+    sidecar,
+    stored_digest,
+    stored_provenance,
+)
+from collapse.specs import config_digest
+
+KINDS = (".parquet", ".safetensors", ".csv", ".png", ".pdf", ".html", ".ipynb")
+"""Suffixes of the files that hold a digest, or have one beside them."""
+_NOT_KNOWN = dict.fromkeys(("wall_seconds", "host", "date", "commit"))
+
+
+def files_under(folder: str | Path) -> list[Path]:
+    """Return the files of a folder that have a digest, and the files of digests."""
+    found = [path for path in Path(folder).rglob("[!.]*") if path.is_file()]
+    return sorted(path for path in found if path.suffix in KINDS or holds_digests(path))
+
+
+def inputs(path: str | Path) -> Iterator[tuple[str, str, Path | None]]:
+    """Yield the inputs of a file: name, digest, and where it lies, None if it is not there.
+
+    Names are relative to the folder of the results, one of those that the file lies in.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged, or has no digest.
+    """
+    for name, digest in stored_provenance(path).get("inputs", ()):
+        places = (folder / name for folder in Path(path).absolute().parents)
+        yield name, digest, next((place for place in places if place.is_file()), None)
+
+
+def other_inputs(path: str | Path) -> list[str]:
+    """Return the names of inputs that are no longer those that a file was made from."""
+    return [
+        name
+        for name, digest, place in inputs(path)
+        if place is not None and _ours(place) and stored_digest(place) != digest
+    ]
+
+
+def _ours(path: Path) -> bool:
+    return says_itself(path) or digests_path(path).is_file()
+
+
+def history(path: str | Path) -> dict[str, Any]:
+    """Return what determines a file and all that it was made from, by name.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged, or has no digest.
+    """
+    upstream, pending = {}, [Path(path)]
+    whole = _facts(Path(path))
+    while pending:
+        for name, _, place in inputs(pending.pop()):
+            if name not in upstream:
+                upstream[name] = _facts(place) if place and _ours(place) else None
+                pending += [place] if upstream[name] else []
+    return {"file": str(path), **whole, "upstream": upstream}
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """Return what is known of a file: what determines it, and how it was made."""
+    provenance = dict(stored_provenance(path))
+    known = provenance.get("stage"), provenance.get("code"), provenance.get("config")
+    return {
+        "digest": stored_digest(path),
+        **provenance,
+        "config": {"digest": known[2], "values": _config(path, *known)},
+        **_NOT_KNOWN,
+        **_sidecar(path),
+    }
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(sidecar(path).read_text(encoding="utf-8")))
+    # It is not declared: a cache for several checkouts leaves it behind.
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _config(path: Path, *known: Any) -> Any:
+    """Return the part of the config that a file's job was told, None where its spec is gone."""
+    logs = next((p / "logs" for p in path.absolute().parents if (p / "logs").is_dir()), None)
+    return _specs(logs).get(known) if logs else None
+
+
+@cache
+def _specs(logs: Path) -> dict[tuple[Any, ...], Any]:
+    """Return what jobs were told, by stage, code and the digest of it, as the driver wrote it."""
+    told = {}
+    for path in sorted(logs.rglob("*.log.json")):
+        try:
+            spec = json.loads(path.read_text(encoding="utf-8"))
+            told[spec["stage"], spec["code"], config_digest(spec["job"])] = spec["job"]
+        except (OSError, ValueError, TypeError, LookupError):
+            # A log is nobody's input: one that is damaged is one less.
+            continue
+    return told

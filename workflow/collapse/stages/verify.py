@@ -1,0 +1,56 @@
+"""Compare every file with its digest, and with what it was made from; name those that differ.
+
+Checked are tables, tensors, csv files, pictures, pages and notebooks. One that is damaged or has no
+digest differs, and so does one whose inputs are no longer those that it was made from. The exit
+code is 1 if any does.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from collapse import lineage
+from collapse.artifacts import check, holds_digests, listed_files, says_itself
+from collapse.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "path", nargs="?", default="results", metavar="PATH", help="file or folder (results)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what differs, and a count; return the exit code."""
+    path = Path(args.path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    files = lineage.files_under(path) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{path}: holds no file with a digest")
+    different = 0
+    for file in tqdm(files, unit=" files", disable=not sys.stderr.isatty(), leave=False):
+        for reason in _differs(file):
+            different += 1
+            print(reason)
+    print(f"{len(files)} files, {different or 'no'} difference{'' if different == 1 else 's'}")
+    return int(different > 0)
+
+
+def _differs(path: Path) -> Iterator[str]:
+    """Yield in what a file differs from what it says."""
+    try:
+        check(path)
+        if holds_digests(path):
+            missing = (path.with_name(name) for name in listed_files(path))
+            yield from (f"{file}: no such file" for file in missing if not file.is_file())
+        # Of files that hold no digest it is said once, of those that lie beside them.
+        if (holds_digests(path) or says_itself(path)) and (others := lineage.other_inputs(path)):
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            yield f"{path}: made from another {others[0]}{more} than there is now: run again"
+    except InputError as error:
+        yield str(error)
