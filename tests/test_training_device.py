@@ -45,6 +45,7 @@ def test_two_jobs_never_share_a_gpu(monkeypatch, tmp_path):
         (["--gpus", "0", "--gres=gpu:a100:1"], "0,1"),
         (["--gpus", "0", "--gres="], ""),
         (["--gpus", "0", "--gres=gpumemory:3"], ""),
+        (["--gpus", "0", "--gres=shard:2"], "0,1"),
     ],
 )
 def test_a_job_that_asked_for_no_gpu_sees_none(monkeypatch, arguments, visible):

@@ -8,6 +8,7 @@ the objective as the study prints it.
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -158,6 +159,8 @@ def _data_sets(blocks: Any, layers: Layers) -> tuple[dict[str, Any], dict[str, S
     for name, data_set in data_sets.items():
         section = kinds("source")[data_set.source]
         sources[name] = parse(section, blocks.get(name) or {}, layers, ("datasets", name))
+        if isinstance(data_set, catalogue.Table):
+            data_sets[name] = replace(data_set, train_count=sources[name].train_count)
     return data_sets, sources
 
 

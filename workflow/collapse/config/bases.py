@@ -50,6 +50,11 @@ class ProblemKind(Section):
         return 1
 
     @property
+    def products(self) -> float:
+        """Multiply-adds of a gradient, where they are more than a few for each number."""
+        return 0
+
+    @property
     def entries(self) -> int:
         """Numbers in one problem's variables, in the columns that the solver works on."""
         return 1
@@ -74,11 +79,12 @@ class SolverKind(Section):
     """Base of the sections of solvers.
 
     Keys that are `batched` may differ inside one job; one that `sweeps` can follow a path of
-    decays.
+    decays. One that works `side_by_side` on the problems of a job takes its steps for all at once.
     """
 
     batched: ClassVar[frozenset[str]] = frozenset()
     sweeps: ClassVar[bool] = False
+    side_by_side: ClassVar[bool] = False
 
     def cores(self, runs: int, entries: int) -> int:
         """Return how many cores a job can use for so many problems of so many numbers each."""
@@ -87,6 +93,14 @@ class SolverKind(Section):
     def passes(self, entries: int) -> float:
         """Return how often it passes over the numbers of a problem, as often as a gradient does."""
         return 1e5
+
+    def calls(self, entries: int) -> float:
+        """Return how many gradients it takes one after the other, each with its own overhead."""
+        return self.passes(entries)
+
+    def held(self, entries: int) -> int:
+        """Return how many numbers it holds beside a few of a problem's own size."""
+        return 0
 
     @property
     def records(self) -> int:

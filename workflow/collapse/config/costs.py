@@ -32,6 +32,8 @@ SPEEDS = {
         "problem": Speed(2e10, 1e-4),
     },
 }
+# As much work as one number of a problem are so many multiply-adds of its gradient.
+PRODUCTS = 30
 # A GPU is asked for where a core would take longer, and where it is so many times faster: many wait
 # for it, and small work does not fill it.
 PATIENCE, GAIN = 600.0, 4.0
@@ -119,10 +121,10 @@ class Work:
         return (self.units / speed.units + self.steps * speed.step) / cores
 
 
-def asked(work: Work, cores: int = 1) -> Resources:
-    """Return what a job with this work asks for; a GPU only where it pays."""
+def asked(work: Work, cores: int = 1, gpu: bool = True) -> Resources:
+    """Return what a job with this work asks for; a GPU only where it can use one and that pays."""
     alone, accelerated = work.seconds("cpu", cores), work.seconds("gpu")
-    gpu = alone > PATIENCE and alone > GAIN * accelerated
+    gpu = gpu and alone > PATIENCE and alone > GAIN * accelerated
     seconds = START + MARGIN * (accelerated if gpu else alone)
     size = work.host_bytes + (0.0 if gpu else work.device_bytes)
     memory = (CUDA_PROCESS if gpu else PROCESS) + math.ceil(size / 1e6)

@@ -250,7 +250,7 @@ class NetworkExperiment(Experiment):
             return sum(data.class_sizes)
         if data.samples_per_class:
             return data.samples_per_class * classes
-        return data.samples or getattr(data_set, "train_count", USUAL_SAMPLES)
+        return data.samples or getattr(data_set, "train_count", None) or USUAL_SAMPLES
 
     def probes_for(self, data_set: DataSet) -> list[str]:
         """Return what measures against labels, or against real targets, as the data have them."""

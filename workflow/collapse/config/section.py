@@ -16,7 +16,8 @@ def _no_bool(value: Any) -> Any:
 Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Positive = Annotated[Real, Field(gt=0)]
 NonNegative = Annotated[Real, Field(ge=0)]
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+# Nobody waits for more; and what costs are computed from is a number that floats hold.
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=10**12)]
 Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
 Decays = NonNegative | Annotated[list[NonNegative], Field(min_length=1)]
 Widths = Count | Annotated[list[Count], Field(min_length=1)]

@@ -55,9 +55,17 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Table(DataSet):
-    """A table of the user's: it has no module, all that is known of it is in the config."""
+    """A table of the user's: it has no module, all that is known of it is in the config.
+
+    Attributes
+    ----------
+    train_count
+        About how many rows are trained on, as far as its file says.
+    """
 
     source: ClassVar[str] = "table"
+
+    train_count: int | None = None
 
 
 Kind = TypeVar("Kind", bound=DataSet)

@@ -13,6 +13,8 @@ import torch
 
 from collapse.training.locks import try_lock
 
+# What SLURM calls GPUs, and shares of one.
+GPU_GRES = ("gpu", "shard", "mps")
 # Descriptors of the locks: they stay open, and so held, until the process ends.
 _held: list[int] = []
 
@@ -23,13 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gpus", type=int, default=1, metavar="N", help="GPUs it may use; 0 hides all"
     )
     parser.add_argument(
-        "--gres", default="", help="what SLURM was asked for instead: gpu:1 is a GPU too"
+        "--gres", default="", help="what SLURM was asked for instead, such as gpu:1"
     )
 
 
 def hide_unasked(args: argparse.Namespace) -> None:
     """Hide all GPUs from a job that asked for none: on a cluster those it sees are others'."""
-    if not args.gpus and args.gres.split(":")[0] != "gpu":
+    if not args.gpus and args.gres.split(":")[0] not in GPU_GRES:
         # Before CUDA is asked anything.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 

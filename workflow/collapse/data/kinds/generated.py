@@ -37,6 +37,8 @@ class Generated(DataSet):
         Share of the samples kept for testing, evenly spaced.
     origin
         Where it comes from, for its file.
+    train_count
+        Samples that are trained on; what jobs ask for follows from it.
     """
 
     source: ClassVar[str] = "generated"
@@ -46,3 +48,4 @@ class Generated(DataSet):
     targets: tuple[str, ...] = ()
     test_share: float = 0.2
     origin: str = "generated"
+    train_count: int | None = None

@@ -17,5 +17,6 @@ SET = Generated(
     targets=("progression",),
     load=load,
     test_share=0,
+    train_count=442,
     origin="package scikit-learn",
 )

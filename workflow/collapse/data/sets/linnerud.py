@@ -16,5 +16,6 @@ SET = Generated(
     targets=("Weight", "Waist", "Pulse"),
     load=load,
     test_share=0,
+    train_count=20,
     origin="package scikit-learn",
 )

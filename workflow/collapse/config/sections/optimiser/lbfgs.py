@@ -18,3 +18,7 @@ class Section(SolverKind):
     def passes(self, entries: int) -> float:
         """Those of its history of twenty vectors, twice a step, and of a line search."""
         return 50 * self.steps
+
+    def calls(self, entries: int) -> float:
+        """Return one for a step, and one for its line search."""
+        return 2 * self.steps

@@ -21,5 +21,13 @@ class Section(SolverKind):
     )
 
     def passes(self, entries: int) -> float:
-        """One for each column of the second derivatives, ten steps as a rule."""
-        return 10 * entries
+        """Those of the second derivatives and their factorisation, ten steps as a rule."""
+        return 10 * entries + entries**2 / 3
+
+    def calls(self, entries: int) -> float:
+        """Return a few for each step."""
+        return 10 * self.steps
+
+    def held(self, entries: int) -> int:
+        """Second derivatives, their factors, and what makes them."""
+        return 8 * entries**2

@@ -8,12 +8,16 @@ from collapse.config.bases import SolverKind
 from collapse.config.section import Count, Positive, Real
 from collapse.problems.chunks import chunks
 
+# More than a small node has, a job would wait for for ever.
+MOST_CORES = 8
+
 
 class Section(SolverKind):
     """Full-batch gradient descent with heavy-ball momentum at a constant learning rate."""
 
     batched: ClassVar = frozenset({"learning_rate"})
     sweeps: ClassVar = True
+    side_by_side: ClassVar = True
 
     kind: Literal["sgd"] = Field(description="Optimiser.")
     learning_rate: Positive = Field(description="Step size.")
@@ -33,4 +37,4 @@ class Section(SolverKind):
     def cores(self, runs: int, entries: int) -> int:
         """Return the number of chunks of position and velocity that suit a core's cache."""
         # Position and velocity, 8 bytes each number.
-        return len(chunks(runs, 2 * 8 * entries))
+        return min(MOST_CORES, len(chunks(runs, 2 * 8 * entries)))

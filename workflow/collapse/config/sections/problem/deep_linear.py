@@ -42,8 +42,24 @@ class Section(ProblemKind):
     @property
     def entries(self) -> int:
         """Numbers in H, W_1 to W_M and b; with MSE the columns of H are reduced to K + d_1."""
-        widths = self.widths if isinstance(self.widths, list) else [self.widths] * self.depth
-        classes, samples = len(self.class_sizes), sum(self.class_sizes)
-        columns = min(samples, classes + widths[0]) if self.loss == "mse" else samples
-        weights = sum(rows * width for width, rows in pairwise([*widths, classes]))
-        return columns * widths[0] + weights + classes * self.bias
+        width, classes = self._all_widths[0], len(self.class_sizes)
+        return self._columns * width + self._weights + classes * self.bias
+
+    @property
+    def products(self) -> float:
+        """Multiply-adds of a gradient: three passes of all columns through all layers."""
+        return 3 * self._weights * self._columns
+
+    @property
+    def _all_widths(self) -> list[int]:
+        return self.widths if isinstance(self.widths, list) else [self.widths] * self.depth
+
+    @property
+    def _columns(self) -> int:
+        samples, reduced = sum(self.class_sizes), len(self.class_sizes) + self._all_widths[0]
+        return min(samples, reduced) if self.loss == "mse" else samples
+
+    @property
+    def _weights(self) -> int:
+        layers = pairwise([*self._all_widths, len(self.class_sizes)])
+        return sum(rows * width for width, rows in layers)

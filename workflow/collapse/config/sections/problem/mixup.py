@@ -74,6 +74,13 @@ class Section(ProblemKind):
     @property
     def entries(self) -> int:
         """Numbers in H and in a free W."""
-        pairs = self.classes * (self.classes - 1) // 2
-        columns = self.classes + pairs * self.nodes
-        return self.dim * (columns + self.classes * (self.classifier == "free"))
+        return self.dim * (self._columns + self.classes * (self.classifier == "free"))
+
+    @property
+    def products(self) -> float:
+        """Multiply-adds of a gradient: three passes of all columns through the classifier."""
+        return 3 * self.dim * self.classes * self._columns
+
+    @property
+    def _columns(self) -> int:
+        return self.classes + self.classes * (self.classes - 1) // 2 * self.nodes

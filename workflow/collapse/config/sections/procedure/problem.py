@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from collapse.config.bases import SolverKind
-from collapse.config.costs import Work, asked
+from collapse.config.costs import PRODUCTS, Work, asked
 from collapse.config.experiment import Experiment, Resources
 from collapse.config.section import (
     Decays,
@@ -127,14 +127,20 @@ class Section(Experiment):
 
     def resources(self, runs: int, data_set: DataSet | None) -> Resources:
         """Return what follows from the problem's size and the solvers' steps."""
-        entries = self.problem.entries
-        cores = max(solver.cores(runs, entries) for solver in self.solvers)
+        entries, solvers = self.problem.entries, self.solvers
+        cores = max(solver.cores(runs, entries) for solver in solvers)
         stages = len(self.sweep.scaled_decay) if self.sweep else 1
-        passes = stages * sum(solver.passes(entries) for solver in self.solvers)
+        passes = stages * sum(solver.passes(entries) for solver in solvers)
+        # Of a solver that takes one problem after the other each has steps of its own.
+        steps = stages * sum(
+            solver.calls(entries) * (1 if solver.side_by_side else runs) for solver in solvers
+        )
+        numbers = entries + self.problem.products / PRODUCTS
         # Records, which are copied once to be written, and what a solver keeps beside them.
-        kept = 2 * stages * sum(solver.records for solver in self.solvers) + 50
-        work = Work("problem", entries * passes * runs, passes, 8 * entries * kept * runs)
-        return asked(work, cores)
+        kept = 2 * stages * sum(solver.records for solver in solvers) + 50
+        held = entries * kept * runs + max(solver.held(entries) for solver in solvers)
+        work = Work("problem", numbers * passes * runs, steps, 8 * held)
+        return asked(work, cores, gpu=all(solver.side_by_side for solver in solvers))
 
     def measure_resources(self, runs: int, data_set: DataSet | None) -> Resources:
         """Return what follows from the problem's size and the number of states."""
@@ -142,7 +148,7 @@ class Section(Experiment):
         states = stages * sum(solver.records for solver in self.solvers) * runs
         # Each a few decompositions.
         work = Work("problem", 1000 * entries * states, 20 * states, 8 * entries * (states + 100))
-        return asked(work)
+        return asked(work, gpu=False)
 
     def probes_for(self, data_set: DataSet | None) -> list[str]:
         """Return the problem's own."""
