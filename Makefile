@@ -1,6 +1,6 @@
 # `make` replicates every study at the default scale; `make test` runs the tests, `make test-full`
-# those too that need a SLURM cluster, which it installs as root on Debian; `make bench` times the
-# engine against the textbook ways, anew each time.
+# those too that inject hundreds of faults or need a SLURM cluster, which it installs as root on
+# Debian; `make bench` times the engine against the textbook ways, anew each time.
 PYTHON ?= python3
 BIN := .venv/bin
 SCALE ?= laptop
@@ -22,9 +22,11 @@ bench: .venv/installed
 	@touch $@
 
 test: .venv/installed lint
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(FAULTS)
 
-# The cluster has the machine for itself: its tests wait for jobs, and jobs for cores.
+# All faults, not the sample of `test`. The cluster has the machine for itself: its tests wait for
+# jobs, and jobs for cores.
+test-full: FAULTS := --faults
 test-full: slurm test
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --slurm -m slurm
 
