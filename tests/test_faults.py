@@ -180,6 +180,13 @@ def damage(path, kind, random):
         path.unlink()
 
 
+@pytest.mark.parametrize("stage", JOBS)
+def test_a_job_that_is_done_again_undisturbed_writes_the_same_bytes(job, tmp_path, stage):
+    task = job(stage)
+    code, errors = called(task.arena(tmp_path))
+    assert code == 0 and task.is_done(tmp_path), errors
+
+
 @pytest.mark.parametrize(
     ("stage", "name", "kind"), sampled([(*read, kind) for read in READ for kind in DAMAGES], 12)
 )
