@@ -235,6 +235,28 @@ def test_editing_one_experiment_reruns_only_it(finished):
     assert planned["solve"] == 2 and planned["measure"] == 1 and "train" not in planned
 
 
+def test_after_a_training_that_failed_what_was_made_from_the_one_before_is_not_finished(
+    finished, tmp_path
+):
+    checkout = Checkout(tmp_path / "checkout", copy=False)
+    shutil.copytree(finished.folder, checkout.folder, symlinks=True)
+    path = checkout.folder / "config/scales/smoke/deep_linear.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["deep_linear"]["network_mlp"].setdefault("training", {})["epochs"] = 7
+    path.write_text(yaml.safe_dump(config))
+    wanted = {"train": 1, "measure_group": 1, "table": 1, "figure": 2, "notebook": 1}
+    target = "deep_linear"
+    before = checkout.planned("--", target)
+    assert wanted.items() <= before.items()
+    # Snakemake removes what a failed job wrote, and what it knows of it.
+    (group,) = (checkout.folder / "results/deep_linear/network_mlp").glob("depth=*")
+    files = [str(group / name) for name in ("states.safetensors", "history.parquet")]
+    assert checkout.snakemake("--cleanup-metadata", *files).returncode == 0
+    for file in files:
+        Path(file).unlink()
+    assert checkout.planned("--", target) == before
+
+
 def test_editing_a_metric_measures_again_and_computes_nothing(finished):
     planned = replan(finished, "metrics/layers.py")
     assert {"train", "data", "predictions"}.isdisjoint(planned)

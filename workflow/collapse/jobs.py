@@ -20,7 +20,7 @@ from collapse.data import catalogue
 from collapse.errors import InputError
 from collapse.grid import tied
 from collapse.provenance import code_digest
-from collapse.specs import Spec
+from collapse.specs import Spec, config_digest
 
 TABLES = ("metrics", "predictions", "samples")
 """The files that figures and claims read of an experiment."""
@@ -63,6 +63,12 @@ class Job:
             role: {path: job.spec.code for path, job in files} for role, files in self.reads.items()
         }
         return Spec(self.stage, modules, self.told, code_digest(*modules), inputs)
+
+    @cached_property
+    def upstream(self) -> str:
+        """The digest of all jobs behind it, of their config and code."""
+        behind = {job for files in self.reads.values() for _, job in files}
+        return config_digest(sorted(job.spec.digest + job.upstream for job in behind))
 
     def files(self, role: str) -> list[str]:
         """Return the files that it reads in a role."""

@@ -58,6 +58,7 @@ rule benchmark_precision:
         runtime=240,
     params:
         digest=digest_of("benchmark_precision"),
+        upstream=upstream_of("benchmark_precision"),
     message:
         "Training at several precisions"
     shell:

@@ -12,6 +12,7 @@ rule study_claims:
         "../../envs/environment.yaml"
     params:
         digest=digest_of("claims"),
+        upstream=upstream_of("claims"),
     message:
         "Deciding the claims of {wildcards.study}"
     shell:
@@ -37,6 +38,7 @@ rule claims:
         "../../envs/environment.yaml"
     params:
         digest=digest_of("join_claims"),
+        upstream=upstream_of("join_claims"),
     message:
         "Joining the claims"
     shell:

@@ -150,6 +150,15 @@ def digest_of(stage):
     return digest
 
 
+def upstream_of(stage):
+    """Return the params function of a stage: the digest of all jobs behind one.
+
+    Snakemake runs a job again whose inputs were made anew. Where that failed the input is gone, and
+    what was made from the one before would pass for finished.
+    """
+    return lambda wildcards: job_of(stage, *where(wildcards)).upstream
+
+
 def where(wildcards):
     """Return the names that wildcards hold; `experiment` stands for study and experiment."""
     return [part for value in wildcards for part in value.split("/")]

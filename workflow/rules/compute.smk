@@ -37,6 +37,7 @@ for verb in VERBS:
             runtime=computing("minutes"),
         params:
             digest=digest_of("compute"),
+            upstream=upstream_of("compute"),
         message:
             f"{COMPUTING[verb]} {{wildcards.experiment}} {{wildcards.group}}"
         shell:

@@ -19,6 +19,7 @@ rule figure:
         "../../envs/environment.yaml"
     params:
         digest=digest_of("figure"),
+        upstream=upstream_of("figure"),
         caption=lambda wildcards: STUDIES[wildcards.study]
         .figures[wildcards.figure]
         .caption,

@@ -26,6 +26,7 @@ rule measure:
         runtime=measuring("minutes"),
     params:
         digest=digest_of("measure"),
+        upstream=upstream_of("measure"),
     message:
         "Measuring {wildcards.experiment}"
     shell:
@@ -63,6 +64,7 @@ rule measure_group:
         runtime=measuring("minutes"),
     params:
         digest=digest_of("measure_group"),
+        upstream=upstream_of("measure_group"),
     message:
         "Measuring {wildcards.experiment} {wildcards.group}"
     shell:

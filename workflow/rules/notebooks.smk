@@ -20,6 +20,7 @@ rule notebook:
         "../../envs/environment.yaml"
     params:
         digest=digest_of("notebook"),
+        upstream=upstream_of("notebook"),
     message:
         "Executing the notebook of {wildcards.study}"
     shell:

@@ -14,6 +14,7 @@ rule predictions:
         "../../envs/environment.yaml"
     params:
         digest=digest_of("predictions"),
+        upstream=upstream_of("predictions"),
     message:
         "Predicting {wildcards.experiment}"
     shell:

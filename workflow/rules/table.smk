@@ -15,6 +15,7 @@ rule table:
         "../../envs/environment.yaml"
     params:
         digest=digest_of("table"),
+        upstream=upstream_of("table"),
     message:
         "Joining what is measured of {wildcards.experiment}"
     shell:
