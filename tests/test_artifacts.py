@@ -140,8 +140,8 @@ def test_a_damaged_file_reads_as_it_was_or_is_refused_in_one_line(tmp_path, kind
         except InputError as error:
             assert str(path) in str(error) and "\n" not in str(error)
             refused += 1
-    # Parquet's footer holds much that nobody reads.
-    assert refused > len(places) * (0.5 if kind == "parquet" else 0.98)
+    # JSON has letters that may be large or small.
+    assert refused > len(places) * (0.98 if kind == "digest.json" else 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -21,7 +21,7 @@ def batches(alpha=1.0, per_sample=False, seeds=(3, 8), epoch=2, size=16, augment
     order = Order(IMAGES, seeds, augmentation, sizes)
     source = mixup.build(order, LABELS, K, {"alpha": alpha, "per_sample": per_sample})
     source.draw(epoch)
-    places = torch.arange(len(IMAGES)).split(size)
+    places = torch.arange(len(IMAGES)).split(sizes)
     return order, [source.take(part) for part in places], places
 
 

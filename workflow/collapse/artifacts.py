@@ -9,6 +9,7 @@ goes into a sidecar ``FILE.run.json`` that nothing hashes or compares.
 
 import datetime
 import hashlib
+import io
 import json
 import os
 import socket
@@ -32,6 +33,9 @@ from collapse.errors import InputError
 Provenance = Mapping[str, Any]
 
 _KEY = "collapse"
+# Of all bytes of a parquet file, many of which its readers never look at; taken with zeros in its
+# place.
+_BYTES_KEY, _NO_DIGEST = b"collapse-bytes", b"0" * 64
 _DIGESTS = ".digest.json"
 _STARTED = time.time()
 # The umask can only be read by setting it; once, before there are threads that might see zero.
@@ -219,9 +223,37 @@ def write_table(
     table = pa.Table.from_pandas(frame, preserve_index=False)
     # Of the frame that reading will give back, whose types may differ from those of `frame`.
     metadata = _metadata(_frame_digest(table.to_pandas()), provenance, attributes)
+    table = table.replace_schema_metadata(table.schema.metadata | metadata)
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({_BYTES_KEY: _NO_DIGEST})
+    content = buffer.getvalue()
+    # The last: a value of the table may look like it.
+    before, _, after = content.rpartition(_NO_DIGEST)
     with replacing(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(table.schema.metadata | metadata), temporary)
+        temporary.write_bytes(before + _bytes_digest(content) + after)
     write_sidecar(path)
+
+
+def _bytes_digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _whole(path: Path, content: bytes) -> pq.ParquetFile:
+    """Return a parquet file of ours, after a look that each byte is as it was written."""
+    file = pq.ParquetFile(pa.BufferReader(content))
+    said = (file.metadata.metadata or {}).get(_BYTES_KEY, b"")
+    before, found, after = content.rpartition(said) if len(said) == len(_NO_DIGEST) else ("",) * 3
+    if not found:
+        raise InputError(f"{path}: without a digest, or that is damaged: {_remedy(path)}")
+    digest = _bytes_digest(before + _NO_DIGEST + after)
+    if digest != said:
+        raise InputError(
+            f"{path}: digest {digest[:12].decode()} of its bytes found, its metadata says "
+            f"{said[:12].decode(errors='replace')}: {_remedy(path)}"
+        )
+    return file
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -236,7 +268,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        table = pq.read_table(path)
+        table = _whole(path, path.read_bytes()).read()
         frame = table.to_pandas()
         content = _frame_digest(frame)
         text = (table.schema.metadata or {}).get(_KEY.encode())

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -11,6 +12,9 @@ from nbconvert import HTMLExporter
 
 from collapse.artifacts import replacing, verified, write_digests
 from collapse.errors import InputError
+
+# The name of a styled table, which its cells and rules begin with.
+_TABLE = re.compile(r"\bT_[0-9a-f]{5}(?=[_\"\s])")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +39,22 @@ def run(args: argparse.Namespace) -> None:
         client.execute(env=environment)
     except CellExecutionError as error:
         raise InputError(f"{args.source}: {error.ename}: {error.evalue}") from error
+    _name_tables(notebook)
     with replacing(args.notebook) as temporary:
         nbformat.write(notebook, temporary)
     page, _ = HTMLExporter().from_notebook_node(notebook)
     with replacing(args.html) as temporary:
         temporary.write_text(page, encoding="utf-8")
     write_digests((args.notebook, args.html), args.spec.provenance(sources=[args.source]))
+
+
+def _name_tables(notebook: nbformat.NotebookNode) -> None:
+    """Name styled tables by their place: pandas draws their names at random."""
+    names: dict[str, str] = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            page = output.get("data", {}).get("text/html")
+            if page is not None:
+                output["data"]["text/html"] = _TABLE.sub(
+                    lambda found: names.setdefault(found[0], f"T_{len(names):05d}"), page
+                )

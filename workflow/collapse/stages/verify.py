@@ -32,13 +32,16 @@ def run(args: argparse.Namespace) -> int:
     files = lineage.files_under(path) if path.is_dir() else [path]
     if not files:
         raise InputError(f"{path}: holds no file with a digest")
-    different = 0
+    # Several files may have their digest in one that is damaged.
+    found: dict[str, None] = {}
     for file in tqdm(files, unit=" files", disable=not sys.stderr.isatty(), leave=False):
         for reason in _differs(file):
-            different += 1
-            print(reason)
-    print(f"{len(files)} files, {different or 'no'} difference{'' if different == 1 else 's'}")
-    return int(different > 0)
+            if reason not in found:
+                print(reason)
+            found[reason] = None
+    count = len(found)
+    print(f"{len(files)} files, {count or 'no'} difference{'' if count == 1 else 's'}")
+    return int(count > 0)
 
 
 def _differs(path: Path) -> Iterator[str]:
