@@ -19,7 +19,10 @@ NETWORKS = [
     (study_deep_linear(network_mlp={"training": {"epoch": 3}}), ["training.epoch", "'epochs'"]),
     (study_deep_linear(network_mlp={"weight_decay": -1}), ["network_mlp.weight_decay", "-1"]),
     # More than single precision holds, or anybody waits for.
-    (study_deep_linear(network_mlp={"weight_decay": 1e39}), ["network_mlp.weight_decay", "1e+39"]),
+    (
+        study_deep_linear(network_mlp={"training": {"learning_rate": 1e39}}),
+        ["network_mlp.training.learning_rate", "1e+39"],
+    ),
     (
         study_deep_linear(network_mlp={"training": {"epochs": 10**400}}),
         ["network_mlp.training.epochs", "less than or equal to"],

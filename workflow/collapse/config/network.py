@@ -131,7 +131,11 @@ class Training(Section):
     """How a network is trained."""
 
     optimiser: slot("update_rule") = Field(description="Update rule.")
-    learning_rate: Positive = Field(description="Initial learning rate.")
+    learning_rate: Positive = Field(
+        description="Initial learning rate.",
+        # Single precision holds no more than 3e38.
+        le=1e30,
+    )
     momentum: Annotated[Real, Field(ge=0, lt=1)] = Field(0.0, description="Momentum of `sgd`.")
     schedule: Schedule | None = Field(None, description="Learning-rate steps; null is constant.")
     epochs: Count = Field(description="Passes over the training set.")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 
@@ -13,16 +13,7 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-def _in_range(value: float) -> float:
-    # Single precision, in which networks train, holds no more than 3e38.
-    if abs(value) > 1e30:
-        raise ValueError("Input should be at most 1e30 in size")
-    return value
-
-
-Real = Annotated[
-    float, BeforeValidator(_no_bool), Field(allow_inf_nan=False), AfterValidator(_in_range)
-]
+Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Positive = Annotated[Real, Field(gt=0)]
 NonNegative = Annotated[Real, Field(ge=0)]
 # Nobody waits for more; and what costs are computed from is a number that floats hold.

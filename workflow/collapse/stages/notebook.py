@@ -14,6 +14,7 @@ from collapse.artifacts import replacing, verified, write_digests
 from collapse.errors import InputError
 
 # The name of a styled table, which its cells and rules begin with.
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+>")
 _TABLE = re.compile(r"\bT_[0-9a-f]{5}(?=[_\"\s])")
 
 
@@ -49,12 +50,15 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _name_tables(notebook: nbformat.NotebookNode) -> None:
-    """Name styled tables by their place: pandas draws their names at random."""
+    """Name styled tables by their place: pandas draws their names, and Python prints an address."""
     names: dict[str, str] = {}
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
-            page = output.get("data", {}).get("text/html")
-            if page is not None:
-                output["data"]["text/html"] = _TABLE.sub(
-                    lambda found: names.setdefault(found[0], f"T_{len(names):05d}"), page
+            data = output.get("data", {})
+            if "text/html" in data:
+                data["text/html"] = _TABLE.sub(
+                    lambda found: names.setdefault(found[0], f"T_{len(names):05d}"),
+                    data["text/html"],
                 )
+            if "text/plain" in data:
+                data["text/plain"] = _ADDRESS.sub(">", data["text/plain"])
