@@ -196,8 +196,8 @@ def test_a_job_that_reads_a_damaged_file(job, tmp_path, record_property, stage, 
     path = next(path for path in sorted(tmp_path.rglob(f"*{name}")))
     damage(path, kind, random)
     code = outcome(task, tmp_path, words, record_property)
-    if kind in ("empty", "remove", "replace"):
-        assert code == 2
+    # A spec may be spelt in several ways; of all else every byte counts.
+    assert code == 2 or name == "spec.json"
 
 
 @pytest.mark.parametrize(

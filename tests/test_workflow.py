@@ -192,10 +192,13 @@ def test_what_a_figure_was_made_from_is_told_back_to_the_data_set(finished):
 def test_what_is_not_known_of_a_file_is_null(finished, tmp_path):
     table = finished.folder / "results/deep_linear/frames/metrics.parquet"
     shutil.copy(table, tmp_path)
+    # What lies beside a file has no say in what determines it.
+    (tmp_path / f"{table.name}.run.json").write_text('{"digest": "0", "code": null, "inputs": []}')
     done = finished.run("collapse", "provenance", str(tmp_path / table.name))
     told = json.loads(done.stdout)
     assert told["commit"] is told["wall_seconds"] is told["config"]["values"] is None
-    assert told["code"] and set(told["upstream"].values()) == {None}
+    assert told["code"] and told["digest"] == stored_digest(table)
+    assert set(told["upstream"].values()) == {None}
     done = finished.run("collapse", "provenance", str(tmp_path / "no.csv"))
     assert done.returncode == 2 and "no such file" in done.stderr
     (tmp_path / "own.csv").write_text("a\n1\n")

@@ -114,7 +114,7 @@ def _metadata(content: str, provenance: Provenance, attributes: Mapping[str, Any
 def _digest(content: str, told: Mapping[str, Any]) -> str:
     """Return the digest of a file: of its content, by the digest of that, and what it says."""
     whole = [content, told["provenance"], told["attributes"]]
-    return hashlib.sha256(canonical_json(whole).encode()).hexdigest()
+    return _sha256(canonical_json(whole).encode())
 
 
 def _told(path: Path, text: str | bytes | None) -> dict[str, Any]:
@@ -232,25 +232,25 @@ def write_table(
     # The last: a value of the table may look like it.
     before, _, after = content.rpartition(_NO_DIGEST)
     with replacing(path) as temporary:
-        temporary.write_bytes(before + _bytes_digest(content) + after)
+        temporary.write_bytes(before + _sha256(content).encode() + after)
     write_sidecar(path)
 
 
-def _bytes_digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _whole(path: Path, content: bytes) -> pq.ParquetFile:
     """Return a parquet file of ours, after a look that each byte is as it was written."""
     file = pq.ParquetFile(pa.BufferReader(content))
     said = (file.metadata.metadata or {}).get(_BYTES_KEY, b"")
-    before, found, after = content.rpartition(said) if len(said) == len(_NO_DIGEST) else ("",) * 3
-    if not found:
+    if len(said) != len(_NO_DIGEST):
         raise InputError(f"{path}: without a digest, or that is damaged: {_remedy(path)}")
-    digest = _bytes_digest(before + _NO_DIGEST + after)
-    if digest != said:
+    before, _, after = content.rpartition(said)
+    digest = _sha256(before + _NO_DIGEST + after)
+    if digest.encode() != said:
         raise InputError(
-            f"{path}: digest {digest[:12].decode()} of its bytes found, its metadata says "
+            f"{path}: digest {digest[:12]} of its bytes found, its metadata says "
             f"{said[:12].decode(errors='replace')}: {_remedy(path)}"
         )
     return file
@@ -351,7 +351,7 @@ def bytes_digest(path: str | Path) -> str:
         If there is no such file, or it cannot be read.
     """
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return _sha256(Path(path).read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:

@@ -20,10 +20,12 @@ from collapse.data import catalogue
 from collapse.errors import InputError
 from collapse.grid import tied
 from collapse.provenance import code_digest
-from collapse.specs import Spec, config_digest
+from collapse.specs import Spec, json_digest
 
 TABLES = ("metrics", "predictions", "samples")
 """The files that figures and claims read of an experiment."""
+DRAWN = ("pdf", "png", "csv")
+"""What is written of a figure."""
 
 
 # Compared by identity (eq=False): the functions below are cached, so that a job is one object, and
@@ -68,7 +70,7 @@ class Job:
     def upstream(self) -> str:
         """The digest of all jobs behind it, of their config and code."""
         behind = {job for files in self.reads.values() for _, job in files}
-        return config_digest(sorted(job.spec.digest + job.upstream for job in behind))
+        return json_digest(sorted(job.spec.digest + job.upstream for job in behind))
 
     def files(self, role: str) -> list[str]:
         """Return the files that it reads in a role."""
@@ -317,6 +319,15 @@ def figure(atlas: Atlas, study: str, name: str) -> Job:
     return Job("figure", spec, modules, {"tables": tables(atlas, study, reads)})
 
 
+def figures(atlas: Atlas, study: str) -> list[tuple[str, Job]]:
+    """Return the files of a study's figures, with the jobs that draw them."""
+    return [
+        (f"figures/{study}/{name}.{kind}", figure(atlas, study, name))
+        for name in studies.load(study).figures
+        for kind in DRAWN
+    ]
+
+
 def _present(atlas: Atlas, study: str, experiments: Iterable[str]) -> tuple[str, ...]:
     """Return those of the experiments that are there; of an optional one there may be none."""
     optional = studies.load(study).optional
@@ -362,11 +373,7 @@ def notebook(atlas: Atlas, study: str) -> Job:
     reads = {
         "claims": [(f"claims/{study}.csv", claims(atlas, study))],
         "tables": tables(atlas, study, atlas.studies[study]),
-        "figures": [
-            (f"figures/{study}/{name}.{suffix}", figure(atlas, study, name))
-            for name in studies.load(study).figures
-            for suffix in ("pdf", "png", "csv")
-        ],
+        "figures": figures(atlas, study),
     }
     present = tuple(module for module in modules if find_spec(module))
     return Job("notebook", {"study": study}, present, reads)

@@ -14,11 +14,11 @@ from collapse.artifacts import (
     stored_digest,
     stored_provenance,
 )
-from collapse.specs import config_digest
+from collapse.specs import json_digest
 
 KINDS = (".parquet", ".safetensors", ".csv", ".png", ".pdf", ".html", ".ipynb")
 """Suffixes of the files that hold a digest, or have one beside them."""
-_NOT_KNOWN = dict.fromkeys(("wall_seconds", "host", "date", "commit"))
+_OF_A_RUN = ("wall_seconds", "host", "date", "commit")
 
 
 def files_under(folder: str | Path) -> list[Path]:
@@ -81,17 +81,18 @@ def _facts(path: Path) -> dict[str, Any]:
         "digest": stored_digest(path),
         **provenance,
         "config": {"digest": known[2], "values": _config(path, *known)},
-        **_NOT_KNOWN,
         **_sidecar(path),
     }
 
 
 def _sidecar(path: Path) -> dict[str, Any]:
+    """Return what is noted of the run that made a file, and of what it may say nothing else."""
     try:
-        return dict(json.loads(sidecar(path).read_text(encoding="utf-8")))
+        noted = dict(json.loads(sidecar(path).read_text(encoding="utf-8")))
     # It is not declared: a cache for several checkouts leaves it behind.
     except (OSError, ValueError, TypeError):
-        return {}
+        noted = {}
+    return {key: noted.get(key) for key in _OF_A_RUN}
 
 
 def _config(path: Path, *known: Any) -> Any:
@@ -107,7 +108,7 @@ def _specs(logs: Path) -> dict[tuple[Any, ...], Any]:
     for path in sorted(logs.rglob("*.log.json")):
         try:
             spec = json.loads(path.read_text(encoding="utf-8"))
-            told[spec["stage"], spec["code"], config_digest(spec["job"])] = spec["job"]
+            told[spec["stage"], spec["code"], json_digest(spec["job"])] = spec["job"]
         except (OSError, ValueError, TypeError, LookupError):
             # A log is nobody's input: one that is damaged is one less.
             continue

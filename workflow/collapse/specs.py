@@ -60,14 +60,14 @@ class Spec:
     @cached_property
     def config(self) -> str:
         """The digest of the part of the config that the job reads."""
-        return config_digest(self.job)
+        return json_digest(self.job)
 
     @cached_property
     def digest(self) -> str:
         """The digest of all that determines the job but what is in its inputs: that is seen."""
         # Snakemake itself looks whether the inputs changed; the results' folder changes nothing.
         names = {role: list(files) for role, files in self.inputs.items()}
-        return config_digest([self.stage, self.modules, self.job, self.code, names])
+        return json_digest([self.stage, self.modules, self.job, self.code, names])
 
     @cached_property
     def reads(self) -> dict[str, list[str]]:
@@ -154,7 +154,7 @@ class Spec:
                     )
 
 
-def config_digest(value: Any) -> str:
+def json_digest(value: Any) -> str:
     """Return the digest of a JSON value, such as what a job is told."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 

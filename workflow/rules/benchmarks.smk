@@ -7,13 +7,13 @@ BENCHMARK_TABLES = {
 
 rule benchmarks:
     input:
-        with_digests(multiext(f"{RESULTS}/figures/benchmarks/speed", *DRAWN)),
-        with_digests(multiext(f"{RESULTS}/figures/benchmarks/scaling", *DRAWN)),
+        benchmark_files("speed"),
+        benchmark_files("scaling"),
 
 
 rule precision:
     input:
-        with_digests(multiext(f"{RESULTS}/figures/benchmarks/precision", *DRAWN)),
+        benchmark_files("precision"),
 
 
 # Timings are no function of code and config: never cached, and nothing may run beside them.

@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from collapse import config as atlas_config
@@ -74,8 +75,6 @@ except InputError as error:
 RETRIES = 2 if workflow.is_main_process else 0
 
 RESULTS = ATLAS.results
-# What is written of a figure.
-DRAWN = (".pdf", ".png", ".csv")
 NOTEBOOKS = [
     study
     for study in ATLAS.studies
@@ -251,11 +250,15 @@ def experiment_files(*names):
 
 def figure_files(*names):
     return with_digests(
-        f"{RESULTS}/figures/{study}/{figure}{suffix}"
+        f"{RESULTS}/{path}"
         for study in names or ATLAS.studies
-        for figure in STUDIES[study].figures
-        for suffix in DRAWN
+        for path, _ in jobs.figures(ATLAS, study)
     )
+
+
+def benchmark_files(figure):
+    stem = f"{RESULTS}/figures/benchmarks/{figure}"
+    return with_digests(f"{stem}.{kind}" for kind in jobs.DRAWN)
 
 
 def claims_files(*names):
@@ -285,9 +288,14 @@ def check_cluster():
 class DivergedRuns(logging.Handler):
     """Says of every table of an experiment, as soon as it is made, which runs diverged."""
 
+    @cached_property
+    def jobs(self):
+        # Once: a search for each job that ends would take the square of them.
+        return {job.jobid: job for job in workflow.dag.jobs}
+
     def emit(self, record):
         if getattr(record, "event", None) is LogEvent.JOB_FINISHED:
-            job = next(j for j in workflow.dag.jobs if j.jobid == record.job_id)
+            job = self.jobs[record.job_id]
             if job.rule.name in ("measure", "table"):
                 self.say(*where(job.wildcards), job.output.metrics)
 

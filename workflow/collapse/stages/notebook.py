@@ -13,8 +13,8 @@ from nbconvert import HTMLExporter
 from collapse.artifacts import replacing, verified, write_digests
 from collapse.errors import InputError
 
-# The name of a styled table, which its cells and rules begin with.
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+>")
+# The name of a styled table, which its cells and rules begin with.
 _TABLE = re.compile(r"\bT_[0-9a-f]{5}(?=[_\"\s])")
 
 

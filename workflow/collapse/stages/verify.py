@@ -33,12 +33,12 @@ def run(args: argparse.Namespace) -> int:
     if not files:
         raise InputError(f"{path}: holds no file with a digest")
     # Several files may have their digest in one that is damaged.
-    found: dict[str, None] = {}
+    found = set()
     for file in tqdm(files, unit=" files", disable=not sys.stderr.isatty(), leave=False):
         for reason in _differs(file):
             if reason not in found:
                 print(reason)
-            found[reason] = None
+            found.add(reason)
     count = len(found)
     print(f"{len(files)} files, {count or 'no'} difference{'' if count == 1 else 's'}")
     return int(count > 0)
