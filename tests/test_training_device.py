@@ -8,33 +8,20 @@ import pytest
 import torch
 
 from collapse.errors import InputError
+from collapse.training import cards, locks
 from collapse.training import device as device_module
-from collapse.training import locks
+from collapse.training.cards import Card
 from collapse.training.checkpoints import Checkpoints
 
 
-def test_two_jobs_never_share_a_gpu(monkeypatch, tmp_path):
-    class Properties:
-        def __init__(self, index):
-            self.uuid = f"gpu-{index}"
-
-    monkeypatch.setattr(device_module.tempfile, "gettempdir", lambda: str(tmp_path))
+def test_a_job_sees_its_own_gpu_alone(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    chosen = []
-    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", Properties)
-    monkeypatch.setattr(device_module, "_held", [])
-    # Inside an allocation of a cluster too: its jobs share its GPUs.
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    first, second = device_module.acquire_device(), device_module.acquire_device()
-    assert [first.index, second.index] == chosen == [0, 1]
-    monkeypatch.setattr(
-        device_module.time, "sleep", lambda seconds: os.close(device_module._held.pop())
-    )
-    assert device_module.acquire_device() == second
-    for descriptor in device_module._held:
-        os.close(descriptor)
+    monkeypatch.setattr(cards, "visible", lambda: [Card("GPU-a", "0"), Card("GPU-b", "1")])
+    monkeypatch.setattr(cards, "take", lambda found: found[1])
+    assert device_module.acquire_device() == torch.device("cuda", 0)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What a job reads beside its spec: data sets, and the runs of other experiments."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class Upstream:
 
 
 class RecordedStates:
-    """The recorded states of runs, read back from a file.
+    """The recorded states of runs, read back from a file when they are first asked for.
 
     Attributes
     ----------
@@ -78,13 +78,32 @@ class RecordedStates:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._tensors, self.attributes = read_tensors(path)
-        self._runs = {run["id"]: run for run in self.attributes.get("runs", ())}
-        # By run and step: looking through all names for each state would take the square of them.
-        self._states: dict[str, dict[str, np.ndarray]] = {}
+
+    @cached_property
+    def _read(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return read_tensors(self.path)
+
+    @property
+    def _tensors(self) -> dict[str, np.ndarray]:
+        return self._read[0]
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the file says besides."""
+        return self._read[1]
+
+    @cached_property
+    def _runs(self) -> dict[str, dict[str, Any]]:
+        return {run["id"]: run for run in self.attributes.get("runs", ())}
+
+    @cached_property
+    def _states(self) -> dict[str, dict[str, np.ndarray]]:
+        """States by run and step: looking for each through all names would take their square."""
+        states: dict[str, dict[str, np.ndarray]] = {}
         for name, array in self._tensors.items():
             prefix, _, variable = name.rpartition("/")
-            self._states.setdefault(prefix, {})[variable] = array
+            states.setdefault(prefix, {})[variable] = array
+        return states
 
     def run(self, name: str) -> dict[str, Any]:
         """Return what the file says of a run: its id, keys, recorded steps and status.

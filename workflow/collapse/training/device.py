@@ -2,21 +2,15 @@
 
 import argparse
 import os
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
-from collapse.training.locks import try_lock
+from collapse.training import cards
 
 # What SLURM calls GPUs, and shares of one.
 GPU_GRES = ("gpu", "shard", "mps")
-# Descriptors of the locks: they stay open, and so held, until the process ends.
-_held: list[int] = []
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,29 +33,19 @@ def hide_unasked(args: argparse.Namespace) -> None:
 def acquire_device() -> torch.device:
     """Return a GPU that no other job of this node uses, for the life of this process; else the CPU.
 
-    Each GPU has a lock file in the folder for temporary files; while all are held this waits.
-    So do the jobs of one allocation of a cluster share its GPUs. On a CPU the work is pinned to one
-    thread: the number of threads changes the order of sums, and so the bytes of the result.
+    While all are in use this waits, in order of arrival and without a CUDA context; then the
+    process sees its own alone. So do the jobs of one allocation of a cluster share its GPUs. On a
+    CPU the work is pinned to one thread: the number of threads changes the order of sums, and so
+    the bytes of the result.
     """
+    # CUDA reads what it may see once, when it is first asked anything.
+    found = cards.visible() if torch.backends.cuda.is_built() else []
+    if found:
+        os.environ["CUDA_VISIBLE_DEVICES"] = cards.take(found).shown
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
         return torch.device("cpu")
-    waiting = False
-    while True:
-        for index in range(torch.cuda.device_count()):
-            # By its UUID: the index of a GPU depends on what a process is shown.
-            name = f"collapse-gpu-{torch.cuda.get_device_properties(index).uuid}.lock"
-            descriptor = try_lock(Path(tempfile.gettempdir()) / name)
-            if descriptor is not None:
-                _held.append(descriptor)
-                # Streams and graphs are made on the current device.
-                torch.cuda.set_device(index)
-                return torch.device("cuda", index)
-        if not waiting:
-            print("every GPU is in use by another job; waiting for one", file=sys.stderr)
-            waiting = True
-        # A lock that ends with its process notifies nobody.
-        time.sleep(1)
+    return torch.device("cuda", 0)
 
 
 def device_class(device: torch.device) -> str:

@@ -27,8 +27,10 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     """
     # Frozen features differ from seed to seed: each run is a job of its own.
     (run,) = runs
-    dataset, configs = upstream.data_set(), stage_configs(run["config"])
-    samples, targets = training_set(dataset, run["config"]["data"], job.device)
+    # The device before the data: who waits for one holds none.
+    device, dataset = job.device, upstream.data_set()
+    samples, targets = training_set(dataset, run["config"]["data"], device)
+    configs = stage_configs(run["config"])
     tensors, histories, steps, diverged, checkpoints = {}, [], [], None, None
     for step, config in enumerate(configs, 1):
         print(f"hidden layer {step} of {len(configs)}", file=sys.stderr, flush=True)

@@ -17,14 +17,15 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
     Features of the last layer (of all, if the config says so) are dumped, as of a network.
     """
     (run,) = runs
-    dataset, record = upstream.data_set(), states.run(run["id"])
+    # The device before data and states: who waits for one holds none.
+    device, dataset, record = job.device, upstream.data_set(), states.run(run["id"])
     history = states.history_of(run["keys"])
-    samples, targets = training_set(dataset, run["config"]["data"], job.device)
-    test, test_targets = held_out(dataset, run["config"]["data"], job.device)
+    samples, targets = training_set(dataset, run["config"]["data"], device)
+    test, test_targets = held_out(dataset, run["config"]["data"], device)
     readings = Readings(run, record, targets, upstream, job)
     # As many as were recorded: a run may have diverged at a layer.
     for step, config in zip(record["steps"], stage_configs(run["config"]), strict=False):
-        network = build(config, samples.shape, len(dataset.outputs), seed=0).to(job.device)
+        network = build(config, samples.shape, len(dataset.outputs), seed=0).to(device)
         load(states, network, run["id"], step)
         features = extract(network, samples)
         past = history[history["stage"] <= step]

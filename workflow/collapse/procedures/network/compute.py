@@ -22,8 +22,9 @@ from collapse.upstream import Upstream
 def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     """Train the networks of a group; a killed training continues from its checkpoints."""
     configs, seeds = [run["config"] for run in runs], [run["seed"] for run in runs]
-    dataset = upstream.data_set()
-    samples, targets = training_set(dataset, configs[0]["data"], job.device)
+    # The device before the data: who waits for one holds none.
+    device, dataset = job.device, upstream.data_set()
+    samples, targets = training_set(dataset, configs[0]["data"], device)
     trainer = prepare(configs, seeds, dataset, samples, targets)
     return _computed(runs, train(trainer, checkpoints_of(trainer, job)))
 

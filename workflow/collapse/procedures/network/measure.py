@@ -25,11 +25,12 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
     the config says so also ``hidden1`` and so on of the hidden layers, the head's ``W1`` to ``WM``
     and, if it has one, ``bias``, float32; ``labels`` or ``targets`` once.
     """
-    config, dataset = runs[0]["config"], upstream.data_set()
-    samples, targets = training_set(dataset, config["data"], job.device)
-    test = held_out(dataset, config["data"], job.device)
+    # The device before the data: who waits for one holds none.
+    config, device, dataset = runs[0]["config"], job.device, upstream.data_set()
+    samples, targets = training_set(dataset, config["data"], device)
+    test = held_out(dataset, config["data"], device)
     # One network for all states: the seed is of no account, every parameter is loaded.
-    network = build(config, samples.shape, len(dataset.outputs), seed=0).to(job.device)
+    network = build(config, samples.shape, len(dataset.outputs), seed=0).to(device)
     for run in runs:
         record, history = states.run(run["id"]), states.history_of(run["keys"])
         readings = Readings(run, record, targets, upstream, job)
