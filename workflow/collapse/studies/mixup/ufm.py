@@ -30,6 +30,9 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     drawn += _ends(axes[1], experiments)
     drawn += _norms(axes[2], experiments)
     axes[0].set_title(left_out(experiments), loc="left", fontsize=7)
+    # Of both panels: bars of the middle one reach into every corner.
+    handles, _ = axes[2].get_legend_handles_labels()
+    figure.legend(handles=handles, loc="outside upper right", ncols=3)
     return figure, pd.concat(drawn, ignore_index=True)
 
 
@@ -62,7 +65,6 @@ def _ends(axes: Axes, experiments: Mapping[str, Results]) -> list[pd.DataFrame]:
     decades(axes)
     axes.set_xlabel(r"$\lambda_H$")
     axes.set_ylabel("classifier's distance to ETF")
-    axes.legend()
     return drawn
 
 
@@ -85,5 +87,4 @@ def _norms(axes: Axes, experiments: Mapping[str, Results]) -> list[pd.DataFrame]
     axes.set_xlabel(r"$\lambda_H$")
     axes.set_ylabel("norm of the classifier's rows")
     axes.plot([], [], label="balance", **THEORY)
-    axes.legend()
     return drawn
