@@ -155,7 +155,12 @@ def write_spec(folder, stage, told, **reads):
     modules = (f"collapse.stages.{stage}",)
     inputs = {
         role: {
-            os.path.relpath(path, folder): stored_provenance(path).get("code", "") for path in of
+            os.path.relpath(path, folder): {
+                key: value
+                for key, value in stored_provenance(path).items()
+                if key in ("code", "config")
+            }
+            for path in of
         }
         for role, of in reads.items()
     }

@@ -202,6 +202,21 @@ def test_what_comes_damaged_from_a_cache_is_to_be_deleted_there(tmp_path):
         read_table(path)
 
 
+def test_what_is_in_the_way_of_a_file_is_one_line(tmp_path):
+    (tmp_path / ".a.csv.tmp").mkdir()
+    with pytest.raises(InputError, match="a.csv: cannot be written"):
+        write_csv(tmp_path / "a.csv", FRAME)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_is_not_called_damaged(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    path.mkdir()
+    for read in (KINDS[kind][1], stored_digest, stored_provenance):
+        with pytest.raises(InputError, match=f"a.{kind}: no file, but a folder$"):
+            read(path)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
 def test_a_full_disk_is_one_line(tmp_path):
     (tmp_path / ".a.csv.tmp").symlink_to("/dev/full")

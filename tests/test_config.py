@@ -144,6 +144,11 @@ def test_what_the_history_also_tells_may_be_varied(path, values):
         ("a: [1\nb: 2", "expected"),
         ("? [a]\n: 1", "no word"),
         ("a:\n  b: 1\n  c: 2\n  b: 3", "'b' given twice"),
+        ("a: {<<: {b: 1, b: 2}}", "'b' given twice"),
+        ("a: 2001-13-40", "month"),
+        ("a: !!int many", "invalid literal"),
+        ("a: &a {b: [*a]}", "recursive"),
+        ("a: " + "[" * 5_000, "nested too deeply"),
     ],
 )
 def test_a_file_that_is_no_yaml_is_refused(tmp_path, text, words):
@@ -155,8 +160,14 @@ def test_a_file_that_is_no_yaml_is_refused(tmp_path, text, words):
 
 def test_a_yaml_mapping_overrides_keys_that_it_merges(tmp_path):
     path = tmp_path / "whole.yaml"
-    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}")
+    path.write_text("a: &a {x: 1, y: 2}\nb: &b {<<: *a, y: 3}\nc: {<<: *b, z: 4}")
     assert config.read_yaml(path)["b"] == {"x": 1, "y": 3}
+    assert config.read_yaml(path)["c"] == {"x": 1, "y": 3, "z": 4}
+
+
+def test_a_folder_is_no_config(tmp_path):
+    with pytest.raises(InputError, match="directory"):
+        config.read_yaml(tmp_path)
 
 
 def test_seeds_begin_at_the_first_seed():

@@ -141,6 +141,10 @@ def test_the_data_stage_makes_a_table_of_the_users(tmp_path):
 @given(rows=st.integers(4, 60), every=st.integers(2, 12))
 def test_every_kth_row_of_a_table_is_for_testing(tmp_path_factory, rows, every):
     path = written(tmp_path_factory.getbasetemp(), frame(rows))
+    if every > rows:
+        with pytest.raises(InputError, match=f"keeps none of {rows} rows for testing"):
+            from_file("own", path, ["z", "y"], ["a"], 1 / every)
+        return
     arrays = from_file("own", path, ["z", "y"], ["a"], 1 / every).arrays
     train, test = (arrays[f"{part}_inputs"].ravel() for part in ("train", "test"))
     assert sorted([*train, *test]) == list(range(rows))
@@ -191,6 +195,14 @@ def test_a_bad_table_is_refused_in_one_line(tmp_path, text, targets, inputs, rea
     assert "\n" not in str(error.value)
 
 
+def test_a_share_that_keeps_no_row_for_testing_is_refused(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text(GOOD)
+    with pytest.raises(InputError, match=r"0.1 keeps none of 4 rows .*, allowed are 0, or 0.25"):
+        from_file("own", str(path), ["y"], None, 0.1)
+    assert len(from_file("own", str(path), ["y"], None, 0.25).arrays["test_inputs"]) == 1
+
+
 def test_named_inputs_are_the_way_out_where_rows_have_names(tmp_path):
     path = tmp_path / "own.csv"
     frame(9).to_csv(path)
@@ -232,9 +244,10 @@ def test_a_table_that_cannot_be_read_is_refused(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=f"{name}: cannot be read"):
             from_file("own", str(tmp_path / name), ["y"], None, 0.2)
-    (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(InputError, match="folder.csv: cannot be read"):
-        from_file("own", str(tmp_path / "folder.csv"), ["y"], None, 0.2)
+    for name in ("folder.csv", "folder.parquet"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(InputError, match=f"{name}: cannot be read .*directory"):
+            from_file("own", str(tmp_path / name), ["y"], None, 0.2)
 
 
 def test_missing_values_and_dates_in_parquet_are_refused(tmp_path):

@@ -29,7 +29,7 @@ def atlas():
 
 
 def test_a_spec_survives_its_file(tmp_path):
-    written = spec(inputs={"tables": {"a/b.parquet": "0123"}})
+    written = spec(inputs={"tables": {"a/b.parquet": {"code": "0123", "config": "4567"}}})
     written.write(tmp_path / "spec.json")
     read = specs.read(tmp_path / "spec.json", "table")
     assert read == written and read.digest == written.digest
@@ -38,11 +38,11 @@ def test_a_spec_survives_its_file(tmp_path):
 
 
 def test_the_code_of_inputs_does_not_enter_the_digest_and_all_else_does():
-    digest = spec(inputs={"tables": {"a": "b"}}).digest
-    assert spec(inputs={"tables": {"a": "c"}}, results="trial").digest == digest
+    digest = spec(inputs={"tables": {"a": {"code": "b"}}}).digest
+    assert spec(inputs={"tables": {"a": {"code": "c"}}}, results="trial").digest == digest
     changes = ({"stage": "figure"}, {"job": {"a": [1, 3]}}, {"code": "other"})
-    for change in (*changes, {"inputs": {"tables": {"b": "b"}}}):
-        assert spec(**({"inputs": {"tables": {"a": "b"}}} | change)).digest != digest
+    for change in (*changes, {"inputs": {"tables": {"b": {"code": "b"}}}}):
+        assert spec(**({"inputs": {"tables": {"a": {"code": "b"}}}} | change)).digest != digest
     assert spec(job={"a": [1, 3]}).config != spec().config
 
 
@@ -56,16 +56,22 @@ def test_other_code_than_planned_is_refused():
         spec(code="0123456789abcdef").check("x.json", None)
 
 
-def test_inputs_of_other_code_than_planned_are_refused(tmp_path):
-    path = tmp_path / "study/metrics.parquet"
-    write_table(path, pd.DataFrame({"a": [1]}), {"code": "new"})
-    made = {"tables": {"study/metrics.parquet": "old"}}
-    planned = spec(inputs=made, results=str(tmp_path))
-    with pytest.raises(InputError, match=r"metrics.parquet: made by other code .*old, found new"):
+@pytest.mark.parametrize("what", ["code", "config"])
+def test_inputs_of_other_code_or_config_than_planned_are_refused(tmp_path, what):
+    name = "study/metrics.parquet"
+    told = {"code": "same", "config": "same"}
+    write_table(tmp_path / name, pd.DataFrame({"a": [1]}), told | {what: "new"})
+    planned = spec(inputs={"tables": {name: told | {what: "old"}}}, results=str(tmp_path))
+    with pytest.raises(InputError, match=f"metrics.parquet: made by other {what} .*old, found new"):
         planned.check_inputs()
-    replace(planned, inputs={"tables": {"study/metrics.parquet": "new"}}).check_inputs()
+    replace(planned, inputs={"tables": {name: told | {what: "new"}}}).check_inputs()
     with pytest.raises(InputError, match=r"elsewhere/study/metrics.parquet: no such file"):
         replace(planned, results=str(tmp_path / "elsewhere")).check_inputs()
+
+
+def changed(**changes):
+    whole = {"stage": "table", "code": "", "modules": [], "job": {}, "inputs": {}}
+    return json.dumps(whole | {"results": "results"} | changes)
 
 
 @pytest.mark.parametrize(
@@ -73,19 +79,21 @@ def test_inputs_of_other_code_than_planned_are_refused(tmp_path):
     [
         (None, "No such file"),
         ("[1", "not JSON"),
-        ("[]", "not the spec of a job, it has no stage"),
-        ('{"stage": "table", "code": "a"}', "it has no modules"),
-        (
-            '{"stage": "figure", "code": "", "modules": [], "job": {}, "inputs": {}, '
-            '"results": "results"}',
-            "the spec of `collapse figure`, not of table",
-        ),
+        ("[" * 10_000, "not JSON (nested too deeply)"),
+        (b"\xff", "not JSON"),
+        ("[]", "not the spec of a job, its content"),
+        ('{"stage": "table", "code": "a"}', "not the spec of a job, modules: Field required"),
+        (changed(stage="figure"), "the spec of `collapse figure`, not of table"),
+        (changed(modules=[5]), "modules.0: Input should be a valid string"),
+        (changed(inputs={"tables": ["a"]}), "inputs.tables: Input should be"),
+        (changed(inputs={"tables": {"a": {"code": 1}}}), "inputs.tables.a.code: Input should be"),
+        (changed(job={"a": float("nan")}), "not JSON (Out of range float"),
     ],
 )
 def test_what_is_no_spec_is_refused_in_one_line(tmp_path, text, words):
     path = tmp_path / "spec.json"
     if text is not None:
-        path.write_text(text)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError) as caught:
         specs.read(path, "table")
     assert str(caught.value).startswith(f"{path}: ") and words in str(caught.value)
@@ -129,4 +137,5 @@ def test_what_a_job_reads_names_its_makers(atlas):
     job = jobs.measure(atlas, "deep_linear", "frames")
     assert [path.rsplit("/", 1)[-1] for path in job.files("histories")] == ["history.parquet"] * 2
     planned = job.spec.inputs["frames"]["deep_linear/frames/frames.parquet"]
-    assert planned == jobs.predictions(atlas, "deep_linear", "frames").spec.code
+    maker = jobs.predictions(atlas, "deep_linear", "frames").spec
+    assert planned == {"code": maker.code, "config": maker.config}

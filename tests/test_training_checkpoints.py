@@ -198,6 +198,24 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
     assert bool(list(tmp_path.glob("*.safetensors"))) == (left is not None)
 
 
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("state-000002", "state-000003"),
+        ("state-000003", "resume"),
+        ("previous", "state-000003"),
+        ("resume", "state-000003"),
+    ],
+)
+def test_a_checkpoint_in_anothers_place_is_set_aside(monkeypatch, tmp_path, source, target):
+    interrupted(monkeypatch, tmp_path, {}, 3)
+    path = tmp_path / f"{target}.safetensors"
+    path.write_bytes((tmp_path / f"{source}.safetensors").read_bytes())
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        assert checkpoints.restore([1, 2, 3]).epoch == 2
+    assert not path.exists() and (tmp_path / f"{path.name}.damaged").exists()
+
+
 def test_a_training_goes_on_from_the_checkpoint_before_to_the_same_bytes(monkeypatch, tmp_path):
     whole = train_two(epochs=8)
     interrupted(monkeypatch, tmp_path, {}, 5, epochs=8)

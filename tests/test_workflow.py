@@ -156,12 +156,24 @@ def test_finished_results_verify_and_what_is_changed_is_named(finished, tmp_path
         path.write_bytes(content)
     gone = copy / "figures/mixup/ufm.png"
     gone.unlink()
+    # Further disks are linked; so is what a cache no longer holds.
+    (copy / "deep_linear").rename(tmp_path / "moved")
+    (copy / "deep_linear").symlink_to(tmp_path / "moved")
+    dangling = copy / "imbalanced/direct_optimisation/metrics.parquet"
+    dangling.unlink()
+    dangling.symlink_to(tmp_path / "nothing")
+    changed.append(dangling)
+    features = next(copy.glob("regression/*/*/features.safetensors"))
+    features.unlink()
     done = finished.run("collapse", "verify", str(copy))
     lines = done.stdout.splitlines()
     # In the order of the files, each once.
     assert done.returncode == 1 and lines[-1].endswith(f"files, {len(changed) + 1} differences")
-    named = {line.split(":")[0] for line in lines[:-1]}
+    named = {line.split(":")[0] for line in lines[:-2]}
     assert named == {str(path) for path in [*changed, gone]}
+    assert lines[-2].startswith("no longer there, though files were made from them")
+    told = finished.run("collapse", "provenance", str(copy / "claims.csv"))
+    assert told.returncode == 2 and "claims.csv: digest" in told.stderr
     listed = finished.run("collapse", "list", "claims", "--scale", "smoke", "--results", str(copy))
     assert listed.returncode == 2 and str(changed[0]) in listed.stderr
     target = [f"{copy}/notebooks/mixup.html"]
@@ -312,7 +324,7 @@ def test_a_job_refuses_what_is_not_as_planned(finished, tmp_path, edited):
         spec["job"]["probes"] = []
     else:
         name = "deep_linear/frames/frames.parquet"
-        spec["inputs"]["frames"][name] = "0123456789abcdef"
+        spec["inputs"]["frames"][name]["config"] = "0123456789abcdef"
     path = tmp_path / "spec.json"
     path.write_text(json.dumps(spec))
     words[words.index("--spec") + 1] = str(path)

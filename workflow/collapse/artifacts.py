@@ -16,7 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: cannot be written ({first_line(error)})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # What cannot be removed could not be written either, which is said already.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_sidecar(path: str | Path) -> None:
@@ -105,6 +107,14 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def parsed_json(text: str | bytes) -> Any:
+    """Return the value that JSON spells; ValueError where it is none, or nested without end."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def _metadata(content: str, provenance: Provenance, attributes: Mapping[str, Any] | None) -> dict:
     told = {"provenance": provenance, "attributes": attributes or {}}
     # One key only: safetensors writes several in random order, and bytes must be the same.
@@ -119,9 +129,11 @@ def _digest(content: str, told: Mapping[str, Any]) -> str:
 
 def _told(path: Path, text: str | bytes | None) -> dict[str, Any]:
     """Return what the metadata of a file of ours say: digest, provenance and attributes."""
+    if text is None:
+        raise InputError(f"{path}: without a digest: {_foreign(path)}")
     kinds = {"digest": str, "provenance": dict, "attributes": dict}
     try:
-        told = json.loads(text or "null")
+        told = parsed_json(text)
         whole = all(isinstance(told[key], kind) for key, kind in kinds.items())
     except (ValueError, TypeError, KeyError):
         whole = False
@@ -130,11 +142,26 @@ def _told(path: Path, text: str | bytes | None) -> dict[str, Any]:
     return told
 
 
+def _check_file(path: Path) -> None:
+    """Refuse what is no file, or one that this user may not read: it need not be damaged."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if not path.is_file():
+        raise InputError(f"{path}: no file{', but a folder' if path.is_dir() else ''}")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: this user may not read it")
+
+
 def _remedy(path: Path) -> str:
     """Return what to do about a damaged file."""
     # What comes from a cache for several checkouts is a link into it, and would come again.
     original = f", and {path.resolve()} in the cache," if path.is_symlink() else ""
     return f"the file is damaged, delete it{original} and run again"
+
+
+def _foreign(path: Path) -> str:
+    """Return the same of a file without a digest, which need not be ours."""
+    return f"not a file of the workflow, or {_remedy(path).removeprefix('the file is ')}"
 
 
 def _attributes(path: Path, content: str, text: str | bytes | None) -> dict[str, Any]:
@@ -185,8 +212,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
         If the file is missing, truncated, not safetensors, or its content digest is wrong.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    _check_file(path)
     try:
         with safe_open(path, framework="numpy") as handle:
             text = (handle.metadata() or {}).get(_KEY)
@@ -243,7 +269,9 @@ def _sha256(content: bytes) -> str:
 def _whole(path: Path, content: bytes) -> pq.ParquetFile:
     """Return a parquet file of ours, after a look that each byte is as it was written."""
     file = pq.ParquetFile(pa.BufferReader(content))
-    said = (file.metadata.metadata or {}).get(_BYTES_KEY, b"")
+    said = (file.metadata.metadata or {}).get(_BYTES_KEY)
+    if said is None:
+        raise InputError(f"{path}: without a digest: {_foreign(path)}")
     if len(said) != len(_NO_DIGEST):
         raise InputError(f"{path}: without a digest, or that is damaged: {_remedy(path)}")
     before, _, after = content.rpartition(said)
@@ -265,8 +293,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         If the file is missing, truncated, not parquet, or its content digest is wrong.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    _check_file(path)
     try:
         table = _whole(path, path.read_bytes()).read()
         frame = table.to_pandas()
@@ -350,10 +377,10 @@ def bytes_digest(path: str | Path) -> str:
     InputError
         If there is no such file, or it cannot be read.
     """
+    path = Path(path)
+    _check_file(path)
     try:
-        return _sha256(Path(path).read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        return _sha256(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
 
@@ -371,14 +398,11 @@ def listed_files(path: str | Path) -> dict[str, str]:
 
 def _digests(path: Path) -> dict[str, Any]:
     """Return what a file of digests says, after a look that it is whole."""
+    _check_file(path)
     try:
         text = path.read_text(encoding="utf-8")
-        told = json.loads(text)
+        told = parsed_json(text)
         content = canonical_json({str(name): str(said) for name, said in told["files"].items()})
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
     except (ValueError, TypeError, LookupError, AttributeError):
         raise InputError(f"{path}: without digests, or they are damaged: {_remedy(path)}") from None
     _attributes(path, content, text)
@@ -387,14 +411,13 @@ def _digests(path: Path) -> dict[str, Any]:
 
 def _stored(path: Path) -> dict[str, Any]:
     """Return what a file of ours says of itself, or the file of digests beside it."""
+    _check_file(path)
     try:
         if path.suffix == ".parquet":
             return _told(path, (pq.read_schema(path).metadata or {}).get(_KEY.encode()))
         if path.suffix == ".safetensors":
             with safe_open(path, framework="numpy") as handle:
                 return _told(path, (handle.metadata() or {}).get(_KEY))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except (pa.ArrowException, SafetensorError, OSError, ValueError) as error:
         raise InputError(
             f"{path}: truncated or damaged ({first_line(error)}): {_remedy(path)}"
@@ -402,11 +425,9 @@ def _stored(path: Path) -> dict[str, Any]:
     if holds_digests(path):
         return _digests(path)
     beside = digests_path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
     told = _digests(beside) if beside.is_file() else {"files": ()}
     if path.name not in told["files"]:
-        raise InputError(f"{path}: without a digest in {beside.name} beside it: {_remedy(path)}")
+        raise InputError(f"{path}: without a digest in {beside.name} beside it: {_foreign(path)}")
     return told | {"digest": told["files"][path.name]}
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import io
 import os
 import shlex
 import sys
@@ -117,19 +118,28 @@ def _dispatch(name: str, arguments: list[str]) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code: its own, or 2 after one line about bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name need not be text.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         # Only the first word: the options behind it are those of a parser that is made later.
         return _dispatch(_overview().parse_args(arguments[:1]).command, arguments[1:])
     except InputError as error:
         print(f"collapse: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        # What a shell reports of a process that SIGINT ended.
-        return 130
     except BrokenPipeError:
         # The reader (`| head`) went away: nothing is wrong, and nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # Anywhere: a folder without permission, a disk that went away, a name that is too long.
+        if error.filename is None:
+            raise
+        print(f"collapse: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        # What a shell reports of a process that SIGINT ended.
+        return 130
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ class Job:
         """
         modules = (f"collapse.stages.{self.stage}", *self.modules)
         inputs = {
-            role: {path: job.spec.code for path, job in files} for role, files in self.reads.items()
+            role: {path: {"code": job.spec.code, "config": job.spec.config} for path, job in files}
+            for role, files in self.reads.items()
         }
         return Spec(self.stage, modules, self.told, code_digest(*modules), inputs)
 

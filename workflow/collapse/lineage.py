@@ -1,19 +1,22 @@
 """What the files under a folder of results were made from, back to the data set."""
 
-import json
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from collapse.artifacts import (
+    check,
     digests_path,
     holds_digests,
+    parsed_json,
     says_itself,
     sidecar,
     stored_digest,
     stored_provenance,
 )
+from collapse.errors import InputError
 from collapse.specs import json_digest
 
 KINDS = (".parquet", ".safetensors", ".csv", ".png", ".pdf", ".html", ".ipynb")
@@ -22,9 +25,30 @@ _OF_A_RUN = ("wall_seconds", "host", "date", "commit")
 
 
 def files_under(folder: str | Path) -> list[Path]:
-    """Return the files of a folder that have a digest, and the files of digests."""
-    found = [path for path in Path(folder).rglob("[!.]*") if path.is_file()]
+    """Return the files of a folder that have a digest, and the files of digests.
+
+    Links count as files, wherever they lead. What is hidden is left out.
+
+    Raises
+    ------
+    InputError
+        If a folder in it cannot be read.
+    """
+    found = []
+    # Also behind links, as to a larger disk; a link to a folder around it would have no end.
+    seen = set()
+    for top, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        seen.add(os.path.realpath(top))
+        folders[:] = [
+            name for name in folders
+            if name[0] != "." and os.path.realpath(os.path.join(top, name)) not in seen
+        ]  # fmt: skip
+        found += [Path(top, name) for name in names if name[0] != "."]
     return sorted(path for path in found if path.suffix in KINDS or holds_digests(path))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise InputError(f"{error.filename}: {error.strerror}")
 
 
 def inputs(path: str | Path) -> Iterator[tuple[str, str, Path | None]]:
@@ -37,7 +61,12 @@ def inputs(path: str | Path) -> Iterator[tuple[str, str, Path | None]]:
     InputError
         If the file is missing or damaged, or has no digest.
     """
-    for name, digest in stored_provenance(path).get("inputs", ()):
+    try:
+        inputs = stored_provenance(path).get("inputs", ())
+        pairs = [(str(name), str(digest)) for name, digest in inputs]
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: its inputs are no pairs of name and digest") from None
+    for name, digest in pairs:
         places = (folder / name for folder in Path(path).absolute().parents)
         yield name, digest, next((place for place in places if place.is_file()), None)
 
@@ -49,6 +78,11 @@ def other_inputs(path: str | Path) -> list[str]:
         for name, digest, place in inputs(path)
         if place is not None and _ours(place) and stored_digest(place) != digest
     ]
+
+
+def missing_inputs(path: str | Path) -> list[str]:
+    """Return the names of inputs that are no longer there."""
+    return [name for name, _, place in inputs(path) if place is None]
 
 
 def _ours(path: Path) -> bool:
@@ -63,6 +97,7 @@ def history(path: str | Path) -> dict[str, Any]:
     InputError
         If the file is missing or damaged, or has no digest.
     """
+    check(path)
     upstream, pending = {}, [Path(path)]
     whole = _facts(Path(path))
     while pending:
@@ -88,7 +123,7 @@ def _facts(path: Path) -> dict[str, Any]:
 def _sidecar(path: Path) -> dict[str, Any]:
     """Return what is noted of the run that made a file, and of what it may say nothing else."""
     try:
-        noted = dict(json.loads(sidecar(path).read_text(encoding="utf-8")))
+        noted = dict(parsed_json(sidecar(path).read_bytes()))
     # It is not declared: a cache for several checkouts leaves it behind.
     except (OSError, ValueError, TypeError):
         noted = {}
@@ -107,7 +142,7 @@ def _specs(logs: Path) -> dict[tuple[Any, ...], Any]:
     told = {}
     for path in sorted(logs.rglob("*.log.json")):
         try:
-            spec = json.loads(path.read_text(encoding="utf-8"))
+            spec = parsed_json(path.read_bytes())
             told[spec["stage"], spec["code"], json_digest(spec["job"])] = spec["job"]
         except (OSError, ValueError, TypeError, LookupError):
             # A log is nobody's input: one that is damaged is one less.

@@ -2,8 +2,8 @@
 
 The file is JSON that a person can read. It holds the stage, the code digest that the job was
 planned with and the modules it covers, what the job is told, and which files it reads, with the
-code digests that they were planned with. A job refuses to run where the code on disk, the spec or
-an input is not the planned one.
+digests of code and config that they were planned with. A job refuses to run where the code on disk,
+the spec or an input is not the planned one.
 """
 
 import hashlib
@@ -17,9 +17,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from collapse.artifacts import (
     bytes_digest,
     canonical_json,
+    parsed_json,
     replacing,
     stored_digest,
     stored_provenance,
@@ -45,7 +48,8 @@ class Spec:
     code
         Digest of the code that the job is planned with.
     inputs
-        What the job reads: by role, the code digest of each file, relative to the results.
+        What the job reads: by role, the digests of `code` and `config` by which each file was
+        planned, files relative to the results.
     results
         The folder of the results, which may have any name.
     """
@@ -54,7 +58,7 @@ class Spec:
     modules: tuple[str, ...]
     job: Mapping[str, Any]
     code: str
-    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    inputs: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     results: str = "results"
 
     @cached_property
@@ -107,7 +111,7 @@ class Spec:
             "modules": list(self.modules),
             "job": self.job,
             "results": self.results,
-            "inputs": {role: dict(files) for role, files in self.inputs.items()},
+            "inputs": self.inputs,
         }
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -136,7 +140,7 @@ class Spec:
             )
 
     def check_inputs(self) -> None:
-        """Refuse to read files that were made by other code than planned.
+        """Refuse to read files that were made by other code, or of another config, than planned.
 
         Raises
         ------
@@ -144,14 +148,15 @@ class Spec:
             Names the first such file, or one that is missing.
         """
         for files in self.inputs.values():
-            for name, planned_code in files.items():
+            for name, planned in files.items():
                 path = f"{self.results}/{name}"
-                stored_code = stored_provenance(path).get("code", planned_code)
-                if planned_code != stored_code:
-                    raise InputError(
-                        f"{path}: made by other code than planned (planned {planned_code}, found "
-                        f"{stored_code}): start the workflow again"
-                    )
+                stored = stored_provenance(path)
+                for what, digest in planned.items():
+                    if digest != stored.get(what):
+                        raise InputError(
+                            f"{path}: made by other {what} than planned (planned {digest}, found "
+                            f"{stored.get(what)}): start the workflow again"
+                        )
 
 
 def json_digest(value: Any) -> str:
@@ -168,17 +173,19 @@ def read(path: str | Path, stage: str) -> Spec:
         If the file is missing, is no spec, or one of another stage.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = parsed_json(Path(path).read_bytes())
+        # Whatever else the file holds is ignored: only these make a spec.
+        spec = TypeAdapter(Spec).validate_python(content)
+        # Told is what has a digest: no NaN.
+        spec.config  # noqa: B018
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}, allowed is the spec of a job") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "its content"
+        raise InputError(f"{path}: not the spec of a job, {place}: {first['msg']}") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from None
-    # Whatever else the file holds is ignored: only these make a spec.
-    kinds = {"stage": str, "code": str, "modules": list, "job": dict, "results": str}
-    kinds["inputs"] = dict
-    for key, kind in kinds.items():
-        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
-            raise InputError(f"{path}: not the spec of a job, it has no {key}")
-    if content["stage"] != stage:
-        raise InputError(f"{path}: the spec of `collapse {content['stage']}`, not of {stage}")
-    return Spec(**{**{key: content[key] for key in kinds}, "modules": tuple(content["modules"])})
+    if spec.stage != stage:
+        raise InputError(f"{path}: the spec of `collapse {spec.stage}`, not of {stage}")
+    return spec

@@ -11,10 +11,11 @@ from collapse.errors import InputError
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that refuses a key given twice, of which YAML keeps the last."""
+    """A loader that refuses a key given twice, of which YAML keeps the last, and a loop."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        # The base class resolves `<<`, whose keys others may override.
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        # Each mapping as it is written: what `<<` brings along later may be overridden.
+        node = super().compose_mapping_node(anchor)
         keys: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -25,16 +26,27 @@ class _Loader(yaml.SafeLoader):
                 message = f"key {key.value!r} given twice"
                 raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
             keys.add(key.value)
-        return super().construct_mapping(node, deep)
+        return node
+
+    # Deep: what nests in itself can only be made from parts that are empty at first.
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        return super().construct_mapping(node, deep=True)
+
+    def construct_sequence(self, node: yaml.SequenceNode, deep: bool = False) -> list:
+        return super().construct_sequence(node, deep=True)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; raise InputError in one line where it is none."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise InputError(f"{path}: {reason}") from None
+    except RecursionError:
+        raise InputError(f"{path}: not valid YAML (nested too deeply)") from None
+    # Not only YAML's own errors: what looks like a date need not be one.
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: should be a mapping, found {type(content).__name__}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from collapse import config, studies
 from collapse.artifacts import read_csv
+from collapse.config import command_line
 from collapse.errors import InputError
 from collapse.grid import format_value
 
@@ -14,23 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", nargs="?", default="studies", metavar="WHAT", help=f"one of {', '.join(_LISTS)}"
     )
-    parser.add_argument("--scale", help="scale to read the config at")
-    parser.add_argument("--results", metavar="FOLDER", help="folder of the results")
-    parser.add_argument("--configfile", metavar="FILE", help="your config, as for snakemake")
+    command_line.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the list."""
     if args.what not in _LISTS:
         raise InputError(f"nothing to list called '{args.what}' (there are: {', '.join(_LISTS)})")
-    if not Path("config/config.yaml").is_file():
-        raise InputError("config/config.yaml: no such file: run this in the workflow's folder")
-    user = config.read_yaml(Path(args.configfile)) if args.configfile else {}
-    if args.scale:
-        user["scale"] = args.scale
-    if args.results:
-        user["results"] = args.results
-    _LISTS[args.what](config.load("config", user, args.configfile or "--scale"))
+    _LISTS[args.what](command_line.atlas(args))
 
 
 def _studies(atlas: config.Atlas) -> None:

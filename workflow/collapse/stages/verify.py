@@ -2,12 +2,12 @@
 
 Checked are tables, tensors, csv files, pictures, pages and notebooks. One that is damaged or has no
 digest differs, and so does one whose inputs are no longer those that it was made from. The exit
-code is 1 if any does.
+code is 1 if any does. Inputs that are no longer there, which may be on purpose, are named.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -33,12 +33,15 @@ def run(args: argparse.Namespace) -> int:
     if not files:
         raise InputError(f"{path}: holds no file with a digest")
     # Several files may have their digest in one that is damaged.
-    found = set()
+    found, gone = set(), set()
     for file in tqdm(files, unit=" files", disable=not sys.stderr.isatty(), leave=False):
         for reason in _differs(file):
             if reason not in found:
                 print(reason)
             found.add(reason)
+        gone.update(_gone(file))
+    if gone:
+        print(f"no longer there, though files were made from them: {_some(sorted(gone))}")
     count = len(found)
     print(f"{len(files)} files, {count or 'no'} difference{'' if count == 1 else 's'}")
     return int(count > 0)
@@ -53,7 +56,19 @@ def _differs(path: Path) -> Iterator[str]:
             yield from (f"{file}: no such file" for file in missing if not file.is_file())
         # Of files that hold no digest it is said once, of those that lie beside them.
         if (holds_digests(path) or says_itself(path)) and (others := lineage.other_inputs(path)):
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            yield f"{path}: made from another {others[0]}{more} than there is now: run again"
+            yield f"{path}: made from another {_some(others)} than there is now: run again"
     except InputError as error:
         yield str(error)
+
+
+def _gone(path: Path) -> list[str]:
+    """Return what is no longer there of that which a file was made from."""
+    try:
+        return lineage.missing_inputs(path)
+    except InputError:
+        # Which is said of the file itself.
+        return []
+
+
+def _some(names: Sequence[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")

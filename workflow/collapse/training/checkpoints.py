@@ -43,6 +43,10 @@ class Snapshot:
     states: dict[int, Arrays]
 
 
+class _StaleError(InputError):
+    """A checkpoint that is whole, of another training."""
+
+
 class Checkpoints:
     """A folder of checkpoints, locked for one process while the context is open.
 
@@ -97,7 +101,7 @@ class Checkpoints:
 
     def record(self, epoch: int, state: Arrays) -> None:
         """Write the network's state at a recorded epoch."""
-        self._write(self._state_file(epoch), state, epoch)
+        self._write(self._state_file(epoch), "state", state, epoch)
 
     def save(self, epoch: int, parts: Mapping[str, Arrays]) -> None:
         """Write all that a successor needs to continue after `epoch`."""
@@ -108,7 +112,7 @@ class Checkpoints:
         }
         if self._resume_file.exists():
             self._resume_file.replace(self._previous_file)
-        self._write(self._resume_file, tensors, epoch)
+        self._write(self._resume_file, "resume", tensors, epoch)
 
     def restore(self, epochs: Iterable[int]) -> Snapshot | None:
         """Return the last checkpoint with the states at recorded `epochs`, or None without one.
@@ -133,10 +137,10 @@ class Checkpoints:
         return snapshot
 
     def _snapshot(self, path: Path, epochs: Iterable[int]) -> Snapshot:
-        tensors, epoch = self._read(path)
+        tensors, epoch = self._read(path, "resume")
         # States beyond it, of a process that was killed before it saved, are computed again.
         past = sorted(number for number in epochs if number <= epoch)
-        states = {number: self._read(self._state_file(number))[0] for number in past}
+        states = {n: self._read(self._state_file(n), "state", n)[0] for n in past}
         parts: dict[str, Arrays] = {"network": {}, "optimiser": {}, "history": {}}
         for key, array in tensors.items():
             # The first slash only: names in an update rule's state have their own.
@@ -159,16 +163,23 @@ class Checkpoints:
     def _state_file(self, epoch: int) -> Path:
         return self.folder / f"state-{epoch:06d}.safetensors"
 
-    def _write(self, path: Path, tensors: Arrays, epoch: int) -> None:
-        write_tensors(path, tensors, self._provenance, {"identity": self._identity, "epoch": epoch})
+    def _write(self, path: Path, kind: str, tensors: Arrays, epoch: int) -> None:
+        attributes = {"identity": self._identity, "kind": kind, "epoch": epoch}
+        write_tensors(path, tensors, self._provenance, attributes)
 
-    def _read(self, path: Path) -> tuple[Arrays, int]:
+    def _read(self, path: Path, kind: str, epoch: int | None = None) -> tuple[Arrays, int]:
+        """Return a file's arrays and epoch; set it aside if it is damaged, or not the one named."""
         try:
             tensors, attributes = read_tensors(path)
+            if attributes.get("identity") != self._identity:
+                raise _StaleError(f"{path}: stale, it is of other code, config, data or device")
+            found = attributes["kind"], attributes["epoch"]
+            if found != (kind, found[1] if epoch is None else epoch):
+                raise InputError(f"{path}: holds the {found[0]} of epoch {found[1]}")
+        except _StaleError:
+            raise
         except InputError:
             if path.exists():
                 path.replace(path.with_name(f"{path.name}.damaged"))
             raise
-        if attributes.get("identity") != self._identity:
-            raise InputError(f"{path}: stale, it belongs to other code, config, data or device")
-        return tensors, attributes["epoch"]
+        return tensors, found[1]

@@ -53,6 +53,11 @@ def from_file(
     test = held_out(len(frame), test_share)
     if (~test).sum() < 2:
         raise InputError(f"{path}: {(~test).sum()} rows for training, allowed are 2 or more")
+    if test_share and not test.any():
+        raise InputError(
+            f"{path}: test_share {test_share:g} keeps none of {len(frame)} rows for testing, "
+            f"allowed are 0, or {1 / len(frame):.2g} and more"
+        )
     arrays = split(_numbers(path, frame, input_names), _numbers(path, frame, list(targets)), test)
     check_targets(path, arrays["train_targets"], list(targets))
     # The file has no version and no source but its content.
@@ -116,10 +121,15 @@ def _read(path: str) -> pd.DataFrame:
     if reader is None:
         raise InputError(f"{path}: allowed are files named {' or '.join(READERS)}")
     try:
-        frame = reader(path)
+        # A folder would be read as the parquet files in it.
+        with open(path, "rb"):
+            frame = reader(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+    # Damage reaches what pandas notes in a parquet file, of which it expects anything but that.
+    except (
+        OSError, ValueError, TypeError, LookupError, AttributeError, pd.errors.ParserWarning
+    ) as error:  # fmt: skip
         raise InputError(f"{path}: cannot be read ({first_line(error)})") from None
     # Those of a parquet file may be numbers; the config's are text.
     return frame.rename(columns=str)
