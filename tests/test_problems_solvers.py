@@ -27,12 +27,12 @@ SGD = {"kind": "sgd", "momentum": 0.9, "steps": 60, "record": 4}
 
 def solve_by_sgd(problem, start, rates, threads=1, **changes):
     asked = [SGD | {"learning_rate": rate} | changes for rate in rates]
-    return sgd.solve(problem, start, asked, lambda _: None, threads)
+    return sgd.solve(problem, start, asked, lambda *_, **__: None, threads)
 
 
 def solve_by_lbfgs(problem, start, steps=500, tolerance=1e-10):
     asked = [{"kind": "lbfgs", "tolerance": tolerance, "steps": steps}] * problem.batch
-    return lbfgs_solver.solve(problem, start, asked, lambda _: None)
+    return lbfgs_solver.solve(problem, start, asked, lambda *_, **__: None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +222,7 @@ def test_result_does_not_depend_on_compiling(monkeypatch):
 def test_nothing_is_compiled_without_a_compiler(monkeypatch, capsys):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(descent, "_repays_compiling", lambda *_: True)
-    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     monkeypatch.setattr(torch, "compile", None)
     diverging_run(10)
     lines = capsys.readouterr().err.splitlines()
@@ -247,7 +247,9 @@ def diverging_run(last=3000):
     rates = f64([0.1, 3.0, 0.1])
     seen = []
     record = [0, 1, last // 2, last]
-    trajectory = gradient_descent(problem, start, rates, 0.9, last, record, seen.append)
+    trajectory = gradient_descent(
+        problem, start, rates, 0.9, last, record, lambda step, *_, **__: seen.append(step)
+    )
     return problem, start, rates, trajectory, seen
 
 

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 from collapse import __version__
@@ -17,6 +18,8 @@ COMMANDS = {
     "predict": "print the closed form for given hyperparameters as JSON",
     "measure": "print every applicable metric of dumped features as JSON",
     "list": "list studies, experiments, figures or claims",
+    "plan": "say what a run will cost before it begins",
+    "status": "say what of a run is done, running, waiting and failed",
     "verify": "compare files with their digests and name what differs",
     "provenance": "say what determines a file, back to the data set, as JSON",
 }
@@ -77,19 +80,15 @@ def _add_stage_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _planned(name: str, path: str, expected: str | None, arguments: list[str]) -> Any:
-    """Return a job's spec, checked against the code and the inputs that are there.
+def _check(spec: Any, path: str, expected: str | None, command: str) -> None:
+    """Check a job's spec against the code and the inputs that are there.
 
     The log begins with the line that runs the job by hand.
     """
-    from collapse import specs
-
-    spec = specs.read(path, name)
     # Before the checks, so that the log of a job that they refuse has the line too.
-    print(f"$ {shlex.join(['collapse', name, *arguments])}", flush=True)
+    print(f"$ {command}", flush=True)
     spec.check(path, expected)
     spec.check_inputs()
-    return spec
 
 
 def _dispatch(name: str, arguments: list[str]) -> int:
@@ -110,9 +109,16 @@ def _dispatch(name: str, arguments: list[str]) -> int:
         _add_stage_arguments(parser)
     stage.add_arguments(parser)
     args = parser.parse_args(arguments)
-    if name in STAGES:
-        args.spec = _planned(name, args.spec, args.expect, arguments)
-    return stage.run(args) or 0
+    if name in COMMANDS:
+        return stage.run(args) or 0
+    from collapse import heartbeat, specs
+
+    path = args.spec
+    args.spec = specs.read(path, name)
+    # The spec lies beside the log.
+    with heartbeat.beating(Path(path).with_suffix(""), args.spec.digest):
+        _check(args.spec, path, args.expect, shlex.join(["collapse", name, *arguments]))
+        return stage.run(args) or 0
 
 
 def main(arguments: list[str] | None = None) -> int:

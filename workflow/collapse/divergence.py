@@ -1,5 +1,6 @@
 """Which runs of an experiment diverged, as its table says."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,9 +27,9 @@ def diverged_runs(path: str | Path) -> list[str]:
     ]
 
 
-def warning(experiment: str, runs: int, path: str | Path) -> str | None:
+def warning(experiment: str, runs: int, tables: Iterable[str | Path]) -> str | None:
     """Return the line that says how many of an experiment's runs diverged, None if none did."""
-    lost = diverged_runs(path)
+    lost = [run for path in tables for run in diverged_runs(path)]
     if not lost:
         return None
     further = ["..."] if len(lost) > _SHOWN else []

@@ -301,7 +301,7 @@ class DivergedRuns(logging.Handler):
 
     def say(self, study, name, path):
         runs = len(ATLAS.runs(study, name))
-        text = divergence.warning(f"{study}/{name}", runs, path)
+        text = divergence.warning(f"{study}/{name}", runs, [path])
         if text:
             logger.warning(text)
 

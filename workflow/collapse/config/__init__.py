@@ -6,6 +6,7 @@ key, lists and ``grid`` whole; an experiment of null is left out. Every number i
 the objective as the study prints it.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +18,7 @@ from pydantic import AfterValidator, Field
 from collapse.config.experiments import parse, validate_experiment
 from collapse.config.planning import Atlas, Run, plain
 from collapse.config.reading import Layers, known, read_yaml
-from collapse.config.section import Section, Seed
+from collapse.config.section import Count, Section, Seed
 from collapse.config.slots import kinds
 from collapse.data import catalogue
 from collapse.errors import InputError
@@ -45,6 +46,7 @@ class Settings(Section):
     results: Annotated[str, Field(min_length=1), AfterValidator(os.path.normpath)] = Field(
         "results", description="Folder that results go to."
     )
+    largest: Count = Field(10_000, description="Most runs that all experiments may have together.")
 
 
 def load(folder: str | Path, user: Mapping[str, Any] | None = None, origin: str = "") -> Atlas:
@@ -82,10 +84,11 @@ def load(folder: str | Path, user: Mapping[str, Any] | None = None, origin: str 
         layers,
         (),
     )
+    _check_count(merged, settings.largest)
     data_sets, sources = _data_sets(merged.pop("datasets", {}), layers)
     known_studies = {path.stem for path in studies}
     atlas = Atlas(
-        **settings.model_dump(),
+        **settings.model_dump(exclude={"largest"}),
         data_sets=data_sets,
         sources=sources,
         studies={
@@ -95,6 +98,40 @@ def load(folder: str | Path, user: Mapping[str, Any] | None = None, origin: str 
     )
     atlas.check_references()
     return atlas
+
+
+def _check_count(merged: Mapping[str, Any], largest: int) -> None:
+    """Refuse more runs than were asked for, before the first is made.
+
+    What has not the form of an experiment counts nothing: it is refused in its own words.
+    """
+    counts = {
+        f"{study}.{name}": _count(block)
+        for study, experiments in merged.items()
+        if study != "datasets" and isinstance(experiments, Mapping)
+        for name, block in experiments.items()
+        if isinstance(block, Mapping)
+    }
+    total = sum(counts.values())
+    if total > largest:
+        most = max(counts, key=counts.get)
+        raise InputError(
+            f"the config expands to {total:,} runs, {counts[most]:,} of them {most}, allowed are "
+            f"{largest:,}: if you mean it, say so by `--config largest={total}`"
+        )
+
+
+def _count(block: Mapping[str, Any]) -> int:
+    lists = block.get("grid")
+    lengths = (
+        [len(values) for values in lists.values() if isinstance(values, list)]
+        if (isinstance(lists, Mapping))
+        else []
+    )
+    try:
+        return int(block.get("seeds", 0)) * math.prod(lengths)
+    except (TypeError, ValueError):
+        return 0
 
 
 def _scale_files(folder: Path, scale: Any, studies: list[Path]) -> list[Path]:

@@ -107,6 +107,8 @@ class Work:
         What it holds in the machine's memory: data, states.
     device_bytes
         What it holds on the GPU or, without one, in the machine's memory too.
+    written_bytes
+        The size of the files that it leaves.
     """
 
     kind: str
@@ -114,6 +116,7 @@ class Work:
     steps: float = 1.0
     host_bytes: float = 0.0
     device_bytes: float = 0.0
+    written_bytes: float = 0.0
 
     def seconds(self, device: str, cores: int = 1) -> float:
         """Return what it takes on a core or a GPU."""
@@ -125,7 +128,8 @@ def asked(work: Work, cores: int = 1, gpu: bool = True) -> Resources:
     """Return what a job with this work asks for; a GPU only where it can use one and that pays."""
     alone, accelerated = work.seconds("cpu", cores), work.seconds("gpu")
     gpu = gpu and alone > PATIENCE and alone > GAIN * accelerated
-    seconds = START + MARGIN * (accelerated if gpu else alone)
+    seconds = accelerated if gpu else alone
     size = work.host_bytes + (0.0 if gpu else work.device_bytes)
     memory = (CUDA_PROCESS if gpu else PROCESS) + math.ceil(size / 1e6)
-    return Resources(cores, int(gpu), memory, math.ceil(seconds / 60))
+    limit = math.ceil((START + MARGIN * seconds) / 60)
+    return Resources(cores, int(gpu), memory, limit, seconds, work.written_bytes / 1e6)

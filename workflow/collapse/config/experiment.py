@@ -15,12 +15,24 @@ VERBS = ("solve", "train", "compute")
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job asks for: cores, GPUs, memory in MB, time in minutes."""
+    """What a job asks for: cores, GPUs, memory in MB, time in minutes; and what is expected of it.
+
+    Attributes
+    ----------
+    minutes
+        The limit, well above what is expected.
+    seconds
+        Expected, on these cores or this GPU.
+    disk
+        Expected size of the files that it leaves, in MB.
+    """
 
     cores: int = 1
     gpus: int = 0
     memory: int = 4000
     minutes: int = 240
+    seconds: float = 0.0
+    disk: float = 0.0
 
 
 class Experiment(Section):
@@ -65,6 +77,10 @@ class Experiment(Section):
         """The name of the data set that its jobs read, if they read one."""
         data = getattr(self, "data", None)
         return None if data is None else data.name
+
+    def length(self) -> tuple[int, str] | None:
+        """Return how many steps a run takes and what they are called, None where that says nothing."""
+        return None
 
     def resources(self, runs: int, data_set: DataSet | None) -> Resources:
         """Return what a job that computes so many runs asks for."""

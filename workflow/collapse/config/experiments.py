@@ -54,10 +54,8 @@ def validate_experiment(
         path: [_value_at(experiment, path, point) for point, experiment in experiments]
         for path in lists
     }
-    # The grid as the sections read it. Lists cannot be put into a set, hence the search.
-    distinct = {
-        path: [v for i, v in enumerate(values[path]) if v not in values[path][:i]] for path in lists
-    }
+    # The grid as the sections read it; by their text, as lists cannot be put into a set.
+    distinct = {path: list({repr(v): v for v in values[path]}.values()) for path in lists}
     # Any point serves for the rest: `resolve` sets the grid's values anew at each.
     return experiments[0][1].model_copy(update={"grid": distinct})
 

@@ -209,6 +209,10 @@ class NetworkExperiment(Experiment):
         """How many trainings of so many epochs a run is, each of a part of the network."""
         return 1
 
+    def length(self) -> tuple[int, str]:
+        """Return the epochs of all its trainings."""
+        return self.training.epochs * self.trainings, "epochs"
+
     def resources(self, runs: int, data_set: DataSet) -> Resources:
         """Return what follows from samples, epochs and the network, for all side by side."""
         size, samples = self._size(data_set), self._samples(data_set)
@@ -216,12 +220,14 @@ class NetworkExperiment(Experiment):
         # A backward pass takes two forward ones.
         units = 3 * size.products * samples * epochs * runs
         steps = epochs * math.ceil(samples / batch) * self.trainings
-        # Their states are kept, and copied once to be written.
-        states = 2 * self._records * size.parameters * runs
+        states = self._records * size.parameters * runs
         data = 2 * samples * math.prod(_shape(data_set, self.data.size))
         # Parameters, gradients, moments; and what the backward pass needs.
         training = (5 * size.parameters + 2 * size.activations * batch) * runs
-        return asked(Work(self.training.precision, units, steps, 4 * (data + states), 4 * training))
+        # States are kept, and copied once to be written.
+        held = 4 * (data + 2 * states)
+        work = Work(self.training.precision, units, steps, held, 4 * training, 4 * states)
+        return asked(work)
 
     def measure_resources(self, runs: int, data_set: DataSet) -> Resources:
         """Return what follows from samples, recorded states and probes."""
@@ -236,6 +242,7 @@ class NetworkExperiment(Experiment):
         work = Work(
             "float32", size.products * samples * passes * runs, passes * samples / 500 * runs,
             4 * (data + states) + 8 * features, 4 * 500 * size.activations,
+            4 * samples * (self.model.dim or 1000) * kept,
         )  # fmt: skip
         return asked(work)
 

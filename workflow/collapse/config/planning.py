@@ -262,9 +262,11 @@ def _group(experiment: Experiment, runs: list[Run]) -> tuple[str, Group]:
     # Of a key that only some of its values batch, such as a null, the others have groups of their
     # own.
     varied = {
-        path: [value for value in values if any(run.point[path] == value for run in runs)]
+        path: [value for value in values if repr(value) in present]
         for path, values in experiment.grid.items()
         if path not in point
+        # By their text, as lists cannot be put into a set.
+        for present in [{repr(run.point[path]) for run in runs}]
     }
     spec = {
         "study": first.study,
@@ -285,5 +287,7 @@ def plain(section: Section) -> dict[str, Any]:
 
 
 def resolve(experiment: Experiment, point: Mapping[str, Any]) -> Experiment:
-    """Return the experiment at one point of its grid, validated."""
-    return type(experiment).model_validate(grid.assign(experiment.model_dump(), point))
+    """Return the experiment at one point of its grid, validated; it has no grid itself."""
+    # Of a long grid each run would copy all.
+    config = experiment.model_dump(exclude={"grid"})
+    return type(experiment).model_validate(grid.assign(config, point))

@@ -120,9 +120,12 @@ def descend(
     states: Recorder,
     update: Callable[[Tensor, Tensor, Tensor], None],
     threads: int,
-    on_progress: Callable[[int], None] | None = None,
+    on_record: Callable[[int, Tensor], None] | None = None,
 ) -> None:
-    """Run gradient descent on a (reduced) problem and fill `states`."""
+    """Run gradient descent on a (reduced) problem and fill `states`.
+
+    `on_record` is called with each recorded step and the problems' objectives then, (B,).
+    """
     if (learning_rate.shape, learning_rate.dtype) != ((problem.batch,), start.first.dtype):
         rate = f"{learning_rate.dtype} {tuple(learning_rate.shape)}"
         raise InputError(f"learning_rate: {rate}; need {start.first.dtype} ({problem.batch},)")
@@ -161,8 +164,8 @@ def descend(
                 return
             # A list, so that each chunk has come there, and an error in a thread is raised.
             list(over_chunks(partial(advance, step, until), descents))
-            if until in record_numbers and on_progress is not None:
-                on_progress(until)
+            if until in record_numbers and on_record is not None:
+                on_record(until, states.objective[:, record_numbers[until]])
 
 
 def split(start: Parameters) -> list[slice]:

@@ -18,6 +18,7 @@ from collapse import grid
 from collapse.artifacts import read_table, write_table, write_tensors
 from collapse.errors import InputError
 from collapse.procedures import JobContext, Measured, States
+from collapse.progress import Progress
 from collapse.training import device
 from collapse.upstream import Upstream
 
@@ -39,8 +40,11 @@ def run(args: argparse.Namespace) -> None:
     spec, reads = args.spec.job, args.spec.reads
     upstream = Upstream(spec["references"], reads)
     rows, points, features, attributes = [], [], {}, {"runs": []}
+    runs = [run for group in spec["groups"] for run in grid.expand(group)]
+    progress = Progress(len(runs), unit="run")
     with JobContext(args.spec, 1, frame=_frames(reads["frames"][0])) as job:
         for keys, measurement, states in _measured(spec, reads, upstream, job):
+            progress.update(len(rows) + 1)
             rows.append(pd.DataFrame(measurement.rows, columns=list(ROWS)).assign(**keys))
             points += [_keyed(frame, keys) for frame in measurement.points]
             if args.features:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from collapse import heartbeat
 from collapse.training.locks import try_lock
 
 # Descriptors of the locks: they stay open, and so held, until the process ends.
@@ -79,9 +80,11 @@ def take(cards: Sequence[Card]) -> Card:
                     descriptor = try_lock(folder / f"collapse-gpu-{card.name}.lock")
                 if descriptor is not None:
                     _held.append(descriptor)
+                    heartbeat.say(waits=None)
                     return card
             if not waiting:
                 print("every GPU is in use by another job; waiting for one", file=sys.stderr)
+                heartbeat.say(waits="for a GPU")
                 waiting = True
             # A lock that ends with its process notifies nobody.
             time.sleep(_SECONDS)

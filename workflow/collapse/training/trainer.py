@@ -13,6 +13,7 @@ from torch import Tensor
 
 from collapse.capture import can_compile, captured
 from collapse.errors import InputError
+from collapse.progress import Progress
 from collapse.schedule import log_spaced
 from collapse.training import kinds
 from collapse.training.checkpoints import Arrays, Checkpoints
@@ -21,7 +22,6 @@ from collapse.training.ensemble import Ensemble
 from collapse.training.history import LABEL_ENTROPY, MEANS, History
 from collapse.training.objective import Objective
 from collapse.training.order import Order, batch_sizes
-from collapse.training.progress import Progress
 from collapse.training.samples import Samples
 from collapse.training.termination import EXIT_CODE, termination
 
@@ -230,7 +230,8 @@ def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[Trai
             if history.all_diverged:
                 break
             history.keep(epoch, trainer.epoch(epoch), learning_rate(settings, epoch))
-            progress.update(epoch, *history.latest)
+            loss, error = history.latest
+            progress.update(epoch, loss=loss, error=error)
             if asked and asked.is_set():
                 history.save()
                 message = f"ended by SIGTERM after epoch {epoch}, where a successor continues"

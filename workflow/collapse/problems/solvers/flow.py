@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.integrate import DOP853
 from collapse.errors import InputError
 from collapse.problems.base import Problem
 from collapse.problems.parameters import Parameters, flat_copy
+from collapse.problems.solvers import Report, silent
 from collapse.problems.trajectory import Recorder, Trajectory, core_settings
 
 # A flow no faster than this, relative to where it is, moves by rounding only.
@@ -22,7 +23,7 @@ def solve(
     problem: Problem,
     start: Parameters,
     settings: Sequence[Mapping[str, Any]],
-    report: Callable[[str], None],
+    report: Report,
     threads: int = 1,
 ) -> Trajectory:
     """Run `gradient_flow` as the config's section ``optimiser`` says, on one core.
@@ -34,17 +35,13 @@ def solve(
     settings
         ``first``, ``last``, ``record`` and ``tolerance``, the same for all problems.
     report
-        Called with how far it is, in words.
+        As of every solver.
     threads
         Not used: the problems take turns.
     """
     first = settings[0]
     times = np.geomspace(first["first"], first["last"], first["record"])
-
-    def on_progress(done: int) -> None:
-        report(f"{done} of {problem.batch} flows")
-
-    return gradient_flow(problem, start, times, first["tolerance"], on_progress)
+    return gradient_flow(problem, start, times, first["tolerance"], report)
 
 
 def gradient_flow(
@@ -52,7 +49,7 @@ def gradient_flow(
     start: Parameters,
     times: Sequence[float],
     tolerance: float,
-    on_progress: Callable[[int], None] = lambda _: None,
+    report: Report = silent,
 ) -> Trajectory:
     """Integrate d parameters/dt = -speed * gradient from time 0.
 
@@ -71,8 +68,8 @@ def gradient_flow(
         Increasing times > 0 at which the states are kept.
     tolerance : float
         Largest local error, relative and absolute.
-    on_progress
-        Called with the number of flows done after each.
+    report
+        Called after each flow.
 
     Returns
     -------
@@ -96,7 +93,7 @@ def gradient_flow(
             states.write(0, one, single, begin)
             for record, position in enumerate(_flow(single, begin, times, tolerance), 1):
                 states.write(record, one, single, position)
-            on_progress(index + 1)
+            report(index + 1, problem.batch, "flow")
     trajectory = states.trajectory(None)
     return trajectory.timed(torch.tensor([0.0, *times], dtype=torch.float64))
 

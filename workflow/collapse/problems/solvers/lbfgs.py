@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 
 from collapse.problems.base import Problem
 from collapse.problems.parameters import Parameters, flat_copy
+from collapse.problems.solvers import Report, silent
 from collapse.problems.trajectory import Recorder, Trajectory, core_settings
 
 
@@ -18,20 +19,16 @@ def solve(
     problem: Problem,
     start: Parameters,
     settings: Sequence[Mapping[str, Any]],
-    report: Callable[[str], None],
+    report: Report,
     threads: int = 1,
 ) -> Trajectory:
     """Run `lbfgs` as the config's section ``optimiser`` says, on one core.
 
-    `settings` give ``tolerance`` and ``steps``, the same for all problems; `report` is called with
-    how far it is, in words. `threads` is not used: the problems take turns.
+    `settings` give ``tolerance`` and ``steps``, the same for all problems. `threads` is not
+    used: the problems take turns.
     """
     shared = settings[0]
-
-    def on_progress(done: int) -> None:
-        report(f"{done} of {problem.batch} minimised")
-
-    return lbfgs(problem, start, shared["tolerance"], shared["steps"], on_progress)
+    return lbfgs(problem, start, shared["tolerance"], shared["steps"], report)
 
 
 def lbfgs(
@@ -39,7 +36,7 @@ def lbfgs(
     start: Parameters,
     tolerance: float,
     max_iterations: int,
-    on_progress: Callable[[int], None] | None = None,
+    report: Report = silent,
 ) -> Trajectory:
     """Minimise each of B problems by L-BFGS with a strong-Wolfe line search, one after the other.
 
@@ -55,8 +52,8 @@ def lbfgs(
         Largest allowed entry of the gradient.
     max_iterations : int
         Limit of iterations for each stage of a problem's continuation, all restarts together.
-    on_progress : callable, optional
-        Called with the number of problems done after each.
+    report
+        Called after each problem.
 
     Returns
     -------
@@ -78,8 +75,7 @@ def lbfgs(
                 states.diverged[index] = iterations
             states.write(0, index, single, end)
             most_iterations = max(most_iterations, iterations)
-            if on_progress is not None:
-                on_progress(number + 1)
+            report(number + 1, problem.batch, "problem", loss=states.objective[number, 0].item())
     states.steps = (most_iterations,)
     return states.trajectory(basis)
 

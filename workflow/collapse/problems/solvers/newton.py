@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from collapse.problems.base import Problem
 from collapse.problems.parameters import Parameters
+from collapse.problems.solvers import Report, silent
 from collapse.problems.trajectory import Recorder, Trajectory, core_settings
 
 # Damping of a first failed step, relative to the largest second derivative, and its factors.
@@ -22,7 +23,7 @@ def solve(
     problem: Problem,
     start: Parameters,
     settings: Sequence[Mapping[str, Any]],
-    report: Callable[[str], None],
+    report: Report,
     threads: int = 1,
 ) -> Trajectory:
     """Run `newton` as the config's section ``optimiser`` says, on one core.
@@ -34,7 +35,7 @@ def solve(
     settings
         ``tolerance`` and ``steps``, the same for all problems.
     report
-        Called with how far it is, in words.
+        As of every solver.
     threads
         Not used: small factorisations do not gain by it.
     """
@@ -47,7 +48,7 @@ def newton(
     start: Parameters,
     tolerance: float,
     steps: int,
-    report: Callable[[str], None] = lambda _: None,
+    report: Report = silent,
 ) -> Trajectory:
     """Minimise each problem by damped Newton steps along its continuation.
 
@@ -65,7 +66,7 @@ def newton(
     steps : int
         Limit for each stage of the continuation.
     report
-        Called with how far it is, in words.
+        Called after each stage of the continuation.
 
     Returns
     -------
@@ -82,7 +83,8 @@ def newton(
         for number, stage in enumerate(stages, 1):
             parts, begin, joined = stage.decoupled(problem.unstuck(position))
             position = joined(_minimise(parts, begin, tolerance, steps))
-            report(f"stage {number} of {len(stages)}")
+            loss = problem.objective(position).nanmean().item()
+            report(number, len(stages), "stage", loss=loss)
         lost = ~problem.objective(position).isfinite() & (states.diverged < 0)
         states.diverged[lost] = 1
         states.write(1, everything, problem, position)

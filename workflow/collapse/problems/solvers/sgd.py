@@ -5,7 +5,7 @@ All problems of a batch advance together; the result of one does not depend on t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from collapse.errors import InputError
 from collapse.problems.base import Problem
 from collapse.problems.descent import descend, update_pass
 from collapse.problems.parameters import Parameters
+from collapse.problems.solvers import Report, silent
 from collapse.problems.trajectory import Recorder, Trajectory
 from collapse.schedule import log_spaced
 
@@ -27,20 +28,19 @@ def solve(
     problem: Problem,
     start: Parameters,
     settings: Sequence[Mapping[str, Any]],
-    report: Callable[[str], None],
+    report: Report,
     threads: int = 1,
 ) -> Trajectory:
     """Run gradient descent as the config's section ``optimiser`` says, one for each problem.
 
     `settings` give ``learning_rate``, and the same for all: ``momentum``, ``steps`` and ``record``,
-    how many log-spaced steps are kept. `report` is called with how far it is, in words; the rest is
-    as in `gradient_descent`.
+    how many log-spaced steps are kept. The rest is as in `gradient_descent`.
     """
     shared = settings[0]
     record = log_spaced(shared["steps"], shared["record"])
     return gradient_descent(
         problem, start, _rates(settings, start), shared["momentum"], shared["steps"], record,
-        _step_reporter(report), threads,
+        report, threads,
     )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def follow(
     decays: tuple[Tensor, Tensor],
     perturbation: float,
     seeds: Sequence[int],
-    report: Callable[[str], None],
+    report: Report,
     threads: int = 1,
 ) -> Trajectory:
     """Run `sweep` as the config's section ``optimiser`` says.
@@ -62,12 +62,8 @@ def follow(
     shared = settings[0]
     return sweep(
         problem, start, *decays, _rates(settings, start), shared["momentum"], shared["steps"],
-        perturbation, seeds, _step_reporter(report), threads,
+        perturbation, seeds, report, threads,
     )  # fmt: skip
-
-
-def _step_reporter(report: Callable[[str], None]) -> Callable[[int], None]:
-    return lambda step: report(f"step {step}")
 
 
 def _rates(settings: Sequence[Mapping[str, Any]], start: Parameters) -> Tensor:
@@ -81,7 +77,7 @@ def gradient_descent(
     momentum: float,
     steps: int,
     record: Sequence[int],
-    on_progress: Callable[[int], None] | None = None,
+    report: Report = silent,
     threads: int = 1,
 ) -> Trajectory:
     """Run full-batch gradient descent with momentum at a constant learning rate.
@@ -104,8 +100,8 @@ def gradient_descent(
         all.
     record : sequence of int
         Which states to keep, increasing, from 0 (the start) to `steps`.
-    on_progress : callable, optional
-        Called with the step at each recorded step.
+    report
+        Called at each recorded step.
     threads : int
         CPU cores to use at most, one per chunk of problems. The result does not depend on it.
 
@@ -125,7 +121,11 @@ def gradient_descent(
     problem, start, basis = problem.reduced(start)
     states = Recorder(problem, start, record)
     update = update_pass(start, steps)
-    descend(problem, start, learning_rate, momentum, steps, states, update, threads, on_progress)
+
+    def on_record(step: int, objective: Tensor) -> None:
+        report(step, steps, "step", loss=objective.nanmean().item())
+
+    descend(problem, start, learning_rate, momentum, steps, states, update, threads, on_record)
     return states.trajectory(basis)
 
 
@@ -139,7 +139,7 @@ def sweep(
     steps: int,
     perturbation: float,
     seeds: Sequence[int],
-    on_progress: Callable[[int], None] | None = None,
+    report: Report = silent,
     threads: int = 1,
 ) -> Trajectory:
     """Follow a branch of solutions along a path of penalties.
@@ -163,8 +163,8 @@ def sweep(
         problem was reduced, noise outside the span of the reduction would only decay.
     seeds : sequence of int
         One per problem, of a generator of its own that serves all stages.
-    on_progress : callable, optional
-        Called with the step, counted through all stages, at each stage's end.
+    report
+        Called at each stage's end, with steps counted through all stages.
 
     Returns
     -------
@@ -187,8 +187,7 @@ def sweep(
         # In the solver's columns, where the next stage continues.
         state = stage_states.parameters.map(lambda tensor: tensor[:, 0])
         states.adopt(stage, stage_states, end - steps)
-        if on_progress is not None:
-            on_progress(end)
+        report(end, ends[-1], "step", loss=states.objective[:, stage].nanmean().item())
     return states.trajectory(basis)
 
 

@@ -1,7 +1,7 @@
 """Solve the problems of a group as one batch."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -14,8 +14,10 @@ from collapse.errors import InputError
 from collapse.problems.base import Problem
 from collapse.problems.decay_path import DecayPath, decay_path
 from collapse.problems.parameters import Parameters
+from collapse.problems.solvers import Report
 from collapse.problems.trajectory import Trajectory
 from collapse.procedures import Computed, JobContext, Runs, run_record
+from collapse.progress import Progress
 from collapse.upstream import Upstream
 
 
@@ -29,7 +31,7 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
         raise InputError(f"{runs[fault[0]]['id']}: start: {fault[1]}")
     problem = problem.posed_at(start)
     _check(problem, start, len(runs))
-    report = _reporter(len(runs))
+    report = _reporter()
     paths = [decay_path(config) for config in configs] if configs[0].get("sweep") else []
     if paths:
         trajectory = _follow(problem, start, runs, paths, report, job.threads)
@@ -53,7 +55,7 @@ def _solve(
     problem: Problem,
     start: Parameters,
     configs: Sequence[Mapping[str, Any]],
-    report: Callable[[str], None],
+    report: Report,
     threads: int,
 ) -> Trajectory:
     """Let each optimiser start where the one before ended."""
@@ -77,7 +79,7 @@ def _follow(
     start: Parameters,
     runs: Runs,
     paths: list[DecayPath],
-    report: Callable[[str], None],
+    report: Report,
     threads: int,
 ) -> Trajectory:
     """Follow each problem's path of decays."""
@@ -122,14 +124,15 @@ def _computed(runs: Runs, trajectory: Trajectory, paths: list[DecayPath]) -> Com
     return Computed(tensors, run_records, pd.concat(frames, ignore_index=True))
 
 
-def _reporter(runs: int, every: float = 5.0) -> Callable[[str], None]:
-    """Return a callback that prints how far the runs are now and then."""
-    state = {"next": time.monotonic() + every}
+def _reporter() -> Report:
+    """Return what solvers tell how far they are; each kind of step is timed by itself."""
+    begun, current = time.monotonic(), None
 
-    def report(text: str) -> None:
-        if time.monotonic() >= state["next"]:
-            # Flushed: into a file Python would write whole blocks.
-            print(f"{runs} runs: {text}", flush=True)
-            state["next"] = time.monotonic() + every
+    def report(done: int, total: int, unit: str, **values: float) -> None:
+        nonlocal begun, current
+        if current is None or (current.total, current.unit) != (total, unit):
+            current = Progress(total, unit=unit, since=begun)
+        current.update(done, **values)
+        begun = time.monotonic()
 
     return report

@@ -1,5 +1,6 @@
 """Optimisations over free features."""
 
+import math
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -125,6 +126,11 @@ class Section(Experiment):
             paths |= {f"optimiser.{key}" for key in self.optimiser.batched}
         return frozenset(paths)
 
+    def length(self) -> tuple[int, str]:
+        """Return the steps that its solvers may take, at all decays of a sweep."""
+        stages, entries = len(self.sweep.scaled_decay) if self.sweep else 1, self.problem.entries
+        return stages * sum(math.ceil(each.calls(entries)) for each in self.solvers), "steps"
+
     def resources(self, runs: int, data_set: DataSet | None) -> Resources:
         """Return what follows from the problem's size and the solvers' steps."""
         entries, solvers = self.problem.entries, self.solvers
@@ -137,9 +143,11 @@ class Section(Experiment):
         )
         numbers = entries + self.problem.products / PRODUCTS
         # Records, which are copied once to be written, and what a solver keeps beside them.
-        kept = 2 * stages * sum(solver.records for solver in solvers) + 50
-        held = entries * kept * runs + max(solver.held(entries) for solver in solvers)
-        work = Work("problem", numbers * passes * runs, steps, 8 * held)
+        records = entries * stages * sum(solver.records for solver in solvers) * runs
+        held = 2 * records + 50 * entries * runs + max(solver.held(entries) for solver in solvers)
+        work = Work(
+            "problem", numbers * passes * runs, steps, 8 * held, written_bytes=8 * records
+        )  # fmt: skip
         return asked(work, cores, gpu=all(solver.side_by_side for solver in solvers))
 
     def measure_resources(self, runs: int, data_set: DataSet | None) -> Resources:

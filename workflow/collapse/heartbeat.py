@@ -1,0 +1,96 @@
+"""A job's signs of life: a small file beside its log, written anew for as long as the job lives.
+
+There is no server: who wants to know what runs, here or on a cluster's nodes, looks at the files.
+That of a job that succeeded is removed; that of one that failed stays, and says so.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from collapse.artifacts import parsed_json, replacing
+from collapse.errors import InputError
+
+SUFFIX = ".status.json"
+EVERY = 10.0
+FRESH = 60.0
+"""Seconds between two signs, and after which a job without one is no longer running."""
+
+# What the job says of itself at present; one process is one job.
+_SAID: dict[str, Any] = {}
+
+
+def say(**facts: Any) -> None:
+    """Say something of this job: ``progress``, how far it is, or ``waits``, for what, else None."""
+    _SAID.update(facts)
+
+
+@contextmanager
+def beating(log: Path, digest: str) -> Iterator[None]:
+    """Give signs of life beside a log while the block runs, of the job of this spec's digest."""
+    path, stop = Path(f"{log}{SUFFIX}"), threading.Event()
+    identity = {
+        "digest": digest,
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "started": time.time(),
+    }
+    _SAID.clear()
+
+    def beat() -> None:
+        while not stop.wait(EVERY):
+            _write(path, identity | {"state": "running"} | _SAID)
+
+    _write(path, identity | {"state": "running"})
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    ending = None
+    try:
+        yield
+    # Ended from outside: it has not failed, and is to be done again.
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:
+        ending = identity | {"state": "failed"} | _SAID
+        raise
+    finally:
+        stop.set()
+        thread.join()
+        if ending:
+            _write(path, ending)
+        else:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _write(path: Path, facts: dict[str, Any]) -> None:
+    # Nobody's input: a full disk is for the job itself to find.
+    with suppress(InputError), replacing(path) as temporary:
+        temporary.write_text(json.dumps(facts) + "\n")
+
+
+def signs(logs: Path) -> dict[str, dict[str, Any]]:
+    """Return what jobs say of themselves by the digest of their spec; the last of each counts.
+
+    Added are ``log``, the path of the job's log, and ``age``, the seconds since the sign.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in logs.rglob(f"*{SUFFIX}"):
+        try:
+            age = time.time() - path.stat().st_mtime
+            said = dict(parsed_json(path.read_bytes()))
+            digest = str(said["digest"])
+        # It may go at any moment, and be written by anybody.
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        if digest not in found or age < found[digest]["age"]:
+            log = path.with_name(path.name.removesuffix(SUFFIX))
+            found[digest] = said | {"age": age, "log": log}
+    return found

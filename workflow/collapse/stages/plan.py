@@ -1,0 +1,70 @@
+"""Say what a run will cost before it begins, by experiment.
+
+Runs, jobs that compute and measure, steps or epochs of a run, minutes on CPU cores and on a GPU,
+the memory of the largest job, and the disk that all files take. Times follow from measured speeds
+of one core and one H100: expect a factor of two either way, and less of problems, whose solvers may
+stop early. Jobs that want a GPU run on cores where there is none.
+"""
+
+import argparse
+from collections.abc import Iterator
+
+from collapse.config import command_line
+from collapse.config.experiment import Resources
+from collapse.config.planning import Atlas
+
+_HEADS = ("runs", "jobs", "length", "core min", "GPU min", "memory", "disk")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    command_line.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the table."""
+    atlas = command_line.atlas(args)
+    rows, everything, runs = [], [], 0
+    for study, experiments in atlas.studies.items():
+        for name, experiment in experiments.items():
+            asked = list(_asked(atlas, study, name))
+            count = len(atlas.runs(study, name))
+            length = " ".join(map(str, experiment.length() or ("-",)))
+            rows.append((f"{study} {name}", *_row(count, length, asked)))
+            everything += asked
+            runs += count
+    rows.append(("all", *_row(runs, "", everything)))
+    width = max(len(row[0]) for row in rows)
+    print(f"{atlas.scale} scale".ljust(width) + "".join(f"{head:>14}" for head in _HEADS))
+    for first, *cells in rows:
+        print(first.ljust(width) + "".join(f"{cell:>14}" for cell in cells))
+
+
+def _asked(atlas: Atlas, study: str, name: str) -> Iterator[Resources]:
+    """Yield what each job of an experiment asks for that computes or measures."""
+    for group in atlas.groups(study, name).values():
+        config, size = group.runs[0].config, len(group.runs)
+        yield config.resources(size, atlas.data_set(config))
+        if config.measured_by_group:
+            yield config.measure_resources(size, atlas.data_set(config))
+    experiment = atlas.experiment(study, name)
+    if not experiment.measured_by_group:
+        runs = len(atlas.runs(study, name))
+        yield experiment.measure_resources(runs, atlas.data_set(experiment))
+
+
+def _row(runs: int, length: str, asked: list[Resources]) -> tuple[str, ...]:
+    cores = sum(each.seconds * each.cores for each in asked if not each.gpus) / 60
+    cards = sum(each.seconds for each in asked if each.gpus) / 60
+    memory = max((each.memory for each in asked), default=0)
+    disk = sum(each.disk for each in asked)
+    sizes = (_minutes(cores), _minutes(cards), _size(memory), _size(disk))
+    return (f"{runs:,}", f"{len(asked):,}", length, *sizes)
+
+
+def _minutes(value: float) -> str:
+    return f"{value:,.1f}" if value >= 0.05 else "-"
+
+
+def _size(megabytes: float) -> str:
+    return f"{megabytes / 1e3:,.1f} GB" if megabytes >= 1e3 else f"{megabytes:,.1f} MB"
