@@ -247,9 +247,11 @@ def diverging_run(last=3000):
     rates = f64([0.1, 3.0, 0.1])
     seen = []
     record = [0, 1, last // 2, last]
-    trajectory = gradient_descent(
-        problem, start, rates, 0.9, last, record, lambda step, *_, **__: seen.append(step)
-    )
+
+    def report(step, *_, **__):
+        seen.append(step)
+
+    trajectory = gradient_descent(problem, start, rates, 0.9, last, record, report)
     return problem, start, rates, trajectory, seen
 
 

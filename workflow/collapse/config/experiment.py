@@ -79,7 +79,7 @@ class Experiment(Section):
         return None if data is None else data.name
 
     def length(self) -> tuple[int, str] | None:
-        """Return how many steps a run takes and what they are called, None where that says nothing."""
+        """Return how many steps a run takes, and their name; None where that says nothing."""
         return None
 
     def resources(self, runs: int, data_set: DataSet | None) -> Resources:

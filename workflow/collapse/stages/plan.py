@@ -14,6 +14,7 @@ from collapse.config.experiment import Resources
 from collapse.config.planning import Atlas
 
 _HEADS = ("runs", "jobs", "length", "core min", "GPU min", "memory", "disk")
+_WIDTHS = (7, 6, 15, 9, 9, 9, 9)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,11 +34,11 @@ def run(args: argparse.Namespace) -> None:
             rows.append((f"{study} {name}", *_row(count, length, asked)))
             everything += asked
             runs += count
-    rows.append(("all", *_row(runs, "", everything)))
+    rows.append(("all", *_row(runs, "-", everything)))
     width = max(len(row[0]) for row in rows)
-    print(f"{atlas.scale} scale".ljust(width) + "".join(f"{head:>14}" for head in _HEADS))
-    for first, *cells in rows:
-        print(first.ljust(width) + "".join(f"{cell:>14}" for cell in cells))
+    for first, *cells in [(f"{atlas.scale} scale", *_HEADS), *rows]:
+        columns = zip(cells, _WIDTHS, strict=True)
+        print(first.ljust(width), *(f"{cell:>{size}}" for cell, size in columns))
 
 
 def _asked(atlas: Atlas, study: str, name: str) -> Iterator[Resources]:
