@@ -170,6 +170,18 @@ def test_a_folder_is_no_config(tmp_path):
         config.read_yaml(tmp_path)
 
 
+def test_ten_thousand_decays_are_one_job():
+    decays = [1e-4 * (1 + number / 1e4) for number in range(5_000)]
+    many = {**PROBLEM, "grid": {"weight_decay": decays}, "seeds": 2}
+    refused = {"deep_linear": {"mine": many}, "largest": 9_999}
+    with pytest.raises(InputError, match=r"--config largest=\d+"):
+        load(refused)
+    atlas = load(refused | {"largest": 20_000})
+    (group,) = atlas.groups("deep_linear", "mine").values()
+    assert len(group.runs) == 10_000 and group.spec["grid"] == {"weight_decay": decays}
+    assert {run.config.weight_decay for run in group.runs} == set(decays)
+
+
 def test_seeds_begin_at_the_first_seed():
     atlas = load({"first_seed": 1000, "deep_linear": {"mine": PROBLEM}})
     assert [run.seed for run in atlas.runs("deep_linear", "mine")] == [1000, 1001]

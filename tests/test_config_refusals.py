@@ -328,6 +328,18 @@ PROBLEMS = [
         ["mine.feature_decay: is missing"],
     ),
     ({"first_seed": -1}, ["first_seed", "-1"]),
+    (
+        {"largest": 10},
+        ["direct_optimisation", "expands to", "allowed are 10:", "--config largest="],
+    ),
+    (
+        {"deep_linear": {"network_mlp": {"seeds": 10**10}}},
+        ["deep_linear.network_mlp: 10,000,000,000 of", "allowed are 10,000"],
+    ),
+    (
+        {"deep_linear": {"network_mlp": {"grid": {f"a{n}": [*range(100)] for n in range(6)}}}},
+        ["deep_linear.network_mlp: 1,000,000,000,000 of", "allowed are 10,000"],
+    ),
     ({"results": ""}, ["results", "at least 1"]),
     ({"result": "x"}, ["result", "did you mean 'results'"]),
 ]

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +20,7 @@ import yaml
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from collapse import jobs, studies
+from collapse import jobs, specs, studies
 from collapse.artifacts import read_table, stored_digest
 from collapse.config import load
 from collapse.plotting import paper_style
@@ -216,6 +218,79 @@ def test_what_is_not_known_of_a_file_is_null(finished, tmp_path):
     (tmp_path / "own.csv").write_text("a\n1\n")
     done = finished.run("collapse", "provenance", str(tmp_path / "own.csv"))
     assert done.returncode == 2 and "without a digest in own.digest.json" in done.stderr
+
+
+def counts(text):
+    """Return how many jobs are in each state, by experiment, of what `status` prints."""
+    rows = re.findall(r"^(\S.*?) +(\d+|-) +(\d+|-) +(\d+|-) +(\d+|-)$", text, re.MULTILINE)
+    return {name: [0 if each == "-" else int(each) for each in row] for name, *row in rows}
+
+
+def test_status_says_what_is_done_running_waiting_and_failed(finished, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(finished.folder / "results", results)
+    command = ["collapse", "status", "--scale", "smoke", "--results", str(results)]
+    before = finished.run(*command).stdout
+    atlas = load("config", {"scale": "smoke"})
+    experiments = [f"{study} {name}" for study in atlas.studies for name in atlas.studies[study]]
+    assert set(experiments) < set(counts(before))
+    assert all(done and not any(rest) for done, *rest in counts(before).values())
+    name = "regression hopper"
+    groups = sorted(path.parent for path in results.glob("regression/hopper/*/states.safetensors"))
+    for group in groups:
+        (group / "states.safetensors").unlink()
+    logs = [results / f"logs/regression/hopper/{group.name}/train.log" for group in groups]
+    signs = [
+        {"state": "running", "progress": "epoch 3/6  loss 0.1  2.00 s/epoch  00:06 left"},
+        {"state": "running", "waits": "for a GPU"},
+    ]
+    for log, sign in zip(logs, signs, strict=True):
+        sign |= {"digest": specs.read(f"{log}.json", "compute").digest, "host": "node7"}
+        Path(f"{log}.status.json").write_text(json.dumps(sign | {"process": 5, "slurm_job": "9"}))
+    text = finished.run(*command).stdout
+    total = sum(counts(before)[name])
+    assert counts(text)[name] == [1, 1, total - 2, 0]
+    assert counts(text)["regression swimmer"] == counts(before)["regression swimmer"]
+    assert counts(text)["regression figures, claims"][2] > 5
+    line = f"regression/hopper/{groups[0].name}/train: epoch 3/6  loss 0.1  2.00 s/epoch"
+    assert f"running  {line}  00:06 left, process 5 on node7, SLURM job 9" in text
+    # One that failed, by its log; the other gives no sign any more.
+    logs[0].write_text("$ collapse\nepoch 3/6\r\nOSError: the disk is full\n")
+    failed = signs[0] | {"state": "failed"}
+    Path(f"{logs[0]}.status.json").write_text(json.dumps(failed))
+    os.utime(f"{logs[1]}.status.json", (time.time() - 100,) * 2)
+    text = finished.run(*command).stdout
+    assert counts(text)[name] == [1, 0, total - 3, 2]
+    assert f"train: OSError: the disk is full\n         {logs[0]}" in text
+    assert re.search(r"train: ended without a word 1\d\d s ago", text)
+    # Of a job that is planned otherwise by now it says nothing.
+    Path(f"{logs[0]}.status.json").write_text(json.dumps(failed | {"digest": "other"}))
+    assert "OSError" not in finished.run(*command).stdout
+
+
+def test_a_plan_counts_runs_and_jobs_and_grows_with_the_epochs(finished):
+    atlas = load("config", {"scale": "smoke"})
+
+    def planned(*arguments):
+        done = finished.run("collapse", "plan", "--scale", "smoke", *arguments)
+        assert done.returncode == 0, done.stderr
+        lines = [line.split() for line in done.stdout.splitlines()[1:-1]]
+        return {" ".join(line[:2]): line[2:] for line in lines}
+
+    plan = planned()
+    runs = {
+        f"{study} {name}": len(atlas.runs(study, name))
+        for study, experiments in atlas.studies.items()
+        for name in experiments
+    }
+    assert {name: int(plan[name][0]) for name in runs} == runs
+    minutes = []
+    for epochs in (80_000, 160_000):
+        changed = f"mixup={{network_baseline: {{training: {{epochs: {epochs}}}}}}}"
+        row = planned("--config", changed)["mixup network_baseline"]
+        assert row[2:4] == [str(epochs), "epochs"]
+        minutes.append(float(row[4]))
+    assert minutes[1] == pytest.approx(2 * minutes[0], rel=0.05)
 
 
 def test_a_second_run_does_nothing(finished):
@@ -429,6 +504,8 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
         "deep_linear/mine: 4 of 8 runs diverged (learning_rate 1e+06, weight_decay 0.001, seed 0"
         in (done.stderr)
     )
+    told = checkout.run("collapse", "status", "--scale", "smoke", "--configfile", "my.yaml").stdout
+    assert "diverged deep_linear/mine: 4 of 8 runs diverged" in told
     metrics = read_table(checkout.folder / targets[0])
     diverged = metrics[metrics["metric"] == "diverged"]
     assert len(diverged) == 4 and set(diverged["learning_rate"]) == {1e6}

@@ -84,7 +84,7 @@ def load(folder: str | Path, user: Mapping[str, Any] | None = None, origin: str 
         layers,
         (),
     )
-    _check_count(merged, settings.largest)
+    _check_count(merged, settings.largest, layers)
     data_sets, sources = _data_sets(merged.pop("datasets", {}), layers)
     known_studies = {path.stem for path in studies}
     atlas = Atlas(
@@ -100,13 +100,13 @@ def load(folder: str | Path, user: Mapping[str, Any] | None = None, origin: str 
     return atlas
 
 
-def _check_count(merged: Mapping[str, Any], largest: int) -> None:
+def _check_count(merged: Mapping[str, Any], largest: int, layers: Layers) -> None:
     """Refuse more runs than were asked for, before the first is made.
 
     What has not the form of an experiment counts nothing: it is refused in its own words.
     """
     counts = {
-        f"{study}.{name}": _count(block)
+        (study, name): _count(block)
         for study, experiments in merged.items()
         if study != "datasets" and isinstance(experiments, Mapping)
         for name, block in experiments.items()
@@ -115,9 +115,10 @@ def _check_count(merged: Mapping[str, Any], largest: int) -> None:
     total = sum(counts.values())
     if total > largest:
         most = max(counts, key=counts.get)
-        raise InputError(
-            f"the config expands to {total:,} runs, {counts[most]:,} of them {most}, allowed are "
-            f"{largest:,}: if you mean it, say so by `--config largest={total}`"
+        layers.refuse(
+            most,
+            f"{counts[most]:,} of {total:,} runs that the config expands to, allowed are "
+            f"{largest:,}: if you mean it, say so by `--config largest={total}`",
         )
 
 

@@ -1,0 +1,80 @@
+"""What jobs say of themselves while they run, and what is made of it."""
+
+import json
+import os
+import time
+
+import pytest
+
+from collapse import cli, heartbeat
+from collapse.errors import InputError
+from collapse.progress import Progress
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch):
+    monkeypatch.setattr(heartbeat, "EVERY", 0.01)
+
+
+def the_sign(folder, **expected):
+    """Return the only sign in a folder, once it says what is expected."""
+    limit = time.monotonic() + 20
+    while True:
+        (said,) = heartbeat.signs(folder).values()
+        if expected.items() <= said.items():
+            return said
+        assert time.monotonic() < limit, said
+        time.sleep(0.01)
+
+
+def test_a_job_says_how_far_it_is_while_it_lives_and_then_nothing(tmp_path):
+    log = tmp_path / "deep/train.log"
+    with heartbeat.beating(log, "0123"):
+        said = the_sign(tmp_path, state="running", digest="0123", process=os.getpid())
+        assert said["log"] == log and said["age"] < 20
+        progress = Progress(200, unit="epoch")
+        progress.update(50, loss=0.25)
+        text = the_sign(tmp_path, progress=heartbeat._SAID["progress"])["progress"]
+        assert text.startswith("epoch 50/200  loss 0.25  ") and text.endswith(" left")
+        heartbeat.say(waits="for a GPU")
+        the_sign(tmp_path, waits="for a GPU")
+    assert heartbeat.signs(tmp_path) == {} and not list(log.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "left"), [(InputError("bad"), True), (MemoryError(), True), (SystemExit(143), False)]
+)
+def test_a_job_that_failed_says_so_and_one_that_was_ended_is_to_be_done(tmp_path, error, left):
+    with pytest.raises(type(error)), heartbeat.beating(tmp_path / "a.log", "0123"):
+        raise error
+    states = [said["state"] for said in heartbeat.signs(tmp_path).values()]
+    assert states == (["failed"] if left else [])
+
+
+def test_the_last_sign_of_a_job_counts_and_what_is_none_is_passed_over(tmp_path):
+    for name, age, process in (("a", 100, 1), ("b", 10, 2)):
+        path = tmp_path / f"{name}.log.status.json"
+        path.write_text(json.dumps({"digest": "0123", "process": process}))
+        os.utime(path, (time.time() - age,) * 2)
+    for number, text in enumerate(["[" * 5_000, "[]", '{"state": "running"}', "\0"]):
+        (tmp_path / f"{number}.log.status.json").write_text(text)
+    (said,) = heartbeat.signs(tmp_path).values()
+    assert said["process"] == 2 and 10 <= said["age"] < 60
+
+
+def test_a_stage_that_fails_leaves_its_sign_beside_its_log(tmp_path, capsys):
+    spec = {"stage": "table", "code": "0", "modules": [], "job": {}, "inputs": {}}
+    path = tmp_path / "table.log.json"
+    path.write_text(json.dumps(spec | {"results": str(tmp_path)}))
+    outputs = ["--metrics", str(tmp_path / "m.parquet"), "--samples", str(tmp_path / "s.parquet")]
+    assert cli.main(["table", "--spec", str(path), *outputs]) == 2
+    assert the_sign(tmp_path, state="failed")["log"] == tmp_path / "table.log"
+    assert "the code changed" in capsys.readouterr().err
+
+
+def test_progress_is_a_line_now_and_then_and_at_the_end(capsys):
+    progress = Progress(1000, done=400, unit="step", since=time.monotonic() - 6)
+    for step in range(401, 1001):
+        progress.update(step, loss=1 / step, error=0.5)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "step 1000/1000  loss 0.001  error 0.5  10 ms/step  00:00 left"
