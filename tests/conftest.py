@@ -354,9 +354,9 @@ def regression_arrays(samples=12, test=5, inputs=3, outputs=2, seed=0):
     return arrays
 
 
-def write_regression(path, arrays, names=None):
+def write_regression(path, arrays, names=None, **provenance):
     names = names or [f"y{i}" for i in range(arrays["train_targets"].shape[1])]
-    write_tensors(path, arrays, {}, {"name": "toy", "inputs": ["a"], "targets": names})
+    write_tensors(path, arrays, provenance, {"name": "toy", "inputs": ["a"], "targets": names})
     return path
 
 

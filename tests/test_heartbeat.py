@@ -4,6 +4,7 @@ import json
 import os
 import time
 
+import numpy as np
 import pytest
 
 from collapse import cli, heartbeat
@@ -78,3 +79,14 @@ def test_progress_is_a_line_now_and_then_and_at_the_end(capsys):
         progress.update(step, loss=1 / step, error=0.5)
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "step 1000/1000  loss 0.001  error 0.5  10 ms/step  00:00 left"
+
+
+def test_log_lines_are_few_and_name_what_matters(capsys, monkeypatch):
+    clock = iter(np.arange(0.0, 1000.0, 4.0))
+    monkeypatch.setattr("collapse.progress.time.monotonic", lambda: next(clock))
+    progress = Progress(10, done=2)
+    for epoch in range(3, 11):
+        progress.update(epoch, loss=0.5, error=0.25)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "epoch 5/10  loss 0.5  error 0.25  4.00 s/epoch  00:20 left"
+    assert len(lines) == 3 and lines[-1].startswith("epoch 10/10")

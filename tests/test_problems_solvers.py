@@ -276,7 +276,11 @@ def test_divergence_is_reported_at_the_exact_step():
 def test_run_stops_when_all_have_diverged():
     problem = small_problem(depth=2, batch=1)
     start, seen = problem.initial([0], 0.5), []
-    run = gradient_descent(problem, start, f64([50.0]), 0.9, 10**9, [0, 10**9], seen.append)
+
+    def report(step, *_, **__):
+        seen.append(step)
+
+    run = gradient_descent(problem, start, f64([50.0]), 0.9, 10**9, [0, 10**9], report)
     assert run.diverged_step.item() > 0 and seen == [0]
     start.features[0, 0, 0] = math.inf
     run = gradient_descent(small_problem(1, loss="ce"), start, f64([0.1]), 0.9, 10, [0, 10])

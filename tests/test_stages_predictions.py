@@ -120,7 +120,9 @@ def test_a_decayed_backbone_has_no_closed_form(load, tmp_path, capsys):
     grid_of = {"grid": {"backbone_decay": [0.1, 0.0]}, "seeds": 1}
     atlas = load(study_regression(reacher={"feature_decay": 0.2} | grid_of))
     job = jobs.predictions(atlas, "regression", "reacher")
-    write_regression(tmp_path / job.files("data")[0], regression_arrays())
+    ((path, maker),) = job.reads["data"]
+    planned = {"code": maker.spec.code, "config": maker.spec.config}
+    write_regression(tmp_path / path, regression_arrays(), **planned)
     out = predicted(tmp_path, job)
     assert set(read_table(out)["backbone_decay"]) == {0.0}
     assert "no closed form: backbone_decay" in capsys.readouterr().out

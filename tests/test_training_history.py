@@ -1,10 +1,8 @@
 """The rows of a training and its lines in the log."""
 
-import numpy as np
 import pytest
 
 from collapse.training import history as history_module
-from collapse.training.progress import Progress
 from conftest import PLAIN, fit
 
 
@@ -27,14 +25,3 @@ def test_a_long_history_keeps_evenly_spaced_epochs_and_the_last(monkeypatch, epo
     expected = whole.history[whole.history["epoch"].isin(kept)].reset_index(drop=True)
     assert found.history.equals(expected)
     assert list(found.states) == list(whole.states)
-
-
-def test_log_lines_are_few_and_name_what_matters(capsys, monkeypatch):
-    clock = iter(np.arange(0.0, 1000.0, 4.0))
-    monkeypatch.setattr("collapse.training.progress.time.monotonic", lambda: next(clock))
-    progress = Progress(10, done=2)
-    for epoch in range(3, 11):
-        progress.update(epoch, loss=0.5, error=0.25)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "epoch 5/10  loss 0.5  error 0.25  4.00 s/epoch  00:20 left"
-    assert len(lines) == 3 and lines[-1].startswith("epoch 10/10")

@@ -288,7 +288,7 @@ def test_a_plan_counts_runs_and_jobs_and_grows_with_the_epochs(finished):
     for epochs in (80_000, 160_000):
         changed = f"mixup={{network_baseline: {{training: {{epochs: {epochs}}}}}}}"
         row = planned("--config", changed)["mixup network_baseline"]
-        assert row[2:4] == [str(epochs), "epochs"]
+        assert row[2:4] == [f"{epochs:,}", "epochs"]
         minutes.append(float(row[4]))
     assert minutes[1] == pytest.approx(2 * minutes[0], rel=0.05)
 

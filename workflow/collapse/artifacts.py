@@ -161,7 +161,8 @@ def _remedy(path: Path) -> str:
 
 def _foreign(path: Path) -> str:
     """Return the same of a file without a digest, which need not be ours."""
-    return f"not a file of the workflow, or {_remedy(path).removeprefix('the file is ')}"
+    remedy = _remedy(path).split(", ", 1)[1]
+    return f"not a file of the workflow, or damaged (one of its own: {remedy})"
 
 
 def _attributes(path: Path, content: str, text: str | bytes | None) -> dict[str, Any]:

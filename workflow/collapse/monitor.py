@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from collapse import divergence, heartbeat, jobs
-from collapse.artifacts import stored_digest, stored_provenance
+from collapse.artifacts import bytes_digest, stored_digest, stored_provenance
+from collapse.config import check_results
 from collapse.config.planning import Atlas
 from collapse.errors import InputError
 from collapse.jobs import Job
@@ -30,6 +31,8 @@ class Section:
         How many are in each state.
     running, failed
         Of each such job what its heartbeat says.
+    blocked
+        How many of those that wait stand on one that failed.
     diverged
         The line about runs that diverged, if there are any.
     """
@@ -39,19 +42,28 @@ class Section:
     jobs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
     running: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
+    blocked: int = 0
     diverged: str | None = None
 
 
 def sections(atlas: Atlas) -> list[Section]:
-    """Return the state of all jobs of the plain call, data sets first, then study by study."""
+    """Return the state of all jobs of the plain call, data sets first, then study by study.
+
+    Raises
+    ------
+    InputError
+        If the results are of another scale.
+    """
+    check_results(atlas)
     files = files_of(atlas)
-    look = _Look(atlas.results, files)
+    look = _Look(atlas, files)
     found: dict[tuple[str, str], Section] = {}
     for job in sorted(files, key=lambda job: _order(atlas, job)):
         place = _place(job)
         section = found.setdefault(place, Section(*place))
         state, said = look.state(job)
         section.jobs[state] += 1
+        section.blocked += state == "waiting" and look.blocked(job)
         if state in ("running", "failed"):
             getattr(section, state).append(said)
     for section in found.values():
@@ -106,11 +118,12 @@ def _measured(folder: Path) -> list[Path]:
 class _Look:
     """One look at the files: each is read once."""
 
-    def __init__(self, results: str, files: Mapping[Job, list[str]]) -> None:
-        self._results, self._files = results, files
-        self._signs = heartbeat.signs(Path(results, "logs"))
+    def __init__(self, atlas: Atlas, files: Mapping[Job, list[str]]) -> None:
+        self._atlas, self._results, self._files = atlas, atlas.results, files
+        self._signs = heartbeat.signs(Path(atlas.results, "logs"))
         self._digests: dict[str, str | None] = {}
         self._done: dict[Job, bool] = {}
+        self._blocked: dict[Job, bool] = {}
 
     def state(self, job: Job) -> tuple[str, dict[str, Any]]:
         """Return a job's state, and what its heartbeat says."""
@@ -138,11 +151,32 @@ class _Look:
         told = stored_provenance(f"{self._results}/{paths[0]}")
         if (told.get("code"), told.get("config")) != (job.spec.code, job.spec.config):
             return False
-        made_from = dict(told["inputs"])
-        return all(
-            self.done(maker) and made_from.get(path) == self._digest(path)
-            for path, maker in _inputs(job)
+        reads = dict(_inputs(job))
+        return (
+            told["inputs"] == [[path, self._digest(path)] for path in reads]
+            and self._same_sources(job, told)
+            and all(self.done(maker) for maker in reads.values())
         )
+
+    def _same_sources(self, job: Job, told: Mapping[str, Any]) -> bool:
+        """Return whether a data set was made from the file that is there now, if from a file."""
+        if job.stage != "data":
+            return True
+        try:
+            files = jobs.source(self._atlas, job.told["name"], ".")
+            return told["sources"] == [[Path(each).name, bytes_digest(each)] for each in files]
+        except InputError:
+            return False
+
+    def blocked(self, job: Job) -> bool:
+        """Return whether a job stands on one that failed."""
+        if job not in self._blocked:
+            self._blocked[job] = any(
+                self.state(maker)[0] == "failed" or self.blocked(maker)
+                for _, maker in _inputs(job)
+                if not self.done(maker)
+            )
+        return self._blocked[job]
 
     def _digest(self, path: str) -> str | None:
         if path not in self._digests:

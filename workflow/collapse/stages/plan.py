@@ -1,9 +1,10 @@
 """Say what a run will cost before it begins, by experiment.
 
-Runs, jobs that compute and measure, steps or epochs of a run, minutes on CPU cores and on a GPU,
-the memory of the largest job, and the disk that all files take. Times follow from measured speeds
+Runs, jobs that compute and measure (figures and the like take seconds), epochs or steps of a run at
+most, time on CPU cores and on a GPU (- is less than three seconds), the memory of the largest job,
+and the disk that all files take; of all experiments, done or not. Times follow from measured speeds
 of one core and one H100: expect a factor of two either way, and less of problems, whose solvers may
-stop early. Jobs that want a GPU run on cores where there is none.
+stop early. Jobs that want a GPU run on cores where there is none, four times as long or more.
 """
 
 import argparse
@@ -13,8 +14,8 @@ from collapse.config import command_line
 from collapse.config.experiment import Resources
 from collapse.config.planning import Atlas
 
-_HEADS = ("runs", "jobs", "length", "core min", "GPU min", "memory", "disk")
-_WIDTHS = (7, 6, 15, 9, 9, 9, 9)
+_HEADS = ("runs", "jobs", "length", "cores", "GPU", "memory", "disk")
+_WIDTHS = (7, 6, 17, 10, 10, 9, 9)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +31,9 @@ def run(args: argparse.Namespace) -> None:
         for name, experiment in experiments.items():
             asked = list(_asked(atlas, study, name))
             count = len(atlas.runs(study, name))
-            length = " ".join(map(str, experiment.length() or ("-",)))
-            rows.append((f"{study} {name}", *_row(count, length, asked)))
+            length = experiment.length()
+            how_long = f"{length[0]:,} {length[1]}" if length else "-"
+            rows.append((f"{study} {name}", *_row(count, how_long, asked)))
             everything += asked
             runs += count
     rows.append(("all", *_row(runs, "-", everything)))
@@ -64,7 +66,9 @@ def _row(runs: int, length: str, asked: list[Resources]) -> tuple[str, ...]:
 
 
 def _minutes(value: float) -> str:
-    return f"{value:,.1f}" if value >= 0.05 else "-"
+    if value >= 600:
+        return f"{value / 60:,.0f} h"
+    return f"{value:,.1f} min" if value >= 0.05 else "-"
 
 
 def _size(megabytes: float) -> str:

@@ -2,7 +2,8 @@
 
 Of running jobs it says the step, loss, speed and time left, of failed ones the last line of the log
 and where it is. Give the options that the run was started with. A job is running if it gave a sign
-of life within a minute, on whatever machine; one that ended without a word counts as failed.
+of life within a minute, on whatever machine; one that ended without a word counts as failed. The
+exit code is 1 if any failed.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from typing import Any
 from collapse import monitor
 from collapse.config import command_line
 from collapse.config.planning import Atlas
+from collapse.heartbeat import FRESH
 
 _EVERY = 10.0
 
@@ -22,13 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     command_line.add_arguments(parser)
     parser.add_argument(
-        "--watch", action="store_true", help="look again every ten seconds until all is done"
+        "--watch",
+        action="store_true",
+        help="look again every ten seconds until all is done, or what failed keeps the rest",
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Print the state once, or until nothing is left to do."""
-    atlas = command_line.atlas(args)
+def run(args: argparse.Namespace) -> int:
+    """Print the state once, or until nothing goes on any more; return the exit code."""
+    atlas, before, since = command_line.atlas(args), None, 0.0
     while True:
         sections = monitor.sections(atlas)
         text = "\n".join(_lines(atlas, sections))
@@ -36,10 +40,18 @@ def run(args: argparse.Namespace) -> None:
             # The cursor to the corner, and the rest of the screen away.
             text = f"\033[H\033[J{text}"
         print(text, flush=True)
-        left = sum(sum(each.jobs.values()) - each.jobs["done"] for each in sections)
-        if not args.watch or not left:
-            return
+        total = _total(sections)
+        if total != before:
+            before, since = total, time.monotonic()
+        # A driver that goes on begins something within a minute.
+        stands = total["failed"] and not total["running"] and time.monotonic() - since > FRESH
+        if not args.watch or stands or not sum(total.values()) - total["done"]:
+            return int(total["failed"] > 0)
         time.sleep(_EVERY)
+
+
+def _total(sections: list[monitor.Section]) -> dict[str, int]:
+    return {state: sum(each.jobs[state] for each in sections) for state in monitor.STATES}
 
 
 def _lines(atlas: Atlas, sections: list[monitor.Section]) -> Iterator[str]:
@@ -51,7 +63,7 @@ def _lines(atlas: Atlas, sections: list[monitor.Section]) -> Iterator[str]:
     for each in sections:
         counts = (f"{each.jobs[state] or '-':>9}" for state in monitor.STATES)
         yield f"{names[id(each)]:{width}}" + "".join(counts)
-    total = {state: sum(each.jobs[state] for each in sections) for state in monitor.STATES}
+    total = _total(sections)
     yield f"{'all':{width}}" + "".join(f"{total[state] or '-':>9}" for state in monitor.STATES)
     for each in sections:
         for said in each.running:
@@ -60,6 +72,8 @@ def _lines(atlas: Atlas, sections: list[monitor.Section]) -> Iterator[str]:
     for each in sections:
         for said in each.failed:
             yield f"failed   {_name(atlas, said)}: {_reason(said)}\n         {said['log']}"
+    if blocked := sum(each.blocked for each in sections):
+        yield f"blocked  {blocked} of those that wait stand on what failed"
     for each in sections:
         if each.diverged:
             yield f"diverged {each.diverged}"

@@ -159,7 +159,7 @@ def _numbers(path: str, frame: pd.DataFrame, columns: Sequence[str]) -> Array:
             row = int(np.flatnonzero(wrong)[0]) if wrong.any() else 0
             raise InputError(
                 f"{path}: column {column!r} holds {values.dtype}, {values.iloc[row]} in row {row} "
-                "(counted from 0), allowed are numbers"
+                "(counted from 0), allowed are numbers: name by `inputs` the columns to use"
             )
         bad = ~np.isfinite(values.to_numpy(dtype=float, na_value=np.nan))
         if bad.any():

@@ -13,6 +13,7 @@ from collapse.models.network import Network, build
 from collapse.models.states import set_arrays
 from collapse.probes import State
 from collapse.procedures import JobContext, Measured, Runs, States
+from collapse.progress import Progress
 from collapse.training.extract import extract
 from collapse.training.samples import Samples, held_out, training_set
 from collapse.upstream import Upstream
@@ -59,6 +60,7 @@ class Readings:
         self._points: list[pd.DataFrame] = []
         self._features = {"labels" if targets.ndim == 1 else "targets": targets}
         self._layers: tuple[str, ...] = ()
+        self._progress = Progress(len(record["steps"]), unit="state")
         self._diverged = [step for step in [record["diverged_at"]] if step is not None]
 
     def add(
@@ -107,6 +109,7 @@ class Readings:
         if state.last or self._run["config"]["features"] == "all":
             prefix = f"{self._run['id']}/{step:06d}/"
             self._features |= {prefix + name: tensor for name, tensor in tensors.items()}
+        self._progress.update(steps.index(step) + 1)
 
     def measured(self) -> Measured:
         """Return what was measured."""
