@@ -1,5 +1,7 @@
 """What a config may not say: one line that names the key."""
 
+import math
+
 import pytest
 
 from collapse.errors import InputError
@@ -332,6 +334,7 @@ PROBLEMS = [
         {"largest": 10},
         ["direct_optimisation", "expands to", "allowed are 10:", "--config largest="],
     ),
+    ({"deep_linear": {"network_mlp": {"seeds": math.inf}}}, ["network_mlp.seeds", "finite"]),
     (
         {"deep_linear": {"network_mlp": {"seeds": 10**10}}},
         ["deep_linear.network_mlp: 10,000,000,000 of", "allowed are 10,000"],

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -52,13 +54,31 @@ def test_a_job_that_failed_says_so_and_one_that_was_ended_is_to_be_done(tmp_path
     assert states == (["failed"] if left else [])
 
 
+def test_sigterm_ends_a_job_that_then_has_no_sign(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from collapse import heartbeat\n"
+        "with heartbeat.beating(Path(sys.argv[1]), 'a'): print(flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert heartbeat.signs(tmp_path)
+        process.terminate()
+        assert process.wait(20) == 143
+    assert not heartbeat.signs(tmp_path)
+
+
 def test_the_last_sign_of_a_job_counts_and_what_is_none_is_passed_over(tmp_path):
     for name, age, process in (("a", 100, 1), ("b", 10, 2)):
         path = tmp_path / f"{name}.log.status.json"
-        path.write_text(json.dumps({"digest": "0123", "process": process}))
+        path.write_text(json.dumps({"digest": "0123", "state": "failed", "process": process}))
         os.utime(path, (time.time() - age,) * 2)
-    for number, text in enumerate(["[" * 5_000, "[]", '{"state": "running"}', "\0"]):
+    others = ["[" * 5_000, "[]", '{"state": "running"}', "\0", '{"digest": "a"}']
+    others += ['{"digest": "a", "state": []}', '{"digest": "a", "state": "running"}' + " " * 10**6]
+    for number, text in enumerate(others):
         (tmp_path / f"{number}.log.status.json").write_text(text)
+    (tmp_path / ".status.json").write_text('{"digest": "b", "state": "running"}')
+    os.mkfifo(tmp_path / "fifo.log.status.json")
     (said,) = heartbeat.signs(tmp_path).values()
     assert said["process"] == 2 and 10 <= said["age"] < 60
 

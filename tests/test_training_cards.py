@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from collapse.errors import InputError
 from collapse.training import cards
 from collapse.training.cards import Card
 
@@ -132,6 +133,8 @@ def test_who_waits_for_another_gpu_is_not_in_the_way(machine, jobs):
         ("MIG-5", [("MIG-5", "MIG-5")]),
         ("1,7,0", [("GPU-1a-00", "1")]),
         ("NoDevFiles", []),
+        ("²", []),
+        ("9" * 5_000, []),
         ("-1", []),
         ("", []),
     ],
@@ -141,6 +144,37 @@ def test_a_process_takes_of_what_it_is_shown(machine, monkeypatch, shown, expect
     if shown is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
     assert cards.visible() == [Card(*each) for each in expected]
+
+
+def test_what_is_no_ticket_is_passed_over(machine, jobs, tmp_path):
+    machine(1)
+    (tmp_path / "collapse-gpus").mkdir()
+    (tmp_path / "collapse-gpus/0").mkdir()
+    (tmp_path / "collapse-gpus/1").write_bytes(b"\xff\n\xff")
+    jobs.start("a")
+    jobs.until(lambda: jobs.card("a"))
+    jobs.start("b")
+    jobs.end("a")
+    jobs.until(lambda: jobs.card("b"))
+
+
+def test_the_queue_is_everyones(machine, jobs, tmp_path):
+    machine(1)
+    jobs.start("a")
+    assert (tmp_path / "collapse-gpus").stat().st_mode & 0o7777 == 0o1777
+
+
+def test_a_driver_that_says_something_else_has_no_gpu_and_one_that_hangs_is_a_line(
+    machine, monkeypatch, tmp_path
+):
+    machine(1)
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf 'NVIDIA-SMI has failed \\377\\n'\n")
+    assert cards.visible() == []
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(cards, "_PATIENCE", 0.2)
+    with pytest.raises(InputError, match="nvidia-smi: no answer"):
+        cards.visible()
 
 
 def test_without_a_driver_there_is_no_gpu(monkeypatch, tmp_path):

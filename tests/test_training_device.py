@@ -14,6 +14,17 @@ from collapse.training.cards import Card
 from collapse.training.checkpoints import Checkpoints
 
 
+def test_without_the_drivers_program_gpus_go_by_number(monkeypatch):
+    monkeypatch.setattr(cards, "visible", list)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    chosen, offered = [], []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(cards, "take", lambda found: offered.extend(found) or found[1])
+    assert device_module.acquire_device() == torch.device("cuda", 1)
+    assert chosen == [1] and [card.shown for card in offered] == ["0", "1"]
+
+
 def test_a_job_sees_its_own_gpu_alone(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)

@@ -6,7 +6,9 @@ That of a job that succeeded is removed; that of one that failed stays, and says
 
 import json
 import os
+import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +23,9 @@ SUFFIX = ".status.json"
 EVERY = 10.0
 FRESH = 60.0
 """Seconds between two signs, and after which a job without one is no longer running."""
+
+STATES = ("running", "failed")
+_MOST_BYTES = 100_000
 
 # What the job says of itself at present; one process is one job.
 _SAID: dict[str, Any] = {}
@@ -52,6 +57,8 @@ def beating(log: Path, digest: str) -> Iterator[None]:
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     ending = None
+    # As at Ctrl-C: what is open is closed, and the sign removed.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)) if _in_main() else None
     try:
         yield
     # Ended from outside: it has not failed, and is to be done again.
@@ -61,6 +68,8 @@ def beating(log: Path, digest: str) -> Iterator[None]:
         ending = identity | {"state": "failed"} | _SAID
         raise
     finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
         stop.set()
         thread.join()
         if ending:
@@ -68,6 +77,11 @@ def beating(log: Path, digest: str) -> Iterator[None]:
         else:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def _in_main() -> bool:
+    """Return whether this thread may say what happens at a signal."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:
@@ -82,13 +96,18 @@ def signs(logs: Path) -> dict[str, dict[str, Any]]:
     Added are ``log``, the path of the job's log, and ``age``, the seconds since the sign.
     """
     found: dict[str, dict[str, Any]] = {}
-    for path in logs.rglob(f"*{SUFFIX}"):
+    for path in logs.rglob(f"[!.]*{SUFFIX}"):
+        # It may go at any moment, and be anything of anybody's.
         try:
-            age = time.time() - path.stat().st_mtime
+            if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+                continue
+            # Clocks of other machines may be ahead.
+            age = abs(time.time() - path.stat().st_mtime)
             said = dict(parsed_json(path.read_bytes()))
             digest = str(said["digest"])
-        # It may go at any moment, and be written by anybody.
         except (OSError, ValueError, TypeError, KeyError):
+            continue
+        if said.get("state") not in STATES:
             continue
         if digest not in found or age < found[digest]["age"]:
             log = path.with_name(path.name.removesuffix(SUFFIX))

@@ -31,6 +31,8 @@ class Section:
         How many are in each state.
     running, failed
         Of each such job what its heartbeat says.
+    queued
+        How many of those that wait are begun and wait for a GPU.
     blocked
         How many of those that wait stand on one that failed.
     diverged
@@ -42,6 +44,7 @@ class Section:
     jobs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
     running: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
+    queued: int = 0
     blocked: int = 0
     diverged: str | None = None
 
@@ -63,6 +66,7 @@ def sections(atlas: Atlas) -> list[Section]:
         section = found.setdefault(place, Section(*place))
         state, said = look.state(job)
         section.jobs[state] += 1
+        section.queued += state == "waiting" and bool(said)
         section.blocked += state == "waiting" and look.blocked(job)
         if state in ("running", "failed"):
             getattr(section, state).append(said)
@@ -134,7 +138,7 @@ class _Look:
         if said is None:
             return "waiting", {}
         alive = said["age"] < heartbeat.FRESH
-        if said.get("state") == "running" and alive:
+        if said["state"] == "running" and alive:
             return ("waiting" if said.get("waits") else "running"), said
         return "failed", said
 

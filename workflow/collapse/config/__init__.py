@@ -115,10 +115,12 @@ def _check_count(merged: Mapping[str, Any], largest: int, layers: Layers) -> Non
     total = sum(counts.values())
     if total > largest:
         most = max(counts, key=counts.get)
+        # No more than `largest` itself may be.
+        more = f": if you mean it, say so by `--config largest={total}`" if total < 1e12 else ""
         layers.refuse(
             most,
             f"{counts[most]:,} of {total:,} runs that the config expands to, allowed are "
-            f"{largest:,}: if you mean it, say so by `--config largest={total}`",
+            f"{largest:,}{more}",
         )
 
 
@@ -131,7 +133,8 @@ def _count(block: Mapping[str, Any]) -> int:
     )
     try:
         return int(block.get("seeds", 0)) * math.prod(lengths)
-    except (TypeError, ValueError):
+    # Infinity too: it is refused in its own words.
+    except (TypeError, ValueError, OverflowError):
         return 0
 
 

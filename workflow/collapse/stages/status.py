@@ -67,11 +67,13 @@ def _lines(atlas: Atlas, sections: list[monitor.Section]) -> Iterator[str]:
     yield f"{'all':{width}}" + "".join(f"{total[state] or '-':>9}" for state in monitor.STATES)
     for each in sections:
         for said in each.running:
-            how = said.get("progress") or "begun"
+            how = _clean(said.get("progress") or "begun")
             yield f"running  {_name(atlas, said)}: {how}, {_where(said)}"
     for each in sections:
         for said in each.failed:
             yield f"failed   {_name(atlas, said)}: {_reason(said)}\n         {said['log']}"
+    if queued := sum(each.queued for each in sections):
+        yield f"queued   {queued} of those that wait do so for a GPU"
     if blocked := sum(each.blocked for each in sections):
         yield f"blocked  {blocked} of those that wait stand on what failed"
     for each in sections:
@@ -86,7 +88,12 @@ def _name(atlas: Atlas, said: dict[str, Any]) -> str:
 
 def _where(said: dict[str, Any]) -> str:
     job = f", SLURM job {said['slurm_job']}" if said.get("slurm_job") else ""
-    return f"process {said.get('process')} on {said.get('host')}{job}"
+    return _clean(f"process {said.get('process')} on {said.get('host')}{job}")
+
+
+def _clean(text: Any) -> str:
+    """Return what others wrote as one line of moderate length that does nothing to a terminal."""
+    return "".join(each if each.isprintable() else "?" for each in str(text))[:500]
 
 
 def _reason(said: dict[str, Any]) -> str:
@@ -96,7 +103,8 @@ def _reason(said: dict[str, Any]) -> str:
         # A bar is drawn anew in its line.
         last = next((line for line in reversed(text.split("\n")) if line.strip()), "")
     except OSError:
-        last = ""
-    if said.get("state") == "failed":
-        return last.split("\r")[-1]
+        last = "(no log)"
+    last = _clean(last.rstrip("\r").split("\r")[-1])
+    if said["state"] == "failed":
+        return last
     return f"ended without a word {said['age']:.0f} s ago or more, {_where(said)}; {last}"

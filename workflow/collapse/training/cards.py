@@ -6,6 +6,7 @@ taken it waits, and holds nothing but a ticket: who came before takes the next t
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collapse import heartbeat
+from collapse.errors import InputError
 from collapse.training.locks import try_lock
 
 # Descriptors of the locks: they stay open, and so held, until the process ends.
 _held: list[int] = []
 _SECONDS = 0.5
+# A driver that wakes up takes some seconds.
+_PATIENCE = 120
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ def visible() -> list[Card]:
     cards = []
     for word in (each.strip() for each in shown.split(",")):
         # A GPU by its number, by the beginning of its UUID, or an instance of one.
-        by_number = [names[int(word)]] if word.isdigit() and int(word) < len(names) else []
+        number = int(word) if re.fullmatch("[0-9]{1,4}", word) else len(names)
+        by_number = names[number : number + 1]
         found = by_number or [name for name in names if word and name.startswith(word)]
         if not found and not word.startswith("MIG-"):
             # As CUDA does: the first word that is no GPU ends the list.
@@ -60,11 +65,15 @@ def _names() -> list[str]:
     """Return the UUIDs of the machine's GPUs."""
     command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, check=True, timeout=_PATIENCE)
     # No GPU of NVIDIA's, or no driver.
     except (OSError, subprocess.CalledProcessError):
         return []
-    return done.stdout.split()
+    except subprocess.TimeoutExpired:
+        message = f"nvidia-smi: no answer in {_PATIENCE} s, the GPUs or their driver hang"
+        raise InputError(message) from None
+    # It may say something else, and succeed.
+    return re.findall(r"^GPU-[0-9A-Za-z-]+$", done.stdout.decode(errors="replace"), re.MULTILINE)
 
 
 def take(cards: Sequence[Card]) -> Card:
@@ -93,10 +102,14 @@ def take(cards: Sequence[Card]) -> Card:
 @contextlib.contextmanager
 def _ticket(folder: Path, cards: Sequence[Card]) -> Iterator[Path]:
     """Stand in the queue: yield a locked file, named by the time of arrival, of what is wanted."""
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir()
-        # Jobs of other users stand in it too.
-        folder.chmod(0o1777)
+    if not folder.exists():
+        # Jobs of other users stand in it too: never there without their right to.
+        made = Path(tempfile.mkdtemp(dir=folder.parent))
+        made.chmod(0o1777)
+        try:
+            made.rename(folder)
+        except OSError:
+            made.rmdir()
     name = f"{time.time_ns():020d}-{os.getpid()}"
     # Locked before it is seen: a ticket that nobody holds is one of a process that ended.
     made = folder / f".{name}"
@@ -116,8 +129,8 @@ def _wanted_before(ticket: Path) -> set[str]:
     for path in ticket.parent.iterdir():
         if not path.name[0].isdigit() or path.name >= ticket.name:
             continue
-        # It may go at any moment.
-        with contextlib.suppress(FileNotFoundError):
+        # It may go at any moment, and be anything.
+        with contextlib.suppress(OSError, UnicodeDecodeError):
             descriptor = try_lock(path)
             if descriptor is None:
                 wanted.update(path.read_text().splitlines()[1:])

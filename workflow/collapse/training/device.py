@@ -45,7 +45,13 @@ def acquire_device() -> torch.device:
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
         return torch.device("cpu")
-    return torch.device("cuda", 0)
+    index = 0
+    if not found:
+        # A container without nvidia-smi: by number, and seeing them all.
+        numbers = map(str, range(torch.cuda.device_count()))
+        index = int(cards.take([cards.Card(f"number-{each}", each) for each in numbers]).shown)
+        torch.cuda.set_device(index)
+    return torch.device("cuda", index)
 
 
 def device_class(device: torch.device) -> str:
