@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -64,7 +65,7 @@ def test_sigterm_ends_a_job_that_then_has_no_sign(tmp_path):
         process.stdout.readline()
         assert heartbeat.signs(tmp_path)
         process.terminate()
-        assert process.wait(20) == 143
+        assert process.wait(20) == -signal.SIGTERM
     assert not heartbeat.signs(tmp_path)
 
 

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -56,9 +55,16 @@ def beating(log: Path, digest: str) -> Iterator[None]:
     _write(path, identity | {"state": "running"})
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
+
+    def end(number: int, _: Any) -> None:
+        stop.set()
+        path.unlink(missing_ok=True)
+        # At once, as without this handler: threads that compute would be waited for.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
     ending = None
-    # As at Ctrl-C: what is open is closed, and the sign removed.
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)) if _in_main() else None
+    before = signal.signal(signal.SIGTERM, end) if _in_main() else None
     try:
         yield
     # Ended from outside: it has not failed, and is to be done again.
