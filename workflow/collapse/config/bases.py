@@ -120,6 +120,10 @@ class InputKind(Section):
 class ProbeKind(Section):
     """Base of the sections of probes that do not fit every experiment."""
 
+    def passes(self, samples: int, records: int) -> int:
+        """Return how many samples it sends through a network of which so many states are kept."""
+        return samples * records
+
     def misfits(self, experiment: Section, data_set: DataSet) -> Iterator[tuple[str, str]]:
         """Yield what does not fit the experiment on a data set: the key, and why."""
         return iter(())

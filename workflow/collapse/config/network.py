@@ -232,15 +232,20 @@ class NetworkExperiment(Experiment):
     def measure_resources(self, runs: int, data_set: DataSet) -> Resources:
         """Return what follows from samples, recorded states and probes."""
         size, samples = self._size(data_set), self._samples(data_set)
-        # Each probe passes over the samples anew, at most.
-        passes = (2 + len(self.probes)) * self._records
+        records = self._records
+        # The others read what is there, or pass over the samples anew.
+        probed = sum(
+            probe.passes(samples, records) if isinstance(probe, ProbeKind) else samples * records
+            for probe in self.probes
+        )
+        passed = 2 * samples * records + probed
         states = self._records * size.parameters * runs
         data = 2 * samples * math.prod(_shape(data_set, self.data.size))
         # Of a state in float64, twice with probes; and what is kept of all, to be written.
         kept = runs * (self._records if self.features == "all" else 1)
         features = samples * (self.model.dim or 1000) * (4 * (2 if self.probes else 1) + kept)
         work = Work(
-            "float32", size.products * samples * passes * runs, passes * samples / 500 * runs,
+            "float32", size.products * passed * runs, passed / 500 * runs,
             4 * (data + states) + 8 * features, 4 * 500 * size.activations,
             4 * samples * (self.model.dim or 1000) * kept,
         )  # fmt: skip

@@ -25,6 +25,10 @@ class Section(MixedProbe):
         11, description="Values of lambda, evenly spaced from 0 to 1; odd, at least 5."
     )
 
+    def passes(self, samples: int, records: int) -> int:
+        """Return those of the first view at every state, and of the others at the last."""
+        return self.pairs * self.samples * self.mixes * (records + len(self.views) - 1)
+
     @model_validator(mode="after")
     def _other_classes(self) -> "Section":
         # The logits of a hidden layer are those of the classes that its pairs are of.

@@ -32,6 +32,10 @@ class Section(MixedProbe):
     )
     batch_size: Annotated[Count, Field(ge=3)] = Field(128, description="Pairs in a batch.")
 
+    def passes(self, samples: int, records: int) -> int:
+        """Return those of the first view at every state, and of the others at the last."""
+        return self.batches * self.batch_size * (records + len(self.views) - 1)
+
     def misfits(self, experiment: Base, data_set: DataSet) -> Iterator[tuple[str, str]]:
         """Yield what does not fit, a class that the data set does not have among it."""
         yield from super().misfits(experiment, data_set)
