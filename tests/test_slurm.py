@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from collapse import heartbeat
 from collapse.artifacts import stored_provenance
 from collapse.training.locks import try_lock
 from conftest import Checkout
@@ -196,6 +197,8 @@ def disturb(node, folder, driver, names):
                 saved = folder / f"results/deep_linear/{name}/seed=0/checkpoints/resume.safetensors"
                 if saved.exists() and trains(process, f"deep_linear/{name}/"):
                     (job,) = (each[13:] for each in told if each.startswith("SLURM_JOB_ID="))
+                    signs = heartbeat.signs(folder / "results/logs").values()
+                    assert job in [each["slurm_job"] for each in signs]
                     act(node, job, process)
                     del left[name]
         time.sleep(0.2)
@@ -243,6 +246,11 @@ def test_an_impossible_request_and_a_failing_seed_fail_alone(disturbed):
     assert "in use by process" in said
     missing = [file for file in wanted() if not (checkout.folder / file).exists()]
     assert missing == [states("seeds", "seed=1"), wanted()[-1]]
+    command = "collapse status --scale smoke --configfile mine.yaml"
+    status = checkout.run(*command.split())
+    (line,) = [line for line in status.stdout.splitlines() if line.startswith("failed ")]
+    assert "deep_linear/seeds/seed=1/train: collapse: error:" in line and "in use by" in line
+    assert status.returncode == 1 and "\nrunning" not in status.stdout
 
 
 @pytest.fixture(scope="module")
