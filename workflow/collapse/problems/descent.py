@@ -120,11 +120,11 @@ def descend(
     states: Recorder,
     update: Callable[[Tensor, Tensor, Tensor], None],
     threads: int,
-    on_record: Callable[[int, Tensor], None] | None = None,
+    on_stop: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Run gradient descent on a (reduced) problem and fill `states`.
 
-    `on_record` is called with each recorded step and the problems' objectives then, (B,).
+    `on_stop` is called now and then with the step, and at each that is recorded after that is done.
     """
     if (learning_rate.shape, learning_rate.dtype) != ((problem.batch,), start.first.dtype):
         rate = f"{learning_rate.dtype} {tuple(learning_rate.shape)}"
@@ -164,8 +164,7 @@ def descend(
                 return
             # A list, so that each chunk has come there, and an error in a thread is raised.
             list(over_chunks(partial(advance, step, until), descents))
-            if until in record_numbers and on_record is not None:
-                on_record(until, states.objective[:, record_numbers[until]])
+            on_stop(until)
 
 
 def split(start: Parameters) -> list[slice]:

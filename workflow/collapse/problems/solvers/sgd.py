@@ -5,6 +5,7 @@ All problems of a batch advance together; the result of one does not depend on t
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -101,7 +102,7 @@ def gradient_descent(
     record : sequence of int
         Which states to keep, increasing, from 0 (the start) to `steps`.
     report
-        Called at each recorded step.
+        Called now and then, with the mean objective at the last recorded step.
     threads : int
         CPU cores to use at most, one per chunk of problems. The result does not depend on it.
 
@@ -122,10 +123,10 @@ def gradient_descent(
     states = Recorder(problem, start, record)
     update = update_pass(start, steps)
 
-    def on_record(step: int, objective: Tensor) -> None:
-        report(step, steps, "step", loss=objective.nanmean().item())
+    def on_stop(step: int) -> None:
+        report(step, steps, "step", **_loss(states.objective[:, : bisect_right(record, step)]))
 
-    descend(problem, start, learning_rate, momentum, steps, states, update, threads, on_record)
+    descend(problem, start, learning_rate, momentum, steps, states, update, threads, on_stop)
     return states.trajectory(basis)
 
 
@@ -164,7 +165,8 @@ def sweep(
     seeds : sequence of int
         One per problem, of a generator of its own that serves all stages.
     report
-        Called at each stage's end, with steps counted through all stages.
+        Called now and then, with steps counted through all stages and the mean objective at the
+        last stage's end.
 
     Returns
     -------
@@ -183,12 +185,26 @@ def sweep(
         stage_problem = problem.with_decay(weight_decay[stage], feature_decay[stage])
         state = state.map(lambda tensor: tensor + perturbation * _noise(tensor, generators))
         stage_states = Recorder(stage_problem, state, [steps])
-        descend(stage_problem, state, learning_rate, momentum, steps, stage_states, update, threads)
+
+        def on_stop(step: int, stage: int = stage, before: int = end - steps) -> None:
+            report(before + step, ends[-1], "step", **_loss(states.objective[:, :stage]))
+
+        descend(
+            stage_problem, state, learning_rate, momentum, steps, stage_states, update, threads,
+            on_stop,
+        )  # fmt: skip
         # In the solver's columns, where the next stage continues.
         state = stage_states.parameters.map(lambda tensor: tensor[:, 0])
         states.adopt(stage, stage_states, end - steps)
-        report(end, ends[-1], "step", loss=states.objective[:, stage].nanmean().item())
     return states.trajectory(basis)
+
+
+def _loss(recorded: Tensor) -> dict[str, float]:
+    """Return the mean objective at the last record, of those so far, (B, ...), if there is one.
+
+    One of its own, of where the problems are, would take time from the steps.
+    """
+    return {"loss": recorded[:, -1].nanmean().item()} if recorded.shape[1] else {}
 
 
 def _noise(tensor: Tensor, generators: list[torch.Generator]) -> Tensor:
