@@ -126,11 +126,8 @@ def _check_count(merged: Mapping[str, Any], largest: int, layers: Layers) -> Non
 
 def _count(block: Mapping[str, Any]) -> int:
     lists = block.get("grid")
-    lengths = (
-        [len(values) for values in lists.values() if isinstance(values, list)]
-        if (isinstance(lists, Mapping))
-        else []
-    )
+    values = lists.values() if isinstance(lists, Mapping) else ()
+    lengths = [len(each) for each in values if isinstance(each, list)]
     try:
         return int(block.get("seeds", 0)) * math.prod(lengths)
     # Infinity too: it is refused in its own words.

@@ -40,11 +40,8 @@ def run(args: argparse.Namespace) -> None:
     spec, reads = args.spec.job, args.spec.reads
     upstream = Upstream(spec["references"], reads)
     rows, points, features, attributes = [], [], {}, {"runs": []}
-    runs = [run for group in spec["groups"] for run in grid.expand(group)]
-    progress = Progress(len(runs), unit="run")
     with JobContext(args.spec, 1, frame=_frames(reads["frames"][0])) as job:
         for keys, measurement, states in _measured(spec, reads, upstream, job):
-            progress.update(len(rows) + 1)
             rows.append(pd.DataFrame(measurement.rows, columns=list(ROWS)).assign(**keys))
             points += [_keyed(frame, keys) for frame in measurement.points]
             if args.features:
@@ -63,13 +60,15 @@ def _measured(
     spec: Mapping[str, Any], reads: Mapping[str, list[str]], upstream: Upstream, job: JobContext
 ) -> Iterator[tuple[dict[str, Any], Measured, States]]:
     procedure = import_module(f"collapse.procedures.{spec['procedure']}.measure")
-    files = zip(spec["groups"], reads["states"], reads["histories"], strict=True)
-    for group, path, history in files:
+    groups = [grid.expand(group) for group in spec["groups"]]
+    progress, done = Progress(sum(map(len, groups)), unit="run"), 0
+    for runs, path, history in zip(groups, reads["states"], reads["histories"], strict=True):
         states = States(path, read_table(history))
-        runs = grid.expand(group)
         for run, measurement in zip(
             runs, procedure.measure(runs, states, upstream, job), strict=True
         ):
+            done += 1
+            progress.update(done)
             yield run["keys"], measurement, states
 
 
