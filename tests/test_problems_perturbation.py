@@ -285,13 +285,14 @@ def test_a_dead_unit_comes_to_life_where_zero_is_no_minimum():
     start = problem.initial([0, 0], 1.0)
     start.features[:, 1:] = 0
     problem = problem.posed_at(start)
-    for solve in (
-        lambda: newton(problem, start, 1e-13, 200),
-        lambda: lbfgs(problem, start, 1e-11, 5000),
+    # A line search ends where the objective's digits do, at gradients of the root of its rounding.
+    for solve, rounding in (
+        (lambda: newton(problem, start, 1e-13, 200), 1e-12),
+        (lambda: lbfgs(problem, start, 1e-11, 5000), 1e-7),
     ):
         point = solve().state(-1)
-        assert problem.gradient(point).features.abs().max() < 1e-10
-        assert np.linalg.eigvalsh(problem.hessian(point).numpy()).min() > -1e-9
+        assert problem.gradient(point).features.abs().max() < rounding
+        assert np.linalg.eigvalsh(problem.hessian(point).numpy()).min() > -rounding
         # Held fast it stays dead.
         assert point.features[1, 1:].abs().max() < 1e-8 < 1e-2 < point.features[0, 1:].abs().max()
 
@@ -361,6 +362,7 @@ def test_extreme_penalties_reach_a_minimum_too(beta, shape, weight_decay):
     end = newton(problem, start, 1e-14, 100)
     assert end.diverged_step.tolist() == [-1]
     slope = problem.gradient(end.state(-1)).features.abs().max()
+    # The smallest curvature is that of the decays: digits lost to cancellation leave 1e-8 here.
     assert slope <= 1e-12 * max(1, beta)
     assert end.objective[0, 1] <= end.objective[0, 0]
 

@@ -159,9 +159,10 @@ class Perturbation(Problem):
     def objective(self, parameters: Parameters) -> Tensor:
         """Return the objective of each problem at the best W, (B,)."""
         features = parameters.features
-        means, weights = self.weights(features)
-        # At the best W the first two terms are (n K - <Y, W H>)/(2Kn), and <Y, W H> = n tr W M.
-        fit = self.classes - (weights * means.mT).sum((1, 2))
+        _, weights = self.weights(features)
+        # Squares alone: of a difference that is small beside its terms few digits are left.
+        fit = (weights @ features - self._targets).square().sum((1, 2)) / self.samples_per_class
+        fit = fit + self.weight_decay * weights.square().sum((1, 2))
         penalty = self.feature_decay * features.square().sum((1, 2)) / self.total
         if self.anchor is not None:
             distance = (features - self.anchor).square().sum((1, 2))
