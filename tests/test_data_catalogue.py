@@ -77,7 +77,7 @@ def test_the_config_need_not_mention_a_data_set(name):
     assert told.get("sources") == (list(wanted.sources) if isinstance(wanted, Files) else None)
     files = section.source_file(name, wanted, "results", "home")
     searched = {"hopper", "swimmer"} & {name}
-    assert files == [f"home/results/reference/policies/{each}.safetensors" for each in searched]
+    assert files == [f"home/workflow/policies/{each}.safetensors" for each in searched]
 
 
 def test_sources_that_the_config_names():

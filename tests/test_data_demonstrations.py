@@ -21,7 +21,7 @@ from collapse.errors import InputError
 from collapse.stages import data, policy
 from conftest import run_stage
 
-SHIPPED = Path(__file__).resolve().parents[1] / "results/reference/policies"
+SHIPPED = Path(__file__).resolve().parents[1] / "workflow/policies"
 TASKS = [name for name in names() if isinstance(find(name), Task)]
 SEARCHED = [name for name in TASKS if find(name).search]
 PARTS = ("train", "test")

@@ -27,7 +27,7 @@ def test_data_come_from_their_policies_tables_or_sources(load):
     atlas = load({"datasets": {"hopper": {"policy": "searched", "seed": 3}}})
     found = {name: jobs.source(atlas, name, "home") for name in atlas.data_sets}
     assert found.pop("hopper") == ["results/policies/hopper.safetensors"]
-    assert found.pop("swimmer") == ["home/results/reference/policies/swimmer.safetensors"]
+    assert found.pop("swimmer") == ["home/workflow/policies/swimmer.safetensors"]
     assert set(map(tuple, found.values())) == {()}
     expected = {"name": "hopper", "kind": "demonstrations", "seed": 3}
     assert jobs.data(atlas, "hopper").told == expected

@@ -1,5 +1,7 @@
 """The one exception that ends a command with a single line and exit code 2."""
 
+_LONGEST = 2000
+
 
 class InputError(Exception):
     """Bad input from outside: a config, a data set, a features file or a command line.
@@ -7,3 +9,18 @@ class InputError(Exception):
     The message is one line that names the file, the key or tensor, what was found
     and what is allowed. The command line prints it without a traceback.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_shortened(_on_one_line(str(message))))
+
+
+def _on_one_line(text: str) -> str:
+    """Return a text without what ends a line or moves a cursor: such characters as Python's escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _shortened(text: str) -> str:
+    """Return a text without the middle of what is too long to read, what somebody gave perhaps."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST * 3 // 4]} ... {text[-_LONGEST // 4 :]}"

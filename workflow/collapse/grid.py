@@ -6,8 +6,12 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-LONGEST = 60
-"""Characters of a value in an id: file names are limited."""
+LONGEST = 38
+"""Characters of a value in an id. Snakemake takes what ends in one text twenty times over, as a list
+of equal numbers may, for a loop of rules."""
+
+LONGEST_ID = 180
+"""Bytes of an id: names of files are limited to 255, and locks and temporary files add to it."""
 
 TIED = ("feature_decay", "backbone_decay")
 """Decays whose null means that they equal ``weight_decay``."""
@@ -56,16 +60,21 @@ def short_keys(point: Mapping[str, Any]) -> dict[str, Any]:
 def identifier(keys: Mapping[str, Any]) -> str:
     """Return the id of a point, ``depth=3+bias=false``; ``all`` when there is no key.
 
-    A value longer than `LONGEST` is cut and ends in a digest of the whole.
+    A value longer than `LONGEST` is cut and ends in a digest of the whole, and so is an id longer
+    than `LONGEST_ID`.
     """
-    return "+".join(f"{key}={_short(format_value(value))}" for key, value in keys.items()) or "all"
+    values = {key: format_value(value) for key, value in keys.items()}
+    text = "+".join(f"{key}={_short(value, value, LONGEST)}" for key, value in values.items())
+    return _short(text, repr(values), LONGEST_ID) or "all"
 
 
-def _short(text: str) -> str:
-    if len(text) <= LONGEST:
+def _short(text: str, whole: str, longest: int) -> str:
+    """Return a text of so many bytes at most: cut, it ends in a digest of what it stands for."""
+    if len(text.encode()) <= longest:
         return text
-    # Nine characters go to the mark and the digest: the whole is LONGEST again.
-    return f"{text[: LONGEST - 9]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    # Nine characters go to the mark and the digest.
+    beginning = text.encode()[: longest - 9].decode(errors="ignore")
+    return f"{beginning}~{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def tied(config: Mapping[str, Any]) -> dict[str, Any]:

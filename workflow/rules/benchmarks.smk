@@ -25,7 +25,7 @@ rule benchmark:
     log:
         f"{RESULTS}/logs/benchmarks/benchmark.log",
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     threads: lambda wildcards: workflow.cores
     resources:
         gpu=1,
@@ -50,7 +50,7 @@ rule benchmark_precision:
     log:
         f"{RESULTS}/logs/benchmarks/precision.log",
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=1,
@@ -81,7 +81,7 @@ rule benchmark_figure:
         figure="|".join(BENCHMARK_TABLES),
     localrule: True
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     params:
         digest=digest_of("benchmark_figure"),
     message:

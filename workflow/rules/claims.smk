@@ -9,7 +9,7 @@ rule study_claims:
     cache: True
     localrule: True
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     params:
         digest=digest_of("claims"),
         upstream=upstream_of("claims"),
@@ -35,7 +35,7 @@ rule claims:
     cache: True
     localrule: True
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     params:
         digest=digest_of("join_claims"),
         upstream=upstream_of("join_claims"),

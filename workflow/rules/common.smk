@@ -75,6 +75,12 @@ except InputError as error:
 RETRIES = 2 if workflow.is_main_process else 0
 
 RESULTS = ATLAS.results
+# Snakemake takes braces in it for wildcards.
+ENVIRONMENT = (
+    str(Path(workflow.basedir, "envs", "environment.yaml"))
+    .replace("{", "{{")
+    .replace("}", "}}")
+)
 NOTEBOOKS = [
     study
     for study in ATLAS.studies
@@ -86,7 +92,7 @@ wildcard_constraints:
     study="|".join(ATLAS.studies),
     group=r"[^/]+",
     figure="[A-Za-z0-9_]+",
-    dataset="[A-Za-z0-9_]+",
+    dataset="[^/]+",
 
 
 def by_group(experiment):

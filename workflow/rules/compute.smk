@@ -27,7 +27,7 @@ for verb in VERBS:
         cache: True
         retries: RETRIES
         conda:
-            "../../envs/environment.yaml"
+            ENVIRONMENT
         threads: computing("cores")
         resources:
             gpu=computing("gpus"),

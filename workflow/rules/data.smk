@@ -7,7 +7,7 @@ rule policy:
         task="[A-Za-z0-9_]+",
     cache: True
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
@@ -33,7 +33,7 @@ rule data:
     cache: True
     localrule: True
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=60,

@@ -16,7 +16,7 @@ rule figure:
     cache: True
     localrule: True
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     params:
         digest=digest_of("figure"),
         upstream=upstream_of("figure"),

@@ -16,7 +16,7 @@ rule measure:
     cache: True
     retries: RETRIES
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=measuring("gpus"),
@@ -54,7 +54,7 @@ rule measure_group:
     cache: True
     retries: RETRIES
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=measuring("gpus"),

@@ -17,7 +17,7 @@ rule notebook:
         f"{RESULTS}/logs/notebooks/{{study}}.log",
     localrule: True
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     params:
         digest=digest_of("notebook"),
         upstream=upstream_of("notebook"),

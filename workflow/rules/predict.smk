@@ -11,7 +11,7 @@ rule predictions:
     cache: True
     localrule: True
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     params:
         digest=digest_of("predictions"),
         upstream=upstream_of("predictions"),

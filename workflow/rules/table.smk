@@ -12,7 +12,7 @@ rule table:
     cache: True
     localrule: True
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     params:
         digest=digest_of("table"),
         upstream=upstream_of("table"),

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field
 from collapse.config.experiments import parse, validate_experiment
 from collapse.config.planning import Atlas, Run, plain
 from collapse.config.reading import Layers, known, read_yaml
-from collapse.config.section import Count, Section, Seed
+from collapse.config.section import Count, FilePath, Section, Seed
 from collapse.config.slots import kinds
 from collapse.data import catalogue
 from collapse.errors import InputError
@@ -43,7 +43,7 @@ class Settings(Section):
 
     scale: str = Field(description="Scale to run at: a folder of config/scales, or `paper`.")
     first_seed: Seed = Field(0, description="First seed of every experiment; trials: 1000 and up.")
-    results: Annotated[str, Field(min_length=1), AfterValidator(os.path.normpath)] = Field(
+    results: Annotated[FilePath, AfterValidator(os.path.normpath)] = Field(
         "results", description="Folder that results go to."
     )
     largest: Count = Field(10_000, description="Most runs that all experiments may have together.")
@@ -129,7 +129,7 @@ def _count(block: Mapping[str, Any]) -> int:
     values = lists.values() if isinstance(lists, Mapping) else ()
     lengths = [len(each) for each in values if isinstance(each, list)]
     try:
-        return int(block.get("seeds", 0)) * math.prod(lengths)
+        return int(float(block.get("seeds", 0))) * math.prod(lengths)
     # Infinity too: it is refused in its own words.
     except (TypeError, ValueError, OverflowError):
         return 0
@@ -141,6 +141,10 @@ def _scale_files(folder: Path, scale: Any, studies: list[Path]) -> list[Path]:
     A study that a scale does not mention would run at the paper's values by accident.
     """
     scales = {path.name for path in (folder / "scales").glob("*/")} | {FULL_SCALE}
+    if not isinstance(scale, str):
+        raise InputError(
+            f"scale: should be a name, found {scale!r} (there are: {', '.join(scales)})"
+        )
     known("scale", scale, scales)
     if scale == FULL_SCALE:
         return []
@@ -170,6 +174,8 @@ def _study(
     there = layers.names(name)
     for experiment in sorted(left_out - there):
         layers.refuse((name, experiment), "null found, but no such experiment to leave out", there)
+    for experiment in block:
+        layers.check_name(name, experiment)
     return {
         experiment: validate_experiment(content, layers, (name, experiment), data_sets)
         for experiment, content in block.items()
@@ -183,6 +189,7 @@ def _data_sets(blocks: Any, layers: Layers) -> tuple[dict[str, Any], dict[str, S
         layers.refuse(("datasets",), "should be a mapping of data sets")
     data_sets, sources = {name: catalogue.find(name) for name in catalogue.names()}, {}
     for name, block in blocks.items():
+        layers.check_name("datasets", name)
         # A block with a table is a data set of the user's; any other says where ours come from.
         table = isinstance(block, Mapping) and "table" in block
         if table and name in catalogue.names():

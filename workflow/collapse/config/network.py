@@ -13,6 +13,7 @@ from collapse.config.experiment import Experiment, Resources
 from collapse.config.section import (
     Count,
     Decays,
+    Depth,
     NonNegative,
     Positive,
     Real,
@@ -92,7 +93,7 @@ class Data(Section):
 class Head(Section):
     """The M-layer linear head."""
 
-    depth: Count = Field(1, description="Number M of linear layers W_1 to W_M.")
+    depth: Depth = Field(1, description="Number M of linear layers W_1 to W_M.")
     bias: bool = Field(False, description="Unregularised bias in the last layer.")
     init: Literal["orthogonal", "uniform", "etf"] = Field(
         "orthogonal",

@@ -1,6 +1,8 @@
 """Reading and merging the config's files, and the one line that says what is wrong in which."""
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -79,6 +81,33 @@ def known(what: str, name: str, allowed: Iterable[str]) -> None:
         raise InputError(f"no {what} '{name}'{hint} (there are: {', '.join(allowed)})")
 
 
+LONGEST_NAME = 100
+"""Bytes of a name of the user's, which files and folders get."""
+
+_LOOP = re.compile(r"(.+)\1{19}$")
+
+
+def fault_of_name(name: str) -> str | None:
+    """Return what keeps a name from being that of an experiment or a data set, or None.
+
+    Allowed are letters of any script, digits, ``_``, ``-`` and ``.``, the last two not in front.
+    """
+    # Marks are parts of letters: of an umlaut that is spelt as two characters, of vowels in Hindi.
+    strange = [c for c in name if c not in "_-." and unicodedata.category(c)[0] not in "LM"]
+    strange = [c for c in strange if unicodedata.category(c) != "Nd"]
+    if not name or strange:
+        found = f"{strange[0]!r} in a name" if strange else "an empty name"
+        return f"{found}, allowed are letters, digits, '_', '-' and '.'"
+    if name[0] in "-." or unicodedata.category(name[0])[0] == "M":
+        return f"a name begins with {name[0]!r}, allowed is a letter, a digit or '_'"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"a name of {len(name.encode())} bytes, allowed are {LONGEST_NAME}"
+    # Snakemake would take it for a loop of rules.
+    if _LOOP.search(name):
+        return "a name that ends in one text twenty times over, allowed is one that does not"
+    return None
+
+
 class Layers:
     """The config's files in the order in which they are merged: origin and content of each.
 
@@ -110,6 +139,12 @@ class Layers:
                 content = content.get(key) if isinstance(content, Mapping) else None
             keys |= set(content) if isinstance(content, Mapping) else set()
         return keys
+
+    def check_name(self, *place: str) -> None:
+        """Refuse a key that is the name of an experiment or a data set, but cannot be one."""
+        message = fault_of_name(place[-1])
+        if message:
+            self.refuse(place, message)
 
     def refuse(
         self,

@@ -1,8 +1,9 @@
 """Number types, the base of every config section, and what its validators raise."""
 
+import os
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 
@@ -13,14 +14,31 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
+def _whole(value: Any) -> Any:
+    # In YAML `1e2` is text.
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return value
+        return int(number) if number.is_integer() and "e" in value.lower() else value
+    return _no_bool(value)
+
+
 Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Positive = Annotated[Real, Field(gt=0)]
 NonNegative = Annotated[Real, Field(ge=0)]
 # Nobody waits for more; and what costs are computed from is a number that floats hold.
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=10**12)]
-Seed = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=10**12)]
+# Far above what any machine trains: each layer is listed, each width a dimension of a tensor.
+Depth = Annotated[Count, Field(le=1000)]
+Width = Annotated[Count, Field(le=10**6)]
+# As much as generators of random numbers take.
+Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10**12)]
 Decays = NonNegative | Annotated[list[NonNegative], Field(min_length=1)]
-Widths = Count | Annotated[list[Count], Field(min_length=1)]
+Widths = Width | Annotated[list[Width], Field(min_length=1, max_length=1000)]
+# Of the user's: a file or folder, in the home folder if it begins with ~.
+FilePath = Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)]
 
 
 class Section(BaseModel):

@@ -37,7 +37,7 @@ def from_directory(wanted: Files, directory: str | None) -> Contents:
     """
     if directory is None:
         raise SourceError("no directory is configured")
-    root = Path(directory).expanduser()
+    root = Path(directory)
     if not root.is_dir():
         raise SourceError(f"{root} is not a directory")
     folders = [root / folder for folder in wanted.folders]

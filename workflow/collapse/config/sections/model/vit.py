@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from collapse.config.bases import ModelKind
 from collapse.config.costs import Size, dense, norm
-from collapse.config.section import Count, fault
+from collapse.config.section import Count, Depth, Width, fault
 
 
 class Section(ModelKind):
@@ -14,10 +14,10 @@ class Section(ModelKind):
 
     kind: Literal["vit"] = Field(description="Vision transformer.")
     patch: Count = Field(4, description="Side of a patch in pixels; divides that of the images.")
-    layers: Count = Field(12, description="Layers of the encoder.")
-    heads: Count = Field(12, description="Attention heads; divide the width.")
-    width: Count = Field(768, description="Numbers in a token, the feature dimension d.")
-    mlp_width: Count = Field(3072, description="Width of each layer's MLP.")
+    layers: Depth = Field(12, description="Layers of the encoder.")
+    heads: Width = Field(12, description="Attention heads; divide the width.")
+    width: Width = Field(768, description="Numbers in a token, the feature dimension d.")
+    mlp_width: Width = Field(3072, description="Width of each layer's MLP.")
 
     @model_validator(mode="after")
     def _whole_heads(self) -> "Section":

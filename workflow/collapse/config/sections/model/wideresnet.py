@@ -6,15 +6,15 @@ from pydantic import Field, model_validator
 
 from collapse.config.bases import ModelKind
 from collapse.config.costs import Size, convolution, norm
-from collapse.config.section import Count, fault
+from collapse.config.section import Depth, Width, fault
 
 
 class Section(ModelKind):
     """Wide residual network for small images (Zagoruyko & Komodakis 2016)."""
 
     kind: Literal["wideresnet"] = Field(description="Wide residual network.")
-    depth: Count = Field(description="Convolutions in a row, 6 n + 4: n blocks in each group.")
-    width: Count = Field(description="Factor k of the groups' channels 16 k, 32 k and 64 k.")
+    depth: Depth = Field(description="Convolutions in a row, 6 n + 4: n blocks in each group.")
+    width: Width = Field(description="Factor k of the groups' channels 16 k, 32 k and 64 k.")
 
     @model_validator(mode="after")
     def _whole_blocks(self) -> "Section":

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from collapse.config.bases import ProblemKind
-from collapse.config.section import Count, Positive, Widths, check_layers
+from collapse.config.section import Count, Depth, Positive, Widths, check_layers
 
 
 class Section(ProblemKind):
@@ -22,7 +22,7 @@ class Section(ProblemKind):
         "mse", description="Data term: 1/(2N) ||Z - Y||^2 summed over classes, or mean CE."
     )
     class_sizes: list[Count] = Field(min_length=2, description="Samples of each class.")
-    depth: Count = Field(1, description="Number M of linear layers W_1 to W_M.")
+    depth: Depth = Field(1, description="Number M of linear layers W_1 to W_M.")
     widths: Widths = Field(
         description="Feature dimension and hidden widths d_1 to d_M, or one number for all."
     )

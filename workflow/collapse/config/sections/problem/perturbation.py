@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from collapse.config.bases import ProblemKind
-from collapse.config.section import Count, Positive, fault
+from collapse.config.section import Count, Positive, Width, fault
 
 
 class Section(ProblemKind):
@@ -20,7 +20,7 @@ class Section(ProblemKind):
     kind: Literal["perturbation"] = Field(description="Problem module.")
     classes: Count = Field(ge=2, description="Number of classes K.")
     samples_per_class: Count = Field(description="Samples n of each class.")
-    dim: Count = Field(description="Feature dimension d.")
+    dim: Width = Field(description="Feature dimension d.")
     beta: Positive | None = Field(
         description="Penalty beta/(2Kn) ||H - H_0||^2 of the distance from the start; null: none."
     )

@@ -1,5 +1,6 @@
 """Demonstrations of control tasks."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -8,8 +9,8 @@ from collapse.config.section import Seed
 from collapse.config.sections.source import SourceKind
 from collapse.data.kinds.demonstrations import Task
 
-SHIPPED = "results/reference/policies"
-"""Where this project keeps the policies that it ships."""
+SHIPPED = "workflow/policies"
+"""Where in this project the policies lie that it ships."""
 
 
 class Section(SourceKind):
@@ -30,8 +31,8 @@ class Section(SourceKind):
         """Return the policy's file; none where the expert is a controller."""
         if not data_set.search:
             return []
-        folder = f"{results}/policies" if self.policy == "searched" else f"{home}/{SHIPPED}"
-        return [f"{folder}/{name}.safetensors"]
+        folder = Path(results, "policies") if self.policy == "searched" else Path(home, SHIPPED)
+        return [str(folder / f"{name}.safetensors")]
 
     def policy_spec(self, name: str, data_set: Task) -> dict[str, Any]:
         """Return the task and the seed of the search."""

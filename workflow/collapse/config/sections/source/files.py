@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from collapse.config.section import FilePath
 from collapse.config.sections.source import SourceKind
 from collapse.data.kinds.files import Files
 
@@ -17,7 +18,7 @@ class Section(SourceKind):
         description="Sources in the order they are tried, the first that answers; null for the "
         "data set's own order.",
     )
-    directory: str | None = Field(
+    directory: FilePath | None = Field(
         None, description="Folder that holds the data set's official files (source `directory`)."
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from collapse.config.section import Real
+from collapse.config.section import FilePath, Real
 from collapse.config.sections.source import SourceKind
 from collapse.data.catalogue import Table
 from collapse.errors import InputError
@@ -14,7 +14,7 @@ from collapse.errors import InputError
 class Section(SourceKind):
     """A regression's inputs and targets in a table of the user's."""
 
-    table: str = Field(description="A csv or parquet file.")
+    table: FilePath = Field(description="A csv or parquet file.")
     targets: list[str] = Field(min_length=1, description="Columns to predict.")
     inputs: list[str] | None = Field(
         None, min_length=1, description="Columns to predict from; null for all others."
