@@ -15,7 +15,7 @@ class InputError(Exception):
 
 
 def _on_one_line(text: str) -> str:
-    """Return a text without what ends a line or moves a cursor: such characters as Python's escapes."""
+    """Return a text on one line: what ends one, or moves a cursor, is spelt out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

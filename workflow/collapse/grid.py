@@ -7,8 +7,8 @@ from copy import deepcopy
 from typing import Any
 
 LONGEST = 38
-"""Characters of a value in an id. Snakemake takes what ends in one text twenty times over, as a list
-of equal numbers may, for a loop of rules."""
+"""Bytes of a value in an id. Snakemake takes what ends in one text twenty times over, as a list of
+equal numbers may, for a loop of rules."""
 
 LONGEST_ID = 180
 """Bytes of an id: names of files are limited to 255, and locks and temporary files add to it."""
