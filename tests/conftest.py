@@ -132,7 +132,7 @@ def finished(tmp_path_factory):
     with (shared / "made.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.folder.exists():
-            running = Checkout(tmp_path_factory.mktemp("running"))
+            running = Checkout(tmp_path_factory.mktemp("running {here} ü"))
             done = running.snakemake()
             assert done.returncode == 0, done.stdout + done.stderr
             running.folder.rename(made.folder)

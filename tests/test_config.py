@@ -250,7 +250,37 @@ def test_a_long_value_is_cut_in_ids_and_whole_in_tables():
     atlas = load(study_deep_linear(mine={**PROBLEM, "grid": {"problem.class_sizes": sizes}}))
     runs = atlas.runs("deep_linear", "mine")
     assert len({run.id for run in runs}) == 4 and max(len(run.id) for run in runs) < 100
+    assert all("4-4-4" in run.id for run in runs)
     assert {run.keys["class_sizes"] for run in runs} == {"-".join(map(str, each)) for each in sizes}
+
+
+@pytest.mark.parametrize("name", ["my-exp", "v1.2", "mühe", "mu\u0308he", "實驗", "हिन्दी", "_1"])
+def test_names_of_any_script_are_those_of_experiments_and_data_sets(name, tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_text("x,y\n1,2\n")
+    user = study_deep_linear(**{name: PROBLEM})
+    atlas = load(user | {"datasets": {name: {"table": str(table), "targets": ["y"]}}})
+    assert atlas.runs("deep_linear", name) and name in atlas.data_sets
+
+
+def test_whole_numbers_are_read_as_real_ones_are():
+    problem = PROBLEM["problem"] | {"class_sizes": ["1e2", 1e2], "depth": "2E0"}
+    mine = PROBLEM | {"problem": problem, "seeds": "1e1", "grid": {"problem.widths": ["1e1", 2]}}
+    atlas = load(study_deep_linear(mine=mine) | {"first_seed": "1e3"})
+    runs = atlas.runs("deep_linear", "mine")
+    assert [run.seed for run in runs] == [*range(1000, 1010)] * 2
+    assert {run.keys["widths"] for run in runs} == {10, 2}
+    assert (runs[0].config.problem.class_sizes, runs[0].config.problem.depth) == ([100, 100], 2)
+
+
+def test_files_and_folders_may_be_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    sets = {"mine": {"table": "~/a.csv", "targets": ["y"]}, "mnist": {"directory": "~/data"}}
+    atlas = load({"datasets": sets, "results": "~/results"})
+    assert atlas.results == str(tmp_path / "results")
+    assert atlas.sources["mine"].table == str(tmp_path / "a.csv")
+    assert atlas.sources["mnist"].directory == str(tmp_path / "data")
 
 
 def test_a_probe_measures_once_however_often_it_is_named():

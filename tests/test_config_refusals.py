@@ -1,6 +1,7 @@
 """What a config may not say: one line that names the key."""
 
 import math
+import re
 
 import pytest
 
@@ -522,6 +523,9 @@ DATA_AND_STUDIES = [
         {"datasets": {"mine": {"table": "a.csv", "targets": ["y"], "test_share": 0.7}}},
         ["datasets.mine.test_share", "0.5, found 0.7"],
     ),
+    ({"Scale": "smoke"}, ["Scale: no such study", "did you mean 'scale'", "datasets"]),
+    (study_deep_linear(mine={**PROBLEM, "seeds": 10**10}), ["10,000,000,0", "largest="]),
+    (study_deep_linear(mine={**PROBLEM, "seeds": "1e10"}), ["10,000,000,0", "largest="]),
     ({"datasets": {"hopper": {"policy": "best"}}}, ["datasets.hopper.policy", "'best'"]),
     ({"datasets": {"hopper": {"seed": -1}}}, ["datasets.hopper.seed", "found -1"]),
 ]
@@ -536,6 +540,36 @@ def test_a_bad_config_is_one_line_that_names_the_file_and_the_key(load, user, wo
     message = str(caught.value)
     assert "\n" not in message and message.split(": ")[0].endswith(".yaml")
     assert all(word in message for word in words), message
+
+
+# Where a name goes, and the wrong end of it.
+NAMES = [
+    ("my exp", "' ' in a name"),
+    ("a/b", "'/' in a name"),
+    ("../../evil", "'/' in a name"),
+    ("a,b", "',' in a name"),
+    ("a=b", "'=' in a name"),
+    ("a{b}", "'{' in a name"),
+    ("two\nlines", "\\n"),
+    ("x²", "'²' in a name"),
+    (".hidden", "begins with '.'"),
+    ("..", "begins with '.'"),
+    ("-option", "begins with '-'"),
+    ("", "an empty name"),
+    ("ü" * 51, "102 bytes"),
+    ("ab" * 20, "twenty times over"),
+]
+
+
+@pytest.mark.parametrize(("name", "words"), NAMES)
+def test_a_name_that_makes_no_file_is_refused(load, name, words):
+    for user in (
+        study_deep_linear(**{name: PROBLEM}),
+        {"datasets": {name: {"table": "a.csv", "targets": ["y"]}}},
+    ):
+        with pytest.raises(InputError, match=re.escape(words)) as caught:
+            load(user)
+        assert str(caught.value).splitlines() == [str(caught.value)]
 
 
 @pytest.mark.parametrize("name", ["mnist", "linnerud", "reacher", "hopper"])

@@ -187,12 +187,14 @@ def check_idx(arrays, files):
     assert arrays["train_labels"].tolist() == list(range(10)) * 2
 
 
-@pytest.mark.parametrize("layout", ["", "raw", "torchvision"])
+@pytest.mark.parametrize("layout", ["", "raw", "torchvision", "dotted"])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_directory_of_idx_files_is_read_in_any_layout(small, tmp_path, layout, zipped):
     name, files = small
+    layout, dotted = layout.replace("dotted", ""), layout == "dotted"
     official = find(name).torchvision
-    write(tmp_path / {"torchvision": f"{official}/raw"}.get(layout, layout), files, zipped)
+    lying = {each.replace("-idx", ".idx") if dotted else each: files[each] for each in files}
+    write(tmp_path / {"torchvision": f"{official}/raw"}.get(layout, layout), lying, zipped)
     tensors = from_directory(name, tmp_path)
     check_idx(tensors.arrays, files)
     assert tensors.attributes["source"] == "directory"

@@ -94,6 +94,33 @@ def test_a_stage_that_fails_leaves_its_sign_beside_its_log(tmp_path, capsys):
     assert "the code changed" in capsys.readouterr().err
 
 
+def test_what_an_attempt_refused_the_next_refuses_at_once(tmp_path, capsys, monkeypatch):
+    spec = {"stage": "table", "code": "0", "modules": [], "job": {}, "inputs": {}}
+    path = tmp_path / "table.log.json"
+    path.write_text(json.dumps(spec | {"results": str(tmp_path)}))
+    outputs = ["--metrics", str(tmp_path / "m.parquet"), "--samples", str(tmp_path / "s.parquet")]
+    command = ["table", "--spec", str(path), *outputs]
+    asked = []
+
+    def check(path, expected, command):
+        asked.append(path)
+        raise answers[len(asked) - 1]
+
+    answers = [InputError("no such column"), InputError("other"), MemoryError(), InputError("x")]
+    monkeypatch.setattr(cli, "_check", lambda spec, *rest: check(*rest))
+    said = []
+    for attempt in (1, 2, 3, 1, 1, 2):
+        try:
+            assert cli.main([*command, "--attempt", str(attempt)]) == 2
+        except MemoryError:
+            said.append("memory")
+        said += capsys.readouterr().err.splitlines()
+    line = "collapse: error: no such column"
+    # Asked for anew, it looks again; and again after what need not come again.
+    assert said == [line] * 3 + ["collapse: error: other", "memory", "collapse: error: x"]
+    assert len(asked) == 4
+
+
 def test_progress_is_a_line_now_and_then_and_at_the_end(capsys):
     progress = Progress(1000, done=400, unit="step", since=time.monotonic() - 6)
     for step in range(401, 1001):

@@ -1,4 +1,6 @@
 import json
+import os
+import struct
 import subprocess
 import sys
 
@@ -140,13 +142,21 @@ def test_files_that_cannot_be_read_are_refused_in_one_line(tmp_path, dump, capsy
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    for name in [*contents, "missing", "."]:
+    for kind, size in (("F4", 16), ("F6_E2M3", 24), ("F8_E8M0", 32), ("C64", 256)):
+        entry = {"dtype": kind, "shape": [4, 8], "data_offsets": [0, size]}
+        header = json.dumps({"features": entry}).ljust(96).encode()
+        contents[kind] = struct.pack("<Q", len(header)) + header + bytes(size)
+        (tmp_path / kind).write_bytes(contents[kind])
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    names = [*contents, "missing", ".", "fifo", "loop", "x" * 5000, "x/" * 2500, "two\nlines"]
+    for name in names:
         path = tmp_path / name
         assert main(["measure", str(path)]) == 2
         printed = capsys.readouterr()
         assert printed.out == ""
         assert printed.err.count("\n") == 1
-        assert printed.err.startswith(f"collapse: error: {path}: ")
+        assert printed.err.startswith(f"collapse: error: {tmp_path}")
 
 
 BAD = {

@@ -489,12 +489,15 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
             "seeds": 2,
         },
     }
+    sizes = [[1] * 25, list(range(1, 91)), [2] * 90]
+    blocks["größen.v-2"] = blocks["mine"] | {"grid": {"problem.class_sizes": sizes}, "seeds": 1}
     (checkout.folder / "my.yaml").write_text(yaml.safe_dump({"deep_linear": blocks}))
     targets = [
         "results/deep_linear/mine/metrics.parquet",
         "results/deep_linear/mine/predictions.parquet",
         "results/figures/deep_linear/direct_optimisation.png",
         "results/deep_linear/network_mlp/metrics.parquet",
+        "results/deep_linear/größen.v-2/metrics.parquet",
     ]
     done = checkout.snakemake(*targets, "--configfile", "my.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -517,6 +520,9 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
     assert set(networks[networks["metric"] == "diverged"]["weight_decay"]) == {1e9}
     trained = networks[(networks["metric"] == "NC1") & (networks["step"] == 6)]
     assert len(trained) == 4 and trained["value"].nunique() == 4
+    # Whole, however short the names of folders are.
+    told = {"-".join(map(str, each)) for each in sizes}
+    assert set(read_table(checkout.folder / targets[4])["class_sizes"]) == told
     # One job, one folder for the six networks.
     assert [path.name for path in (checkout.folder / targets[3]).parent.glob("*=*")] == [
         "depth=1+seeds=0-1"
@@ -566,6 +572,8 @@ def diverge(experiment, share):
         (["results/figures/deep_linear/nonsense.pdf"], ["no figure 'nonsense'", "geometry"]),
         (["results/deep_linear/nonsense/metrics.parquet"], ["no experiment", "nonsense"]),
         (["results/data/nonsense.safetensors"], ["no data set 'nonsense'", "digits"]),
+        (["results/data/no-such.é.safetensors"], ["no data set 'no-such.é'", "digits"]),
+        (["--cache", "--", "deep_linear"], ["--cache", "SNAKEMAKE_OUTPUT_CACHE is not set"]),
     ],
 )
 def test_snakemake_refuses_in_one_line(checkout, arguments, words):
@@ -578,6 +586,20 @@ def test_snakemake_refuses_in_one_line(checkout, arguments, words):
     assert len(errors) == 1 and all(word in errors[0] for word in words), done.stderr
     assert "Traceback" not in done.stderr
     assert not (checkout.folder / "results").exists()
+
+
+def test_links_that_lead_nowhere_are_refused_at_the_start(checkout):
+    lost = checkout.folder / "results/deep_linear/frames/metrics.parquet"
+    lost.parent.mkdir(parents=True)
+    lost.symlink_to(checkout.folder / "cache/gone")
+    (lost.parent / "samples.parquet").symlink_to("gone")
+    done = checkout.snakemake("--", "deep_linear")
+    assert done.returncode == 2
+    (line,) = (line for line in done.stderr.splitlines() if "collapse: error" in line)
+    assert f"{checkout.folder}/cache/gone" in line and "(and 1 more like it)" in line
+    cure = line.split("`")[1]
+    subprocess.run(shlex.split(cure), cwd=checkout.folder, check=True)
+    assert checkout.planned("--", "deep_linear")["measure"] == 5
 
 
 def test_a_machine_that_submits_nothing_is_refused_the_profile_of_a_cluster(tmp_path):

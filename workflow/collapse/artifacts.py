@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import socket
 import subprocess
 import time
@@ -150,6 +151,26 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path}: no file{', but a folder' if path.is_dir() else ''}")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: this user may not read it")
+
+
+def check_links(folder: str | Path) -> None:
+    """Refuse a folder in which links, into a cache say, lead nowhere.
+
+    Raises
+    ------
+    InputError
+        Names the first, where it leads, and the cure.
+    """
+    places = [str(folder)]
+    for parent, folders, files in os.walk(folder):
+        places += [os.path.join(parent, name) for name in (*folders, *files)]
+    lost = sorted(each for each in places if os.path.islink(each) and not os.path.exists(each))
+    if lost:
+        others = f" (and {len(lost) - 1} more like it)" if lost[1:] else ""
+        raise InputError(
+            f"{lost[0]}: a link to {os.readlink(lost[0])}, where nothing is any more{others}: "
+            f"`find {shlex.quote(str(folder))} -xtype l -delete` clears the way to make it anew"
+        )
 
 
 def _remedy(path: Path) -> str:

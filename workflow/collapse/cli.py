@@ -6,6 +6,8 @@ import io
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -78,6 +80,13 @@ def _add_stage_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIGEST",
         help="digest that the spec was planned with; refuse to run with another spec or other code",
     )
+    parser.add_argument(
+        "--attempt",
+        type=int,
+        default=1,
+        metavar="N",
+        help="which attempt this is; after the first, what that refused is refused at once (1)",
+    )
 
 
 def _check(spec: Any, path: str, expected: str | None, command: str) -> None:
@@ -89,6 +98,20 @@ def _check(spec: Any, path: str, expected: str | None, command: str) -> None:
     print(f"$ {command}", flush=True)
     spec.check(path, expected)
     spec.check_inputs()
+
+
+@contextmanager
+def _naming_files() -> Iterator[None]:
+    """Make one line of the system's errors about a file, wherever they come up.
+
+    A folder without permission, a disk that went away, a name that is too long.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise InputError(f"{error.filename}: {error.strerror}") from None
 
 
 def _dispatch(name: str, arguments: list[str]) -> int:
@@ -116,7 +139,10 @@ def _dispatch(name: str, arguments: list[str]) -> int:
     path = args.spec
     args.spec = specs.read(path, name)
     # The spec lies beside the log.
-    with heartbeat.beating(Path(path).with_suffix(""), args.spec.digest):
+    log = Path(path).with_suffix("")
+    if args.attempt > 1:
+        heartbeat.refuse_again(log, args.spec.digest)
+    with heartbeat.beating(log, args.spec.digest), _naming_files():
         _check(args.spec, path, args.expect, shlex.join(["collapse", name, *arguments]))
         return stage.run(args) or 0
 
@@ -128,8 +154,9 @@ def main(arguments: list[str] | None = None) -> int:
         # A file's name need not be text.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        # Only the first word: the options behind it are those of a parser that is made later.
-        return _dispatch(_overview().parse_args(arguments[:1]).command, arguments[1:])
+        with _naming_files():
+            # Only the first word: the options behind it are those of a parser that is made later.
+            return _dispatch(_overview().parse_args(arguments[:1]).command, arguments[1:])
     except InputError as error:
         print(f"collapse: error: {error}", file=sys.stderr)
         return 2
@@ -137,12 +164,6 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader (`| head`) went away: nothing is wrong, and nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        # Anywhere: a folder without permission, a disk that went away, a name that is too long.
-        if error.filename is None:
-            raise
-        print(f"collapse: error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         # What a shell reports of a process that SIGINT ended.
         return 130

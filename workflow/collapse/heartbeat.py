@@ -70,8 +70,10 @@ def beating(log: Path, digest: str) -> Iterator[None]:
     # Ended from outside: it has not failed, and is to be done again.
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:
+    except BaseException as error:
         ending = identity | {"state": "failed"} | _SAID
+        if isinstance(error, InputError):
+            ending["refused"] = str(error)
         raise
     finally:
         if before is not None:
@@ -83,6 +85,19 @@ def beating(log: Path, digest: str) -> Iterator[None]:
         else:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def refuse_again(log: Path, digest: str) -> None:
+    """Refuse what an earlier attempt at the job of this digest refused.
+
+    Raises
+    ------
+    InputError
+        What it said.
+    """
+    said = _read(Path(f"{log}{SUFFIX}"))
+    if said.get("digest") == digest and said.get("state") == "failed" and "refused" in said:
+        raise InputError(str(said["refused"]))
 
 
 def _in_main() -> bool:
@@ -103,19 +118,24 @@ def signs(logs: Path) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for path in logs.rglob(f"[!.]*{SUFFIX}"):
-        # It may go at any moment, and be anything of anybody's.
-        try:
-            if not path.is_file() or path.stat().st_size > _MOST_BYTES:
-                continue
-            # Clocks of other machines may be ahead.
-            age = abs(time.time() - path.stat().st_mtime)
-            said = dict(parsed_json(path.read_bytes()))
-            digest = str(said["digest"])
-        except (OSError, ValueError, TypeError, KeyError):
-            continue
-        if said.get("state") not in STATES:
-            continue
-        if digest not in found or age < found[digest]["age"]:
+        said = _read(path)
+        digest = said.get("digest")
+        if digest and (digest not in found or said["age"] < found[digest]["age"]):
             log = path.with_name(path.name.removesuffix(SUFFIX))
-            found[digest] = said | {"age": age, "log": log}
+            found[digest] = said | {"log": log}
     return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a sign says and its ``age``; nothing if there is none, or something else."""
+    # It may go at any moment, and be anything of anybody's.
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return {}
+        # Clocks of other machines may be ahead.
+        age = abs(time.time() - path.stat().st_mtime)
+        said = dict(parsed_json(path.read_bytes()))
+        said = said | {"age": age, "digest": str(said["digest"])}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    return said if said.get("state") in STATES else {}

@@ -47,6 +47,10 @@ def read_config():
 def check_cache_folder():
     """Make the shared cache at the start: Snakemake finds it missing only after computing."""
     folder = os.environ.get("SNAKEMAKE_OUTPUT_CACHE")
+    if not folder and "--cache" in sys.argv and workflow.is_main_process:
+        raise InputError(
+            "--cache: SNAKEMAKE_OUTPUT_CACHE is not set, allowed is the cache's folder"
+        )
     if not folder:
         # The profile of a cluster asks for a cache where there is one; Snakemake would end in a
         # traceback where there is none.
@@ -65,14 +69,21 @@ def check_cache_folder():
 try:
     ATLAS = read_config()
     atlas_config.check_results(ATLAS)
+    if workflow.is_main_process:
+        artifacts.check_links(ATLAS.results)
     check_cache_folder()
     STUDIES = {name: studies.load(name) for name in ATLAS.studies}
 except InputError as error:
     refuse(error)
 
 # By the driver alone, with more memory and time each time: the Snakemake inside a cluster's job
-# would try again with what was too little.
+# would try again with what was too little. What a job refused it refuses at once, told the attempt.
 RETRIES = 2 if workflow.is_main_process else 0
+
+
+def attempted(wildcards, attempt):
+    return attempt
+
 
 RESULTS = ATLAS.results
 # Snakemake takes braces in it for wildcards.

@@ -35,6 +35,7 @@ for verb in VERBS:
             gres="",
             mem_mb=computing("memory"),
             runtime=computing("minutes"),
+            attempt=attempted,
         params:
             digest=digest_of("compute"),
             upstream=upstream_of("compute"),
@@ -42,5 +43,6 @@ for verb in VERBS:
             f"{COMPUTING[verb]} {{wildcards.experiment}} {{wildcards.group}}"
         shell:
             "collapse compute --spec {log:q}.json --expect {params.digest}"
+            " --attempt {resources.attempt}"
             " --threads {threads} --gpus {resources.gpu} --gres={resources.gres:q}"
             " --states {output.states:q} --history {output.history:q} > {log:q} 2>&1"

@@ -24,6 +24,7 @@ rule measure:
         gres="",
         mem_mb=measuring("memory"),
         runtime=measuring("minutes"),
+        attempt=attempted,
     params:
         digest=digest_of("measure"),
         upstream=upstream_of("measure"),
@@ -31,6 +32,7 @@ rule measure:
         "Measuring {wildcards.experiment}"
     shell:
         "collapse measure_runs --spec {log:q}.json --expect {params.digest}"
+        " --attempt {resources.attempt}"
         " --gpus {resources.gpu} --gres={resources.gres:q}"
         " --metrics {output.metrics:q} --samples {output.samples:q}"
         " > {log:q} 2>&1"
@@ -62,6 +64,7 @@ rule measure_group:
         gres="",
         mem_mb=measuring("memory"),
         runtime=measuring("minutes"),
+        attempt=attempted,
     params:
         digest=digest_of("measure_group"),
         upstream=upstream_of("measure_group"),
@@ -69,6 +72,7 @@ rule measure_group:
         "Measuring {wildcards.experiment} {wildcards.group}"
     shell:
         "collapse measure_runs --spec {log:q}.json --expect {params.digest}"
+        " --attempt {resources.attempt}"
         " --gpus {resources.gpu} --gres={resources.gres:q}"
         " --metrics {output.metrics:q} --samples {output.samples:q}"
         " --features {output.features:q} > {log:q} 2>&1"

@@ -143,7 +143,7 @@ def _scale_files(folder: Path, scale: Any, studies: list[Path]) -> list[Path]:
     scales = {path.name for path in (folder / "scales").glob("*/")} | {FULL_SCALE}
     if not isinstance(scale, str):
         raise InputError(
-            f"scale: should be a name, found {scale!r} (there are: {', '.join(scales)})"
+            f"scale: should be a name, found {scale!r} (there are: {', '.join(sorted(scales))})"
         )
     known("scale", scale, scales)
     if scale == FULL_SCALE:

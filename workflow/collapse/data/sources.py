@@ -48,7 +48,10 @@ def from_directory(wanted: Files, directory: str | None) -> Contents:
 
 
 def _find(folders: Sequence[Path], name: str) -> Path | None:
-    candidates = (folder / spelling for folder in folders for spelling in (name, f"{name}.gz"))
+    # Some unpackers call train-images-idx3-ubyte train-images.idx3-ubyte.
+    names = dict.fromkeys((name, name.replace("-idx", ".idx")))
+    spellings = [spelling for each in names for spelling in (each, f"{each}.gz")]
+    candidates = (folder / spelling for folder in folders for spelling in spellings)
     return next((path for path in candidates if path.is_file()), None)
 
 

@@ -39,6 +39,7 @@ A metric that is undefined is null.
 
 import argparse
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
+from collapse.artifacts import first_line
 from collapse.errors import InputError
 from collapse.metrics import measure
 
@@ -101,21 +103,30 @@ def measure_file(path: str | Path) -> dict[str, float | list[float] | None]:
             )
         # All tensors that `measure` knows; whether they go together it decides itself.
         others = {name: handle.get_tensor(name) for name in OTHERS if name in names}
+    rows = FileRows(path)
     try:
-        return measure(FileRows(path), **others)
+        return measure(rows, **others)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[safe_open]:
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file, allowed is a safetensors file")
+    if not os.path.isfile(path):
+        what = "no regular file" if os.path.exists(path) else "no such file"
+        raise InputError(f"{path}: {what}, allowed is a safetensors file")
     try:
         handle = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path}: truncated or not a safetensors file ({error}), allowed is a safetensors file"
         ) from None
-    with handle:
-        yield handle
+    try:
+        with handle:
+            yield handle
+    # Of types that torch packs otherwise, two numbers to a byte.
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: a tensor that cannot be read ({first_line(error)}), allowed are float16, "
+            "bfloat16, float32 and float64, and integers for labels"
+        ) from None

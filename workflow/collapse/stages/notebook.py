@@ -3,11 +3,18 @@
 import argparse
 import os
 import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+from ipykernel.kernelspec import make_ipkernel_cmd
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbconvert import HTMLExporter
 
 from collapse.artifacts import replacing, verified, write_digests
@@ -16,6 +23,17 @@ from collapse.errors import InputError
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+>")
 # The name of a styled table, which its cells and rules begin with.
 _TABLE = re.compile(r"\bT_[0-9a-f]{5}(?=[_\"\s])")
+# Where kernels, pages' templates, settings and startup files of the user's are looked for.
+_FOLDERS = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+_OTHERS = ("JUPYTER_PATH", "PYTHONSTARTUP")
+
+
+class _OwnPython(KernelSpecManager):
+    """Gives this Python as the kernel, whatever kernels the user has under its name."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        argv = make_ipkernel_cmd(executable=sys.executable)
+        return KernelSpec(argv=argv, display_name=kernel_name, language="python")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,22 +49,59 @@ def run(args: argparse.Namespace) -> None:
     for path in (*args.spec.reads["claims"], *args.spec.reads["figures"]):
         verified(path)
     notebook = nbformat.read(args.source, as_version=4)
-    resources = {"metadata": {"path": str(Path(args.source).parent)}}
-    # The kernel starts in the notebook's folder, from where a relative path leads elsewhere.
-    environment = os.environ | {"COLLAPSE_RESULTS": str(Path(args.spec.results).resolve())}
-    try:
-        # Without the times of the cells, which would differ from one execution to the next.
-        client = NotebookClient(notebook, resources=resources, record_timing=False)
-        client.execute(env=environment)
-    except CellExecutionError as error:
-        raise InputError(f"{args.source}: {error.ename}: {error.evalue}") from error
-    _name_tables(notebook)
+    with _nothing_of_the_users():
+        _execute(notebook, args.source, args.spec.results)
+        page, _ = HTMLExporter().from_notebook_node(notebook)
     with replacing(args.notebook) as temporary:
         nbformat.write(notebook, temporary)
-    page, _ = HTMLExporter().from_notebook_node(notebook)
     with replacing(args.html) as temporary:
         temporary.write_text(page, encoding="utf-8")
     write_digests((args.notebook, args.html), args.spec.provenance(sources=[args.source]))
+
+
+@contextmanager
+def _nothing_of_the_users() -> Iterator[None]:
+    """Hide what the user may have set up for notebooks: the same page comes out everywhere."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="collapse-notebook-") as folder:
+        os.environ.update(dict.fromkeys(_FOLDERS, folder))
+        for name in _OTHERS:
+            os.environ.pop(name, None)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _execute(notebook: nbformat.NotebookNode, source: str, results: str) -> None:
+    """Execute a notebook in its folder and keep its outputs in it.
+
+    Raises
+    ------
+    InputError
+        If a cell fails or the kernel dies.
+    """
+    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=_OwnPython())
+    client = NotebookClient(
+        notebook,
+        km=manager,
+        resources={"metadata": {"path": str(Path(source).parent)}},
+        # Those of the cells would differ from one execution to the next.
+        record_timing=False,
+    )
+    # The kernel starts in the notebook's folder, from where a relative path leads elsewhere.
+    environment = os.environ | {"COLLAPSE_RESULTS": str(Path(results).resolve())}
+    try:
+        client.execute(env=environment)
+    except CellExecutionError as error:
+        raise InputError(f"{source}: {error.ename}: {error.evalue}") from error
+    # The latter where it dies before it answers.
+    except (DeadKernelError, RuntimeError) as error:
+        raise InputError(
+            f"{source}: its kernel died, killed perhaps for want of memory ({error})"
+        ) from None
+    _name_tables(notebook)
 
 
 def _name_tables(notebook: nbformat.NotebookNode) -> None:

@@ -1,0 +1,72 @@
+"""A notebook's page is the workflow's own, whatever the user has set up for notebooks."""
+
+import json
+import sys
+from argparse import Namespace
+
+import nbformat
+import pytest
+
+from collapse.errors import InputError
+from collapse.specs import Spec
+from collapse.stages import notebook
+
+
+@pytest.fixture
+def execute(tmp_path):
+    """Return a function that executes cells and returns what they printed."""
+
+    def run(*cells):
+        source = tmp_path / "own.ipynb"
+        made = [nbformat.v4.new_code_cell(text, id=f"c{i}") for i, text in enumerate(cells)]
+        written = nbformat.v4.new_notebook(cells=made)
+        written.metadata["kernelspec"] = {"name": "python3", "display_name": "P", "language": "p"}
+        nbformat.write(written, source)
+        reads = {"claims": {}, "figures": {}}
+        spec = Spec("notebook", (), {}, "0", reads, str(tmp_path))
+        files = {"notebook": str(tmp_path / "out.ipynb"), "html": str(tmp_path / "out.html")}
+        notebook.run(Namespace(source=str(source), spec=spec, **files))
+        done = nbformat.read(files["notebook"], as_version=4)
+        return "".join(out.get("text", "") for cell in done.cells for out in cell.outputs)
+
+    return run
+
+
+def test_kernels_startup_files_and_templates_of_the_user_have_no_say(
+    execute, tmp_path, monkeypatch
+):
+    code = "import sys; print(sys.executable, 'LEFT' in globals())"
+    plain, page = execute(code), (tmp_path / "out.html").read_text()
+    assert plain == f"{sys.executable} False\n"
+    own = tmp_path / "of the user"
+    kernel = own / "kernels/python3"
+    kernel.mkdir(parents=True)
+    told = {"argv": ["/bin/false"], "display_name": "mine", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(told))
+    template = own / "nbconvert/templates/lab"
+    template.mkdir(parents=True)
+    (template / "conf.json").write_text("{}")
+    (template / "index.html.j2").write_text("nothing")
+    startup = own / "profile_default/startup"
+    startup.mkdir(parents=True)
+    (startup / "first.py").write_text("LEFT = 1")
+    (own / "profile_default/ipython_kernel_config.py").write_text("raise SystemExit(1)")
+    (own / "startup.py").write_text("LEFT = 1")
+    for name in ("JUPYTER_PATH", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, str(own))
+    monkeypatch.setenv("PYTHONSTARTUP", str(own / "startup.py"))
+    # Where its connection would be noted.
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "/proc/nowhere")
+    assert execute(code) == plain
+    assert (tmp_path / "out.html").read_text() == page
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [("import os; os.kill(os.getpid(), 9)", "its kernel died"), ("1 / 0", "ZeroDivisionError")],
+)
+def test_a_cell_that_fails_or_kills_is_one_line_and_no_page(execute, tmp_path, cell, words):
+    with pytest.raises(InputError, match=words) as caught:
+        execute("print(1)", cell)
+    assert "own.ipynb: " in str(caught.value) and len(str(caught.value).splitlines()) == 1
+    assert not list(tmp_path.glob("out.*"))
