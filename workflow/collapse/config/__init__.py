@@ -38,12 +38,20 @@ RESERVED = frozenset(
 """Names of folders in the results and of rules: no study's."""
 
 
+def _plain_folder(path: str) -> str:
+    """Return the one spelling of a folder, which rules' patterns and commands hold as it is."""
+    path = os.path.normpath(path)
+    if path.startswith("-") or not path.isprintable() or set("{}") & set(path):
+        raise ValueError("allowed is a folder without { and }, that does not begin with -")
+    return path
+
+
 class Settings(Section):
     """What the config says beside data sets and studies."""
 
     scale: str = Field(description="Scale to run at: a folder of config/scales, or `paper`.")
     first_seed: Seed = Field(0, description="First seed of every experiment; trials: 1000 and up.")
-    results: Annotated[FilePath, AfterValidator(os.path.normpath)] = Field(
+    results: Annotated[FilePath, AfterValidator(_plain_folder)] = Field(
         "results", description="Folder that results go to."
     )
     largest: Count = Field(10_000, description="Most runs that all experiments may have together.")

@@ -25,6 +25,12 @@ def _whole(value: Any) -> Any:
     return _no_bool(value)
 
 
+def _path(text: str) -> str:
+    path = os.path.expanduser(text)
+    # Behind an option it would be taken for another.
+    return f"./{path}" if path.startswith("-") else path
+
+
 Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Positive = Annotated[Real, Field(gt=0)]
 NonNegative = Annotated[Real, Field(ge=0)]
@@ -38,7 +44,7 @@ Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10**12)]
 Decays = NonNegative | Annotated[list[NonNegative], Field(min_length=1)]
 Widths = Width | Annotated[list[Width], Field(min_length=1, max_length=1000)]
 # Of the user's: a file or folder, in the home folder if it begins with ~.
-FilePath = Annotated[str, Field(min_length=1), AfterValidator(os.path.expanduser)]
+FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 
 
 class Section(BaseModel):
