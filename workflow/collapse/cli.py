@@ -6,14 +6,12 @@ import io
 import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 from collapse import __version__
-from collapse.errors import InputError
+from collapse.errors import InputError, naming_files
 
 # Commands for people, then the workflow's stages, each with its line of help.
 COMMANDS = {
@@ -100,20 +98,6 @@ def _check(spec: Any, path: str, expected: str | None, command: str) -> None:
     spec.check_inputs()
 
 
-@contextmanager
-def _naming_files() -> Iterator[None]:
-    """Make one line of the system's errors about a file, wherever they come up.
-
-    A folder without permission, a disk that went away, a name that is too long.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            raise
-        raise InputError(f"{error.filename}: {error.strerror}") from None
-
-
 def _dispatch(name: str, arguments: list[str]) -> int:
     if name not in COMMANDS | STAGES:
         raise InputError(f"no command '{name}' (there are: {', '.join(COMMANDS | STAGES)})")
@@ -142,7 +126,7 @@ def _dispatch(name: str, arguments: list[str]) -> int:
     log = Path(path).with_suffix("")
     if args.attempt > 1:
         heartbeat.refuse_again(log, args.spec.digest)
-    with heartbeat.beating(log, args.spec.digest), _naming_files():
+    with heartbeat.beating(log, args.spec.digest), naming_files():
         _check(args.spec, path, args.expect, shlex.join(["collapse", name, *arguments]))
         return stage.run(args) or 0
 
@@ -154,7 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
         # A file's name need not be text.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with _naming_files():
+        with naming_files():
             # Only the first word: the options behind it are those of a parser that is made later.
             return _dispatch(_overview().parse_args(arguments[:1]).command, arguments[1:])
     except InputError as error:

@@ -1,5 +1,8 @@
 """The one exception that ends a command with a single line and exit code 2."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 _LONGEST = 2000
 
 
@@ -24,3 +27,22 @@ def _shortened(text: str) -> str:
     if len(text) <= _LONGEST:
         return text
     return f"{text[: _LONGEST * 3 // 4]} ... {text[-_LONGEST // 4 :]}"
+
+
+@contextmanager
+def naming_files() -> Iterator[None]:
+    """Make one line of the system's errors about a file, wherever they come up.
+
+    A folder without permission, a disk that went away, a name that is too long.
+
+    Raises
+    ------
+    InputError
+        Names the file and what the system said.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise InputError(f"{error.filename}: {error.strerror}") from None

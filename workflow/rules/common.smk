@@ -10,7 +10,7 @@ from pathlib import Path
 from collapse import config as atlas_config
 from collapse import artifacts, divergence, jobs, studies
 from collapse.config.experiment import VERBS
-from collapse.errors import InputError
+from collapse.errors import InputError, naming_files
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -67,12 +67,13 @@ def check_cache_folder():
 
 
 try:
-    ATLAS = read_config()
-    atlas_config.check_results(ATLAS)
-    if workflow.is_main_process:
-        artifacts.check_links(ATLAS.results)
-    check_cache_folder()
-    STUDIES = {name: studies.load(name) for name in ATLAS.studies}
+    with naming_files():
+        ATLAS = read_config()
+        atlas_config.check_results(ATLAS)
+        if workflow.is_main_process:
+            artifacts.check_links(ATLAS.results)
+        check_cache_folder()
+        STUDIES = {name: studies.load(name) for name in ATLAS.studies}
 except InputError as error:
     refuse(error)
 
@@ -137,7 +138,8 @@ def all_but(predicate):
 def or_refuse(function, *arguments):
     """Return what a function returns, or end with the line that says why it cannot."""
     try:
-        return function(*arguments)
+        with naming_files():
+            return function(*arguments)
     except InputError as error:
         refuse(error)
 

@@ -1,9 +1,10 @@
 """Tables of the user's."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from collapse.config.section import FilePath, Real
 from collapse.config.sections.source import SourceKind
@@ -11,10 +12,19 @@ from collapse.data.catalogue import Table
 from collapse.errors import InputError
 
 
+def _spelt(path: str) -> str:
+    """Return a path that rules do not take for one with wildcards, as seen from here if needed."""
+    if set("{}") & set(path):
+        path = os.path.relpath(path)
+    if set("{}") & set(path):
+        raise ValueError("allowed is a path without { and }, a link to the file will do")
+    return path
+
+
 class Section(SourceKind):
     """A regression's inputs and targets in a table of the user's."""
 
-    table: FilePath = Field(description="A csv or parquet file.")
+    table: Annotated[FilePath, AfterValidator(_spelt)] = Field(description="A csv or parquet file.")
     targets: list[str] = Field(min_length=1, description="Columns to predict.")
     inputs: list[str] | None = Field(
         None, min_length=1, description="Columns to predict from; null for all others."
@@ -31,7 +41,7 @@ class Section(SourceKind):
     def train_count(self) -> int | None:
         """About how many rows are trained on, by the file's size; None where that says nothing."""
         path = Path(self.table)
-        if path.suffix != ".csv" or not path.is_file():
+        if path.suffix != ".csv" or not os.path.isfile(path):
             return None
         with path.open("rb") as file:
             beginning = file.read(2**16)
@@ -40,6 +50,7 @@ class Section(SourceKind):
 
     def source_file(self, name: str, data_set: Table, results: str, home: str) -> list[str]:
         """Return the table's file."""
-        if not Path(self.table).is_file():
-            raise InputError(f"datasets.{name}.table: {self.table}: no such file")
+        if not os.path.isfile(self.table):
+            what = "no regular file" if os.path.exists(self.table) else "no such file"
+            raise InputError(f"datasets.{name}.table: {self.table}: {what}")
         return [self.table]
