@@ -11,6 +11,7 @@ from collapse import config as atlas_config
 from collapse import artifacts, divergence, jobs, studies
 from collapse.config.experiment import VERBS
 from collapse.errors import InputError, naming_files
+from snakemake.caching.local import OutputFileCache
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -64,6 +65,21 @@ def check_cache_folder():
             ) from None
         if not os.access(folder, os.W_OK):
             raise InputError(f"SNAKEMAKE_OUTPUT_CACHE={folder}: not writable")
+
+
+async def keep_if_possible(cache, job, keep=OutputFileCache.store):
+    """Put what a job made into the cache, or say in a line that it is not there.
+
+    Of a full disk Snakemake makes a traceback, and the job anew: twice, in vain.
+    """
+    try:
+        await keep(cache, job)
+    except OSError as error:
+        folder = f"SNAKEMAKE_OUTPUT_CACHE={cache.path}"
+        logger.warning(f"{folder}: {error.strerror}: {job.output[0]} is not kept there")
+
+
+OutputFileCache.store = keep_if_possible
 
 
 try:
