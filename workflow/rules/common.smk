@@ -29,7 +29,9 @@ logger.addFilter(lambda record: "eligible for caching" not in record.getMessage(
 
 
 def refuse(error):
-    """End with the one line that says what is wrong."""
+    """End with the one line that says what is wrong, the folder unlocked."""
+    if workflow.persistence is not None:
+        workflow.persistence.unlock()
     print(f"collapse: error: {error}", file=sys.stderr, flush=True)
     # Snakemake turns every exception of a Snakefile into a traceback and exit code 1.
     os._exit(2)
@@ -314,8 +316,7 @@ def notebook_files(*names):
 def check_cluster():
     """End in one line where jobs are for SLURM and this machine cannot submit any."""
     if workflow.executor_plugin.name == "slurm" and shutil.which("sbatch") is None:
-        workflow.persistence.unlock()
-        refuse(
+        raise InputError(
             "no sbatch found, the profile for SLURM is for machines that submit to it"
         )
 
@@ -356,22 +357,23 @@ def check_unread():
             # What lies in a cache is linked, and its reader may have come from there too.
             if path in read and not Path(path).is_symlink():
                 continue
-            try:
-                artifacts.check(path)
-            except InputError as error:
-                workflow.persistence.unlock()
-                refuse(error)
+            or_refuse(artifacts.check, path)
 
 
 onsuccess:
     check_unread()
 
 
-onstart:
+def begin():
+    """Write what all jobs are told, and whose results these are."""
     check_cluster()
+    atlas_config.mark_results(ATLAS)
     # Jobs on other machines parse the Snakefile again, perhaps after an edit: what they are told,
     # and with which code, is what the driver wrote beside their logs.
     for job in workflow.dag.needrun_jobs():
         if "digest" in job.params.keys():
             SPECS[job.params.digest].write(f"{job.log}.json")
-    atlas_config.mark_results(ATLAS)
+
+
+onstart:
+    or_refuse(begin)
