@@ -28,9 +28,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 logger.addFilter(lambda record: "eligible for caching" not in record.getMessage())
 
 
-def refuse(error):
-    """End with the one line that says what is wrong, the folder unlocked."""
-    if workflow.persistence is not None:
+def refuse(error, locked=False):
+    """End with the one line that says what is wrong, the folder unlocked if it is locked by now."""
+    if locked:
         workflow.persistence.unlock()
     print(f"collapse: error: {error}", file=sys.stderr, flush=True)
     # Snakemake turns every exception of a Snakefile into a traceback and exit code 1.
@@ -153,13 +153,13 @@ def all_but(predicate):
     return f"(?!(?:{experiments(predicate)})/){ANY}"
 
 
-def or_refuse(function, *arguments):
+def or_refuse(function, *arguments, locked=False):
     """Return what a function returns, or end with the line that says why it cannot."""
     try:
         with naming_files():
             return function(*arguments)
     except InputError as error:
-        refuse(error)
+        refuse(error, locked)
 
 
 def job_of(stage, *names):
@@ -357,7 +357,7 @@ def check_unread():
             # What lies in a cache is linked, and its reader may have come from there too.
             if path in read and not Path(path).is_symlink():
                 continue
-            or_refuse(artifacts.check, path)
+            or_refuse(artifacts.check, path, locked=True)
 
 
 onsuccess:
@@ -376,4 +376,4 @@ def begin():
 
 
 onstart:
-    or_refuse(begin)
+    or_refuse(begin, locked=True)
