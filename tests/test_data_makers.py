@@ -173,9 +173,15 @@ GOOD = "a,b,y\n0,1,2\n1,3,5\n2,0,1\n3,1,1\n"
         ("a,a,y\n1,2,3\n2,3,4\n", ["y"], None, r"cannot be read \(two columns are named 'a'\)"),
         ("a,y\n1,2,3\n2,3,4\n", ["y"], None, r"cannot be read \(.*header"),
         ("a,y\n", ["y"], None, "0 rows for training, allowed are 2 or more"),
-        (GOOD + "4,,1\n", ["y"], None, "column 'b' is NaN or infinite in row 4"),
-        (GOOD + "4,1\n", ["y"], None, "column 'y' is NaN or infinite in row 4"),
-        ("a,y\n1,2\n-inf,3\nnan,4\n", ["y"], None, "column 'a' is NaN or infinite in row 1"),
+        (GOOD + "4,,1\n", ["y"], None, "column 'b' is NaN, infinite or beyond 1e\\+140 in row 4"),
+        (GOOD + "4,1\n", ["y"], None, "column 'y' is NaN, infinite or beyond 1e\\+140 in row 4"),
+        ("a,y\n1,2\n-1e141,3\n2,4\n", ["y"], None, "column 'a' is NaN, infinite or beyond"),
+        (
+            "a,y\n1,2\n-inf,3\nnan,4\n",
+            ["y"],
+            None,
+            "column 'a' is NaN, infinite or .* in row 1",
+        ),
         ("a,y\n1,7\n2,7\n3,7\n4,7\n", ["y"], None, "target 'y' has zero variance"),
         # Every second row is for testing: it varies there only.
         ("a,y\n1,7\n2,8\n3,7\n4,9\n", ["y"], None, "target 'y' has zero variance"),
@@ -252,7 +258,7 @@ def test_a_table_that_cannot_be_read_is_refused(tmp_path):
 
 def test_missing_values_and_dates_in_parquet_are_refused(tmp_path):
     table = frame(4).assign(a=pd.array([1, None, 3, 4], dtype="Int64"))
-    with pytest.raises(InputError, match="column 'a' is NaN or infinite in row 1"):
+    with pytest.raises(InputError, match="column 'a' is NaN, infinite or .* in row 1"):
         from_file("own", written(tmp_path, table, ".parquet"), ["y"], None, 0)
     table = frame(4).assign(a=pd.date_range("2020", periods=4))
     with pytest.raises(InputError, match="column 'a' holds datetime64.* in row 0"):

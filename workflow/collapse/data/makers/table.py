@@ -17,6 +17,9 @@ from collapse.data.spec import required
 from collapse.data.tensors import Tensors
 from collapse.errors import InputError
 
+# Variances of larger numbers leave float64.
+LARGEST = 1e140
+
 
 def make(spec: Mapping[str, Any], path: str | None) -> Tensors:
     """Return the table that the data job is told to read; see `from_file`."""
@@ -161,11 +164,12 @@ def _numbers(path: str, frame: pd.DataFrame, columns: Sequence[str]) -> Array:
                 f"{path}: column {column!r} holds {values.dtype}, {values.iloc[row]} in row {row} "
                 "(counted from 0), allowed are numbers: name by `inputs` the columns to use"
             )
-        bad = ~np.isfinite(values.to_numpy(dtype=float, na_value=np.nan))
+        # NaN too is not below.
+        bad = ~(np.abs(values.to_numpy(dtype=float, na_value=np.nan)) <= LARGEST)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             raise InputError(
-                f"{path}: column {column!r} is NaN or infinite in row {row} (counted from 0), "
-                "allowed are finite numbers"
+                f"{path}: column {column!r} is NaN, infinite or beyond {LARGEST:g} in row {row} "
+                "(counted from 0), allowed are finite numbers"
             )
     return frame[list(columns)].to_numpy(dtype=float)
