@@ -244,6 +244,13 @@ def test_an_impossible_request_and_a_failing_seed_fail_alone(disturbed):
     said = checkout.said()
     assert "Requested node configuration is not available" in said
     assert "in use by process" in said
+    tried = [process["words"] for process in checkout.seen()]
+    attempts = [
+        words[words.index("--attempt") + 1]
+        for words in tried
+        if any("seeds/seed=1/" in word for word in words)
+    ]
+    assert sorted(attempts) == ["1", "2", "3"]
     missing = [file for file in wanted() if not (checkout.folder / file).exists()]
     assert missing == [states("seeds", "seed=1"), wanted()[-1]]
     command = "collapse status --scale smoke --configfile mine.yaml"
