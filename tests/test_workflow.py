@@ -568,6 +568,7 @@ def diverge(experiment, share):
     ("arguments", "words"),
     [
         (["--configfile", "my.yaml"], ["my.yaml", "network_mlp.traning", "'training'"]),
+        (["--configfile", "null.yaml"], ["deep_linear.frames: null found", "figure geometry"]),
         (["--configfile", "twice.yaml"], ["twice.yaml", "'seeds' given twice"]),
         (["results/figures/deep_linear/nonsense.pdf"], ["no figure 'nonsense'", "geometry"]),
         (["results/deep_linear/nonsense/metrics.parquet"], ["no experiment", "nonsense"]),
@@ -578,6 +579,7 @@ def diverge(experiment, share):
 )
 def test_snakemake_refuses_in_one_line(checkout, arguments, words):
     (checkout.folder / "my.yaml").write_text("deep_linear: {network_mlp: {traning: {}}}")
+    (checkout.folder / "null.yaml").write_text("deep_linear: {frames: null}")
     twice = "deep_linear: {network_mlp: {seeds: 1, seeds: 2}}"
     (checkout.folder / "twice.yaml").write_text(twice)
     done = checkout.snakemake(*arguments)

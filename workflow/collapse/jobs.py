@@ -314,7 +314,7 @@ def figure(atlas: Atlas, study: str, name: str) -> Job:
     figures = studies.load(study).figures
     if name not in figures:
         raise InputError(f"{study} has no figure '{name}' (there are: {', '.join(figures)})")
-    reads = _present(atlas, study, figures[name].reads)
+    reads = _present(atlas, study, figures[name].reads, f"figure {name}")
     spec = {"study": study, "figure": name, "experiments": described(atlas, study, reads)}
     modules = (f"collapse.studies.{study}.{name}",)
     return Job("figure", spec, modules, {"tables": tables(atlas, study, reads)})
@@ -329,12 +329,18 @@ def figures(atlas: Atlas, study: str) -> list[tuple[str, Job]]:
     ]
 
 
-def _present(atlas: Atlas, study: str, experiments: Iterable[str]) -> tuple[str, ...]:
-    """Return those of the experiments that are there; of an optional one there may be none."""
+def _present(atlas: Atlas, study: str, experiments: Iterable[str], reader: str) -> tuple[str, ...]:
+    """Return those of the experiments that are there; refuse that one which is needed is not."""
     optional = studies.load(study).optional
-    return tuple(
-        name for name in experiments if name in atlas.studies[study] or name not in optional
-    )
+    there = atlas.studies[study]
+    for name in experiments:
+        if name not in there and name not in optional:
+            may = ", ".join(sorted(optional)) or "none"
+            raise InputError(
+                f"{study}.{name}: null found, but its {reader} cannot do without (what can be "
+                f"left out of {study}: {may})"
+            )
+    return tuple(name for name in experiments if name in there)
 
 
 def described(atlas: Atlas, study: str, experiments: Iterable[str]) -> dict[str, Any]:
@@ -354,7 +360,7 @@ def described(atlas: Atlas, study: str, experiments: Iterable[str]) -> dict[str,
 @cache
 def claims(atlas: Atlas, study: str) -> Job:
     """Return the job that decides the claims of a study."""
-    reads = _present(atlas, study, studies.load(study).claims_read)
+    reads = _present(atlas, study, studies.load(study).claims_read, "claims")
     spec = {"study": study, "scale": atlas.scale, "experiments": described(atlas, study, reads)}
     modules = (f"collapse.studies.{study}.claims",)
     return Job("claims", spec, modules, {"tables": tables(atlas, study, reads)})

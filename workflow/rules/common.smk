@@ -274,7 +274,8 @@ def by_attempt(resource, wanted):
 
 
 def tables_of(study, names):
-    return [f"{RESULTS}/{path}" for path, _ in jobs.tables(ATLAS, study, names)]
+    tables = or_refuse(jobs.tables, ATLAS, study, names)
+    return [f"{RESULTS}/{path}" for path, _ in tables]
 
 
 def experiment_files(*names):
@@ -289,7 +290,7 @@ def figure_files(*names):
     return with_digests(
         f"{RESULTS}/{path}"
         for study in names or ATLAS.studies
-        for path, _ in jobs.figures(ATLAS, study)
+        for path, _ in or_refuse(jobs.figures, ATLAS, study)
     )
 
 

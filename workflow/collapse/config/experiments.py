@@ -174,9 +174,12 @@ def parse(
     key = _place(problem, block)
     place = _swept(where, key, lists)
     if problem["type"] == "extra_forbidden":
-        layers.refuse(place, "unknown key", _fields(model, block, key[:-1]))
+        fields = _section_at(model, block, key[:-1]).model_fields
+        layers.refuse(place, "unknown key", fields, key[-1])
     if problem["type"] == "missing":
-        layers.refuse(place, "is missing")
+        field = _section_at(model, block, key[:-1]).model_fields.get(key[-1])
+        what = f": {field.description}" if field and field.description else ""
+        layers.refuse(place, f"is missing{what}")
     if problem["type"] == "union_tag_invalid":
         kinds_there = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
         tag = problem["ctx"]["tag"]
@@ -203,8 +206,8 @@ def _place(problem: Mapping[str, Any], block: Any) -> tuple[str, ...]:
     return tuple(place)
 
 
-def _fields(model: type[Section], block: Any, parents: tuple[str, ...]) -> set[str]:
-    """Return the keys allowed in the section at `parents`, following the kinds of slots."""
+def _section_at(model: type[Section], block: Any, parents: tuple[str, ...]) -> type[Section]:
+    """Return the section at `parents`, following the kinds of slots."""
     for parent in parents:
         if isinstance(block, list):
             block = block[int(parent)]
@@ -214,7 +217,7 @@ def _fields(model: type[Section], block: Any, parents: tuple[str, ...]) -> set[s
         if isinstance(block, Mapping):
             candidates = (s for s in sections if _kind(s) == block.get("kind"))
             model = next(candidates, sections[0])
-    return set(model.model_fields)
+    return model
 
 
 def _sections(annotation: Any) -> list[type[Section]]:
