@@ -21,6 +21,7 @@ COMMANDS = {
     "plan": "say what a run will cost before it begins",
     "status": "say what of a run is done, running, waiting and failed",
     "verify": "compare files with their digests and name what differs",
+    "compare": "set two folders of results side by side",
     "provenance": "say what determines a file, back to the data set, as JSON",
 }
 STAGES = {
