@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from collapse.config import slots
+from collapse.config import plain, slots
+from collapse.config.network import Head
 from collapse.errors import InputError
+from collapse.models.network import build
 from collapse.training import kinds
 from collapse.training.ensemble import Ensemble
 from collapse.training.objective import Objective
@@ -160,7 +162,7 @@ def test_every_kind_of_the_config_has_its_code(slot, functions):
 
 @pytest.mark.parametrize("model", [PLAIN, MLP], ids=["plain", "batchnorm"])
 @pytest.mark.parametrize("members", [1, 3])
-@pytest.mark.parametrize("decayed", ["all", "weights"])
+@pytest.mark.parametrize("decayed", ["all", "weights", "all_and_head_bias"])
 def test_each_network_is_decayed_by_its_own_decays_and_biases_only_on_demand(
     decayed, members, model
 ):
@@ -178,10 +180,12 @@ def test_each_network_is_decayed_by_its_own_decays_and_biases_only_on_demand(
     vectors = {name for name, value in nets[0].named_parameters() if value.ndim == 1}
     for name, parameter in ensemble.parameters.items():
         decay = [0.0] * members
-        if name.startswith("backbone") and (name not in vectors or decayed == "all"):
+        if name.startswith("backbone") and (name not in vectors or decayed != "weights"):
             decay = backbone
         elif name.startswith("head") and name.endswith("weight"):
             decay = [values[int(name.split(".")[2])] for values in weight]
+        elif name.startswith("head") and decayed == "all_and_head_bias":
+            decay = [values[-1] for values in weight]
         if not any(decay):
             undecayed.add(name)
         values = parameter.detach().reshape(members, -1)
@@ -189,4 +193,38 @@ def test_each_network_is_decayed_by_its_own_decays_and_biases_only_on_demand(
         torch.testing.assert_close(parameter.grad.reshape(members, -1), expected)
         total += (expected * values).sum(1) / 2
     torch.testing.assert_close(bound.penalty(), total)
-    assert undecayed == (vectors if decayed == "weights" else {"head.layers.1.bias"})
+    free = {"weights": vectors, "all": {"head.layers.1.bias"}, "all_and_head_bias": set()}
+    assert undecayed == free[decayed]
+
+
+@pytest.mark.parametrize("outputs", [2, 3])
+def test_the_released_objective_of_the_regression_paper_is_n_times_smaller(outputs):
+    """0.5 mse_loss + 0.5 v sum of the squares of all parameters: in these units v is n v."""
+    decay, generator = 3e-2, torch.Generator().manual_seed(outputs)
+    net = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.ReLU(), torch.nn.Linear(7, outputs))
+    net.double()
+    inputs = torch.randn(20, 5, generator=generator, dtype=torch.float64)
+    targets = torch.randn(20, outputs, generator=generator, dtype=torch.float64)
+    released = functional.mse_loss(net(inputs), targets) / 2
+    released = released + decay / 2 * sum(each.square().sum() for each in net.parameters())
+    expected = torch.autograd.grad(outputs * released, list(net.parameters()))
+
+    mlp = slots.kinds("model")["mlp"]
+    model = mlp(kind="mlp", hidden=[7], normalisation="none", ending="relu")
+    settings = {"model": plain(model), "head": plain(Head(bias=True, init="uniform"))}
+    ours = build(settings, (5, 1, 1), outputs, 0).double()
+    with torch.no_grad():
+        for own, given in zip(ours.parameters(), net.parameters(), strict=True):
+            own.copy_(given)
+    ensemble, strong = Ensemble([ours]), outputs * decay
+    bound = Objective(MSE, strong, 0.0, strong, "all_and_head_bias", 20).bind(ensemble)
+    predicted, features = ensemble(inputs.view(1, 20, 5, 1, 1))
+    terms = sum(bound.terms(predicted, features, targets[None]))[0]
+    terms.backward()
+    bound.add_penalty_gradient()
+    for parameter, gradient in zip(ensemble.parameters.values(), expected, strict=True):
+        torch.testing.assert_close(
+            parameter.grad.reshape(gradient.shape), gradient, rtol=1e-6, atol=1e-15
+        )
+    total = (terms + bound.penalty()).item()
+    assert total == pytest.approx(outputs * released.item(), rel=1e-12)

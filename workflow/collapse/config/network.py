@@ -182,9 +182,10 @@ class NetworkExperiment(Experiment):
         0.0,
         description="lambda in 1/2 lambda ||theta||^2 of the backbone. Null: as weight_decay.",
     )
-    decayed: Literal["all", "weights"] = Field(
+    decayed: Literal["all", "weights", "all_and_head_bias"] = Field(
         "all",
-        description="Backbone parameters in theta: all, or without biases and those of BatchNorm.",
+        description="Backbone parameters in theta: all, or without biases and those of BatchNorm; "
+        "or all, and the head's bias b under the decay of its last layer, lambda_WM/2 ||b||^2.",
     )
     training: Training = Field(description="Optimisation.")
     features: Literal["last", "all"] = Field(
@@ -203,6 +204,8 @@ class NetworkExperiment(Experiment):
             message = f"{self.weight_decay} found, allowed is 0: the head is frozen"
             raise fault("weight_decay", message)
         check_tied(self, "feature_decay", "backbone_decay")
+        if self.decayed == "all_and_head_bias" and not self.head.bias:
+            raise fault("decayed", "all_and_head_bias found, allowed without head.bias is all")
         return self
 
     @property

@@ -25,7 +25,8 @@ class Objective:
     ``data_term + sum_m lambda_Wm/2 ||W_m||^2 + (N/B) lambda_H/2 ||H_batch||^2
     + lambda/2 ||theta||^2``, squared Frobenius norms. Weighted by B/N, the batches of an epoch
     add up to the objective of the whole training set, so each batch is an unbiased estimate.
-    No bias of the head is penalised; theta is what of the backbone `decayed` says.
+    theta is what of the backbone `decayed` says; a bias b of the head is penalised only if that
+    says so, by lambda_WM/2 ||b||^2.
 
     Attributes
     ----------
@@ -40,7 +41,8 @@ class Objective:
         lambda of the backbone; one number, or one for each network.
     decayed
         ``all`` parameters of the backbone, or its ``weights``: those with two dimensions or more,
-        neither biases nor BatchNorm's.
+        neither biases nor BatchNorm's; ``all_and_head_bias`` the former and b, as the released code
+        of Andriopoulos et al. 2024 has it.
     samples
         N.
     """
@@ -81,6 +83,10 @@ class Penalised:
         network = _spread("backbone_decay", objective.backbone_decay, (size,), template)
         self._feature_decay = _spread("feature_decay", objective.feature_decay, (size,), template)
         decays = dict(zip(head, layers.unbind(1), strict=True)) | dict.fromkeys(backbone, network)
+        if objective.decayed == "all_and_head_bias":
+            # Only the last layer has one.
+            biases = (name for name in ensemble.parameters if _is_head_bias(name))
+            decays |= dict.fromkeys(biases, layers[:, -1])
         # What no network penalises costs a step nothing.
         decays = {name: decay for name, decay in decays.items() if decay.any()}
         self._names = list(decays)
@@ -132,8 +138,11 @@ class Penalised:
 
 
 def _is_head_weight(name: str) -> bool:
-    # Not its bias: no penalty touches it.
     return name.startswith("head.layers.") and name.endswith(".weight")
+
+
+def _is_head_bias(name: str) -> bool:
+    return name.startswith("head.layers.") and name.endswith(".bias")
 
 
 def _spread(name: str, decay: object, shape: tuple[int, ...], template: Tensor) -> Tensor:
