@@ -56,6 +56,10 @@ NETWORKS = [
         ["network_mlp.head.depth", "3 found", "frozen"],
     ),
     (
+        study_deep_linear(network_mlp={"decayed": "all_and_head_bias", "grid": {}}),
+        ["network_mlp.decayed", "allowed without head.bias is all"],
+    ),
+    (
         study_deep_linear(network_mlp={"head": {"frozen": True}, "grid": {}}),
         ["network_mlp.weight_decay", "allowed is 0", "frozen"],
     ),

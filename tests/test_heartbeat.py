@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -67,6 +68,17 @@ def test_sigterm_ends_a_job_that_then_has_no_sign(tmp_path):
         process.terminate()
         assert process.wait(20) == -signal.SIGTERM
     assert not heartbeat.signs(tmp_path)
+
+
+def test_of_a_process_of_this_machine_it_is_seen_at_once_that_it_is_gone(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    sign = {"age": 1.0, "host": socket.gethostname(), "process": os.getpid()}
+    assert heartbeat.alive(sign) and not heartbeat.alive(sign | {"process": gone.pid})
+    assert heartbeat.alive(sign | {"process": gone.pid, "host": "node7"})
+    for odd in (None, "5", 10**30, 1):
+        assert heartbeat.alive(sign | {"process": odd})
+    assert not heartbeat.alive(sign | {"age": heartbeat.FRESH + 1})
 
 
 def test_the_last_sign_of_a_job_counts_and_what_is_none_is_passed_over(tmp_path):

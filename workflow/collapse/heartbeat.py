@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,19 @@ def signs(logs: Path) -> dict[str, dict[str, Any]]:
             log = path.with_name(path.name.removesuffix(SUFFIX))
             found[digest] = said | {"log": log}
     return found
+
+
+def alive(said: Mapping[str, Any]) -> bool:
+    """Return whether a job that gave this sign still lives, as far as can be seen from here."""
+    if said.get("host") == socket.gethostname() and isinstance(said.get("process"), int):
+        try:
+            os.kill(said["process"], 0)
+        except ProcessLookupError:
+            return False
+        # It is another user's, or no number of a process.
+        except (PermissionError, OverflowError):
+            pass
+    return said["age"] < FRESH
 
 
 def _read(path: Path) -> dict[str, Any]:

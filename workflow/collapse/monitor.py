@@ -137,8 +137,7 @@ class _Look:
         said = self._signs.get(job.spec.digest)
         if said is None:
             return "waiting", {}
-        alive = said["age"] < heartbeat.FRESH
-        if said["state"] == "running" and alive:
+        if said["state"] == "running" and heartbeat.alive(said):
             return ("waiting" if said.get("waits") else "running"), said
         return "failed", said
 
