@@ -204,6 +204,16 @@ def test_a_run_reads_the_run_of_its_own_seed():
     assert job.told["references"]["seed=1"] == {"start.of": [0, found[1].run]}
 
 
+def test_an_experiment_may_begin_at_another_seed_than_the_rest():
+    first, second = PROBLEM | {"first_seed": 5}, reading() | {"first_seed": 2}
+    atlas = load({"first_seed": 1000, "deep_linear": {"first": first, "second": second}})
+    runs = atlas.runs("deep_linear", "second")
+    assert [run.seed for run in runs] == [1002, 1003]
+    # The first reads the first, whatever their seeds are called.
+    assert [atlas.reads(run)["start.of"].run for run in runs] == ["seed=1005", "seed=1006"]
+    assert "first_seed" not in jobs.compute(atlas, "deep_linear", "first", "all").told["config"]
+
+
 def test_a_references_seed_counts_from_the_first_seed():
     user = {"first": PROBLEM, "second": reading(seed=1)}
     atlas = load({"first_seed": 1000, "deep_linear": user})

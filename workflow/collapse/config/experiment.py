@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from collapse.config.section import Count, Section
+from collapse.config.section import Count, Section, Seed
 from collapse.data.catalogue import DataSet
 
 VERBS = ("solve", "train", "compute")
@@ -66,6 +66,11 @@ class Experiment(Section):
         default_factory=dict, description="Lists of values at dotted paths of this experiment."
     )
     seeds: Count = Field(description="Number of seeds, from `first_seed` on.")
+    first_seed: Seed = Field(
+        0,
+        description="Its first seed, counted from the `first_seed` of all: another than 0 where "
+        "settings were chosen on the first ones, which then decide no claim.",
+    )
 
     @property
     def batched(self) -> frozenset[str] | None:

@@ -99,7 +99,13 @@ def _check_grid(
             layers.refuse((*place, path), message)
         if path == "data.name":
             layers.refuse((*place, path), "an experiment has one data set")
-        allowed = set(procedure.model_fields) - {"grid", "seeds", "procedure", "probes"}
+        allowed = set(procedure.model_fields) - {
+            "grid",
+            "seeds",
+            "first_seed",
+            "procedure",
+            "probes",
+        }
         if path.split(".")[0] not in allowed or not _has_parent(base, path):
             layers.refuse((*place, path), "is not a key of this experiment", allowed)
     # Columns are called by the last part of a path: two paths may end alike.

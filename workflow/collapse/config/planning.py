@@ -110,7 +110,8 @@ class Atlas:
             for point in grid.points(experiment.grid)
             # Once per point, not per seed: it validates the config anew.
             for config in [resolve(experiment, point)]
-            for seed in range(self.first_seed, self.first_seed + experiment.seeds)
+            for first in [self.first_seed + experiment.first_seed]
+            for seed in range(first, first + experiment.seeds)
         ]
 
     @cache  # noqa: B019
@@ -159,13 +160,15 @@ class Atlas:
 
     def _find(self, reader: Run, path: str, reference: Reference) -> Read:
         where = f"{reader.study}.{reader.experiment}.{path}"
-        seed = reader.seed if reference.seed is None else self.first_seed + reference.seed
-        criteria = {**reference.run, "seed": seed}
         try:
             groups = self.groups(reference.study, reference.experiment)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         experiment = self.experiment(reference.study, reference.experiment)
+        # Its own place among the seeds: those of both need not begin alike.
+        place = reader.seed - self.first_seed - reader.config.first_seed
+        place = place if reference.seed is None else reference.seed
+        criteria = {**reference.run, "seed": self.first_seed + experiment.first_seed + place}
         if reference.read == "features" and not experiment.measured_by_group:
             raise InputError(
                 f"{where}: {experiment.procedure} experiments write no features, only states"
@@ -282,8 +285,8 @@ def _group(experiment: Experiment, runs: list[Run]) -> tuple[str, Group]:
 
 
 def plain(section: Section) -> dict[str, Any]:
-    """Return a section as JSON values, its grid and seeds left out."""
-    return section.model_dump(mode="json", exclude={"grid", "seeds"})
+    """Return a section as JSON values, its grid and which seeds left out."""
+    return section.model_dump(mode="json", exclude={"grid", "seeds", "first_seed"})
 
 
 def resolve(experiment: Experiment, point: Mapping[str, Any]) -> Experiment:
