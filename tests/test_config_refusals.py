@@ -530,6 +530,12 @@ DATA_AND_STUDIES = [
     ({"results": "a{b}"}, ["results: allowed is a folder without { and }", "a{b}"]),
     ({"results": "-x"}, ["results: allowed is a folder", "'-x'"]),
     ({"results": "a\nb"}, ["results: allowed is a folder", "a\\nb"]),
+    ({"first_seed": 16**4000}, ["first_seed: a number of more than 4,000 digits"]),
+    ({"deep_linear": {16**4000: {}}}, ["deep_linear: a number of more than 4,000 digits"]),
+    (
+        study_deep_linear(network_mlp={"grid": {"weight_decay": [[16**4000]]}}),
+        ["network_mlp.grid.weight_decay.0.0: a number of more than 4,000 digits"],
+    ),
     ({"Scale": "smoke"}, ["Scale: no such study", "did you mean 'scale'", "datasets"]),
     (study_deep_linear(mine={**PROBLEM, "seeds": 10**10}), ["10,000,000,0", "largest="]),
     (study_deep_linear(mine={**PROBLEM, "seeds": "1e10"}), ["10,000,000,0", "largest="]),

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from collapse import cli, heartbeat
 from collapse.errors import InputError
@@ -118,19 +119,50 @@ def test_what_an_attempt_refused_the_next_refuses_at_once(tmp_path, capsys, monk
         asked.append(path)
         raise answers[len(asked) - 1]
 
-    answers = [InputError("no such column"), InputError("other"), MemoryError(), InputError("x")]
+    answers = [
+        InputError("no such column"),
+        InputError("other"),
+        MemoryError("all"),
+        InputError("x"),
+    ]
     monkeypatch.setattr(cli, "_check", lambda spec, *rest: check(*rest))
     said = []
     for attempt in (1, 2, 3, 1, 1, 2):
-        try:
-            assert cli.main([*command, "--attempt", str(attempt)]) == 2
-        except MemoryError:
-            said.append("memory")
-        said += capsys.readouterr().err.splitlines()
-    line = "collapse: error: no such column"
+        code = cli.main([*command, "--attempt", str(attempt)])
+        lines = capsys.readouterr().err.splitlines()
+        assert code == (1 if "not enough memory" in lines[0] else 2)
+        said += lines
+    line, memory = (
+        f"collapse: error: {each}" for each in ("no such column", "not enough memory (all)")
+    )
     # Asked for anew, it looks again; and again after what need not come again.
-    assert said == [line] * 3 + ["collapse: error: other", "memory", "collapse: error: x"]
+    assert said == [line] * 3 + ["collapse: error: other", memory, "collapse: error: x"]
     assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError("Unable to allocate 72.8 TiB\nfor an array"), 1),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 1),
+        (torch.OutOfMemoryError("CUDA out of memory"), 1),
+        (RuntimeError("another"), None),
+    ],
+)
+def test_what_finds_no_memory_ends_in_a_line_and_may_be_tried_again(
+    monkeypatch, capsys, error, code
+):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(cli, "_dispatch", fail)
+    if code is None:
+        with pytest.raises(RuntimeError):
+            cli.main(["status"])
+        return
+    assert cli.main(["status"]) == code
+    printed = capsys.readouterr().err
+    assert printed.startswith("collapse: error: not enough memory (") and printed.count("\n") == 1
 
 
 def test_progress_is_a_line_now_and_then_and_at_the_end(capsys):

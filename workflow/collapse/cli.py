@@ -132,6 +132,13 @@ def _dispatch(name: str, arguments: list[str]) -> int:
         return stage.run(args) or 0
 
 
+def _out_of_memory(error: BaseException) -> bool:
+    """Return whether NumPy, or PyTorch on a CPU or a GPU, found no memory."""
+    # By name: PyTorch need not be loaded.
+    torch_says = "allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError"
+    return isinstance(error, MemoryError) or torch_says
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code: its own, or 2 after one line about bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -149,6 +156,13 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader (`| head`) went away: nothing is wrong, and nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        # Not bad input: on a cluster the next attempt is given more.
+        said = str(error).partition("\n")[0]
+        print(f"collapse: error: not enough memory ({said})", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         # What a shell reports of a process that SIGINT ended.
         return 130

@@ -14,6 +14,7 @@ from collapse.config.section import (
     Count,
     Decays,
     Depth,
+    Extent,
     NonNegative,
     Positive,
     Real,
@@ -47,7 +48,7 @@ class Data(Section):
         description="What of a regression gets mean 0 and variance 1 over the training samples; "
         "images always do, by channel.",
     )
-    size: Count | None = Field(
+    size: Extent | None = Field(
         None,
         description="Side of the square to which images are padded with black, as much on either "
         "side; null leaves them.",

@@ -81,6 +81,9 @@ def known(what: str, name: str, allowed: Iterable[str]) -> None:
         raise InputError(f"no {what} '{name}'{hint} (there are: {', '.join(allowed)})")
 
 
+LARGEST_BITS = 14_000
+"""Of a whole number: what is larger Python refuses to print."""
+
 LONGEST_NAME = 100
 """Bytes of a name of the user's, which files and folders get."""
 
@@ -122,7 +125,7 @@ class Layers:
     def __init__(self, layers: list[tuple[str, Mapping[str, Any]]]) -> None:
         self._layers = layers
         for origin, content in layers:
-            _check_keys(origin, content)
+            _check_content(origin, content)
 
     def merged(self) -> dict[str, Any]:
         """Return all of them merged."""
@@ -170,12 +173,19 @@ class Layers:
         raise InputError(f"{self._layers[-1][0]}: {'.'.join(place)}: {message}{hint}")
 
 
-def _check_keys(origin: str, block: Any, where: tuple[str, ...] = ()) -> None:
-    for key, value in block.items() if isinstance(block, Mapping) else ():
-        if not isinstance(key, str):
+def _check_content(origin: str, block: Any, where: tuple[str, ...] = ()) -> None:
+    """Refuse keys that are no text, and numbers that Python itself will not print."""
+    if isinstance(block, int) and block.bit_length() > LARGEST_BITS:
+        raise InputError(f"{origin}: {'.'.join(where)}: a number of more than 4,000 digits")
+    parts = block.items() if isinstance(block, Mapping) else ()
+    parts = enumerate(block) if isinstance(block, list) else parts
+    for key, value in parts:
+        if isinstance(block, Mapping) and not isinstance(key, str):
+            # Of a number it is said first if it is too long to be printed.
+            _check_content(origin, key, where)
             place = ".".join([*where, str(key)])
             raise InputError(f"{origin}: {place}: a key should be text, found {key!r}")
-        _check_keys(origin, value, (*where, key))
+        _check_content(origin, value, (*where, str(key)))
 
 
 def _holds(content: Any, place: tuple[str, ...]) -> bool:

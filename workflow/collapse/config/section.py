@@ -36,13 +36,13 @@ Positive = Annotated[Real, Field(gt=0)]
 NonNegative = Annotated[Real, Field(ge=0)]
 # Nobody waits for more; and what costs are computed from is a number that floats hold.
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=10**12)]
-# Far above what any machine trains: each layer is listed, each width a dimension of a tensor.
+# Far above what any machine holds: each layer is listed, each extent a dimension of a tensor.
 Depth = Annotated[Count, Field(le=1000)]
-Width = Annotated[Count, Field(le=10**6)]
+Extent = Annotated[Count, Field(le=10**6)]
 # As much as generators of random numbers take.
 Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10**12)]
 Decays = NonNegative | Annotated[list[NonNegative], Field(min_length=1)]
-Widths = Width | Annotated[list[Width], Field(min_length=1, max_length=1000)]
+Widths = Extent | Annotated[list[Extent], Field(min_length=1, max_length=1000)]
 # Of the user's: a file or folder, in the home folder if it begins with ~.
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 

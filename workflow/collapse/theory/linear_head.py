@@ -84,7 +84,15 @@ def hyperparameters(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict
     facts
         Of a network ``class_sizes``, the samples of each class, and ``width``, its features'
         dimension, or None where that is not known.
+
+    Raises
+    ------
+    InputError
+        It is another problem, or a network without classes.
     """
+    classes = "widths" in config["problem"] if "problem" in config else "class_sizes" in facts
+    if not classes:
+        raise InputError("no linear head on features of classes: the closed form is that of one")
     values = {key: config[key] for key in ("weight_decay", "feature_decay")}
     if "problem" in config:
         names = ("class_sizes", "depth", "widths", "loss", "bias")

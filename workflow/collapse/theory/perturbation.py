@@ -176,7 +176,7 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
         It is a network, or H_0 is another one, or is not held: the theory is about a collapsed
         optimum.
     """
-    if not facts.get("near_optimum") or config["problem"]["beta"] is None:
+    if not facts.get("near_optimum") or config["problem"].get("beta") is None:
         raise InputError("no problem, or H_0 is not near a collapsed optimum, or beta is null")
     shape = {key: config["problem"][key] for key in ("classes", "samples_per_class", "dim", "beta")}
     decays = {key: config[key] for key in ("weight_decay", "feature_decay")}

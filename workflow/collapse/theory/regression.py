@@ -165,11 +165,14 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
     Raises
     ------
     InputError
-        The run has no closed form: the backbone is penalised, so the features are not free.
+        The run has no closed form: the backbone is penalised, so the features are not free; or it
+        is no regression.
     """
     if config.get("backbone_decay"):
         raise InputError("backbone_decay: the closed form is that of free features, it knows none")
     problem = config["problem"] if "problem" in config else {**config["head"], **facts}
+    if "target_covariance" not in problem:
+        raise InputError("no regression: the closed form is that of real targets")
     mean, covariance = problem["target_mean"], np.asarray(problem["target_covariance"], dtype=float)
     # Without a bias the head has to produce the mean too: the second moment takes the covariance's
     # place.

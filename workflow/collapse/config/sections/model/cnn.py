@@ -6,14 +6,14 @@ from pydantic import Field
 
 from collapse.config.bases import ModelKind
 from collapse.config.costs import Size, convolution, norm
-from collapse.config.section import Width
+from collapse.config.section import Extent
 
 
 class Section(ModelKind):
     """A small convolutional network, for scales without a GPU."""
 
     kind: Literal["cnn"] = Field(description="Small convolutional network.")
-    channels: list[Width] = Field(
+    channels: list[Extent] = Field(
         min_length=1, description="Channels of the 3x3 convolutions; each halves the image."
     )
     feature_normalisation: Literal["batch", "none"] = Field(

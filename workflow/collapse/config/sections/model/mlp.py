@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from collapse.config.bases import ModelKind
 from collapse.config.costs import Size, dense, norm
-from collapse.config.section import Width, fault
+from collapse.config.section import Extent, fault
 
 
 class Section(ModelKind):
@@ -17,7 +17,7 @@ class Section(ModelKind):
     ensemble: ClassVar = True
 
     kind: Literal["mlp"] = Field(description="Fully connected network.")
-    hidden: list[Width] = Field(min_length=1, description="Widths of the hidden layers.")
+    hidden: list[Extent] = Field(min_length=1, description="Widths of the hidden layers.")
     normalisation: Literal["batch", "none"] = Field(
         "batch", description="`batch` puts BatchNorm after each ReLU and on the features."
     )

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from collapse.config.bases import ModelKind
 from collapse.config.costs import Size, dense, norm
-from collapse.config.section import Count, Depth, Width, fault
+from collapse.config.section import Count, Depth, Extent, fault
 
 
 class Section(ModelKind):
@@ -15,9 +15,9 @@ class Section(ModelKind):
     kind: Literal["vit"] = Field(description="Vision transformer.")
     patch: Count = Field(4, description="Side of a patch in pixels; divides that of the images.")
     layers: Depth = Field(12, description="Layers of the encoder.")
-    heads: Width = Field(12, description="Attention heads; divide the width.")
-    width: Width = Field(768, description="Numbers in a token, the feature dimension d.")
-    mlp_width: Width = Field(3072, description="Width of each layer's MLP.")
+    heads: Extent = Field(12, description="Attention heads; divide the width.")
+    width: Extent = Field(768, description="Numbers in a token, the feature dimension d.")
+    mlp_width: Extent = Field(3072, description="Extent of each layer's MLP.")
 
     @model_validator(mode="after")
     def _whole_heads(self) -> "Section":

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from collapse.config.bases import ModelKind
 from collapse.config.costs import Size, convolution, norm
-from collapse.config.section import Depth, Width, fault
+from collapse.config.section import Depth, Extent, fault
 
 
 class Section(ModelKind):
@@ -14,7 +14,7 @@ class Section(ModelKind):
 
     kind: Literal["wideresnet"] = Field(description="Wide residual network.")
     depth: Depth = Field(description="Convolutions in a row, 6 n + 4: n blocks in each group.")
-    width: Width = Field(description="Factor k of the groups' channels 16 k, 32 k and 64 k.")
+    width: Extent = Field(description="Factor k of the groups' channels 16 k, 32 k and 64 k.")
 
     @model_validator(mode="after")
     def _whole_blocks(self) -> "Section":

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from collapse.config.bases import ProbeKind
-from collapse.config.section import Count
+from collapse.config.section import Extent
 from collapse.config.section import Section as Base
 from collapse.data.catalogue import DataSet
 
@@ -15,7 +15,7 @@ class Section(ProbeKind):
     """Expected calibration error and confidence at the last step; points: reliability by bin."""
 
     kind: Literal["calibration"] = Field(description="Probe.")
-    bins: Count = Field(15, description="Bins of confidence, of equal width from 0 to 1.")
+    bins: Extent = Field(15, description="Bins of confidence, of equal width from 0 to 1.")
 
     def misfits(self, experiment: Base, data_set: DataSet) -> Iterator[tuple[str, str]]:
         """Yield real targets, of which there is no confidence."""

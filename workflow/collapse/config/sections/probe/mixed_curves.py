@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from collapse.config.bases import MixedProbe
-from collapse.config.section import Count, fault
+from collapse.config.section import Extent, fault
 
 
 def _odd(value: int) -> int:
@@ -18,10 +18,10 @@ class Section(MixedProbe):
     """Logits of mixed samples against lambda, by pairs of classes: amplification and convexity."""
 
     kind: Literal["mixed_curves"] = Field(description="Probe.")
-    pairs: Count = Field(45, description="Pairs of classes, at random where there are more.")
-    samples: Count = Field(20, description="Pairs of samples of each pair of classes.")
+    pairs: Extent = Field(45, description="Pairs of classes, at random where there are more.")
+    samples: Extent = Field(20, description="Pairs of samples of each pair of classes.")
     # R^2 is about how features vary between the ends: one lambda there says nothing of it.
-    mixes: Annotated[Count, Field(ge=5), AfterValidator(_odd)] = Field(
+    mixes: Annotated[Extent, Field(ge=5), AfterValidator(_odd)] = Field(
         11, description="Values of lambda, evenly spaced from 0 to 1; odd, at least 5."
     )
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from collapse.config.bases import MixedProbe
-from collapse.config.section import Count, Seed
+from collapse.config.section import Extent, Seed
 from collapse.config.section import Section as Base
 from collapse.data.catalogue import DataSet
 
@@ -27,10 +27,10 @@ class Section(MixedProbe):
     classes: (
         Annotated[list[Seed], Field(min_length=3, max_length=3), AfterValidator(_distinct)] | None
     ) = Field(None, description="Labels of the three classes, from 0; null takes three at random.")
-    batches: Count = Field(
+    batches: Extent = Field(
         48, description="Batches, each of one lambda, evenly spread over [0, 1]."
     )
-    batch_size: Annotated[Count, Field(ge=3)] = Field(128, description="Pairs in a batch.")
+    batch_size: Annotated[Extent, Field(ge=3)] = Field(128, description="Pairs in a batch.")
 
     def passes(self, samples: int, records: int) -> int:
         """Return those of the first view at every state, and of the others at the last."""

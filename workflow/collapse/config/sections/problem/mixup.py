@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from collapse.config.bases import ProblemKind
-from collapse.config.section import Count, Positive, Width, fault
+from collapse.config.section import Count, Extent, Positive, fault
 
 
 class Section(ProblemKind):
@@ -18,8 +18,8 @@ class Section(ProblemKind):
     probes: ClassVar = ("mixed_columns",)
 
     kind: Literal["mixup"] = Field(description="Problem module.")
-    classes: Count = Field(description="Number of classes K, at least 3.")
-    dim: Width = Field(description="Feature dimension d, at least K - 1.")
+    classes: Extent = Field(description="Number of classes K, at least 3.")
+    dim: Extent = Field(description="Feature dimension d, at least K - 1.")
     loss: Literal["ce", "mse"] = Field(
         "ce", description="Loss of the mixed label: cross-entropy, or half the squared error."
     )

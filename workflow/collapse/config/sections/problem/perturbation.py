@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from collapse.config.bases import ProblemKind
-from collapse.config.section import Count, Positive, Width, fault
+from collapse.config.section import Count, Extent, Positive, fault
 
 
 class Section(ProblemKind):
@@ -18,9 +18,9 @@ class Section(ProblemKind):
     labelled_features: ClassVar = True
 
     kind: Literal["perturbation"] = Field(description="Problem module.")
-    classes: Count = Field(ge=2, description="Number of classes K.")
+    classes: Extent = Field(ge=2, description="Number of classes K.")
     samples_per_class: Count = Field(description="Samples n of each class.")
-    dim: Width = Field(description="Feature dimension d.")
+    dim: Extent = Field(description="Feature dimension d.")
     beta: Positive | None = Field(
         description="Penalty beta/(2Kn) ||H - H_0||^2 of the distance from the start; null: none."
     )

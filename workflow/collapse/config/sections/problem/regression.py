@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from collapse.config.bases import ProblemKind
-from collapse.config.section import Count, Positive, Real, Width, fault
+from collapse.config.section import Count, Extent, Positive, Real, fault
 from collapse.errors import InputError
 from collapse.theory.covariance import principal_axes, symmetric
 
@@ -23,7 +23,7 @@ class Section(ProblemKind):
     )
     target_mean: list[Real] | None = Field(None, description="Mean of the targets; null for 0.")
     samples: Count = Field(description="Number M of samples, more than n.")
-    dim: Width = Field(description="Feature dimension d, at least n.")
+    dim: Extent = Field(description="Feature dimension d, at least n.")
     bias: bool = Field(True, description="Unregularised bias b.")
     init_scale: Positive = Field(0.1, description="Std of the Gaussian start of H and W.")
 
