@@ -154,6 +154,15 @@ def test_every_kth_row_of_a_table_is_for_testing(tmp_path_factory, rows, every):
         assert (arrays[f"{part}_targets"] == np.stack([-inputs, inputs % 5], 1)).all()
 
 
+def test_columns_of_several_levels_and_endless_numbers_are_refused(tmp_path):
+    levels = pd.DataFrame({("a", "b"): [1.0, 2.0], ("y", "q"): [2.0, 1.0]})
+    levels.to_parquet(tmp_path / "levels.parquet")
+    (tmp_path / "long.csv").write_text("a,y\n1,2\n" + "9" * 350 + ",3\n2,4\n")
+    for name, words in (("levels.parquet", "several levels"), ("long.csv", "column 'a'")):
+        with pytest.raises(InputError, match=words):
+            from_file("mine", str(tmp_path / name), ["y"], None, 0.0)
+
+
 GOOD = "a,b,y\n0,1,2\n1,3,5\n2,0,1\n3,1,1\n"
 
 

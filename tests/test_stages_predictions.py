@@ -2,14 +2,16 @@
 
 import json
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from collapse import jobs
+from collapse import config, jobs
 from collapse.artifacts import read_table
 from collapse.cli import main
+from collapse.errors import InputError
 from collapse.theory.regression import predict
 from conftest import SETTINGS, SIGMA, entries, regression_arrays, study_regression, write_regression
 
@@ -114,6 +116,32 @@ def test_predictions_of_free_features_are_about_the_mean_or_about_zero(
     # Without a decay of W, W is unbounded: no closed form, and a line that says so.
     assert set(rows["weight_decay"]) == {0.1}
     assert "no closed form: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("study", ["deep_linear", "imbalanced", "mixup", "regression"])
+@pytest.mark.parametrize(
+    "problem",
+    [
+        {"kind": "mixup", "classes": 3, "dim": 3, "classifier": "free"},
+        {"kind": "perturbation", "classes": 3, "samples_per_class": 2, "dim": 3, "beta": 1.0},
+        {"kind": "regression", "target_covariance": [[1.0]], "samples": 9, "dim": 3},
+        {"kind": "deep_linear", "class_sizes": [3, 3], "widths": 4},
+    ],
+    ids=lambda problem: problem["kind"],
+)
+def test_a_problem_of_another_study_has_no_closed_form_and_is_none_the_worse(study, problem):
+    solver = {"kind": "sgd", "learning_rate": 0.1, "steps": 5}
+    decays = {"weight_decay": 1e-3, "feature_decay": 1e-3}
+    block = {"problem": problem, "optimiser": solver, **decays, "seeds": 1}
+    atlas = config.load("config", {"scale": "smoke", study: {"mine": block}})
+    (run,) = atlas.runs(study, "mine")
+    theory = import_module(f"collapse.theory.{study}")
+    told = config.plain(run.config)
+    try:
+        assert theory.of_run(told, run.config.facts())
+    except InputError as error:
+        assert "closed form" in str(error)
+    getattr(theory, "frame_of_run", lambda *_: {})(told, run.config.facts())
 
 
 def test_a_decayed_backbone_has_no_closed_form(load, tmp_path, capsys):

@@ -16,7 +16,7 @@ import shlex
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -153,23 +153,29 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path}: this user may not read it")
 
 
-def check_links(folder: str | Path) -> None:
-    """Refuse a folder in which links, into a cache say, lead nowhere.
+def check_links(places: Iterable[str]) -> None:
+    """Refuse files, and folders with files, that are links, into a cache say, that lead nowhere.
 
     Raises
     ------
     InputError
         Names the first, where it leads, and the cure.
     """
-    places = [str(folder)]
-    for parent, folders, files in os.walk(folder):
-        places += [os.path.join(parent, name) for name in (*folders, *files)]
-    lost = sorted(each for each in places if os.path.islink(each) and not os.path.exists(each))
+    lost: dict[str, list[str]] = {}
+    for place in places:
+        found = [place]
+        for parent, folders, files in os.walk(place):
+            found += [os.path.join(parent, name) for name in (*folders, *files)]
+        if gone := sorted(
+            each for each in found if os.path.islink(each) and not os.path.exists(each)
+        ):
+            lost[place] = gone
     if lost:
-        others = f" (and {len(lost) - 1} more like it)" if lost[1:] else ""
+        first, *others = (each for gone in lost.values() for each in gone)
+        more = f" (and {len(others)} more like it)" if others else ""
         raise InputError(
-            f"{lost[0]}: a link to {os.readlink(lost[0])}, where nothing is any more{others}: "
-            f"`find {shlex.quote(str(folder))} -xtype l -delete` clears the way to make it anew"
+            f"{first}: a link to {os.readlink(first)}, where nothing is any more{more}: "
+            f"`find {shlex.join(lost)} -xtype l -delete` clears the way to make it anew"
         )
 
 

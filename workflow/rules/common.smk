@@ -67,6 +67,12 @@ def check_cache_folder():
             ) from None
         if not os.access(folder, os.W_OK):
             raise InputError(f"SNAKEMAKE_OUTPUT_CACHE={folder}: not writable")
+        for entry in os.scandir(folder):
+            # Beside files there are only folders for those on their way.
+            if entry.is_dir() and not entry.name.startswith("tmp"):
+                raise InputError(
+                    f"{entry.path}: a folder in place of a file of the cache, delete it"
+                )
 
 
 async def keep_if_possible(cache, job, keep=OutputFileCache.store):
@@ -89,7 +95,17 @@ try:
         ATLAS = read_config()
         atlas_config.check_results(ATLAS)
         if workflow.is_main_process:
-            artifacts.check_links(ATLAS.results)
+            places = (
+                "claims",
+                "claims.csv",
+                "data",
+                "figures",
+                "notebooks",
+                "policies",
+            )
+            artifacts.check_links(
+                f"{ATLAS.results}/{name}" for name in (*ATLAS.studies, *places)
+            )
         check_cache_folder()
         STUDIES = {name: studies.load(name) for name in ATLAS.studies}
 except InputError as error:

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import re
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,8 @@ def _read_csv(path: str) -> pd.DataFrame:
 
 def _read_parquet(path: str) -> pd.DataFrame:
     frame = pd.read_parquet(path)
+    if frame.columns.nlevels > 1:
+        raise ValueError("columns with names of several levels")
     if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None:
         return frame
     # In the file an index is a column as any other.
@@ -131,7 +134,8 @@ def _read(path: str) -> pd.DataFrame:
         raise InputError(f"{path}: no such file") from None
     # Damage reaches what pandas notes in a parquet file, of which it expects anything but that.
     except (
-        OSError, ValueError, TypeError, LookupError, AttributeError, pd.errors.ParserWarning
+        OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError,
+        pd.errors.ParserWarning,
     ) as error:  # fmt: skip
         raise InputError(f"{path}: cannot be read ({first_line(error)})") from None
     # Those of a parquet file may be numbers; the config's are text.
@@ -141,13 +145,13 @@ def _read(path: str) -> pd.DataFrame:
 def _check_columns(
     path: str, frame: pd.DataFrame, targets: Sequence[str], inputs: Sequence[str]
 ) -> None:
-    columns = [*targets, *inputs]
-    for column in columns:
+    columns = Counter([*targets, *inputs])
+    for column, count in columns.items():
         if column not in frame:
             close = difflib.get_close_matches(column, list(frame), 1)
             hint = f", did you mean {close[0]!r}?" if close else ""
             raise InputError(f"{path}: no column {column!r}{hint} (it has {', '.join(frame)})")
-        if columns.count(column) > 1:
+        if count > 1:
             raise InputError(f"{path}: column {column!r} is asked for twice")
     if not inputs:
         raise InputError(f"{path}: no column is left for the inputs")
@@ -158,8 +162,7 @@ def _numbers(path: str, frame: pd.DataFrame, columns: Sequence[str]) -> Array:
         values: Any = frame[column]
         # Booleans count as numeric, but hardly mean a quantity.
         if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
-            wrong = pd.to_numeric(values, errors="coerce").isna() & values.notna()
-            row = int(np.flatnonzero(wrong)[0]) if wrong.any() else 0
+            row = _first_of_no_number(values)
             raise InputError(
                 f"{path}: column {column!r} holds {values.dtype}, {values.iloc[row]} in row {row} "
                 "(counted from 0), allowed are numbers: name by `inputs` the columns to use"
@@ -173,3 +176,15 @@ def _numbers(path: str, frame: pd.DataFrame, columns: Sequence[str]) -> Array:
                 "(counted from 0), allowed are finite numbers"
             )
     return frame[list(columns)].to_numpy(dtype=float)
+
+
+def _first_of_no_number(values: pd.Series) -> int:
+    """Return the first row that is no number, or one of more digits than numbers have here."""
+    for row, value in enumerate(values):
+        try:
+            held = float(value)
+        except (TypeError, ValueError, OverflowError):
+            return row
+        if abs(held) >= 2**63:
+            return row
+    return 0
