@@ -178,6 +178,7 @@ def test_finished_results_verify_and_what_is_changed_is_named(finished, tmp_path
     assert told.returncode == 2 and "claims.csv: digest" in told.stderr
     listed = finished.run("collapse", "list", "claims", "--scale", "smoke", "--results", str(copy))
     assert listed.returncode == 2 and str(changed[0]) in listed.stderr
+    dangling.unlink()
     target = [f"{copy}/notebooks/mixup.html"]
     settings = ["--config", "scale=smoke", f"results={copy}", "--report"]
     report = finished.run("snakemake", *settings, str(tmp_path / "report.html"), "--", *target)
