@@ -67,15 +67,11 @@ def numbers(a: Path, b: Path) -> Iterator[Numbers]:
     InputError
         If a file is damaged.
     """
-    for pattern, read in (("figures/*/*.csv", _drawn), ("*/*/metrics.parquet", _measured)):
+    for pattern, read in (("figures/*/*.csv", read_csv), ("*/*/metrics.parquet", _measured)):
         for path in sorted(a.glob(pattern)):
             name = str(path.relative_to(a))
             if (b / name).is_file() and (compared := _compared(read(path), read(b / name))):
                 yield Numbers(name, *compared)
-
-
-def _drawn(path: Path) -> pd.DataFrame:
-    return read_csv(path)
 
 
 def _measured(path: Path) -> pd.DataFrame:

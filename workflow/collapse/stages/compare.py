@@ -22,9 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("a", metavar="A", help="folder of results")
     parser.add_argument("b", metavar="B", help="folder of other results")
-    parser.add_argument(
-        "--all", action="store_true", help="every number that differs, not the first of each file"
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{a}, {b}: neither claims nor numbers of the same name")
     differing = _print_verdicts(claims)
     for each in files:
-        _print_numbers(each, args.all)
+        _print_numbers(each)
     return int(differing > 0)
 
 
@@ -65,10 +62,10 @@ def _print_verdicts(claims: pd.DataFrame) -> int:
     return len(differing)
 
 
-def _print_numbers(file: comparison.Numbers, every: bool) -> None:
-    """Print how many numbers of a file differ, and the one that does most, or all."""
+def _print_numbers(file: comparison.Numbers) -> None:
+    """Print how many numbers of a file differ, and the one that does most."""
     print(f"{file.name}: {file.common} numbers in both, {len(file.differing)} differ")
-    for row in file.differing.iloc[: None if every else 1].to_dict("records"):
+    for row in file.differing.iloc[:1].to_dict("records"):
         told = {name: value for name, value in row.items() if _is_key(name) and value != "nan"}
         keys = " ".join(f"{name}={value}" for name, value in told.items())
         ranges = (_range(row, end) for end in ("a", "b"))
