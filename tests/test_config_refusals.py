@@ -242,6 +242,14 @@ NETWORKS = [
         ["reacher.probes.0.kind", "calibration", "has no labels"],
     ),
     (
+        study_deep_linear(network_mlp={"probes": ["feature_space"]}),
+        ["network_mlp.probes.0.kind", "feature_space", "has labels, no real targets"],
+    ),
+    (
+        {"datasets": {"reacher": {"action_noise": -0.1}}},
+        ["datasets.reacher.action_noise", "found -0.1"],
+    ),
+    (
         study_deep_linear(network_mlp={"grid": {"model": [{"kind": "mlp", "hidden": [4]}]}}),
         ["grid.model", "not sections"],
     ),

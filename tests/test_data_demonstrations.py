@@ -22,7 +22,9 @@ from collapse.stages import data, policy
 from conftest import run_stage
 
 SHIPPED = Path(__file__).resolve().parents[1] / "workflow/policies"
-TASKS = [name for name in names() if isinstance(find(name), Task)]
+ALL_TASKS = [name for name in names() if isinstance(find(name), Task)]
+TASKS = [name for name in ALL_TASKS if not find(name).expert]
+NOISY = sorted(set(ALL_TASKS) - set(TASKS))
 SEARCHED = [name for name in TASKS if find(name).search]
 PARTS = ("train", "test")
 angle = st.floats(-3, 3)
@@ -166,6 +168,44 @@ def test_executed_action_is_the_policys(name):
         assert (np.array(actions) == arrays[f"{part}_targets"]).all()
 
 
+@pytest.mark.parametrize("name", NOISY)
+def test_noise_is_added_to_what_the_expert_does(name, monkeypatch):
+    task = find(name)
+    assert task.action_noise > 0 and task.train_count == 100_000
+    monkeypatch.setattr(
+        f"{sets.__name__}.{name}.SET", replace(task, train_count=3000, test_count=500)
+    )
+    policy_of = policy_file(task.expert)
+    made = demonstrate(name, policy_of, 0, task.action_noise)
+    if policy_of:
+        tensors, _ = read_tensors(policy_of)
+
+    def act(observation):
+        if not policy_of:
+            return reach(observation)
+        return np.clip(tensors["gain"] @ ((observation - tensors["mean"]) / tensors["std"]), -1, 1)
+
+    for part in PARTS:
+        actions = np.array([act(each) for each in made.arrays[f"{part}_inputs"]])
+        noise = made.arrays[f"{part}_targets"] - actions
+        # White: of mean 0, one variance, and no memory, to five standard errors.
+        scaled, error = noise / task.action_noise, 5 / len(noise) ** 0.5
+        assert np.abs(scaled.mean(0)).max() < error
+        assert np.abs(scaled.T @ scaled / len(noise) - np.eye(task.outputs)).max() < 1.5 * error
+        assert np.abs((scaled[1:] * scaled[:-1]).mean(0)).max() < error
+    assert made.attributes["action_noise"] == task.action_noise
+    assert same(made, demonstrate(name, policy_of, 0, task.action_noise))
+
+
+def test_without_noise_a_noisy_task_is_its_experts(monkeypatch):
+    own = find("reacher")
+    monkeypatch.setattr(
+        f"{sets.__name__}.noisy_reacher.SET",
+        replace(find("noisy_reacher"), train_count=own.train_count, test_count=own.test_count),
+    )
+    assert same(demonstrate("noisy_reacher", None, 0, 0.0), demonstrations("reacher"))
+
+
 @pytest.mark.parametrize(("name", "least"), [("swimmer", 300), ("hopper", 2000)])
 def test_shipped_policy_is_as_good_as_it_says(name, least):
     _, attributes = read_tensors(policy_file(name))
@@ -179,7 +219,8 @@ def test_shipped_policy_is_as_good_as_it_says(name, least):
 @pytest.mark.parametrize("name", ["reacher", "swimmer"])
 def test_stage_writes_what_is_made(name, tmp_path):
     out = tmp_path / "data.safetensors"
-    run_stage(data, out, policy_file(name), name=name, kind="demonstrations", seed=0)
+    told = {"name": name, "kind": "demonstrations", "seed": 0, "action_noise": 0.0}
+    run_stage(data, out, policy_file(name), **told)
     tensors, attributes = read_tensors(out)
     made = demonstrations(name)
     assert attributes == made.attributes
@@ -222,7 +263,8 @@ def test_without_a_simulator_a_line_says_what_to_install(module, tmp_path):
     program = (
         f"import sys; sys.modules[{module!r}] = None\n"
         "from test_data_demonstrations import InputError, data, run_stage\n"
-        f"try: run_stage(data, {str(out)!r}, name='reacher', kind='demonstrations', seed=0)\n"
+        f"try: run_stage(data, {str(out)!r}, name='reacher', kind='demonstrations', seed=0,"
+        " action_noise=0.0)\n"
         "except InputError as error: sys.exit(str(error))\n"
     )
     done = subprocess.run(

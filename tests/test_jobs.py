@@ -28,11 +28,18 @@ def test_data_come_from_their_policies_tables_or_sources(load):
     found = {name: jobs.source(atlas, name, "home") for name in atlas.data_sets}
     assert found.pop("hopper") == ["results/policies/hopper.safetensors"]
     assert found.pop("swimmer") == ["home/workflow/policies/swimmer.safetensors"]
+    # Another data set of the same expert.
+    assert found.pop("noisy_hopper") == ["home/workflow/policies/hopper.safetensors"]
+    assert found.pop("noisy_swimmer") == ["home/workflow/policies/swimmer.safetensors"]
     assert set(map(tuple, found.values())) == {()}
-    expected = {"name": "hopper", "kind": "demonstrations", "seed": 3}
+    expected = {"name": "hopper", "kind": "demonstrations", "seed": 3, "action_noise": 0.0}
     assert jobs.data(atlas, "hopper").told == expected
+    assert jobs.data(atlas, "noisy_swimmer").told["action_noise"] == 0.2
+    noises = {"noisy_swimmer": 0, "reacher": 0.5}
+    quiet = load({"datasets": {name: {"action_noise": noise} for name, noise in noises.items()}})
+    assert {name: jobs.data(quiet, name).told["action_noise"] for name in noises} == noises
     assert jobs.policy(atlas, "hopper").told == {"task": "hopper", "seed": 3}
-    for name in ("reacher", "digits"):
+    for name in ("reacher", "digits", "noisy_hopper"):
         with pytest.raises(InputError, match=f"no policy is searched for '{name}'"):
             jobs.policy(atlas, name)
     with pytest.raises(InputError, match="no data set 'hoper'"):

@@ -15,6 +15,7 @@ from collapse.metrics.targets import (
     fit_readings,
     regression_readings,
     residual_points,
+    space_points,
     target_readings,
 )
 from collapse.problems import regression
@@ -209,6 +210,7 @@ def test_readings_of_a_head_are_their_definitions(n, wider, samples, bias, decay
     lengths = np.linalg.norm(h, axis=1).mean()
     expected = {
         "weight_norm_squared": np.sum(w**2),
+        "feature_norm_mean": lengths,
         "feature_norm_squared_mean": squares,
         "mean_feature_ratio": np.linalg.norm(h.mean(0)) / lengths,
         **entries("gram", w @ w.T),
@@ -353,3 +355,27 @@ def test_residuals_of_evenly_spaced_samples(samples, bias):
     assert found["output"].tolist() == [0, 1] * count
     for name, values in (("residual", error), ("target", centred)):
         np.testing.assert_allclose(found[name], values.flatten(), rtol=1e-12, atol=1e-12)
+
+
+@FEW
+@given(samples=st.sampled_from([3, 40, 251, 700]), n=st.integers(1, 4), seed=st.integers(0, 10**6))
+def test_places_in_space_are_along_w_and_the_longest_direction_outside_it(samples, n, seed):
+    generator = np.random.default_rng(seed)
+    h, w = generator.standard_normal((samples, 6)) + 1, generator.standard_normal((n, 6))
+    found = pd.DataFrame(space_points(*map(torch.from_numpy, (h, w))))
+    count = min(samples, targets.SCATTER)
+    assert found["role"].tolist() == ["feature"] * count + ["weight"] * n
+    assert found["sample"].tolist() == [*range(count), *range(n)]
+    places = found[["axis_1", "axis_2", "axis_3"]].to_numpy()
+    # Gram and Schmidt, and the first right singular vector of what is orthogonal to W.
+    first = w[0] / np.linalg.norm(w[0])
+    beside = w[1] - (w[1] @ first) * first if n > 1 else np.zeros(6)
+    second = beside / np.linalg.norm(beside) if n > 1 else beside
+    outside = h - h @ np.linalg.pinv(w) @ w
+    third = np.linalg.svd(outside, full_matrices=False)[2][0]
+    chosen = np.concatenate([h[[k * samples // count for k in range(count)]], w])
+    for axis, values in zip((first, second), places.T, strict=False):
+        np.testing.assert_allclose(values, chosen @ axis, atol=1e-9)
+    expected = chosen @ third
+    sign = np.sign(expected @ places[:, 2])
+    np.testing.assert_allclose(sign * places[:, 2], expected, atol=1e-6)

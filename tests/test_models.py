@@ -76,12 +76,13 @@ def test_features_have_the_backbone_dimension_and_both_signs(name, shape):
     assert (features < 0).any() and (features > 0).any()
 
 
+@pytest.mark.parametrize("normalisation", ["none", "batch_before"])
 @pytest.mark.parametrize(
     ("ending", "last"), [("relu", torch.nn.ReLU), ("linear", torch.nn.Linear), ("signed", None)]
 )
-def test_endings_of_an_mlp(ending, last):
+def test_endings_of_an_mlp(ending, last, normalisation):
     model = BACKBONES["plain"] | {"hidden": [8, 6], "ending": ending}
-    backbone = network(model, (3, 1, 1)).backbone
+    backbone = network(model | {"normalisation": normalisation}, (3, 1, 1)).backbone
     inputs = torch.randn(200, 3, 1, 1, generator=torch.Generator().manual_seed(1))
     features = backbone(inputs)
     assert features.shape == (200, 6) and backbone.dim == 6
@@ -95,6 +96,9 @@ def test_endings_of_an_mlp(ending, last):
     for index, layer in enumerate(linear):
         values = layer(values)
         if ending == "relu" or index < len(linear) - 1:
+            if normalisation == "batch_before":
+                variances, means = torch.var_mean(values, 0, correction=0)
+                values = (values - means) / (variances + 1e-5).sqrt()
             values = values.clamp_min(0)
     torch.testing.assert_close(features, values)
     assert last is None or isinstance(backbone.layers[-1], last)

@@ -15,7 +15,7 @@ from collapse.metrics.rows import wide_blocks
 
 # Enough for a scatter plot, whatever the size of the data set.
 SCATTER = 250
-"""Samples whose residuals are returned one by one."""
+"""Samples that are returned one by one."""
 
 
 def regression_readings(
@@ -30,10 +30,10 @@ def regression_readings(
     On layer ``H1``: the metrics of `collapse.metrics.measure` that concern the features and the
     weight, lists as ``name[k]``; ``NRC3_c``, see `nrc3_at`, at c = weight_decay feature_decay;
     ``gram[i,j]`` (i <= j), the entries of W W^T; ``weight_norm_squared`` = norm(W)^2,
-    ``feature_norm_squared_mean`` = norm(H)^2/M; ``mean_feature_ratio`` = norm(hbar) over the mean
-    norm(h). On layer ``all``: ``r2``, ``mse``, ``mse_sum`` (summed over targets), ``loss`` =
-    mse_sum/2 + feature_decay/2 norm(H)^2/M + weight_decay/2 norm(W)^2, and
-    ``residual_covariance[i,j]`` (i <= j), (1/M) E^T E with E = Z - Y.
+    ``feature_norm_mean`` and ``feature_norm_squared_mean``, the means of norm(h) and of its square;
+    ``mean_feature_ratio`` = norm(hbar) over the former. On layer ``all``: ``r2``, ``mse``,
+    ``mse_sum`` (summed over targets), ``loss`` = mse_sum/2 + feature_decay/2 norm(H)^2/M +
+    weight_decay/2 norm(W)^2, and ``residual_covariance[i,j]`` (i <= j), (1/M) E^T E with E = Z - Y.
 
     `features` are M x d, on any device, `targets` M x n; `weight` is W, n x d, of a head with
     several layers their product; `bias` is n or None. `decays` are weight_decay and feature_decay,
@@ -52,6 +52,7 @@ def regression_readings(
     values["NRC3_c"] = nrc3_at(statistics.weight, moment, weight_decay * feature_decay)
     mean, lengths, squares = _lengths(features)
     values["mean_feature_ratio"] = defined(mean.norm() / lengths)
+    values["feature_norm_mean"] = lengths.item()
     values["feature_norm_squared_mean"] = squares.item()
     values["weight_norm_squared"] = statistics.weight.square().sum().item()
     fit = {name: values.pop(name) for name in ("r2", "mse")}
@@ -88,9 +89,8 @@ def residual_points(
     ``target`` and ``residual``; a row for every sample and output. The arguments are those of
     `regression_readings`.
     """
-    count = min(len(targets), SCATTER)
-    # In integers: every sample once where M is small.
-    samples = torch.arange(count, device=targets.device) * len(targets) // count
+    samples = _scattered(targets)
+    count = len(samples)
     residuals = _residuals(features, targets, weight, bias)[samples]
     centred = (targets.double() - targets.double().mean(0))[samples]
     outputs = targets.shape[1]
@@ -100,6 +100,41 @@ def residual_points(
         "target": centred.flatten().cpu().numpy(),
         "residual": residuals.flatten().cpu().numpy(),
     }
+
+
+def space_points(features: Tensor, weight: Tensor) -> dict[str, NDArray]:
+    """Return where single features and the rows of W lie in three directions of their space.
+
+    ``axis_1`` is along w_1, ``axis_2`` along what w_2 adds to it (0 of one target), ``axis_3``
+    along the direction orthogonal to all rows of W in which the features, about zero, are longest.
+    Columns ``role``, ``feature`` or ``weight``, and ``sample``, which counts the samples of
+    `residual_points`, or the rows of W. `features` are M x d, `weight` n x d.
+    """
+    rows = weight.to(features.device).double()
+    basis = torch.linalg.qr(rows.mT).Q
+    # The sign of a column is the factorisation's: along its row.
+    basis = basis * (basis * rows.mT).sum(0).sign()
+    moment = torch.zeros(2 * features.shape[1:], dtype=torch.float64, device=features.device)
+    for _, block in wide_blocks(features):
+        rest = block - (block @ basis) @ basis.mT
+        moment += rest.mT @ rest
+    axes = torch.zeros(features.shape[1], 3, dtype=torch.float64, device=features.device)
+    axes[:, : min(2, len(rows))] = basis[:, :2]
+    axes[:, 2] = torch.linalg.eigh(moment).eigenvectors[:, -1]
+    chosen = features[_scattered(features)].double()
+    places = torch.cat([chosen, rows]) @ axes
+    return {
+        "role": np.repeat(["feature", "weight"], [len(chosen), len(rows)]),
+        "sample": np.concatenate([np.arange(len(chosen)), np.arange(len(rows))]),
+        **{f"axis_{k}": places[:, k - 1].cpu().numpy() for k in (1, 2, 3)},
+    }
+
+
+def _scattered(values: Tensor) -> Tensor:
+    """Return the places of up to `SCATTER` evenly spaced rows."""
+    count = min(len(values), SCATTER)
+    # In integers: every one once where there are few.
+    return torch.arange(count, device=values.device) * len(values) // count
 
 
 def fit_readings(outputs: Tensor, targets: Tensor) -> Iterator[Reading]:

@@ -16,12 +16,12 @@ class MLP(nn.Module):
     inputs, hidden
         Values of an image, and widths of the hidden layers; the last is the feature dimension d.
     normalisation
-        ``batch``: BatchNorm after each ReLU. ``none``: nothing.
+        ``batch``: BatchNorm after each ReLU. ``batch_before``: before each. ``none``: nothing.
     ending
         ``signed``: after the last ReLU, BatchNorm, or without normalisation one more linear layer,
         gives the features both signs; after a ReLU they would miss the simplex ETF. ``relu``: the
-        features are the last ReLU's values. ``linear``: they are what enters it. The last two
-        without normalisation only.
+        features are the last ReLU's values. ``linear``: they are the last linear layer's. The last
+        two without BatchNorm after ReLUs only.
     init
         ``uniform``: PyTorch's default. ``kaiming``: weights N(0, 2/inputs) of each layer and no
         biases (He et al. 2015), with which signals keep their size through many ReLUs.
@@ -34,13 +34,16 @@ class MLP(nn.Module):
         self.dim = hidden[-1]
         layers: list[nn.Module] = [nn.Flatten()]
         for width in hidden:
-            layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True)]
+            layers.append(nn.Linear(inputs, width))
+            if normalisation == "batch_before":
+                layers.append(nn.BatchNorm1d(width))
+            layers.append(nn.ReLU(inplace=True))
             if normalisation == "batch":
                 layers.append(nn.BatchNorm1d(width))
             inputs = width
         if ending == "linear":
-            # Without normalisation the last layer is the ReLU: its input remains.
-            layers.pop()
+            # What comes behind the last linear layer belongs to the ReLU that is left out.
+            del layers[-2 if normalisation == "batch_before" else -1 :]
         if ending == "signed":
             batch = normalisation == "batch"
             layers.append(nn.BatchNorm1d(self.dim) if batch else nn.Linear(self.dim, self.dim))

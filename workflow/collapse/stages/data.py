@@ -3,7 +3,8 @@
 The job is told {"name": NAME, "kind": KIND, ...}; by kind, the module that makes it,
   "files": {"sources": [SOURCE, ...], "directory": DIRECTORY or null}, where a source is
     "directory", "package", "debian" or "download";
-  "demonstrations": {"seed": SEED}, of an expert, whose policy --source is where the task has one;
+  "demonstrations": {"seed": SEED, "action_noise": STANDARD_DEVIATION}, of an expert, whose policy
+    --source is where the task has one;
   "generated": nothing more;
   "table": {"targets": [COLUMN, ...], "inputs": [COLUMN, ...] or null, "test_share": SHARE} of the
     table --source.

@@ -48,6 +48,10 @@ class Task(DataSet):
         Of held-out episodes every step of this multiple is kept.
     search
         How its policy is found; None where the expert is a controller.
+    expert
+        The data set whose expert acts; None for its own.
+    action_noise
+        Standard deviation of the noise in the expert's actions, unless the config says another.
     """
 
     source: ClassVar[str] = "demonstrations"
@@ -59,3 +63,10 @@ class Task(DataSet):
     test_count: int
     test_stride: int = 1
     search: Search | None = None
+    expert: str | None = None
+    action_noise: float = 0.0
+
+    @property
+    def searched(self) -> bool:
+        """Whether a policy is searched for it, instead of none or another data set's."""
+        return self.search is not None and self.expert is None

@@ -2,7 +2,8 @@
 
 Observations and actions are recorded raw. The expert of Reacher is a controller: inverse kinematics
 of the arm and a joint PD law. Those of Swimmer and Hopper are linear policies that
-`collapse.data.policy_search` found. Each is a function of the observation alone.
+`collapse.data.policy_search` found. Each is a function of the observation alone, but for the noise
+that the config may add to its actions.
 """
 
 import os
@@ -37,14 +38,16 @@ PACKAGES = ("gymnasium", "mujoco", "imageio", "packaging")
 
 def make(spec: Mapping[str, Any], policy: str | None) -> Tensors:
     """Return the demonstrations that the data job is told to make; see `demonstrate`."""
-    name, seed = required(spec, name=str, seed=int)
-    return demonstrate(name, policy, seed)
+    name, seed, noise = required(spec, name=str, seed=int, action_noise=float | int)
+    return demonstrate(name, policy, seed, noise)
 
 
-def demonstrate(name: str, policy: str | Path | None, seed: int) -> Tensors:
+def demonstrate(name: str, policy: str | Path | None, seed: int, noise: float = 0.0) -> Tensors:
     """Return the demonstrations of a task's expert, which may be a policy in a file.
 
-    `seed` is that of the episodes' starts.
+    `seed` is that of the episodes' starts and of the noise: each action is the expert's plus
+    Gaussian numbers of standard deviation `noise`. So it acts, within what the simulator allows,
+    and so it is recorded.
 
     Raises
     ------
@@ -58,7 +61,9 @@ def demonstrate(name: str, policy: str | Path | None, seed: int) -> Tensors:
     if task.search:
         if policy is None:
             raise InputError(f"{name}: needs the file of a policy (--source)")
-        expert, digest = read_policy(policy, name, task), stored_digest(policy)
+        expert, digest = read_policy(policy, task.expert or name, task), stored_digest(policy)
+    if noise:
+        expert = _noisy(expert, noise, seed)
     with simulator(name, task) as environment:
         arrays, returns = _record(environment, task, expert, seed)
     actions = [f"action[{index}]" for index in range(task.outputs)]
@@ -72,6 +77,7 @@ def demonstrate(name: str, policy: str | Path | None, seed: int) -> Tensors:
         "targets": actions,
         "source": f"simulator {task.environment}, {versions}, seed {seed}",
         "policy": digest,
+        "action_noise": float(noise),
         "mean_return": float(np.mean(returns)),
     }
     return Tensors(arrays, attributes)
@@ -83,7 +89,7 @@ def searched() -> list[str]:
     return [
         name
         for name, data_set in data_sets.items()
-        if isinstance(data_set, Task) and data_set.search
+        if isinstance(data_set, Task) and data_set.searched
     ]
 
 
@@ -188,6 +194,17 @@ def reach(observation: Array) -> Array:
         offsets.append((turn + np.pi) % (2 * np.pi) - np.pi)
     nearer = min(offsets, key=lambda turn: np.abs(turn).sum())
     return np.clip((FREQUENCY**2 * nearer - (2 * FREQUENCY - 1) * speeds) / GEAR, -1.0, 1.0)
+
+
+def _noisy(expert: Expert, noise: float, seed: int) -> Expert:
+    # A stream of its own: the episodes start where those without noise do.
+    source = np.random.default_rng([seed, 1])
+
+    def act(observation: Array) -> Array:
+        action = expert(observation)
+        return action + noise * source.standard_normal(action.shape)
+
+    return act
 
 
 def _episode(environment: Any, expert: Expert, start: int) -> Iterator[tuple[Array, Array, float]]:

@@ -3,8 +3,9 @@
 from collapse.studies import Plot, Study
 
 _DECAY = ("reacher", "swimmer", "hopper")
-_BIASES = ("reacher_biases", "swimmer_biases", "hopper_biases")
+_PARTLY = ("reacher_partly", "swimmer_partly", "hopper_partly")
 _FEATURES = ("reacher_features", "swimmer_features", "hopper_features")
+_NOISY = ("reacher_noisy", "swimmer_noisy", "hopper_noisy")
 _NORMS = ("reacher_norms", "swimmer_norms")
 _OWN_DATA = "Demonstrations are of this project's own experts, not the paper's."
 _BAND = "Lines are medians over seeds, bands their range, grey the floor of float32."
@@ -15,9 +16,10 @@ STUDY = Study(
         "Multivariate Regression. NeurIPS 2024, arXiv 2409.04180"
     ),
     objective=(
-        "1/(2M) ||W H + b - Y||_F^2, M samples, plus weight_decay/2 ||theta||^2 over all weights "
-        "of the network or, of free and of UFM-type penalised features, weight_decay/2 ||W||_F^2 + "
-        "feature_decay/(2M) ||H||_F^2, a mean over samples; b not penalised"
+        "1/(2M) ||W H + b - Y||_F^2, M samples, plus weight_decay/2 ||theta||^2 over all "
+        "parameters, b among them, or, of free and of UFM-type penalised features, "
+        "weight_decay/2 ||W||_F^2 + feature_decay/(2M) ||H||_F^2, a mean over samples, b not "
+        "penalised; n times the released objective, whose decays are 1/n of these"
     ),
     figures={
         "nrc": Plot(
@@ -34,10 +36,12 @@ STUDY = Study(
         "explained_variance": Plot(
             reads=_DECAY,
             caption=(
-                "Shares of the features' variance along their first five principal components at "
-                "the last epoch, by weight decay, with and without a ReLU before W. Dashed "
-                "vertical: the number n of targets, to which collapsed features are confined. "
-                f"Points are medians over seeds, bars their range. {_OWN_DATA}"
+                "Shares of the features' variance along their first five principal components, "
+                "with and without a ReLU before W: against the epoch at the largest weight decay "
+                "that keeps all directions of the targets (those beyond the number n of targets "
+                "dashed), and below at the last epoch by weight decay (dashed vertical: n, to "
+                "which collapsed features are confined). Lines are medians over seeds, bands and "
+                f"bars their range. {_OWN_DATA}"
             ),
         ),
         "gamma": Plot(
@@ -50,23 +54,67 @@ STUDY = Study(
             ),
         ),
         "weight_decay": Plot(
-            reads=(*_DECAY, *_BIASES),
+            reads=(*_DECAY, *_PARTLY),
             caption=(
                 "NRC1 to NRC3 as the authors compute them for a range of weight decays, with a "
                 "ReLU before W; NRC3 at the gamma that is best for each run's last W. Below, at "
                 "the last epoch against the decay, NRC1 in both variants (h not centred, centred) "
                 "and R2 on training and held-out samples, with and without that ReLU. "
-                f"Diamonds: biases decayed too, as in the released code. {_OWN_DATA} {_BAND}"
+                "All parameters are decayed, as in the released code; diamonds: weights only, "
+                f"squares: all but the bias of the head (smaller without that ReLU). {_OWN_DATA} "
+                f"{_BAND}"
+            ),
+        ),
+        "fit": Plot(
+            reads=_DECAY,
+            caption=(
+                "Mean squared error (over samples and targets) and R2 of networks with a ReLU "
+                "before W against the epoch, on training and held-out samples, by weight decay on "
+                f"all parameters. R2 is cut off below -0.3. {_OWN_DATA} Lines are medians over "
+                "seeds, bands their range."
             ),
         ),
         "ufm_regularisation": Plot(
             reads=_FEATURES,
             caption=(
                 "Networks of which only W and the features are penalised, with the same decay, "
-                "without a ReLU before W: NRC1, NRC2 and NRC3 at gamma = c (the product of the "
-                "two decays) against the epoch; below, at the last epoch against c, the squared "
+                "without a ReLU before W: the mean squared error (dashed: theory), NRC1, NRC2 and "
+                "NRC3 at gamma = c (the product of the two decays) against the epoch; below, at "
+                "the last epoch against c, the squared "
                 "error summed over targets and the relative distance of the Gram matrix of W to "
                 f"that of the closed form. Dashed: theory, no fit. {_OWN_DATA} {_BAND}"
+            ),
+        ),
+        "noisy_experts": Plot(
+            reads=(*_FEATURES, *_NOISY),
+            caption=(
+                "The same networks on pairs of experts to whose actions Gaussian noise is added, "
+                "as the paper's demonstrations are noisy: mean squared error against the epoch "
+                "without BatchNorm and with BatchNorm before each ReLU (dashed: theory), and at "
+                "the last epoch against c beside experts without noise, of whose actions every "
+                "one can be predicted. Theory minimises over features of every sample, which a "
+                "network that cannot tell noise from state does not reach. "
+                f"{_OWN_DATA} Lines and points are medians over seeds, bands and bars their range."
+            ),
+        ),
+        "norms_by_epoch": Plot(
+            reads=_NORMS,
+            caption=(
+                "Mean norm of the features and norms of the rows of W against the epoch, by "
+                "feature decay at fixed weight decay; dashed: where theory has the rows' norms "
+                f"(not drawn: 0). {_OWN_DATA}"
+            ),
+        ),
+        "feature_space": Plot(
+            reads=("reacher_features",),
+            caption=(
+                "Features h of up to 250 training samples (points, in units of their root mean "
+                "square norm) and the rows of W (arrows to twice their length in units of the "
+                "longest) before and after training with penalised features, at the largest decay "
+                "that keeps both directions of the targets. Grey: the plane of w_1 and w_2; "
+                "upwards the direction outside it in which the features are longest. Coloured by "
+                "the angle of the whitened target z: collapsed features lie in the plane, in the "
+                f"order of their targets. One seed. {_OWN_DATA}"
             ),
         ),
         "norms": Plot(
@@ -84,7 +132,7 @@ STUDY = Study(
             reads=("reacher", "reacher_features"),
             caption=(
                 "Residuals of both targets on up to 250 training samples before and after "
-                "training, under weight decay on all weights with a ReLU before W (above) and "
+                "training, under weight decay on all parameters with a ReLU before W (above) and "
                 "under decay of W and the features only (below), coloured by the angle of the "
                 "whitened target z. In the second case theory has residuals -sqrt(c) z: white, "
                 "opposite to z. Dashed: its circles at lengths 1 and 2 of z. Correlation and "
@@ -108,6 +156,8 @@ STUDY = Study(
     },
     axes=("model.ending", "weight_decay"),
     own_axes={
+        **dict.fromkeys(_PARTLY, ("decayed",)),
+        **dict.fromkeys(_NOISY, ("model.normalisation",)),
         "reacher_norms": ("feature_decay",),
         "swimmer_norms": ("feature_decay",),
         "free_features": ("problem.target_covariance", "problem.bias"),
@@ -115,8 +165,9 @@ STUDY = Study(
     },
     claims_read=(
         *_DECAY,
-        *_BIASES,
+        *_PARTLY,
         *_FEATURES,
+        *_NOISY,
         *_NORMS,
         "free_features",
         "no_decay",

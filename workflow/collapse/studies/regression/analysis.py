@@ -17,6 +17,10 @@ DATA = ("reacher", "swimmer", "hopper")
 """Data sets, which name the experiments under weight decay."""
 SETTING = ("ending", "weight_decay")
 """Columns that tell apart the runs of a network experiment, but for the seed."""
+PARTLY = {"weights": "weights", "backbone": "all"}
+"""Which parameters alone are decayed in the experiments ``*_partly``: the config's word by ours."""
+NORMALISED = {"noisy": "none", "batchnorm": "batch_before"}
+"""The same of where networks of the experiments ``*_noisy`` have BatchNorm."""
 ALIVE = 1e-3
 """Share of variance from which a principal component counts as there."""
 PAPER_GAMMA = {"reacher": 0.749, "swimmer": 0.691, "hopper": 0.011}
@@ -47,7 +51,7 @@ def working_decay(experiment: Results) -> float:
     """Return the largest weight decay under which no network gives up a direction of the targets.
 
     In every run R2 is above 0 and the features' n-th principal component has at least `ALIVE` of
-    their variance. The largest of all where there is none.
+    their variance. The largest of all where there is none, 0 where there are no runs.
     """
     targets = len(covariance(experiment))
     shares = indexed(experiment, "explained_variance_ratio")
@@ -55,7 +59,7 @@ def working_decay(experiment: Results) -> float:
     fits = experiment.last("r2").groupby("weight_decay")["value"].min()
     # Zero is no decay: a working one is positive.
     alive = shares.index[(shares >= ALIVE) & (fits.reindex(shares.index) > 0) & (shares.index > 0)]
-    return max(alive, default=decays(experiment)[-1])
+    return max(alive, default=max(decays(experiment), default=0.0))
 
 
 def at_working_decay(experiment: Results) -> Results:
@@ -129,19 +133,24 @@ def finals(experiment: Results, metric: str) -> pd.DataFrame:
     return over_seeds(experiment.last(metric), SETTING)
 
 
-def explained_variance(experiment: Results) -> pd.DataFrame:
-    """Return the shares of the principal components at the last step.
+def explained_variance(experiment: Results, *, every_step: bool = False) -> pd.DataFrame:
+    """Return the shares of the principal components at the last step, or at every step.
 
-    As `over_seeds`, by `SETTING` and ``component`` (from 1).
+    As `over_seeds`, by `SETTING`, ``component`` (from 1) and, of every step, ``step``.
     """
-    rows = indexed(experiment, "explained_variance_ratio")
-    return over_seeds(rows.rename(columns={"index": "component"}), [*SETTING, "component"])
+    rows = indexed(experiment, "explained_variance_ratio", every_step=every_step)
+    keys = [*SETTING, "component", *(["step"] if every_step else [])]
+    return over_seeds(rows.rename(columns={"index": "component"}), keys)
 
 
-def indexed(experiment: Results, name: str) -> pd.DataFrame:
-    """Return the rows ``name[k]`` of every run's last step with a column ``index``, from 1."""
+def indexed(experiment: Results, name: str, *, every_step: bool = False) -> pd.DataFrame:
+    """Return the rows ``name[k]`` of every run with a column ``index``, from 1.
+
+    Of its last step, or of every step.
+    """
     rows = experiment.completed(experiment.metrics)
-    rows = experiment.at_last(rows[rows["metric"].str.startswith(f"{name}[")])
+    rows = rows[rows["metric"].str.startswith(f"{name}[")]
+    rows = rows if every_step else experiment.at_last(rows)
     index = rows["metric"].str.extract(r"\[(\d+)\]", expand=False).astype(int) + 1
     return rows.assign(index=index)
 

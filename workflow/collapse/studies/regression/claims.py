@@ -9,6 +9,8 @@ import pandas as pd
 from collapse.studies import Results
 from collapse.studies.regression.analysis import (
     DATA,
+    NORMALISED,
+    PARTLY,
     chosen,
     covariance,
     indexed,
@@ -23,7 +25,6 @@ from collapse.studies.regression.closed_form_claims import (
     ufm_networks,
 )
 from collapse.studies.regression.settings import (
-    CODE,
     DERIVED,
     PAPER,
     gate,
@@ -39,6 +40,8 @@ FALL = 0.1
 ENDINGS = {"relu": "with a ReLU before W", "linear": "without a ReLU before W"}
 SUFFIX = {"relu": "", "linear": "_linear"}
 """The paper's networks have that ReLU; one of the authors' logged runs has none."""
+LESS = {"weights": "weights only", "backbone": "all parameters but the bias of the head"}
+"""What is decayed instead of all parameters, by the words of `PARTLY`."""
 SMALL_NRC3 = 0.01
 """NRC3 that counts as small: the authors' logs end between 5e-5 and 9e-3."""
 
@@ -47,10 +50,14 @@ def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     """Yield one row per claim."""
     for name in DATA:
         yield from _weight_decay(name, experiments[name])
+    for name, kind in product(DATA, LESS):
+        yield from _less_decayed(name, kind, experiments[name], experiments[f"{name}_partly"])
     for name in DATA:
-        yield from _biases(name, experiments[name], experiments[f"{name}_biases"])
+        yield _mean(name, experiments[name], experiments[f"{name}_partly"])
     for name in DATA:
-        yield from ufm_networks(name, experiments[f"{name}_features"])
+        yield from ufm_networks(name, "ufm", experiments[f"{name}_features"])
+        for kind in NORMALISED:
+            yield from ufm_networks(name, kind, experiments[f"{name}_noisy"])
     yield from residuals(experiments["reacher"], experiments["reacher_features"])
     for name in ("reacher", "swimmer"):
         yield from norms(name, experiments[f"{name}_norms"])
@@ -76,7 +83,7 @@ def _no_arm(experiment: Results, ending: str) -> list[str]:
 
 
 def _weight_decay(name: str, experiment: Results) -> Iterator[Decision]:
-    """Yield the claims about one weight decay on all weights of a network."""
+    """Yield the claims about one weight decay on all parameters, as the released code has it."""
     decay = working_decay(experiment)
     # Two arms, whatever range of decays was run.
     strong, none = chosen(experiment, weight_decay=decay), chosen(experiment, weight_decay=0.0)
@@ -112,6 +119,23 @@ def _weight_decay(name: str, experiment: Results) -> Iterator[Decision]:
         [*obstacles, *_no_arm(experiment, "linear"), *gate(_by_seed(strong, "r2", "linear"))],
         excuses,
     )
+    values = _ratio(*(_by_seed(strong, "mean_feature_ratio", end) for end in ("linear", "relu")))
+    yield Claim(
+        f"{name}_relu_mean",
+        DERIVED,
+        "A ReLU before W keeps the mean of the features from vanishing; without it, and with "
+        f"decayed biases, it is smaller ({name}).",
+        "norm(mean h)/mean norm(h) without that ReLU over the same with it is below 1",
+        1.0,
+        2,
+        bound="theory",
+    ).decide(
+        values,
+        seeds,
+        no_decay_above_zero(decay)
+        + [obstacle for end in ENDINGS for obstacle in _obstacles(name, strong, strong, end)],
+        excuses,
+    )
 
 
 def _obstacles(name: str, strong: Results, none: Results, ending: str) -> list[str]:
@@ -138,8 +162,8 @@ def _collapse(
             f"{name}_{metric}{SUFFIX[ending]}",
             f"{PAPER}; {DERIVED}" if centred else PAPER,
             f"With weight decay ({decay:g} here, the largest that keeps all directions of the "
-            f"targets; not on biases) {metric[:4]}, {how}, collapses in the network "
-            f"{ENDINGS[ending]}, and does not without decay ({name}).",
+            f"targets) {metric[:4]}, {how}, collapses in the network {ENDINGS[ending]}, and does "
+            f"not without decay ({name}).",
             f"{metric} with decay over {metric} without is at most {FALL:g}",
             FALL,
             2,
@@ -180,33 +204,43 @@ def _nrc3(
     ).decide(_ratio(with_decay, without_decay), seeds, obstacles, excuses)
 
 
-def _biases(name: str, experiment: Results, decayed: Results) -> Iterator[Decision]:
-    """Yield what decaying the biases too does, as the released code has it."""
-    decay, excuses = working_decay(experiment), shorter(name, decayed)
-    seeds = min(results.config["seeds"] for results in (experiment, decayed))
-    strong, none = (chosen(experiment, weight_decay=value) for value in (decay, 0.0))
-    decayed = chosen(decayed, weight_decay=decay)
-    # An experiment of its own, which may have been run at other decays.
-    unlike = [] if len(decayed.metrics) else [f"no weight decay {decay:g} in {name}_biases"]
-    unlike += no_decay_above_zero(decay)
+def _less_decayed(name: str, kind: str, experiment: Results, partly: Results) -> Iterator[Decision]:
+    """Yield whether NRC1 and NRC2 collapse where not all parameters are decayed, see `LESS`."""
+    decay, none = working_decay(experiment), chosen(experiment, weight_decay=0.0)
+    seeds = min(results.config["seeds"] for results in (experiment, partly))
+    strong, unlike = _at_decay(name, kind, partly, decay)
     for ending, metric in product(ENDINGS, ("NRC1", "NRC2")):
-        nrc = _by_seed(decayed, metric, ending)
         yield Claim(
-            f"{name}_biases_{metric}{SUFFIX[ending]}",
-            f"{PAPER}; {CODE}",
-            f"With weight decay on biases too, as the released code penalises, {metric} as the "
-            f"authors compute it collapses in the network {ENDINGS[ending]} ({name}).",
+            f"{name}_{kind}_{metric}{SUFFIX[ending]}",
+            DERIVED,
+            f"With weight decay ({decay:g} here) on {LESS[kind]}, {metric} as the authors compute "
+            f"it collapses in the network {ENDINGS[ending]} ({name}).",
             f"{metric} with decay over {metric} without any is at most {FALL:g}",
             FALL,
             2,
         ).decide(
-            _ratio(nrc, _by_seed(none, metric, ending)),
+            _ratio(*(_by_seed(arm, metric, ending) for arm in (strong, none))),
             seeds,
-            unlike or _obstacles(name, decayed, none, ending),
-            excuses,
+            unlike or _obstacles(name, strong, none, ending),
+            shorter(name, partly),
         )
-    values = _ratio(*(_by_seed(results, "NRC1", "linear") for results in (decayed, strong)))
-    yield Claim(
+
+
+def _at_decay(name: str, kind: str, partly: Results, decay: float) -> tuple[Results, list[str]]:
+    """Return the runs of a kind at another experiment's decay, and in words that there are none."""
+    strong = chosen(partly, decayed=PARTLY[kind], weight_decay=decay)
+    # An experiment of its own, which may have been run at other decays.
+    missing = f"no weight decay {decay:g} on {LESS[kind]} in {name}_partly"
+    unlike = [] if len(strong.metrics) else [missing]
+    return strong, unlike + no_decay_above_zero(decay)
+
+
+def _mean(name: str, experiment: Results, partly: Results) -> Decision:
+    """Decide what biases that are not decayed leave."""
+    decay = working_decay(experiment)
+    strong = chosen(experiment, weight_decay=decay)
+    less, unlike = _at_decay(name, "weights", partly, decay)
+    return Claim(
         f"{name}_biases_mean",
         DERIVED,
         "Biases that are not decayed let the features keep a mean outside the row space of W, "
@@ -215,23 +249,11 @@ def _biases(name: str, experiment: Results, decayed: Results) -> Iterator[Decisi
         f"NRC1 with decayed biases over NRC1 without, both under decay, is at most {FALL:g}",
         FALL,
         2,
-    ).decide(values, seeds, unlike or _obstacles(name, decayed, strong, "linear"), excuses)
-    values = _ratio(*(_by_seed(decayed, "mean_feature_ratio", end) for end in ("linear", "relu")))
-    yield Claim(
-        f"{name}_relu_mean",
-        DERIVED,
-        "A ReLU before W keeps the mean of the features from vanishing; without it, and with "
-        f"decayed biases, it is smaller ({name}).",
-        "norm(mean h)/mean norm(h) without that ReLU over the same with it is below 1",
-        1.0,
-        2,
-        bound="theory",
     ).decide(
-        values,
-        seeds,
-        unlike
-        or [obstacle for end in ENDINGS for obstacle in _obstacles(name, decayed, decayed, end)],
-        excuses,
+        _ratio(*(_by_seed(results, "NRC1", "linear") for results in (strong, less))),
+        min(results.config["seeds"] for results in (experiment, partly)),
+        unlike or _obstacles(name, strong, less, "linear"),
+        shorter(name, partly),
     )
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from collapse.studies import Results
 from collapse.studies.analysis import loss_gap, matrix, relative
 from collapse.studies.regression.analysis import (
+    NORMALISED,
     at_working_decay,
     chosen,
     covariance,
@@ -19,6 +20,7 @@ from collapse.studies.regression.analysis import (
 )
 from collapse.studies.regression.settings import (
     DERIVED,
+    NOISY,
     PAPER,
     gate,
     lacking,
@@ -33,12 +35,25 @@ STRONG = 1e-2
 """Decay from which a UFM-type network is held against the closed form: the paper's largest."""
 PAPER_RANGE = 0.1
 """Largest feature decay of the paper's sweep of norms."""
+UNLIKE = {
+    "ufm": "",
+    "noisy": ", pairs of an expert whose actions are noisy",
+    "batchnorm": ", BatchNorm before each ReLU, pairs of an expert whose actions are noisy",
+}
+"""What is unlike the paper's words in networks with penalised features, by their claims' name."""
 
 
-def ufm_networks(name: str, experiment: Results) -> Iterator[Decision]:
-    """Yield the claims about networks of which only W and the features are penalised."""
-    seeds, obstacles = experiment.config["seeds"], lacking(name, experiment)
-    excuses = shorter_ufm(experiment)
+def ufm_networks(name: str, kind: str, experiment: Results) -> Iterator[Decision]:
+    """Yield the claims about networks of which only W and the features are penalised.
+
+    `kind` is one of `UNLIKE`; but of the first, the experiment has noisy experts.
+    """
+    noisy, unlike = kind in NORMALISED, UNLIKE[kind]
+    data = f"{NOISY}{name}" if noisy else name
+    excuses = shorter(data, experiment) if noisy else shorter_ufm(experiment)
+    if noisy:
+        experiment = chosen(experiment, normalisation=NORMALISED[kind])
+    seeds, obstacles = experiment.config["seeds"], lacking(data, experiment)
     gaps = {
         "gram": ("W W^T", gram_distance(experiment)),
         "loss": ("the loss", _relative_to_theory(experiment, "loss", "loss")),
@@ -46,10 +61,11 @@ def ufm_networks(name: str, experiment: Results) -> Iterator[Decision]:
     }
     for key, (what, gap) in gaps.items():
         yield Claim(
-            f"{name}_ufm_{key}",
+            f"{name}_{kind}_{key}",
             f"{PAPER}; {DERIVED}",
             "A network of which only W and the features are penalised, with the same decay of "
-            f"{STRONG:g} or more and no ReLU before W, reaches {what} of the closed form ({name}).",
+            f"{STRONG:g} or more and no ReLU before W, reaches {what} of the closed form "
+            f"({name}{unlike}).",
             "relative distance to the closed form is 0",
             0.01,
             2,
@@ -61,10 +77,10 @@ def ufm_networks(name: str, experiment: Results) -> Iterator[Decision]:
     for metric in ("NRC1", "NRC2"):
         values = [arm.last(metric).set_index("seed")["value"] for arm in (strong, none)]
         yield Claim(
-            f"{name}_ufm_{metric}",
+            f"{name}_{kind}_{metric}",
             PAPER,
             f"{metric} of such a network collapses at a strong decay "
-            f"({decay:g} here) and does not without decay ({name}).",
+            f"({decay:g} here) and does not without decay ({name}{unlike}).",
             f"{metric} with decay over {metric} without is at most 0.1",
             0.1,
             2,
@@ -84,7 +100,7 @@ def residuals(decayed: Results, penalised: Results) -> Iterator[Decision]:
     """Yield whether residuals are white: under weight decay, and of a UFM-type network."""
     relu = chosen(at_working_decay(decayed), ending="relu")
     for key, kind, experiment, excuses in (
-        ("weight_decay", "weight decay on all weights", relu, shorter("reacher", decayed)),
+        ("weight_decay", "weight decay on all parameters", relu, shorter("reacher", decayed)),
         ("ufm", "penalised W and features", at_working_decay(penalised), shorter_ufm(penalised)),
     ):
         yield Claim(

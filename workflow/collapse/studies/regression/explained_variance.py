@@ -7,21 +7,34 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import TWO_COLUMNS
+from collapse.plotting import TWO_COLUMNS, category_colours, seed_band
 from collapse.studies import Results
-from collapse.studies.regression.analysis import covariance, explained_variance, on_data
+from collapse.studies.regression.analysis import (
+    at_working_decay,
+    covariance,
+    explained_variance,
+    on_data,
+)
 from collapse.studies.regression.panels import (
     ENDINGS,
     decay_colours,
     decay_handles,
     diverged,
     endings_of,
+    epochs,
     heading,
     label_rows,
+    line,
     points,
     say,
+    strongest,
     title,
 )
+
+_COMPONENTS = range(1, 6)
+# Unlike the decays'.
+_COLOURS = category_colours(list(_COMPONENTS))
+_LIMITS = (-0.03, 1.03)
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -30,22 +43,52 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     endings = endings_of(by_data.values())
     colours = decay_colours(by_data.values())
     figure, axes = plt.subplots(
-        len(endings), len(by_data), figsize=(TWO_COLUMNS, 0.5 + 1.4 * len(endings)),
-        squeeze=False, sharex=True, sharey=True,
+        2 * len(endings), len(by_data), figsize=(TWO_COLUMNS, 0.9 + 1.35 * 2 * len(endings)),
+        squeeze=False,
     )  # fmt: skip
     figure_rows = []
     for column, (name, experiment) in zip(axes.T, by_data.items(), strict=True):
-        title(column[0], experiment)
-        shares = explained_variance(experiment)
-        for panel, ending in zip(column, endings, strict=True):
-            panel_shares = shares[shares["ending"] == ending]
-            _draw_panel(panel, panel_shares, colours, len(covariance(experiment)))
-        figure_rows.append(shares.assign(data=name))
-        column[-1].set_xlabel("principal component $k$")
-        diverged(column[-1], experiment)
-    label_rows(axes, [f"variance share\n{ENDINGS[ending]}" for ending in endings])
-    heading(figure, by_data.values(), decay_handles(colours, r"\lambda_{\mathrm{WD}}"))
+        curves, ends = column[: len(endings)], column[len(endings) :]
+        rows = [_draw_curves(curves, at_working_decay(experiment), endings)]
+        rows.append(_draw_ends(ends, experiment, endings, colours))
+        figure_rows += [table.assign(data=name) for table in rows]
+        diverged(ends[-1], experiment)
+    words = [ENDINGS[ending] for ending in endings]
+    label_rows(axes, [f"variance share\n{each}" for each in words] * 2)
+    components = [line(f"component {k}", color=_COLOURS[k]) for k in _COMPONENTS]
+    decays = decay_handles(colours, r"\lambda_{\mathrm{WD}}")
+    heading(figure, by_data.values(), components, decays)
     return figure, pd.concat(figure_rows, ignore_index=True)
+
+
+def _draw_curves(column: list[Axes], experiment: Results, endings: list[str]) -> pd.DataFrame:
+    """Draw the shares against the epoch, a line per component; return them."""
+    title(column[0], experiment, strongest(experiment))
+    shares = explained_variance(experiment, every_step=True)
+    count = len(covariance(experiment))
+    for axes, ending in zip(column, endings, strict=True):
+        panel_shares = shares[shares["ending"] == ending]
+        if panel_shares.empty:
+            say(axes, "not run at this scale")
+        for component, rows in panel_shares.groupby("component"):
+            # Those that collapse leaves are solid.
+            style = "-" if component <= count else (0, (3, 2))
+            seed_band(axes, rows, "step", color=_COLOURS[component], linestyle=style)
+        axes.set_ylim(*_LIMITS)
+    epochs(column, experiment)
+    return shares.assign(series="against the epoch")
+
+
+def _draw_ends(
+    column: list[Axes], experiment: Results, endings: list[str], colours: Mapping
+) -> pd.DataFrame:
+    """Draw the shares at the last epoch against the component, a line per decay; return them."""
+    shares = explained_variance(experiment)
+    for axes, ending in zip(column, endings, strict=True):
+        _draw_panel(axes, shares[shares["ending"] == ending], colours, len(covariance(experiment)))
+        axes.tick_params(labelbottom=axes is column[-1])
+    column[-1].set_xlabel("principal component $k$")
+    return shares.assign(series="at the last epoch")
 
 
 def _draw_panel(axes: Axes, shares: pd.DataFrame, colours: Mapping, count: int) -> None:
@@ -62,5 +105,5 @@ def _draw_panel(axes: Axes, shares: pd.DataFrame, colours: Mapping, count: int) 
         points(
             axes, rows, "component", fmt="o-", color=colours[decay], linewidth=0.7, markersize=2.8
         )
-    axes.set_ylim(-0.03, 1.03)
-    axes.set_xticks(range(1, 6))
+    axes.set_ylim(*_LIMITS)
+    axes.set_xticks(_COMPONENTS)

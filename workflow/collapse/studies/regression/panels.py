@@ -13,6 +13,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator
 
 from collapse.plotting import (
     FLOAT32_FLOOR,
+    THEORY,
     decades,
     floor,
     number,
@@ -22,7 +23,14 @@ from collapse.plotting import (
 )
 from collapse.studies import Results
 from collapse.studies.networks import data_name, model_name
-from collapse.studies.regression.analysis import covariance, curves, decays, samples
+from collapse.studies.regression.analysis import (
+    covariance,
+    curves,
+    decays,
+    products,
+    samples,
+    theory_along,
+)
 
 STYLES = {"relu": "-", "linear": ":", "signed": "-."}
 """Line style by what precedes W."""
@@ -231,10 +239,27 @@ def draw_against_epoch(
             continue
         rows = curves(experiment, metric)
         draw_by_decay(panel, rows, colours)
-        logarithmic(panel, [rows], QUADRATIC_FLOOR)
+        logarithmic(panel, [rows], None if metric == "mse" else QUADRATIC_FLOOR)
         figure_rows.append(rows.assign(metric=metric, series="against the epoch"))
     epochs(column, experiment)
     return figure_rows
+
+
+def theory_lines(axes: Axes, experiment: Results, colours: Mapping) -> pd.DataFrame:
+    """Draw across a panel, by weight decay, the MSE of networks that reach the closed form.
+
+    With penalised features and weights; return the values.
+    """
+    levels = products(experiment, experiment.values("mse"))
+    levels = levels[levels["c"] > 0].drop_duplicates("weight_decay")
+    root = np.sqrt(levels["c"])
+    # The squared error depends on the product of the decays alone; MSE is its mean over targets.
+    predictions = theory_along(covariance(experiment), root, root)
+    values = [prediction["mse_sum"] / len(covariance(experiment)) for prediction in predictions]
+    for decay, value in zip(levels["weight_decay"], values, strict=True):
+        axes.axhline(value, color=colours[decay], linewidth=0.9, linestyle=THEORY["linestyle"])
+    drawn = {"weight_decay": levels["weight_decay"], "median": values}
+    return pd.DataFrame(drawn).assign(metric="mse", series="theory")
 
 
 def epochs(column: Iterable[Axes], experiment: Results) -> None:

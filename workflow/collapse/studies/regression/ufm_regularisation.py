@@ -27,10 +27,11 @@ from collapse.studies.regression.panels import (
     line,
     logarithmic,
     points,
+    theory_lines,
     title,
 )
 
-_CURVES = {"NRC1": "NRC1", "NRC2": "NRC2", "NRC3_c": r"NRC3 ($\gamma=c$)"}
+_CURVES = {"mse": "MSE, training", "NRC1": "NRC1", "NRC2": "NRC2", "NRC3_c": r"NRC3 ($\gamma=c$)"}
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -38,12 +39,13 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     by_data = on_data(experiments, "_features")
     colours = decay_colours(by_data.values())
     figure, axes = plt.subplots(
-        len(_CURVES) + 2, len(by_data), figsize=(TWO_COLUMNS, 6.6), squeeze=False
+        len(_CURVES) + 2, len(by_data), figsize=(TWO_COLUMNS, 7.6), squeeze=False
     )
     figure_rows = []
     for column, (name, experiment) in zip(axes.T, by_data.items(), strict=True):
         title(column[0], experiment)
         rows = draw_against_epoch(column[:-2], experiment, _CURVES, colours)
+        rows.append(theory_lines(column[0], experiment, colours))
         rows += _draw_ends(column[-2:], experiment, colours)
         figure_rows += [table.assign(data=name) for table in rows]
         diverged(column[0], experiment)

@@ -1,6 +1,7 @@
 """Figure: NRC1 to NRC3 against the epoch by weight decay, and what is left at the end."""
 
 from collections.abc import Mapping
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS, category_colours
 from collapse.studies import Results
-from collapse.studies.regression.analysis import chosen, decays, finals, on_data
+from collapse.studies.regression.analysis import PARTLY, chosen, decays, finals, on_data
 from collapse.studies.regression.panels import (
     QUADRATIC_FLOOR,
     STYLES,
@@ -42,7 +43,8 @@ _AT_END = (
     {"r2": ("$R^2$, training", {"color": "0.15"}), "test_r2": ("held out", {"color": "0.62"})},
 )
 """Of each summary row its metrics, their names and how they are drawn."""
-_DIAMONDS = {"relu": "D", "linear": "d", "signed": "d"}
+_LESS = {"weights": ("D", "weights only decayed"), "backbone": ("s", "all but $b$ decayed")}
+"""Marks and names of the runs in which not all parameters are decayed."""
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -56,7 +58,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     for column, (name, experiment) in zip(axes.T, by_data.items(), strict=True):
         title(column[0], experiment)
         rows = _draw_curves(column[: len(_NRC)], experiment, colours)
-        rows += _draw_ends(column[len(_NRC) :], experiment, experiments[f"{name}_biases"])
+        rows += _draw_ends(column[len(_NRC) :], experiment, experiments[f"{name}_partly"])
         figure_rows += [table.assign(data=name) for table in rows]
         diverged(column[-1], experiment)
     label_rows(axes, [*_NRC, "NRC1 at the end", "$R^2$ at the end"])
@@ -66,13 +68,13 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 
 def _handles(by_data: Mapping[str, Results], colours: Mapping[float, tuple]) -> list[list]:
     """Return the rows of the legend."""
-    diamond = {"marker": "D", "markerfacecolor": "none", "markersize": 5, "linestyle": ""}
+    ring = {"color": "0.3", "markerfacecolor": "none", "markersize": 5, "linestyle": ""}
     return [
         decay_handles(colours, r"\lambda_{\mathrm{WD}}"),
         [line(name, marker="o", **style) for row in _AT_END for name, style in row.values()],
         [
             *ending_handles(endings_of(by_data.values())),
-            line("biases decayed", color="0.3", **diamond),
+            *(line(name, marker=marker, **ring) for marker, name in _LESS.values()),
         ],
     ]
 
@@ -87,7 +89,7 @@ def _draw_curves(column: np.ndarray, experiment: Results, colours: Mapping) -> l
     return []
 
 
-def _draw_ends(column: np.ndarray, experiment: Results, biases: Results) -> list:
+def _draw_ends(column: np.ndarray, experiment: Results, partly: Results) -> list:
     """Draw what is left at the last epoch against the decay."""
     figure_rows = []
     for panel, metrics in zip(column, _AT_END, strict=True):
@@ -97,7 +99,8 @@ def _draw_ends(column: np.ndarray, experiment: Results, biases: Results) -> list
         # The released code knows only features that are not centred.
         released = [metric for metric in metrics if metric != "NRC1_centred"]
         figure_rows += [
-            _mark_biases(panel, biases, metric, metrics[metric][1]) for metric in released
+            _mark(panel, kind, partly, metric, metrics[metric][1])
+            for kind, metric in product(_LESS, released)
         ]
         from_zero(panel, decays(experiment))
         panel.tick_params(labelbottom=panel is column[-1])
@@ -120,12 +123,13 @@ def _draw_end(axes: Axes, experiment: Results, metric: str, style: Mapping) -> p
     return rows.assign(metric=metric, series="at the last epoch")
 
 
-def _mark_biases(axes: Axes, biases: Results, metric: str, style: Mapping) -> pd.DataFrame:
-    """Ring what the runs whose biases are decayed too end at."""
-    rows = finals(biases, metric)
+def _mark(axes: Axes, kind: str, partly: Results, metric: str, style: Mapping) -> pd.DataFrame:
+    """Ring what the runs end at in which not all parameters are decayed."""
+    rows, (marker, _) = finals(chosen(partly, decayed=PARTLY[kind]), metric), _LESS[kind]
     for ending, group in rows.groupby("ending", sort=False):
         axes.plot(
-            group["weight_decay"], group["median"], _DIAMONDS[ending], markersize=6,
-            color=style["color"], markerfacecolor="none", markeredgewidth=0.8, clip_on=False,
+            group["weight_decay"], group["median"], marker, clip_on=False,
+            markersize=6 if ending == "relu" else 4, color=style["color"],
+            markerfacecolor="none", markeredgewidth=0.8,
         )  # fmt: skip
-    return rows.assign(metric=metric, series="at the last epoch, biases decayed too")
+    return rows.assign(metric=metric, series=f"at the last epoch, {kind}")

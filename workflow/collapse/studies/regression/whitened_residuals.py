@@ -29,6 +29,7 @@ from collapse.studies.regression.panels import (
     line,
     say,
 )
+from collapse.studies.regression.phase import by_sample, phase, phase_palette, phase_wheel
 
 _LENGTHS = (1, 2)
 """Lengths of the whitened target whose circles are drawn."""
@@ -57,14 +58,14 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
             [figure.add_subplot(2, 3, 4), figure.add_subplot(2, 3, 5)],
         ]
     )
-    palette = _palette()
+    palette = phase_palette()
     figure_rows = []
     for row, (name, experiment) in zip(axes, by_name.items(), strict=True):
         rows = _draw_row(row, experiment, palette)
         figure_rows += [table.assign(data=name) for table in rows]
         diverged(row[1], experiment)
     level = _level(by_name["reacher_features"])
-    _wheel(figure.add_subplot(2, 3, 3, projection="polar"), palette)
+    phase_wheel(figure.add_subplot(2, 3, 3, projection="polar"), palette)
     states = _states(by_name["reacher_features"])
     if states and level:
         figure_rows.append(_compare(figure.add_subplot(2, 3, 6), states[-1], level, palette))
@@ -82,7 +83,9 @@ def _draw_row(row: np.ndarray, experiment: Results, palette: ListedColormap) -> 
             say(panel, "fewer than two targets, or all diverged")
     level = _level(experiment)
     decay = number(experiment.metrics["weight_decay"].iloc[0])
-    where = r"$W$, $h$: $\lambda_W=\lambda_H" if level else r"all weights: $\lambda_{\mathrm{WD}}"
+    where = (
+        r"$W$, $h$: $\lambda_W=\lambda_H" if level else r"all parameters: $\lambda_{\mathrm{WD}}"
+    )
     for panel, state in zip(row, states, strict=False):
         _scatter(panel, state, palette)
         panel.set_title(
@@ -124,8 +127,8 @@ def _states(experiment: Results) -> list[_State]:
         states.append(
             _State(
                 epoch=step,
-                residuals=_by_sample(rows, "residual"),
-                z=whitened(_by_sample(rows, "target"), target_covariance),
+                residuals=by_sample(rows, "residual"),
+                z=whitened(by_sample(rows, "target"), target_covariance),
                 correlation=moment[0, 1] / np.sqrt(moment[0, 0] * moment[1, 1]),
                 ratio=spectrum[-1] / spectrum[0],
                 r2=fits.get(step, np.nan),
@@ -134,34 +137,16 @@ def _states(experiment: Results) -> list[_State]:
     return [states[0], states[-1]] if states else []
 
 
-def _by_sample(rows: pd.DataFrame, column: str) -> np.ndarray:
-    """Return a column of a run's residuals as an array, a row per sample, a column per output."""
-    return rows.pivot(index="sample", columns="output", values=column).to_numpy()
-
-
-def _palette() -> ListedColormap:
-    """Return a cyclic palette of one lightness."""
-    # All of scipy.stats comes with it: only where it is used.
-    import seaborn
-
-    return ListedColormap(seaborn.husl_palette(256, s=0.95, l=0.6))
-
-
 def _scatter(axes: Axes, state: _State, palette: ListedColormap) -> None:
     """Draw the second residual against the first."""
     first, second = state.residuals[:, 0], state.residuals[:, 1]
-    axes.scatter(first, second, c=palette(_phase(state.z)), s=7, linewidth=0)
+    axes.scatter(first, second, c=palette(phase(state.z)), s=7, linewidth=0)
     # Square and around zero, so that angles and circles look like what they are.
     reach = 1.35 * np.abs(state.residuals[:, :2]).max()
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axes.locator_params(nbins=4)
     axes.set_xlabel(r"residual $e_1$")
     axes.set_ylabel(r"residual $e_2$")
-
-
-def _phase(z: np.ndarray) -> np.ndarray:
-    """Return the angle of z as a share of the circle."""
-    return np.arctan2(z[:, 1], z[:, 0]) / (2 * np.pi) % 1
 
 
 def _circles(axes: Axes, level: float) -> None:
@@ -176,7 +161,7 @@ def _compare(axes: Axes, state: _State, level: float, palette: ListedColormap) -
     predicted = -np.sqrt(level) * state.z
     for output in range(2):
         axes.scatter(
-            predicted[:, output], state.residuals[:, output], c=palette(_phase(state.z)), s=7,
+            predicted[:, output], state.residuals[:, output], c=palette(phase(state.z)), s=7,
             linewidth=0,
         )  # fmt: skip
     reach = 1.1 * max(np.abs(predicted).max(), np.abs(state.residuals).max())
@@ -194,21 +179,6 @@ def _compare(axes: Axes, state: _State, level: float, palette: ListedColormap) -
     return _rows(_State(state.epoch, predicted, state.z, np.nan, np.nan, np.nan)).assign(
         data="reacher_features", series="theory"
     )
-
-
-def _wheel(axes: Axes, palette: ListedColormap) -> None:
-    """Draw which colour stands for which angle of z."""
-    edges = np.linspace(0, 2 * np.pi, 257)
-    axes.pcolormesh(edges, [0.65, 1.0], np.arange(256)[None], cmap=palette)
-    axes.set(ylim=(0, 1.15), yticks=[])
-    axes.set_xticks(np.arange(4) * np.pi / 2, ["$z_1$", "$z_2$", "$-z_1$", "$-z_2$"], fontsize=7)
-    axes.tick_params(pad=-5)
-    axes.grid(False)
-    axes.spines["polar"].set_visible(False)
-    axes.annotate(
-        "colour:\nangle of\n" + r"$z=\Sigma^{-1/2}(y-\bar y)$", (0.5, 0.5), ha="center",
-        va="center", fontsize=6, xycoords="axes fraction",
-    )  # fmt: skip
 
 
 def _rows(state: _State) -> pd.DataFrame:

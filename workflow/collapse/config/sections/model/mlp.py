@@ -18,14 +18,16 @@ class Section(ModelKind):
 
     kind: Literal["mlp"] = Field(description="Fully connected network.")
     hidden: list[Extent] = Field(min_length=1, description="Widths of the hidden layers.")
-    normalisation: Literal["batch", "none"] = Field(
-        "batch", description="`batch` puts BatchNorm after each ReLU and on the features."
+    normalisation: Literal["batch", "batch_before", "none"] = Field(
+        "batch",
+        description="`batch` puts BatchNorm after each ReLU and on the features, `batch_before` "
+        "before each ReLU.",
     )
     ending: Literal["signed", "relu", "linear"] = Field(
         "signed",
-        description="`signed` gives the features both signs by BatchNorm, or without "
-        "normalisation by one more linear layer; `relu` takes the last ReLU's values as features, "
-        "`linear` what enters it (both without normalisation).",
+        description="`signed` gives the features both signs by BatchNorm, or where that does not "
+        "follow the ReLUs by one more linear layer; `relu` takes the last ReLU's values as "
+        "features, `linear` the last linear layer's (neither with BatchNorm after ReLUs).",
     )
 
     init: Literal["uniform", "kaiming"] = Field(
@@ -37,9 +39,11 @@ class Section(ModelKind):
     @property
     def label(self) -> str:
         """The network in a figure."""
+        layers = "-".join(map(str, self.hidden))
         if len(set(self.hidden)) == 1:
-            return f"MLP {len(self.hidden)}x{self.hidden[0]}"
-        return "MLP " + "-".join(map(str, self.hidden))
+            layers = f"{len(self.hidden)}x{self.hidden[0]}"
+        order = ", BatchNorm before ReLU" if self.normalisation == "batch_before" else ""
+        return f"MLP {layers}{order}"
 
     @property
     def dim(self) -> int:
@@ -50,7 +54,7 @@ class Section(ModelKind):
         """Return what a pass over one image of C x H x W takes."""
         widths = [math.prod(image_shape), *self.hidden]
         layers = [dense(*pair) for pair in pairwise(widths)]
-        if self.normalisation == "batch":
+        if self.normalisation != "none":
             layers += [norm(width) for width in self.hidden]
         if self.ending == "signed":
             last = self.hidden[-1]

@@ -1,0 +1,108 @@
+"""Figure: networks with penalised features on pairs of noisy experts, against the closed form."""
+
+from collections.abc import Mapping
+from itertools import product
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
+from collapse.studies import Results
+from collapse.studies.regression.analysis import (
+    DATA,
+    NORMALISED,
+    chosen,
+    covariance,
+    products,
+    theory_along,
+)
+from collapse.studies.regression.panels import (
+    decay_colours,
+    decay_handles,
+    diverged,
+    draw_against_epoch,
+    from_zero,
+    heading,
+    label_rows,
+    line,
+    logarithmic,
+    points,
+    say,
+    theory_lines,
+    title,
+)
+
+_KINDS = {
+    "features": "expert without noise",
+    "noisy": "noisy expert",
+    "batchnorm": "noisy expert, BatchNorm",
+}
+_COLOURS = category_colours(list(_KINDS))
+_MARKS = {"features": "o", "noisy": "s", "batchnorm": "D"}
+
+
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    noisy = {
+        (name, kind): chosen(experiments[f"{name}_noisy"], normalisation=normalisation)
+        for name, (kind, normalisation) in product(DATA, NORMALISED.items())
+    }
+    shown = list(noisy.values())
+    colours = decay_colours(shown)
+    figure, axes = plt.subplots(3, len(DATA), figsize=(TWO_COLUMNS, 5.0), squeeze=False)
+    figure_rows = []
+    for column, name in zip(axes.T, DATA, strict=True):
+        by_kind = {"features": experiments[f"{name}_features"]}
+        by_kind |= {kind: noisy[name, kind] for kind in NORMALISED}
+        title(column[0], experiments[f"{name}_noisy"])
+        for panel, kind in zip(column, NORMALISED, strict=False):
+            if by_kind[kind].metrics.empty:
+                say(panel, "not run at this scale")
+                continue
+            rows = draw_against_epoch([panel], by_kind[kind], ["mse"], colours)
+            rows.append(theory_lines(panel, by_kind[kind], colours))
+            figure_rows += [table.assign(data=name, kind=kind) for table in rows]
+            diverged(panel, by_kind[kind])
+        column[0].set_xlabel("")
+        figure_rows += [table.assign(data=name) for table in _draw_ends(column[-1], by_kind)]
+    label_rows(axes, ["MSE, training\nno BatchNorm", "MSE, training\nBatchNorm", "MSE at the end"])
+    handles = [
+        line(label, color=_COLOURS[kind], marker=_MARKS[kind], linestyle="")
+        for kind, label in _KINDS.items()
+    ]
+    handles.append(line("theory", **THEORY))
+    heading(figure, shown, decay_handles(colours, r"\lambda_W=\lambda_H"), handles)
+    return figure, pd.concat(figure_rows, ignore_index=True)
+
+
+def _draw_ends(axes: Axes, by_kind: Mapping[str, Results]) -> list[pd.DataFrame]:
+    """Draw the error at the end against c, with and without noise, and theory's."""
+    figure_rows = []
+    for kind, experiment in by_kind.items():
+        rows = over_seeds(products(experiment, experiment.last("mse")), ["c"])
+        style = {"color": _COLOURS[kind], "fmt": _MARKS[kind], "markersize": 3.5}
+        points(axes, rows, "c", **style)
+        figure_rows.append(rows.assign(kind=kind, metric="mse", series="at the last epoch"))
+    levels = pd.concat(figure_rows)["c"]
+    # The covariance with the noise, or without where no such run is left.
+    own = next(each for each in reversed(by_kind.values()) if len(each.metrics))
+    theory = _theory(own, levels[levels > 0])
+    axes.plot(theory["c"], theory["median"], **THEORY)
+    from_zero(axes, levels)
+    logarithmic(axes, figure_rows, None)
+    axes.set_xlabel(r"$c=\lambda_W\lambda_H$")
+    return [*figure_rows, theory.assign(metric="mse", series="theory")]
+
+
+def _theory(experiment: Results, levels: pd.Series) -> pd.DataFrame:
+    """Return the closed form's error over the range of c."""
+    targets = covariance(experiment)
+    if levels.empty or not len(targets):
+        return pd.DataFrame({"c": [], "median": []})
+    grid = np.geomspace(levels.min() / 1.3, levels.max() * 1.4, 100)
+    predictions = theory_along(targets, np.sqrt(grid), np.sqrt(grid))
+    values = [prediction["mse_sum"] / len(targets) for prediction in predictions]
+    return pd.DataFrame({"c": grid, "median": values})
