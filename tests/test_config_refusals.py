@@ -246,6 +246,10 @@ NETWORKS = [
         ["network_mlp.probes.0.kind", "feature_space", "has labels, no real targets"],
     ),
     (
+        {"perturbation": {"beta_ladder": {"problem": {"samples_per_class": 10**12}}}},
+        ["beta_ladder.problem: ", "numbers found in one problem's variables, allowed are 1e+11"],
+    ),
+    (
         {"datasets": {"reacher": {"action_noise": -0.1}}},
         ["datasets.reacher.action_noise", "found -0.1"],
     ),

@@ -135,6 +135,18 @@ def test_every_artifact_says_what_determines_it(finished):
     assert json.loads(path.with_name(path.name + ".run.json").read_text())["host"]
 
 
+def test_results_that_lie_in_others_are_not_held_against_those(finished, tmp_path):
+    inner = tmp_path / "results/reference"
+    shutil.copytree(finished.folder / "results", inner)
+    # Around them lies another file of a name that one of theirs was made from.
+    (tmp_path / "results/data").mkdir()
+    (inner / "data/digits.safetensors").rename(tmp_path / "digits.safetensors")
+    shutil.copy(inner / "data/reacher.safetensors", tmp_path / "results/data/digits.safetensors")
+    done = finished.run("collapse", "verify", str(inner))
+    assert done.returncode == 0, done.stdout
+    assert "no longer there, though files were made from them: data/digits" in done.stdout
+
+
 def test_finished_results_verify_and_what_is_changed_is_named(finished, tmp_path):
     done = finished.run("collapse", "verify")
     assert done.returncode == 0 and done.stdout.endswith("files, no differences\n"), done.stdout

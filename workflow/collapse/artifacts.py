@@ -33,6 +33,8 @@ from collapse.errors import InputError
 
 Provenance = Mapping[str, Any]
 
+MARK = "scale.txt"
+"""The file that says of a folder that it is one of results, and of which scale and seeds."""
 _KEY = "collapse"
 # Of all bytes of a parquet file, many of which its readers never look at; taken with zeros in its
 # place.

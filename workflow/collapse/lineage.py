@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from collapse.artifacts import (
+    MARK,
     check,
     digests_path,
     holds_digests,
@@ -67,8 +68,18 @@ def inputs(path: str | Path) -> Iterator[tuple[str, str, Path | None]]:
     except (TypeError, ValueError):
         raise InputError(f"{path}: its inputs are no pairs of name and digest") from None
     for name, digest in pairs:
-        places = (folder / name for folder in Path(path).absolute().parents)
+        places = (folder / name for folder in _roots(path))
         yield name, digest, next((place for place in places if place.is_file()), None)
+
+
+def _roots(path: str | Path) -> list[Path]:
+    """Return the folders that may be the results which a file lies in, the nearest first.
+
+    Up to the first that says it is: one around it may be another's, with files of the same names.
+    """
+    folders = list(Path(path).absolute().parents)
+    ends = (place for place, folder in enumerate(folders, 1) if (folder / MARK).is_file())
+    return folders[: next(ends, None)]
 
 
 def other_inputs(path: str | Path) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from collapse.artifacts import MARK
 from collapse.config.experiments import parse, validate_experiment
 from collapse.config.planning import Atlas, Run, plain
 from collapse.config.reading import Layers, known, read_yaml
@@ -24,8 +25,6 @@ from collapse.data import catalogue
 from collapse.errors import InputError
 
 __all__ = ["Atlas", "Run", "check_results", "load", "mark_results", "plain", "read_yaml"]
-
-_MARK = "scale.txt"
 
 FULL_SCALE = "paper"
 """The scale that reduces nothing: the studies' own values."""
@@ -225,7 +224,7 @@ def check_results(atlas: Atlas) -> None:
     InputError
         Names both, and the ways to keep or to replace what is there.
     """
-    mark = Path(atlas.results, _MARK)
+    mark = Path(atlas.results, MARK)
     if mark.parent.exists() and not mark.parent.is_dir():
         raise InputError(f"results: {atlas.results} found, which is a file, allowed is a folder")
     content = mark.read_text(encoding="utf-8").strip() if mark.is_file() else _mark(atlas)
@@ -240,7 +239,7 @@ def mark_results(atlas: Atlas) -> None:
     """Note in the folder of results which scale and seeds it holds."""
     folder = Path(atlas.results)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MARK).write_text(_mark(atlas) + "\n", encoding="utf-8")
+    (folder / MARK).write_text(_mark(atlas) + "\n", encoding="utf-8")
 
 
 def _mark(atlas: Atlas) -> str:

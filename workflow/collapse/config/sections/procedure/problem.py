@@ -24,6 +24,8 @@ from collapse.grid import tied
 from collapse.problems.decay_path import decay_path
 
 PENALTIES = ("weight_decay", "feature_decay")
+MOST_ENTRIES = 10**11
+"""Numbers in one problem's variables: several times that in float64 no machine holds."""
 
 
 class Sweep(Base):
@@ -75,6 +77,9 @@ class Section(Experiment):
         if not self.solvers:
             raise fault("optimiser", "[] found, allowed is an optimiser, or a list of them")
         self._check_penalties()
+        if self.problem.entries > MOST_ENTRIES:
+            message = f"{self.problem.entries:.2g} numbers found in one problem's variables"
+            raise fault("problem", f"{message}, allowed are {MOST_ENTRIES:g}")
         check_layers("weight_decay", self.weight_decay, self.problem.layers)
         check_tied(self, "feature_decay")
         if self.sweep:
