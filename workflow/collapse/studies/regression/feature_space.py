@@ -25,7 +25,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     experiment = at_working_decay(experiments[_NAME])
     experiment = chosen(experiment, seed=experiment.metrics["seed"].min())
     figure = plt.figure(figsize=(TWO_COLUMNS, 3.0))
-    grid = figure.add_gridspec(1, 3, width_ratios=(1, 1, 0.5))
+    grid = figure.add_gridspec(1, 3, width_ratios=(1, 1, 0.55))
     panels = [figure.add_subplot(grid[place], projection="3d") for place in (0, 1)]
     wheel = figure.add_subplot(grid[2], projection="polar")
     palette = phase_palette()
@@ -95,7 +95,9 @@ def _draw_state(axes: Axes3D, state: pd.DataFrame, palette: ListedColormap) -> N
     axes.plot_surface(*np.meshgrid(plane, plane), np.zeros((2, 2)), color="0.7", alpha=0.18)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
     axes.set(xticks=[], yticks=[], zticks=[])
-    axes.set_zlabel(r"$\perp$ rows of $W$", labelpad=-14, fontsize=7)
+    axes.text2D(
+        1.0, 0.55, r"$\perp$ rows of $W$", transform=axes.transAxes, rotation=90, fontsize=6
+    )
     axes.view_init(elev=18, azim=-58)
     # The cube fills more of its panel than it does by itself.
-    axes.set_box_aspect(None, zoom=1.25)
+    axes.set_box_aspect(None, zoom=1.12)

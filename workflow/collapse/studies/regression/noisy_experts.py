@@ -42,6 +42,8 @@ _KINDS = {
 }
 _COLOURS = category_colours(list(_KINDS))
 _MARKS = {"features": "o", "noisy": "s", "batchnorm": "D"}
+# They often lie on each other: the later, smaller ones leave the earlier ones visible.
+_SIZES = {"features": 4.5, "noisy": 5.5, "batchnorm": 2.8}
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -83,7 +85,7 @@ def _draw_ends(axes: Axes, by_kind: Mapping[str, Results]) -> list[pd.DataFrame]
     figure_rows = []
     for kind, experiment in by_kind.items():
         rows = over_seeds(products(experiment, experiment.last("mse")), ["c"])
-        style = {"color": _COLOURS[kind], "fmt": _MARKS[kind], "markersize": 3.5}
+        style = {"color": _COLOURS[kind], "fmt": _MARKS[kind], "markersize": _SIZES[kind]}
         points(axes, rows, "c", **style)
         figure_rows.append(rows.assign(kind=kind, metric="mse", series="at the last epoch"))
     levels = pd.concat(figure_rows)["c"]

@@ -258,8 +258,11 @@ def theory_lines(axes: Axes, experiment: Results, colours: Mapping) -> pd.DataFr
     values = [prediction["mse_sum"] / len(covariance(experiment)) for prediction in predictions]
     for decay, value in zip(levels["weight_decay"], values, strict=True):
         axes.axhline(value, color=colours[decay], linewidth=0.9, linestyle=THEORY["linestyle"])
-    drawn = {"weight_decay": levels["weight_decay"], "median": values}
-    return pd.DataFrame(drawn).assign(metric="mse", series="theory")
+    drawn = {"weight_decay": levels["weight_decay"], "median": values, "low": values}
+    theory = pd.DataFrame(drawn).assign(metric="mse", series="theory")
+    # The axis reaches further now: other marks fit.
+    logarithmic(axes, [theory], None)
+    return theory.drop(columns="low")
 
 
 def epochs(column: Iterable[Axes], experiment: Results) -> None:
