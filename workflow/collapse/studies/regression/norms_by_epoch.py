@@ -54,8 +54,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     label_rows(axes, names)
     handles = decay_handles(colours, r"\lambda_H")
     theory = line(r"theory, of $\|w_j\|$", **THEORY)
-    half = -(-len(handles) // 2)
-    heading(figure, by_name.values(), handles[:half], [*handles[half:], theory])
+    heading(figure, by_name.values(), [*handles, theory])
     return figure, pd.concat(figure_rows, ignore_index=True)
 
 

@@ -1,5 +1,6 @@
 """What the regression figures share in drawing: axes with a zero, titles, headings."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,8 @@ QUADRATIC_FLOOR = FLOAT32_FLOOR**2
 """Rounding of float32 in a quadratic metric."""
 LOWEST_R2 = -0.3
 """Where the axis of R2 is cut off: a run that fails would flatten all others."""
+_MOST = 8
+"""Entries of a legend's row for which the page is wide enough."""
 ZERO_WIDTH = 0.7
 """Room between zero and the smallest positive value of an axis, in decades."""
 
@@ -56,7 +59,9 @@ def dataset(experiment: Results) -> str:
     count = len(covariance(experiment))
     if not count:
         return data_name(experiment.config)
-    return f"{data_name(experiment.config)}, $n={count}$, $M={samples(experiment)}$"
+    size = samples(experiment)
+    size = number(size) if size >= 1e5 else size
+    return f"{data_name(experiment.config)}, $n={count}$, $M={size}$"
 
 
 def title(axes: Axes, experiment: Results, below: str = "") -> None:
@@ -76,6 +81,7 @@ def heading(
     lines = [_trained([experiment.config for experiment in experiments])]
     lines[0] = f"{data}. {lines[0]}" if data else lines[0]
     lines += dict.fromkeys(experiment.note for experiment in experiments if experiment.note)
+    handles = [part for row in handles for part in _parts(row)]
     columns = max(len(row) for row in handles)
     # Rows of one length, filled up with entries that show nothing.
     padded = [[*row, *[line("", linestyle="")] * (columns - len(row))] for row in handles]
@@ -86,6 +92,12 @@ def heading(
         alignment="left", borderaxespad=0.2, columnspacing=1.2, handlelength=1.8,
         handletextpad=0.5,
     )  # fmt: skip
+
+
+def _parts(row: Sequence[Artist]) -> list[Sequence[Artist]]:
+    """Return a row of a legend, in parts as long as each other if it is too long for the page."""
+    length = math.ceil(len(row) / math.ceil(len(row) / _MOST))
+    return [row[place : place + length] for place in range(0, len(row), length)]
 
 
 def _trained(configs: Sequence[Mapping[str, Any]]) -> str:
