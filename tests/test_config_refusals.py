@@ -246,8 +246,13 @@ NETWORKS = [
         ["network_mlp.probes.0.kind", "feature_space", "has labels, no real targets"],
     ),
     (
-        {"perturbation": {"beta_ladder": {"problem": {"samples_per_class": 10**12}}}},
-        ["beta_ladder.problem: ", "numbers found in one problem's variables, allowed are 1e+11"],
+        study_deep_linear(
+            direct_optimisation={"problem": {"widths": 10**6, "depth": 1000}, "grid": {}}
+        ),
+        [
+            "direct_optimisation.problem: 1e+15 numbers found in one problem's variables, ",
+            "allowed are 1e+11",
+        ],
     ),
     (
         {"datasets": {"reacher": {"action_noise": -0.1}}},

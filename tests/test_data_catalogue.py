@@ -59,6 +59,9 @@ def test_a_data_set_depends_on_the_code_that_makes_it_alone(name):
     of_sets = ("collapse.data.sets.", "collapse.data.makers.", "collapse.data.kinds.")
     kind = find(name).source
     allowed = {*own, f"collapse.data.kinds.{kind}"}
+    # One that is another's with a change follows that one's.
+    if expert := getattr(find(name), "expert", None):
+        allowed.add(f"collapse.data.sets.{expert}")
     assert {module for module in found if module.startswith(of_sets)} == allowed
     layouts = [module for module in found if module.startswith("collapse.data.layouts.")]
     assert len(layouts) == isinstance(find(name), Files)
@@ -76,7 +79,7 @@ def test_the_config_need_not_mention_a_data_set(name):
     assert (told["name"], told["kind"]) == (name, wanted.source)
     assert told.get("sources") == (list(wanted.sources) if isinstance(wanted, Files) else None)
     files = section.source_file(name, wanted, "results", "home")
-    searched = {"hopper", "swimmer"} & {name}
+    searched = {"hopper", "swimmer"} & {getattr(wanted, "expert", None) or name}
     assert files == [f"home/workflow/policies/{each}.safetensors" for each in searched]
 
 

@@ -23,7 +23,10 @@ _ROW_COLOUR = "0.1"
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     experiment = at_working_decay(experiments[_NAME])
-    experiment = chosen(experiment, seed=experiment.metrics["seed"].min())
+    # Of the runs that did not diverge, if there are any.
+    left = experiment.completed(experiment.points("feature_space"))["seed"]
+    seeds = left if len(left) else experiment.metrics["seed"]
+    experiment = chosen(experiment, seed=seeds.min())
     figure = plt.figure(figsize=(TWO_COLUMNS, 3.0))
     grid = figure.add_gridspec(1, 3, width_ratios=(1, 1, 0.55))
     panels = [figure.add_subplot(grid[place], projection="3d") for place in (0, 1)]
@@ -32,7 +35,10 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     states = _states(experiment)
     for panel in panels[len(states) :]:
         panel.set_axis_off()
-        panel.text2D(0.5, 0.5, "not two targets, or all diverged", ha="center", fontsize=6)
+        panel.text2D(
+            0.5, 0.5, "not two targets, or all diverged", ha="center", fontsize=6, color="0.4",
+            transform=panel.transAxes,
+        )  # fmt: skip
     for panel, state in zip(panels, states, strict=False):
         _draw_state(panel, state, palette)
         r2 = experiment.values("r2").set_index("step")["value"].get(state["step"].iloc[0], np.nan)

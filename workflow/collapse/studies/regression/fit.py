@@ -11,6 +11,7 @@ from collapse.plotting import TWO_COLUMNS
 from collapse.studies import Results
 from collapse.studies.regression.analysis import chosen, curves, on_data
 from collapse.studies.regression.panels import (
+    NOTHING,
     decay_colours,
     decay_handles,
     diverged,
@@ -48,7 +49,8 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         diverged(column[-1], experiment)
     label_rows(axes, _METRICS.values())
     heading(figure, by_data.values(), decay_handles(colours, r"\lambda_{\mathrm{WD}}"))
-    return figure, pd.concat(figure_rows, ignore_index=True)
+    # Without any run there would be nothing to join.
+    return figure, pd.concat([pd.DataFrame(), *figure_rows], ignore_index=True)
 
 
 def _draw_column(column: np.ndarray, arm: Results, colours: Mapping) -> list[pd.DataFrame]:
@@ -61,7 +63,7 @@ def _draw_column(column: np.ndarray, arm: Results, colours: Mapping) -> list[pd.
     for panel, metric in zip(column, _METRICS, strict=True):
         rows = curves(arm, metric)
         if rows.empty:
-            say(panel, "no held-out samples")
+            say(panel, NOTHING if arm.values("r2").empty else "no held-out samples")
             continue
         draw_by_decay(panel, rows, colours)
         if metric.endswith("mse"):

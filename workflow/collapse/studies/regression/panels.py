@@ -251,7 +251,7 @@ def draw_against_epoch(
             continue
         rows = curves(experiment, metric)
         draw_by_decay(panel, rows, colours)
-        logarithmic(panel, [rows], None if metric == "mse" else QUADRATIC_FLOOR)
+        logarithmic(panel, [rows], QUADRATIC_FLOOR if metric.startswith("NRC") else None)
         figure_rows.append(rows.assign(metric=metric, series="against the epoch"))
     epochs(column, experiment)
     return figure_rows
