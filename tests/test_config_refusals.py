@@ -259,6 +259,17 @@ NETWORKS = [
         ["datasets.reacher.action_noise", "found -0.1"],
     ),
     (
+        {"datasets": {"reacher": {"action_noise": 1e39}}},
+        ["datasets.reacher.action_noise", "1000", "found 1e+39"],
+    ),
+    (
+        study_regression(
+            reacher={"model": {"normalisation": "batch_before", "ending": "linear", "hidden": [8]}}
+            | {"grid": {}}
+        ),
+        ["reacher.model.hidden: [8] found: no ReLU"],
+    ),
+    (
         study_deep_linear(network_mlp={"grid": {"model": [{"kind": "mlp", "hidden": [4]}]}}),
         ["grid.model", "not sections"],
     ),

@@ -106,21 +106,23 @@ def space_points(features: Tensor, weight: Tensor) -> dict[str, NDArray]:
     """Return where single features and the rows of W lie in three directions of their space.
 
     ``axis_1`` is along w_1, ``axis_2`` along what w_2 adds to it (0 of one target), ``axis_3``
-    along the direction orthogonal to all rows of W in which the features, about zero, are longest.
+    along the direction orthogonal to all rows of W in which the features, about zero, are longest
+    (0 where the rows leave none).
     Columns ``role``, ``feature`` or ``weight``, and ``sample``, which counts the samples of
     `residual_points`, or the rows of W. `features` are M x d, `weight` n x d.
     """
     rows = weight.to(features.device).double()
-    basis = torch.linalg.qr(rows.mT).Q
+    basis, triangle = torch.linalg.qr(rows.mT)
     # The sign of a column is the factorisation's: along its row.
-    basis = basis * (basis * rows.mT).sum(0).sign()
+    basis = basis * triangle.diagonal().sign()
     moment = torch.zeros(2 * features.shape[1:], dtype=torch.float64, device=features.device)
     for _, block in wide_blocks(features):
         rest = block - (block @ basis) @ basis.mT
         moment += rest.mT @ rest
     axes = torch.zeros(features.shape[1], 3, dtype=torch.float64, device=features.device)
-    axes[:, : min(2, len(rows))] = basis[:, :2]
-    axes[:, 2] = torch.linalg.eigh(moment).eigenvectors[:, -1]
+    axes[:, : min(2, basis.shape[1])] = basis[:, :2]
+    if basis.shape[1] < len(basis):
+        axes[:, 2] = torch.linalg.eigh(moment).eigenvectors[:, -1]
     chosen = features[_scattered(features)].double()
     places = torch.cat([chosen, rows]) @ axes
     return {

@@ -12,7 +12,14 @@ from mpl_toolkits.mplot3d import Axes3D
 from collapse.plotting import TWO_COLUMNS, number
 from collapse.studies import Results
 from collapse.studies.regression.analysis import at_working_decay, chosen, covariance, whitened
-from collapse.studies.regression.panels import dataset, diverged, heading, line, say
+from collapse.studies.regression.panels import (
+    dataset,
+    diverged,
+    endings_of,
+    heading,
+    line,
+    say,
+)
 from collapse.studies.regression.phase import by_sample, phase, phase_palette, phase_wheel
 
 _NAME = "reacher_features"
@@ -26,7 +33,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     # Of the runs that did not diverge, if there are any.
     left = experiment.completed(experiment.points("feature_space"))["seed"]
     seeds = left if len(left) else experiment.metrics["seed"]
-    experiment = chosen(experiment, seed=seeds.min())
+    experiment = chosen(experiment, seed=seeds.min(), ending=endings_of([experiment])[0])
     figure = plt.figure(figsize=(TWO_COLUMNS, 3.0))
     grid = figure.add_gridspec(1, 3, width_ratios=(1, 1, 0.55))
     panels = [figure.add_subplot(grid[place], projection="3d") for place in (0, 1)]

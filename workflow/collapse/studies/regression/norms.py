@@ -43,8 +43,8 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         weight = experiment.metrics["weight_decay"].iloc[0]
         title(column[0], experiment, rf"$\lambda_W={number(weight)}$")
         # All runs diverged at once: without the targets' covariance there is no theory either.
-        if not len(covariance(experiment)):
-            say(column[0], NOTHING)
+        if not len(covariance(experiment)) or not weight:
+            say(column[0], "no closed form\nwithout weight decay" if not weight else NOTHING)
             diverged(column[-1], experiment)
             continue
         measured = over_seeds(_measured(experiment), ["norm", "feature_decay"])

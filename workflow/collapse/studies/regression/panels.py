@@ -81,7 +81,7 @@ def heading(
     lines = [_trained([experiment.config for experiment in experiments])]
     lines[0] = f"{data}. {lines[0]}" if data else lines[0]
     lines += dict.fromkeys(experiment.note for experiment in experiments if experiment.note)
-    handles = [part for row in handles for part in _parts(row)]
+    handles = [part for row in handles if row for part in _parts(row)]
     columns = max(len(row) for row in handles)
     # Rows of one length, filled up with entries that show nothing.
     padded = [[*row, *[line("", linestyle="")] * (columns - len(row))] for row in handles]
@@ -130,7 +130,7 @@ def line(label: str, **style: Any) -> Line2D:
 def decay_handles(colours: Mapping[float, tuple], symbol: str = r"\lambda") -> list[Line2D]:
     """Return the legend's entries of the decays; the first has the symbol."""
     labels = [f"${number(decay)}$" for decay in colours]
-    labels[0] = f"${symbol}={labels[0][1:]}"
+    labels[:1] = [f"${symbol}={label[1:]}" for label in labels[:1]]
     return [line(label, color=colours[decay]) for label, decay in zip(labels, colours, strict=True)]
 
 

@@ -70,4 +70,10 @@ class Section(ModelKind):
     def _consistent(self) -> "Section":
         if self.normalisation == "batch" and self.ending != "signed":
             raise fault("ending", f"{self.ending} found, with BatchNorm allowed is signed")
+        if (
+            self.normalisation == "batch_before"
+            and self.ending == "linear"
+            and len(self.hidden) < 2
+        ):
+            raise fault("hidden", f"{self.hidden} found: no ReLU that BatchNorm could precede")
         return self

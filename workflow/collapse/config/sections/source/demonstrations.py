@@ -1,11 +1,11 @@
 """Demonstrations of control tasks."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from collapse.config.section import NonNegative, Seed
+from collapse.config.section import Real, Seed
 from collapse.config.sections.source import SourceKind
 from collapse.data.kinds.demonstrations import Task
 
@@ -22,7 +22,8 @@ class Section(SourceKind):
         "first, in minutes. Reacher's expert is a controller and needs none.",
     )
     seed: Seed = Field(0, description="Seed of the episodes' starts, their noise and the search.")
-    action_noise: NonNegative | None = Field(
+    # Actions lie within 1.
+    action_noise: Annotated[Real, Field(ge=0, le=1000)] | None = Field(
         None,
         description="Standard deviation of the Gaussian noise in the expert's actions, which acts "
         "and is recorded; null for the data set's own.",
