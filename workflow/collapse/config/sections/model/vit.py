@@ -17,7 +17,7 @@ class Section(ModelKind):
     layers: Depth = Field(12, description="Layers of the encoder.")
     heads: Extent = Field(12, description="Attention heads; divide the width.")
     width: Extent = Field(768, description="Numbers in a token, the feature dimension d.")
-    mlp_width: Extent = Field(3072, description="Extent of each layer's MLP.")
+    mlp_width: Extent = Field(3072, description="Width of each layer's MLP.")
 
     @model_validator(mode="after")
     def _whole_heads(self) -> "Section":
