@@ -243,6 +243,10 @@ def test_the_stages_write_states_history_features_and_metrics(data, tmp_path, ke
             value = own[(own["layer"] == "H1") & (own["metric"] == "NC1")]["value"].item()
             direct = measure(torch.from_numpy(features[f"{run}/{epoch:06d}/H1"]), labels)
             assert value == pytest.approx(direct["NC1"], rel=1e-5)
+            trained = history[(history["seed"] == int(run[-1])) & (history["epoch"] == epoch)]
+            objective = own[own["metric"] == "objective"]
+            assert objective["layer"].tolist() == ["all"]
+            assert objective["value"].tolist() == trained["objective"].tolist()
     assert len(features) == 1 + 2 * len(names) * len(written)
     held_out = metrics[metrics["metric"].str.startswith("test_accuracy")]
     assert (held_out["step"] == 6).all() and len(held_out) == 2 * (1 + K)
