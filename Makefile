@@ -5,7 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 SCALE ?= laptop
 
-.PHONY: all bench test test-full slurm lint format lock
+# A virtual environment holds its own path: one that was moved is set up anew.
+MOVED := $(shell [ ! -e .venv/installed ] || pwd -P | cmp -s - .venv/installed || echo moved)
+
+.PHONY: all bench test test-full slurm lint format lock $(if $(MOVED),.venv/installed)
 
 all: .venv/installed
 	$(BIN)/snakemake --config scale=$(SCALE)
@@ -16,10 +19,11 @@ bench: .venv/installed
 .venv/installed: envs/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "make: $(PYTHON) is not Python 3.11 to 3.13; name one with \`make PYTHON=...\`" >&2; exit 2; }
+	$(if $(MOVED),rm -rf .venv)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+	@pwd -P > $@
 
 test: .venv/installed lint
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(FAULTS)

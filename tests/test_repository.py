@@ -1,6 +1,7 @@
 """What the repository promises about itself."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,25 @@ def test_the_notebook_is_committed_without_outputs():
         cells = nbformat.read(path, 4).cells
         assert all(not cell.get("outputs") for cell in cells), path
         nbformat.validate(nbformat.read(path, 4))
+
+
+def test_a_moved_checkout_sets_its_environment_up_anew(tmp_path):
+    folder = tmp_path / "a checkout"
+    for name in ("Makefile", "pyproject.toml", "envs/requirements.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+
+    def planned():
+        command = ["make", "--dry-run", ".venv/installed"]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
+
+    assert "pip install" in planned() and "rm -rf" not in planned()
+    (folder / ".venv").mkdir()
+    # What the last line of the rule writes.
+    (folder / ".venv/installed").write_text(f"{folder.resolve()}\n")
+    assert "pip install" not in planned()
+    folder = folder.rename(tmp_path / "moved")
+    assert 0 <= planned().find("rm -rf .venv\n") < planned().find("pip install")
 
 
 def test_every_public_module_says_what_it_is():

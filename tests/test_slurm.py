@@ -14,7 +14,6 @@ import yaml
 
 from collapse import heartbeat
 from collapse.artifacts import stored_provenance
-from collapse.training.locks import try_lock
 from conftest import Checkout
 from slurm_node import NODE, Node, processes
 
@@ -220,15 +219,14 @@ def trains(process, place):
 def disturbed(node, tmp_path_factory):
     """A checkout whose run met with everything at once, and its jobs by training."""
     checkout = Submitting(tmp_path_factory.mktemp("disturbed"))
-    # A process of another node that trains this run.
-    lock = checkout.folder / "results/deep_linear/seeds/seed=1/checkpoints/lock"
-    lock.parent.mkdir(parents=True)
-    held = try_lock(lock)
+    # Where this run's folder of checkpoints is to be, there is a file.
+    blocked = checkout.folder / "results/deep_linear/seeds/seed=1/checkpoints"
+    blocked.parent.mkdir(parents=True)
+    blocked.touch()
     request = ["--set-resources", "solve:gpu=9", "train:gpu=1"]
     driver = checkout.start(*request, "--", *wanted())
     acts = {name: act for name, (act, _) in DISTURBANCES.items()}
     jobs = disturb(node, checkout.folder, driver, acts)
-    os.close(held)
     assert driver.returncode == 1, checkout.said()
     return checkout, jobs
 
@@ -243,7 +241,7 @@ def test_an_impossible_request_and_a_failing_seed_fail_alone(disturbed):
     checkout, _ = disturbed
     said = checkout.said()
     assert "Requested node configuration is not available" in said
-    assert "in use by process" in said
+    assert "seeds/seed=1/checkpoints" in said
     tried = [process["words"] for process in checkout.seen()]
     attempts = [
         words[words.index("--attempt") + 1]
@@ -256,7 +254,7 @@ def test_an_impossible_request_and_a_failing_seed_fail_alone(disturbed):
     command = "collapse status --scale smoke --configfile mine.yaml"
     status = checkout.run(*command.split())
     (line,) = [line for line in status.stdout.splitlines() if line.startswith("failed ")]
-    assert "deep_linear/seeds/seed=1/train: collapse: error:" in line and "in use by" in line
+    assert "deep_linear/seeds/seed=1/train: collapse: error:" in line and "checkpoints" in line
     assert status.returncode == 1 and "\nrunning" not in status.stdout
 
 

@@ -2,12 +2,12 @@
 
 import os
 import signal
+import threading
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 
-from collapse.errors import InputError
 from collapse.training import history as history_module
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.trainer import Trainer, train
@@ -227,12 +227,22 @@ def test_a_training_goes_on_from_the_checkpoint_before_to_the_same_bytes(monkeyp
         assert left.history.equals(right.history)
 
 
-def test_a_locked_folder_is_refused(tmp_path):
-    folder = tmp_path / "checkpoints"
-    holder = f"{folder}: in use by process {os.getpid()} "
-    with Checkpoints(folder, {}), pytest.raises(InputError, match=holder):
-        Checkpoints(folder, {}).__enter__()
-    with Checkpoints(folder, {}) as checkpoints:
-        checkpoints.remove()
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_locked_folder_is_waited_for(tmp_path, capfd, finished):
+    folder, entered = tmp_path / "checkpoints", []
+
+    def enter():
         with Checkpoints(folder, {}):
-            pass
+            entered.append((folder / "lock").exists())
+
+    second = threading.Thread(target=enter)
+    with Checkpoints(folder, {}) as checkpoints:
+        second.start()
+        said = ""
+        while "waiting for its end" not in said:
+            said += capfd.readouterr().err
+        assert f"{folder}: process {os.getpid()} " in said and not entered
+        if finished:
+            checkpoints.remove()
+    second.join()
+    assert entered == [True]

@@ -9,6 +9,7 @@ learning rate) follows from the epoch's number.
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from collapse import heartbeat
 from collapse.artifacts import canonical_json, read_tensors, write_tensors
 from collapse.errors import InputError
 from collapse.training.locks import holder, try_lock
 
 Arrays = dict[str, np.ndarray]
+_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,9 @@ class _StaleError(InputError):
 class Checkpoints:
     """A folder of checkpoints, locked for one process while the context is open.
 
-    The folder is made if need be. `identity` is what determines the training (JSON values: code,
+    The folder is made if need be; entering waits until no other process holds it, such as a job
+    that outlived its driver. `identity` is what determines the training (JSON values: code,
     config, data, device class); a checkpoint of another identity is stale.
-
-    Raises
-    ------
-    InputError
-        On entering, if another process holds the folder.
     """
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
@@ -65,22 +64,35 @@ class Checkpoints:
         self._identity = canonical_json(identity)
         self._provenance = identity
         self._descriptor: int | None = None
+        self._waiting = False
 
     def __enter__(self) -> Self:
-        """Make and lock the folder."""
+        """Make and lock the folder, once nobody else holds it."""
         lock = self.folder / "lock"
         # Anew until the folder that is locked is the one that is there.
         while self._descriptor is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             descriptor = try_lock(lock)
             if descriptor is None:
-                raise InputError(f"{self.folder}: in use by {holder(lock)}, which trains this run")
+                self._wait(lock)
+                continue
             # A predecessor may have removed the folder, and the file in it, just before.
             if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
                 self._descriptor = descriptor
             else:
                 os.close(descriptor)
+        heartbeat.say(waits=None)
         return self
+
+    def _wait(self, lock: Path) -> None:
+        """Wait a while for the holder of the folder, who is named once."""
+        if not self._waiting:
+            found = holder(lock)
+            print(f"{self.folder}: {found} trains this run; waiting for its end", file=sys.stderr)
+            heartbeat.say(waits=f"for {found}, which trains the same run")
+            self._waiting = True
+        # A lock that ends with its process notifies nobody.
+        time.sleep(_SECONDS)
 
     def __exit__(
         self,

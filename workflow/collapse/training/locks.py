@@ -44,4 +44,7 @@ def try_lock(path: Path) -> int | None:
 
 def holder(path: Path) -> str:
     """Return what the holder of a lock wrote about itself."""
-    return path.read_text() or "another process"
+    # It may have ended, and removed the file, just now.
+    with contextlib.suppress(OSError):
+        return path.read_text() or "another process"
+    return "another process"
