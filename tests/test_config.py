@@ -158,6 +158,26 @@ def test_a_file_that_is_no_yaml_is_refused(tmp_path, text, words):
         config.read_yaml(path)
 
 
+@pytest.mark.parametrize(
+    ("entries", "twice"),
+    [
+        (["deep_linear={frames: {seeds: 1, seeds: 2}}"], "deep_linear: key 'seeds' given twice"),
+        (["a=[{b: 1, b: 2}]"], "a: key 'b' given twice"),
+        (["scale=smoke", "scale=smoke"], "key 'scale' given twice"),
+        (["a={b: {c: 1}}", "d=1", "a={b: {c: 2}}"], "key 'a.b.c' given twice"),
+        (["a={b: {c: 1}}", "a={b: 2}"], "key 'a.b' given twice"),
+        (["a={b: 2}", "a={b: {c: 1}}"], "key 'a.b.c' given twice"),
+    ],
+)
+def test_a_setting_given_twice_is_refused(entries, twice):
+    with pytest.raises(InputError, match=f"^--config: {twice}$"):
+        config.check_settings(entries)
+
+
+def test_settings_of_one_section_are_merged():
+    config.check_settings(["a={b: {c: 1}}", "a={b: {d: 1}}", "a={e: [1, 1]}", "f={", "g=", "h=a=b"])
+
+
 def test_a_yaml_mapping_overrides_keys_that_it_merges(tmp_path):
     path = tmp_path / "whole.yaml"
     path.write_text("a: &a {x: 1, y: 2}\nb: &b {<<: *a, y: 3}\nc: {<<: *b, z: 4}")

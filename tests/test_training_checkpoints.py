@@ -1,8 +1,11 @@
 """Trainings that are broken off go on to the same end."""
 
+import io
 import os
 import signal
+import sys
 import threading
+import time
 from types import MappingProxyType
 
 import numpy as np
@@ -228,7 +231,8 @@ def test_a_training_goes_on_from_the_checkpoint_before_to_the_same_bytes(monkeyp
 
 
 @pytest.mark.parametrize("finished", [False, True])
-def test_a_locked_folder_is_waited_for(tmp_path, capfd, finished):
+def test_a_locked_folder_is_waited_for(tmp_path, monkeypatch, finished):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
     folder, entered = tmp_path / "checkpoints", []
 
     def enter():
@@ -238,10 +242,9 @@ def test_a_locked_folder_is_waited_for(tmp_path, capfd, finished):
     second = threading.Thread(target=enter)
     with Checkpoints(folder, {}) as checkpoints:
         second.start()
-        said = ""
-        while "waiting for its end" not in said:
-            said += capfd.readouterr().err
-        assert f"{folder}: process {os.getpid()} " in said and not entered
+        while "waiting for its end" not in (said := sys.stderr.getvalue()):
+            time.sleep(0.01)
+        assert said.startswith(f"{folder}: process {os.getpid()} ") and not entered
         if finished:
             checkpoints.remove()
     second.join()

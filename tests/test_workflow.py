@@ -21,7 +21,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from collapse import jobs, specs, studies
-from collapse.artifacts import read_table, stored_digest
+from collapse.artifacts import digests_path, read_table, stored_digest, write_digests
 from collapse.config import load
 from collapse.plotting import paper_style
 from collapse.stages.figure import say_what_diverged
@@ -191,11 +191,22 @@ def test_finished_results_verify_and_what_is_changed_is_named(finished, tmp_path
     listed = finished.run("collapse", "list", "claims", "--scale", "smoke", "--results", str(copy))
     assert listed.returncode == 2 and str(changed[0]) in listed.stderr
     dangling.unlink()
-    target = [f"{copy}/notebooks/mixup.html"]
+    # Another scale's figure, with its digests.
+    swapped = copy / "figures/deep_linear/network_mlp.png"
+    digests = json.loads((path := digests_path(swapped)).read_text())
+    provenance = digests["provenance"] | {"config": "0" * 16}
+    write_digests([swapped.with_suffix(kind) for kind in (".csv", ".pdf", ".png")], provenance)
+    assert json.loads(path.read_text())["files"] == digests["files"]
     settings = ["--config", "scale=smoke", f"results={copy}", "--report"]
-    report = finished.run("snakemake", *settings, str(tmp_path / "report.html"), "--", *target)
-    assert report.returncode == 2 and "mixup.html: digest" in report.stderr
-    assert not (tmp_path / "report.html").exists()
+    for target, words in (
+        ("notebooks/mixup.html", "mixup.html: digest"),
+        ("figures/deep_linear/network_mlp.png", "network_mlp.png: made by other config"),
+    ):
+        report = finished.run(
+            "snakemake", *settings, str(tmp_path / "report.html"), "--", f"{copy}/{target}"
+        )
+        assert report.returncode == 2 and words in report.stderr
+        assert not (tmp_path / "report.html").exists()
 
 
 def test_what_a_figure_was_made_from_is_told_back_to_the_data_set(finished):
@@ -583,6 +594,7 @@ def diverge(experiment, share):
         (["--configfile", "my.yaml"], ["my.yaml", "network_mlp.traning", "'training'"]),
         (["--configfile", "null.yaml"], ["deep_linear.frames: null found", "figure geometry"]),
         (["--configfile", "twice.yaml"], ["twice.yaml", "'seeds' given twice"]),
+        (["--config", "deep_linear={frames: {seeds: 1, seeds: 2}}"], ["'seeds' given twice"]),
         (["results/figures/deep_linear/nonsense.pdf"], ["no figure 'nonsense'", "geometry"]),
         (["results/deep_linear/nonsense/metrics.parquet"], ["no experiment", "nonsense"]),
         (["results/data/nonsense.safetensors"], ["no data set 'nonsense'", "digits"]),

@@ -1,7 +1,7 @@
 """What the files under a folder of results were made from, back to the data set."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -82,13 +82,26 @@ def _roots(path: str | Path) -> list[Path]:
     return folders[: next(ends, None)]
 
 
-def other_inputs(path: str | Path) -> list[str]:
-    """Return the names of inputs that are no longer those that a file was made from."""
-    return [
+def check_inputs(path: str | Path) -> None:
+    """Refuse a file whose inputs are no longer those that it was made from.
+
+    Raises
+    ------
+    InputError
+        Names the first of them.
+    """
+    others = [
         name
         for name, digest, place in inputs(path)
         if place is not None and _ours(place) and stored_digest(place) != digest
     ]
+    if others:
+        raise InputError(f"{path}: made from another {some(others)} than there is now: run again")
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def missing_inputs(path: str | Path) -> list[str]:

@@ -149,14 +149,28 @@ class Spec:
         """
         for files in self.inputs.values():
             for name, planned in files.items():
-                path = f"{self.results}/{name}"
-                stored = stored_provenance(path)
-                for what, digest in planned.items():
-                    if digest != stored.get(what):
-                        raise InputError(
-                            f"{path}: made by other {what} than planned (planned {digest}, found "
-                            f"{stored.get(what)}): start the workflow again"
-                        )
+                _check_made(f"{self.results}/{name}", planned)
+
+    def check_output(self, path: str | Path) -> None:
+        """Refuse a file that another job made, other code, or the job of another config.
+
+        Raises
+        ------
+        InputError
+            If it is such a file, or missing.
+        """
+        _check_made(path, {"stage": self.stage, "code": self.code, "config": self.config})
+
+
+def _check_made(path: str | Path, planned: Mapping[str, str]) -> None:
+    """Refuse a file whose provenance is not the planned one."""
+    stored = stored_provenance(path)
+    for what, digest in planned.items():
+        if digest != stored.get(what):
+            raise InputError(
+                f"{path}: made by other {what} than planned (planned {digest}, found "
+                f"{stored.get(what)}): start the workflow again"
+            )
 
 
 def json_digest(value: Any) -> str:

@@ -27,7 +27,7 @@ rule claims:
         table=report(
             f"{RESULTS}/claims.csv",
             caption="../report/claims.rst",
-            category=undamaged("claims"),
+            category=planned("claims", "join_claims"),
         ),
         digest=f"{RESULTS}/claims.digest.json",
     log:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from collapse import config as atlas_config
-from collapse import artifacts, divergence, jobs, studies
+from collapse import artifacts, divergence, jobs, lineage, studies
 from collapse.config.experiment import VERBS
 from collapse.errors import InputError, naming_files
 from snakemake.caching.local import OutputFileCache
@@ -42,6 +42,7 @@ def read_config():
     for path in files:
         # Snakemake has read them, and of a key given twice kept the last.
         atlas_config.read_yaml(Path(path))
+    atlas_config.check_settings(workflow.config_settings.config_args or [])
     return atlas_config.load(
         Path(workflow.basedir, "config"), config, ", ".join(files) or "--config"
     )
@@ -236,12 +237,18 @@ def with_digests(files):
     )
 
 
-def undamaged(category):
-    """Return the category of a file in the report, which shows none whose digest is another."""
+def planned(category, stage):
+    """Return the category of a file in the report, which shows none but what is planned now.
+
+    Refused are a damaged file, one that another job made, and one made from other inputs than
+    there are.
+    """
 
     def checked(wildcards, output):
+        spec = job_of(stage, *where(wildcards)).spec
         for path in output:
-            or_refuse(artifacts.check, path)
+            for check in (artifacts.check, spec.check_output, lineage.check_inputs):
+                or_refuse(check, path)
         return category
 
     return checked

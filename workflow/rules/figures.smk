@@ -6,7 +6,7 @@ rule figure:
         png=report(
             f"{RESULTS}/figures/{{study}}/{{figure}}.png",
             caption="../report/figure.rst",
-            category=undamaged("{study}"),
+            category=planned("{study}", "figure"),
             labels={"figure": "{figure}"},
         ),
         csv=f"{RESULTS}/figures/{{study}}/{{figure}}.csv",

@@ -9,7 +9,7 @@ rule notebook:
         html=report(
             f"{RESULTS}/notebooks/{{study}}.html",
             caption="../report/notebook.rst",
-            category=undamaged("{study}"),
+            category=planned("{study}", "notebook"),
             labels={"figure": "notebook"},
         ),
         digest=f"{RESULTS}/notebooks/{{study}}.digest.json",

@@ -18,13 +18,22 @@ from pydantic import AfterValidator, Field
 from collapse.artifacts import MARK
 from collapse.config.experiments import parse, validate_experiment
 from collapse.config.planning import Atlas, Run, plain
-from collapse.config.reading import Layers, known, read_yaml
+from collapse.config.reading import Layers, check_settings, known, read_yaml
 from collapse.config.section import Count, FilePath, Section, Seed
 from collapse.config.slots import kinds
 from collapse.data import catalogue
 from collapse.errors import InputError
 
-__all__ = ["Atlas", "Run", "check_results", "load", "mark_results", "plain", "read_yaml"]
+__all__ = [
+    "Atlas",
+    "Run",
+    "check_results",
+    "check_settings",
+    "load",
+    "mark_results",
+    "plain",
+    "read_yaml",
+]
 
 FULL_SCALE = "paper"
 """The scale that reduces nothing: the studies' own values."""

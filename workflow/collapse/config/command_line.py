@@ -37,6 +37,7 @@ def atlas(args: argparse.Namespace) -> config.Atlas:
     user: dict = {}
     for file in args.configfile:
         update_config(user, config.read_yaml(Path(file)))
+    config.check_settings(args.config)
     try:
         update_config(user, parse_config(args.config))
     except ValueError as error:

@@ -3,7 +3,7 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -53,6 +53,40 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: should be a mapping, found {type(content).__name__}")
     return content
+
+
+def check_settings(entries: Iterable[str]) -> None:
+    """Refuse settings ``KEY=VALUE`` of a command line that give a key twice, at any depth.
+
+    Raises
+    ------
+    InputError
+        Names the key; mappings under one key that have none in common are merged.
+    """
+    given: set[tuple[str, ...]] = set()
+    for entry in entries:
+        key, _, text = entry.partition("=")
+        try:
+            leaves = [(key, *rest) for rest in _leaves(yaml.compose(text, _Loader))]
+        except yaml.constructor.ConstructorError as error:
+            raise InputError(f"--config: {key}: {error.problem}") from None
+        # Text that is no YAML is a value as it stands.
+        except (yaml.YAMLError, RecursionError):
+            leaves = [(key,)]
+        for leaf in leaves:
+            # A value in place of a mapping, or the other way round, is the same key.
+            if any(leaf[: len(other)] == other[: len(leaf)] for other in given):
+                raise InputError(f"--config: key '{'.'.join(leaf)}' given twice")
+        given.update(leaves)
+
+
+def _leaves(node: yaml.Node | None) -> Iterator[tuple[str, ...]]:
+    """Yield the places of all values below a node that are no mapping of others."""
+    if not isinstance(node, yaml.MappingNode) or not node.value:
+        yield ()
+        return
+    for key, value in node.value:
+        yield from ((key.value, *rest) for rest in _leaves(value))
 
 
 def merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:

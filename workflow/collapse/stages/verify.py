@@ -7,7 +7,7 @@ code is 1 if any does. Inputs that are no longer there, which may be on purpose,
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
             found.add(reason)
         gone.update(_gone(file))
     if gone:
-        print(f"no longer there, though files were made from them: {_some(sorted(gone))}")
+        print(f"no longer there, though files were made from them: {lineage.some(sorted(gone))}")
     count = len(found)
     print(f"{len(files)} files, {count or 'no'} difference{'' if count == 1 else 's'}")
     return int(count > 0)
@@ -55,8 +55,8 @@ def _differs(path: Path) -> Iterator[str]:
             missing = (path.with_name(name) for name in listed_files(path))
             yield from (f"{file}: no such file" for file in missing if not file.is_file())
         # Of files that hold no digest it is said once, of those that lie beside them.
-        if (holds_digests(path) or says_itself(path)) and (others := lineage.other_inputs(path)):
-            yield f"{path}: made from another {_some(others)} than there is now: run again"
+        if holds_digests(path) or says_itself(path):
+            lineage.check_inputs(path)
     except InputError as error:
         yield str(error)
 
@@ -68,7 +68,3 @@ def _gone(path: Path) -> list[str]:
     except InputError:
         # Which is said of the file itself.
         return []
-
-
-def _some(names: Sequence[str]) -> str:
-    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
