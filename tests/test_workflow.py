@@ -21,12 +21,14 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from collapse import jobs, specs, studies
-from collapse.artifacts import digests_path, read_table, stored_digest, write_digests
+from collapse.artifacts import digests_path, read_csv, read_table, stored_digest, write_digests
 from collapse.config import load
 from collapse.plotting import paper_style
 from collapse.stages.figure import say_what_diverged
+from collapse.studies.verdicts import VERDICTS
 from conftest import Checkout
 
+ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 STUDIES = ("deep_linear", "imbalanced", "mixup", "perturbation", "regression")
 FIGURES = [(study, name) for study in STUDIES for name in studies.load(study).figures]
@@ -104,9 +106,25 @@ def test_claims_are_decided_and_never_replicated_at_smoke_scale(finished):
     assert set(claims["study"]) == set(STUDIES)
     assert len(claims) > 50 and not claims["claim"].duplicated().any()
     assert "replicated" not in set(claims["verdict"])
-    listed = finished.run("collapse", "list", "claims")
+    listed = finished.run("collapse", "list", "claims", "--scale", "smoke")
     assert listed.returncode == 0
     assert all(claim in listed.stdout for claim in claims["claim"])
+    # One line each, those first that did not replicate, with the shipped verdict.
+    order = [line for line in listed.stdout.splitlines() if re.match(r"\w.* \(\d+\)$", line)]
+    counts = claims["verdict"].value_counts()
+    given = [verdict for verdict in VERDICTS if verdict in counts]
+    assert order == [f"{verdict} ({counts[verdict]})" for verdict in given]
+    assert listed.stdout.count("; reference: ") > 100
+    few = finished.run(
+        *("collapse", "list", "claims", "mixup", "--long"),
+        *("--scale", "reference", "--verdict", "not-replicated"),
+    )
+    shipped = read_csv(ROOT / "results/reference/claims/mixup.csv")
+    failed = shipped[shipped["verdict"] == "not replicated"]
+    assert few.stdout.count("\n    measured: ") == len(failed) > 0
+    assert all(statement in few.stdout for statement in failed["statement"])
+    other = finished.run("collapse", "list", "claims", "--scale", "laptop")
+    assert other.returncode == 2 and "decided at scale smoke, not at laptop" in other.stderr
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -189,7 +207,7 @@ def test_finished_results_verify_and_what_is_changed_is_named(finished, tmp_path
     told = finished.run("collapse", "provenance", str(copy / "claims.csv"))
     assert told.returncode == 2 and "claims.csv: digest" in told.stderr
     listed = finished.run("collapse", "list", "claims", "--scale", "smoke", "--results", str(copy))
-    assert listed.returncode == 2 and str(changed[0]) in listed.stderr
+    assert listed.returncode == 2 and str(changed[1]) in listed.stderr
     dangling.unlink()
     # Another scale's figure, with its digests.
     swapped = copy / "figures/deep_linear/network_mlp.png"
@@ -665,7 +683,16 @@ def test_a_damaged_input_fails_the_job_with_one_line(finished, tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    [["nonsense"], ["list", "nonsense"], ["table", "--spec", "[]"], ["compute"], ["--nonsense"]],
+    [
+        ["nonsense"],
+        ["list", "nonsense"],
+        ["list", "figures", "--long"],
+        ["list", "claims", "nonsense"],
+        ["list", "claims", "--verdict", "nonsense"],
+        ["table", "--spec", "[]"],
+        ["compute"],
+        ["--nonsense"],
+    ],
 )
 def test_a_bad_command_line_is_one_line(finished, command):
     done = finished.run("collapse", *command)

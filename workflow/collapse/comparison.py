@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from collapse.artifacts import read_csv, read_table
+from collapse.studies.verdicts import COLUMNS
 
 RANGE = ["median", "low", "high"]
 """Of a number over seeds, as figures' csv files have it."""
@@ -49,14 +50,20 @@ def verdicts(a: Path, b: Path) -> pd.DataFrame:
         If a file is damaged.
     """
     keys, told = ["study", "claim"], ["verdict", "measured", "scale"]
-    found = [_claims(folder)[keys + told] for folder in (a, b)]
+    found = [claims(folder)[keys + told] for folder in (a, b)]
     return found[0].merge(found[1], on=keys, how="outer", suffixes=("_a", "_b"))
 
 
-def _claims(folder: Path) -> pd.DataFrame:
+def claims(folder: Path) -> pd.DataFrame:
+    """Return the claims decided in a folder of results, study by study, with `COLUMNS`.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged.
+    """
     files = sorted(folder.glob("claims/*.csv"))
-    columns = ["study", "claim", "verdict", "measured", "scale"]
-    return pd.concat([pd.DataFrame(columns=columns), *map(read_csv, files)], ignore_index=True)
+    return pd.concat([pd.DataFrame(columns=COLUMNS), *map(read_csv, files)], ignore_index=True)
 
 
 def numbers(a: Path, b: Path) -> Iterator[Numbers]:

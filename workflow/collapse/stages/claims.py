@@ -7,11 +7,7 @@ import pandas as pd
 
 from collapse.artifacts import write_csv, write_digests
 from collapse.studies import read_experiments
-
-COLUMNS = [
-    "study", "claim", "source", "statement", "expected", "tolerance", "bound", "measured", "seeds",
-    "scale", "verdict",
-]  # fmt: skip
+from collapse.studies.verdicts import COLUMNS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from collapse.artifacts import first_line, verified, write_csv, write_digests
 from collapse.errors import InputError
-from collapse.stages.claims import COLUMNS
+from collapse.studies.verdicts import COLUMNS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,39 +1,68 @@
 """List studies, experiments, figures or claims."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from collapse import config, studies
-from collapse.artifacts import read_csv
+import pandas as pd
+
+from collapse import comparison, config, studies
 from collapse.config import command_line
+from collapse.config.reading import known
 from collapse.errors import InputError
 from collapse.grid import format_value
+from collapse.studies.verdicts import VERDICTS
+
+REFERENCE = Path("results/reference")
+"""The results that this project ships, beside whose claims a run's are listed."""
+
+_RULE = """\
+inconclusive: too few seeds, an arm that this scale leaves out, or seeds that disagree. Where a
+scale trains shorter than the paper a claim may replicate, but that it fails refutes nothing."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "what", nargs="?", default="studies", metavar="WHAT", help=f"one of {', '.join(_LISTS)}"
-    )
+        "what", nargs="?", default="studies", metavar="WHAT",
+        help=f"one of {', '.join([*_LISTS, 'claims'])}",
+    )  # fmt: skip
+    parser.add_argument("study", nargs="?", metavar="STUDY", help="only those of this study")
+    parser.add_argument(
+        "--verdict", nargs="+", metavar="VERDICT",
+        help=f"only claims of these verdicts: {', '.join(map(_word, VERDICTS))}",
+    )  # fmt: skip
+    parser.add_argument("--long", action="store_true", help="say all that is known of a claim")
     command_line.add_arguments(parser)
+    parser.epilog = "Of scale `reference` the claims are those of the runs that are shipped."
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the list."""
-    if args.what not in _LISTS:
-        raise InputError(f"nothing to list called '{args.what}' (there are: {', '.join(_LISTS)})")
-    _LISTS[args.what](command_line.atlas(args))
+    allowed = [*_LISTS, "claims"]
+    if args.what not in allowed:
+        raise InputError(f"nothing to list called '{args.what}' (there are: {', '.join(allowed)})")
+    if args.what != "claims" and (args.verdict or args.long):
+        raise InputError(f"--verdict and --long: not of {args.what}, allowed of claims")
+    atlas = command_line.atlas(args)
+    if args.study is not None:
+        known("study", args.study, atlas.studies)
+    names = list(atlas.studies) if args.study is None else [args.study]
+    if args.what == "claims":
+        _claims(_decided(Path(atlas.results), args.scale, names), args)
+    else:
+        _LISTS[args.what](atlas, names)
 
 
-def _studies(atlas: config.Atlas) -> None:
-    for name in atlas.studies:
+def _studies(_: config.Atlas, names: Sequence[str]) -> None:
+    for name in names:
         study = studies.load(name)
         print(f"{name}\n  {study.paper}\n  objective: {study.objective}")
 
 
-def _experiments(atlas: config.Atlas) -> None:
-    for study, experiments in atlas.studies.items():
-        for name, experiment in experiments.items():
+def _experiments(atlas: config.Atlas, names: Sequence[str]) -> None:
+    for study in names:
+        for name, experiment in atlas.studies[study].items():
             varied = "  ".join(
                 f"{path} = {', '.join(map(format_value, values))}"
                 for path, values in experiment.grid.items()
@@ -43,30 +72,89 @@ def _experiments(atlas: config.Atlas) -> None:
             print(f"{study} {name}  ({how})  {varied}")
 
 
-def _figures(atlas: config.Atlas) -> None:
-    for study in atlas.studies:
+def _figures(atlas: config.Atlas, names: Sequence[str]) -> None:
+    for study in names:
         for name, figure in studies.load(study).figures.items():
             print(f"{atlas.results}/figures/{study}/{name}.pdf\n  {figure.caption}")
 
 
-def _claims(atlas: config.Atlas) -> None:
-    path = Path(atlas.results) / "claims.csv"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file: `snakemake` decides the claims")
-    claims = read_csv(path)
-    # Results may be older than the code that lists them.
-    if "bound" not in claims:
-        raise InputError(f"{path}: has no column bound, an older version made it: run `snakemake`")
-    for _, claim in claims.iterrows():
-        print(f"{claim.study} {claim.claim}: {claim.verdict.upper()} ({claim.scale} scale)")
-        print(f"  {claim.statement} [{claim.source}]")
-        print(f"  expected: {claim.expected} (tolerance {claim.tolerance:g}, set by {claim.bound})")
-        print(f"  measured: {claim.measured} ({claim.seeds} seeds)")
+def _decided(results: Path, scale: str | None, names: Sequence[str]) -> pd.DataFrame:
+    """Return the claims of these studies: the shipped ones, or a run's with those beside them.
+
+    The latter have a column ``reference``, the shipped verdict.
+    """
+    folder = REFERENCE if scale == "reference" else results
+    claims = comparison.claims(folder)
+    claims = claims[claims["study"].isin(names)]
+    if claims.empty:
+        raise InputError(f"{folder}/claims: none decided yet: `snakemake` decides them")
+    if scale and not (claims["scale"] == scale).all():
+        found = ", ".join(sorted(set(claims["scale"])))
+        raise InputError(f"{folder}/claims: decided at scale {found}, not at {scale}")
+    if folder == REFERENCE:
+        return claims
+    keys = ["study", "claim"]
+    shipped = comparison.claims(REFERENCE)[[*keys, "verdict"]]
+    return claims.merge(shipped.rename(columns={"verdict": "reference"}), on=keys, how="left")
 
 
-_LISTS = {
-    "studies": _studies,
-    "experiments": _experiments,
-    "figures": _figures,
-    "claims": _claims,
-}
+def _claims(claims: pd.DataFrame, args: argparse.Namespace) -> None:
+    """Print how many there are of each verdict, then those that did not replicate first."""
+    wanted = [_verdict(word) for word in args.verdict] if args.verdict else list(VERDICTS)
+    print(f"claims at {', '.join(sorted(set(claims['scale'])))} scale")
+    print(_counts(claims).to_string())
+    print(f"\n{_RULE}")
+    for verdict in VERDICTS:
+        rows = claims[claims["verdict"] == verdict]
+        if verdict not in wanted or rows.empty:
+            continue
+        print(f"\n{verdict} ({len(rows)})")
+        width = max(len(f"{claim.study} {claim.claim}") for claim in rows.itertuples())
+        for claim in rows.itertuples():
+            (_print_long if args.long else _print)(claim, width)
+
+
+def _counts(claims: pd.DataFrame) -> pd.DataFrame:
+    """Return how many claims have which verdict, by study, here and in the reference runs."""
+    sources = {"this run": "verdict", "reference": "reference"}
+    tables = {
+        source: pd.crosstab(claims["study"], claims[column]).reindex(columns=VERDICTS)
+        for source, column in sources.items()
+        if column in claims
+    }
+    # A single source needs no name.
+    counts = pd.concat(tables, axis=1) if len(tables) > 1 else tables["this run"]
+    counts = counts.fillna(0).astype(int)
+    counts.loc["all"] = counts.sum()
+    return counts.rename_axis(index=None, columns=[None] * counts.columns.nlevels)
+
+
+def _print(claim: tuple, width: int) -> None:
+    name, bound = f"{claim.study} {claim.claim}", f"bound {claim.tolerance:g} ({claim.bound})"
+    print(f"  {name:{width}}  {claim.measured}; {bound}{_shipped(claim)}")
+
+
+def _print_long(claim: tuple, _: int) -> None:
+    print(f"  {claim.study} {claim.claim} ({claim.scale} scale{_shipped(claim)})")
+    print(f"    {claim.statement} [{claim.source}]")
+    print(f"    expected: {claim.expected} (tolerance {claim.tolerance:g}, set by {claim.bound})")
+    print(f"    measured: {claim.measured} ({claim.seeds} seeds)")
+
+
+def _shipped(claim: tuple) -> str:
+    """Return, in words, the verdict of the reference runs, if the claim is listed beside one."""
+    verdict = getattr(claim, "reference", "")
+    return f"; reference: {verdict}" if isinstance(verdict, str) and verdict else ""
+
+
+def _word(verdict: str) -> str:
+    return verdict.replace(" ", "-")
+
+
+def _verdict(word: str) -> str:
+    """Return the verdict of a word of the command line."""
+    known("verdict", word, map(_word, VERDICTS))
+    return word.replace("-", " ")
+
+
+_LISTS = {"studies": _studies, "experiments": _experiments, "figures": _figures}

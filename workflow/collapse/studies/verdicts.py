@@ -8,6 +8,14 @@ import numpy as np
 REPLICATED = "replicated"
 NOT_REPLICATED = "not replicated"
 INCONCLUSIVE = "inconclusive"
+VERDICTS = (NOT_REPLICATED, INCONCLUSIVE, REPLICATED)
+"""What wants looking at first."""
+
+COLUMNS = [
+    "study", "claim", "source", "statement", "expected", "tolerance", "bound", "measured", "seeds",
+    "scale", "verdict",
+]  # fmt: skip
+"""Of a table of decided claims."""
 
 BOUNDS = ("paper", "theory", "project")
 """Who may set a tolerance."""

@@ -171,6 +171,22 @@ def theory_along(
     ]
 
 
+def theory_error(experiment: Results, levels: pd.Series) -> pd.DataFrame:
+    """Return the closed form's squared error, summed over targets, over the range of `levels` of c.
+
+    With ``c`` and ``median``; without rows where no level is above zero or the experiment has none.
+    """
+    positive, targets = levels[levels > 0], covariance(experiment)
+    if positive.empty or not len(targets):
+        return pd.DataFrame({"c": [], "median": []})
+    grid = np.geomspace(positive.min() / 1.3, positive.max() * 1.4, 100)
+    # Both decays are sqrt(c): the squared error depends on their product alone.
+    predictions = theory_along(targets, np.sqrt(grid), np.sqrt(grid))
+    return pd.DataFrame(
+        {"c": grid, "median": [prediction["mse_sum"] for prediction in predictions]}
+    )
+
+
 def gram_distance(experiment: Results) -> pd.DataFrame:
     """Return the relative distance of W W^T to its closed form at the last step of every run.
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from itertools import product
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +16,7 @@ from collapse.studies.regression.analysis import (
     chosen,
     covariance,
     products,
-    theory_along,
+    theory_error,
 )
 from collapse.studies.regression.panels import (
     decay_colours,
@@ -91,20 +90,10 @@ def _draw_ends(axes: Axes, by_kind: Mapping[str, Results]) -> list[pd.DataFrame]
     levels = pd.concat(figure_rows)["c"]
     # The covariance with the noise, or without where no such run is left.
     own = next(each for each in reversed(by_kind.values()) if len(each.metrics))
-    theory = _theory(own, levels[levels > 0])
+    theory = theory_error(own, levels)
+    theory["median"] /= len(covariance(own))
     axes.plot(theory["c"], theory["median"], **THEORY)
     from_zero(axes, levels)
     logarithmic(axes, figure_rows, None)
     axes.set_xlabel(r"$c=\lambda_W\lambda_H$")
     return [*figure_rows, theory.assign(metric="mse", series="theory")]
-
-
-def _theory(experiment: Results, levels: pd.Series) -> pd.DataFrame:
-    """Return the closed form's error over the range of c."""
-    targets = covariance(experiment)
-    if levels.empty or not len(targets):
-        return pd.DataFrame({"c": [], "median": []})
-    grid = np.geomspace(levels.min() / 1.3, levels.max() * 1.4, 100)
-    predictions = theory_along(targets, np.sqrt(grid), np.sqrt(grid))
-    values = [prediction["mse_sum"] / len(targets) for prediction in predictions]
-    return pd.DataFrame({"c": grid, "median": values})

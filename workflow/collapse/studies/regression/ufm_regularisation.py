@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from collapse.plotting import THEORY, TWO_COLUMNS, over_seeds
 from collapse.studies import Results
 from collapse.studies.regression.analysis import (
-    covariance,
     gram_distance,
     on_data,
     products,
-    theory_along,
+    theory_error,
 )
 from collapse.studies.regression.panels import (
     decay_colours,
@@ -65,7 +64,7 @@ def _draw_ends(column: np.ndarray, experiment: Results, colours: Mapping) -> lis
     for panel, rows in zip(column, (error, distance), strict=True):
         for decay, group in rows.groupby("weight_decay"):
             points(panel, group, "c", color=colours[decay])
-    theory = _theory(experiment, error["c"])
+    theory = theory_error(experiment, error["c"])
     column[0].plot(theory["c"], theory["median"], **THEORY)
     for panel, rows in zip(column, (error, distance), strict=True):
         from_zero(panel, error["c"])
@@ -78,16 +77,3 @@ def _draw_ends(column: np.ndarray, experiment: Results, colours: Mapping) -> lis
         theory.assign(metric="mse_sum", series="theory"),
         distance.assign(metric="relative distance of W W^T", series="measured"),
     ]
-
-
-def _theory(experiment: Results, values: pd.Series) -> pd.DataFrame:
-    """Return the closed form's squared error over the range of c."""
-    positive = values[values > 0]
-    if positive.empty:
-        return pd.DataFrame({"c": [], "median": []})
-    grid = np.geomspace(positive.min() / 1.3, positive.max() * 1.4, 100)
-    # Both decays are sqrt(c): the squared error depends on their product alone.
-    predictions = theory_along(covariance(experiment), np.sqrt(grid), np.sqrt(grid))
-    return pd.DataFrame(
-        {"c": grid, "median": [prediction["mse_sum"] for prediction in predictions]}
-    )
