@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import re
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +13,10 @@ import pytest
 from collapse import provenance, studies
 from collapse.artifacts import verified, write_csv, write_digests
 from collapse.errors import InputError
-from collapse.stages import claims, join_claims
-from collapse.studies.verdicts import BOUNDS
+from collapse.stages import join_claims
+from collapse.studies.verdicts import BOUNDS, COLUMNS
 
-HEADER = ",".join(claims.COLUMNS) + "\n"
+HEADER = ",".join(COLUMNS) + "\n"
 AWKWARD = {
     "claim": ["one", "two"],
     "source": ['a "paper"', "NA"],
@@ -31,16 +32,17 @@ AWKWARD = {
 
 def written(path, study):
     """Write the claims of a study as the stage does; return the text of the file."""
-    frame = pd.DataFrame({"study": study, "scale": "007", **AWKWARD}, columns=claims.COLUMNS)
+    frame = pd.DataFrame({"study": study, "scale": "007", **AWKWARD}, columns=COLUMNS)
     write_csv(path, frame)
     write_digests([path], {})
     return Path(path).read_text()
 
 
-def joined(*paths, out):
+def joined(*paths, out, reference=()):
     reads = {"claims": [str(path) for path in paths]}
-    spec = SimpleNamespace(reads=reads, provenance=dict)
-    join_claims.run(argparse.Namespace(spec=spec, out=str(out)))
+    spec = SimpleNamespace(reads=reads, provenance=lambda sources: {})
+    files = {"out": str(out), "page": str(out.with_suffix(".html")), "reference": reference}
+    join_claims.run(argparse.Namespace(spec=spec, **files))
     return Path(out).read_text()
 
 
@@ -54,13 +56,30 @@ def test_joined_claims_are_those_of_the_studies_in_order_byte_for_byte(tmp_path)
     assert joined(paths[1], out=tmp_path / "one.csv") == texts[1]
 
 
+def test_the_page_shows_every_claim_beside_the_reference_runs(tmp_path):
+    paths = [tmp_path / name for name in ("a.csv", "b.csv", "c.csv")]
+    for path in paths:
+        written(path, "b" if path.stem == "c" else path.stem)
+    joined(*paths[:2], out=tmp_path / "claims.csv", reference=[str(paths[2])])
+    text = verified(tmp_path / "claims.html").read_text()
+    # Undecided ones first; of study b the reference runs decide both.
+    rows = re.findall('<tr data-study="(.)" data-verdict="([a-z ]+)">\n(.*)\n(.*)', text)
+    assert [row[:2] for row in rows] == [(s, v) for v in AWKWARD["verdict"][::-1] for s in "ab"]
+    for study, verdict, *cells in rows:
+        shown = [re.sub("<[^>]*>", "", cell) for cell in cells]
+        assert shown == [verdict, verdict if study == "b" else "not decided"]
+    assert "a &#34;paper&#34;" in text and "<td>W, H and b; all" in text
+    # Nothing is fetched.
+    assert not re.search("(src|href|url)[=(]", text)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         (None, "no such file"),
         ("", "columns are [], should be study, claim, source"),
         ("study,claim\na,b\n", "columns are ['study', 'claim'], should be study"),
-        (",".join(claims.COLUMNS[:-1]) + "\n", "columns are"),
+        (",".join(COLUMNS[:-1]) + "\n", "columns are"),
         (HEADER + "a," * 30 + "\n", "row 1 has 31 of 11 columns"),
         (HEADER + "a," * 10 + "\na,b\n", "row 2 has 2 of 11 columns"),
         (HEADER + 'a,"b', "cannot be read as csv"),
@@ -89,7 +108,9 @@ def test_an_edited_verdict_is_refused(tmp_path):
 
 def test_joining_depends_on_no_study():
     modules = provenance.imported_modules(["collapse.stages.join_claims"])
-    assert not [name for name in modules if name.startswith("collapse.studies.")]
+    assert "collapse.studies.verdicts" in modules
+    names = {folder.name for folder in folders()}
+    assert not [name for name in modules if names & set(name.split("."))]
 
 
 def folders():

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from collapse.stages import claims
-from collapse.studies.verdicts import Claim, lost, missing, short_of
+from collapse.studies.verdicts import COLUMNS, Claim, lost, missing, short_of
 
 CLAIM = Claim("falls", "a paper", "It falls.", "what is left is 0", 0.1, 2, bound="theory")
 
@@ -52,7 +51,7 @@ def test_what_was_measured_is_said_in_words():
         "seeds": 7,
         "verdict": "replicated",
     }
-    assert [*row] == [name for name in claims.COLUMNS if name not in ("study", "scale")]
+    assert [*row] == [name for name in COLUMNS if name not in ("study", "scale")]
 
 
 @pytest.mark.parametrize("value", [0.05, 0.5])

@@ -22,10 +22,13 @@ rule study_claims:
 
 rule claims:
     input:
-        reads("join_claims", "claims"),
+        claims=reads("join_claims", "claims"),
+        # Not of this run: what is shipped, to stand beside its own.
+        reference=lambda wildcards: with_digests(reference_claims()),
     output:
-        table=report(
-            f"{RESULTS}/claims.csv",
+        table=f"{RESULTS}/claims.csv",
+        page=report(
+            f"{RESULTS}/claims.html",
             caption="../report/claims.rst",
             category=planned("claims", "join_claims"),
         ),
@@ -39,8 +42,10 @@ rule claims:
     params:
         digest=digest_of("join_claims"),
         upstream=upstream_of("join_claims"),
+        reference=lambda wildcards: reference_claims(),
     message:
         "Joining the claims"
     shell:
         "collapse join_claims --spec {log:q}.json --expect {params.digest}"
-        " --out {output.table:q} > {log:q} 2>&1"
+        " --out {output.table:q} --page {output.page:q} --reference {params.reference:q}"
+        " > {log:q} 2>&1"

@@ -259,6 +259,12 @@ def relative(path):
     return os.path.relpath(Path(workflow.basedir, path))
 
 
+def reference_claims():
+    """Return the claims of the reference runs that are shipped, study by study."""
+    folder = Path(workflow.basedir, "results/reference/claims")
+    return [relative(path) for path in sorted(folder.glob("*.csv"))]
+
+
 def computing(resource):
     """Return the resource function of what a group's job asks for."""
 
@@ -325,7 +331,7 @@ def benchmark_files(figure):
 def claims_files(*names):
     return with_digests(
         [f"{RESULTS}/claims/{study}.csv" for study in names]
-        or [f"{RESULTS}/claims.csv"]
+        or [f"{RESULTS}/claims.csv", f"{RESULTS}/claims.html"]
     )
 
 

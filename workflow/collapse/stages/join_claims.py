@@ -1,11 +1,13 @@
-"""Join the claims of the studies into one table."""
+"""Join the claims of the studies into one table, and show them as a page."""
 
 import argparse
 import csv
+from pathlib import Path
 
 import pandas as pd
 
-from collapse.artifacts import first_line, verified, write_csv, write_digests
+from collapse.artifacts import first_line, replacing, verified, write_csv, write_digests
+from collapse.claims_page import page
 from collapse.errors import InputError
 from collapse.studies.verdicts import COLUMNS
 
@@ -13,13 +15,26 @@ from collapse.studies.verdicts import COLUMNS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
     parser.add_argument("--out", required=True, metavar="FILE", help="csv to write")
+    parser.add_argument("--page", required=True, metavar="FILE", help="html to write")
+    parser.add_argument(
+        "--reference", nargs="*", default=[], metavar="FILE", help="claims of the reference runs"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the rows of the studies one below the other, in the order given."""
-    rows = [row for path in args.spec.reads["claims"] for row in _rows(path)]
-    write_csv(args.out, pd.DataFrame(rows, columns=COLUMNS))
-    write_digests([args.out], args.spec.provenance())
+    claims = _joined(args.spec.reads["claims"])
+    reference = _joined(args.reference).rename(columns={"verdict": "reference"})
+    keys = ["study", "claim"]
+    beside = claims.merge(reference[[*keys, "reference"]], on=keys, how="left").fillna("")
+    write_csv(args.out, claims)
+    with replacing(args.page) as temporary:
+        Path(temporary).write_text(page(beside), encoding="utf-8")
+    write_digests([args.out, args.page], args.spec.provenance(sources=args.reference))
+
+
+def _joined(paths: list[str]) -> pd.DataFrame:
+    return pd.DataFrame([row for path in paths for row in _rows(path)], columns=COLUMNS)
 
 
 def _rows(path: str) -> list[list[str]]:

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import pandas as pd
 
@@ -11,14 +12,10 @@ from collapse.config import command_line
 from collapse.config.reading import known
 from collapse.errors import InputError
 from collapse.grid import format_value
-from collapse.studies.verdicts import VERDICTS
+from collapse.studies.verdicts import RULE, VERDICTS
 
 REFERENCE = Path("results/reference")
 """The results that this project ships, beside whose claims a run's are listed."""
-
-_RULE = """\
-inconclusive: too few seeds, an arm that this scale leaves out, or seeds that disagree. Where a
-scale trains shorter than the paper a claim may replicate, but that it fails refutes nothing."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +100,7 @@ def _claims(claims: pd.DataFrame, args: argparse.Namespace) -> None:
     wanted = [_verdict(word) for word in args.verdict] if args.verdict else list(VERDICTS)
     print(f"claims at {', '.join(sorted(set(claims['scale'])))} scale")
     print(_counts(claims).to_string())
-    print(f"\n{_RULE}")
+    print("\n" + fill(RULE, 100))
     for verdict in VERDICTS:
         rows = claims[claims["verdict"] == verdict]
         if verdict not in wanted or rows.empty:

@@ -11,6 +11,13 @@ INCONCLUSIVE = "inconclusive"
 VERDICTS = (NOT_REPLICATED, INCONCLUSIVE, REPLICATED)
 """What wants looking at first."""
 
+RULE = (
+    "inconclusive: too few seeds, an arm that this scale leaves out, or seeds that disagree. "
+    "Where a scale trains shorter than the paper a claim may replicate, but that it fails refutes "
+    "nothing."
+)
+"""How to read a verdict."""
+
 COLUMNS = [
     "study", "claim", "source", "statement", "expected", "tolerance", "bound", "measured", "seeds",
     "scale", "verdict",

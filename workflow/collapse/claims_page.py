@@ -1,0 +1,116 @@
+"""The decided claims as one page that needs nothing else: counts, and a table to filter."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from jinja2 import Environment
+
+from collapse.studies.verdicts import RULE, VERDICTS
+
+_TEMPLATE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Claims</title>
+<style>
+body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 80em; padding: 0 1em; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .35em .7em; }
+tr { border-bottom: 1px solid #ddd; }
+#claims td:nth-child(4) { width: 34%; }
+#claims th { position: sticky; top: 0; background: #fff; }
+#counts { width: auto; margin-bottom: 1em; }
+#counts td + td { text-align: right; }
+.verdict { white-space: nowrap; font-weight: 600; }
+.not-replicated { color: #a50f15; }
+.inconclusive { color: #6b6b6b; }
+.replicated { color: #14632d; }
+small { color: #555; display: block; }
+select, input { font: inherit; margin-right: 1em; }
+</style>
+</head>
+<body>
+<h1>Claims at {{ scales }} scale</h1>
+<table id="counts">
+<tr><th></th>
+{%- for verdict in verdicts %}<th class="{{ verdict | word }}">{{ verdict }}</th>{% endfor %}</tr>
+{%- for study, row in counts %}
+<tr><td>{{ study }}</td>{% for count in row %}<td>{{ count }}</td>{% endfor %}</tr>
+{%- endfor %}
+</table>
+<p>{{ rule }} A bound is set by the paper, by theory or by this project.</p>
+<form onsubmit="return false">
+<label>Study <select id="study"><option value="">all</option>
+{%- for study in studies %}<option>{{ study }}</option>{% endfor %}</select></label>
+<label>Verdict <select id="verdict"><option value="">all</option>
+{%- for verdict in verdicts %}<option>{{ verdict }}</option>{% endfor %}</select></label>
+<label>Search <input id="text" type="search"></label>
+<span id="shown"></span>
+</form>
+<table id="claims">
+<thead><tr>
+{%- for name in columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>
+{%- for claim in claims %}
+<tr data-study="{{ claim.study }}" data-verdict="{{ claim.verdict }}">
+<td class="verdict {{ claim.verdict | word }}">{{ claim.verdict }}</td>
+<td class="verdict {{ claim.reference | word }}">{{ claim.reference or "not decided" }}</td>
+<td>{{ claim.claim }}<small>{{ claim.study }}</small></td>
+<td>{{ claim.statement }}<small>{{ claim.source }}</small></td>
+<td>{{ claim.measured }}<small>{{ claim.expected }}</small></td>
+<td>{{ claim.tolerance }}<small>{{ claim.bound }}</small></td>
+<td>{{ claim.seeds }}</td>
+</tr>
+{%- endfor %}
+</tbody>
+</table>
+<script>
+const rows = [...document.querySelectorAll("#claims tbody tr")];
+const wanted = id => document.getElementById(id).value;
+function filter() {
+  const text = wanted("text").toLowerCase();
+  let shown = 0;
+  for (const row of rows) {
+    row.hidden = !((!wanted("study") || row.dataset.study === wanted("study"))
+      && (!wanted("verdict") || row.dataset.verdict === wanted("verdict"))
+      && row.textContent.toLowerCase().includes(text));
+    shown += !row.hidden;
+  }
+  document.getElementById("shown").textContent = shown + " of " + rows.length;
+}
+document.querySelector("form").addEventListener("input", filter);
+filter();
+</script>
+</body>
+</html>
+"""
+
+
+def page(claims: pd.DataFrame) -> str:
+    """Return the page of decided claims, those first that did not replicate.
+
+    `claims` has the columns of `collapse.studies.verdicts.COLUMNS` as text, and ``reference``, the
+    verdict of the reference runs, empty where they decide none.
+    """
+    environment = Environment(autoescape=True)
+    environment.filters["word"] = lambda verdict: verdict.replace(" ", "-")
+    order = claims["verdict"].map({verdict: place for place, verdict in enumerate(VERDICTS)})
+    ordered = claims.iloc[order.argsort(kind="stable")]
+    return environment.from_string(_TEMPLATE).render(
+        scales=", ".join(claims["scale"].unique()),
+        verdicts=VERDICTS,
+        counts=_counts(claims),
+        studies=claims["study"].unique(),
+        rule=RULE,
+        columns=("Verdict", "Reference", "Claim", "Statement", "Measured", "Bound", "Seeds"),
+        claims=ordered.to_dict("records"),
+    )
+
+
+def _counts(claims: pd.DataFrame) -> list[tuple[str, Sequence[int]]]:
+    """Return how many claims have which verdict, by study and of all."""
+    table = pd.crosstab(claims["study"], claims["verdict"])
+    table = table.reindex(index=claims["study"].unique(), columns=VERDICTS, fill_value=0)
+    rows = zip(table.index, table.to_numpy().tolist(), strict=True)
+    return [*rows, ("all", table.sum().tolist())]
