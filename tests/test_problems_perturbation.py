@@ -1059,6 +1059,10 @@ def test_a_flow_goes_on_from_another_optimiser(tmp_path, table):
         (block(probes=["classifier"]), "no linear head found"),
         (block(probes=["regression"]), "no linear head found"),
         (block(probes=["residuals"]), "no linear head found"),
+        (block(probes=["feature_space"]), "no linear head found"),
+        ({**BLOCK, "problem": LINEAR, "probes": ["feature_space"]}, "probes: labels found, needed"),
+        ({**BLOCK, "problem": LINEAR, "probes": ["regression"]}, "probes: labels found, needed"),
+        ({**BLOCK, "problem": LINEAR, "probes": ["residuals"]}, "probes: labels found, needed"),
     ],
 )
 def test_a_probe_that_does_not_fit_is_refused_in_one_line(

@@ -80,6 +80,23 @@ class State:
             raise InputError("probes: no linear head found, which a probe of the experiment needs")
         return self.weights
 
+    @property
+    def weight(self) -> Tensor:
+        """The weight of its linear head on real targets, which has one layer.
+
+        Raises
+        ------
+        InputError
+            If it has no such head, or its targets are labels.
+        """
+        count, labels = len(self.head), self.targets is not None and self.targets.ndim == 1
+        if count > 1 or labels:
+            found = "labels" if labels else f"a head of {count} layers"
+            raise InputError(
+                f"probes: {found} found, needed is a head of one layer on real targets"
+            )
+        return self.head[0]
+
     def referred(self, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Return the features, and their labels, that a probe's reference ``of`` names."""
         place = self.config["probes"].index(settings)

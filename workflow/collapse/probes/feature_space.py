@@ -18,5 +18,5 @@ def points(state: State, _: Mapping[str, Any]) -> pd.DataFrame | None:
     """Return places of evenly spaced samples and of W, of the first and the last state."""
     if not (state.first or state.last):
         return None
-    (weight,) = state.head
+    weight = state.weight
     return pd.DataFrame({"layer": "H1", **space_points(state.features, weight)})

@@ -9,8 +9,7 @@ from collapse.probes import Reading, State
 
 def rows(state: State, _: Mapping[str, Any]) -> Iterator[Reading]:
     """Yield the metrics of the head, the fit of held-out samples, and at the end the targets'."""
-    # A regression has one layer.
-    (weight,) = state.head
+    weight = state.weight
     decay = state.config["weight_decay"]
     # A list holds a decay for each layer, of which a regression has one.
     decays = decay[0] if isinstance(decay, list) else decay, state.config["feature_decay"]

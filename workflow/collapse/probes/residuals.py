@@ -19,6 +19,6 @@ def points(state: State, _: Mapping[str, Any]) -> pd.DataFrame | None:
     # A row for each sample: too many for every step.
     if not (state.first or state.last):
         return None
-    (weight,) = state.head
+    weight = state.weight
     columns = residual_points(state.features, state.targets, weight, state.bias)
     return pd.DataFrame({"layer": "all", **columns})
