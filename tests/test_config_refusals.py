@@ -39,6 +39,10 @@ NETWORKS = [
         ["network_mlp.model.patch", "3 found", "side: 8x8"],
     ),
     (
+        study_deep_linear(network_mlp={"model": {"kind": "vgg16"}, "data": {"size": 16}}),
+        ["network_mlp.model.kind", "images of 16x16 found, needed are 32x32"],
+    ),
+    (
         study_deep_linear(network_mlp={"model": {"kind": "vit", "patch": 4}, "data": {"size": 10}}),
         ["network_mlp.model.patch", "4 found", "side: 10x10"],
     ),

@@ -31,7 +31,7 @@ for study, experiments in atlas.studies.items():
                 found["/".join(("measure", *where))] = jobs.measure_group(atlas, *where).spec.digest
         for path, job in jobs.tables(atlas, study, [name]):
             found[path] = job.spec.digest
-    for figure in jobs.studies.load(study).figures:
+    for figure in jobs.drawn(atlas, study):
         found[f"{study}/{figure}"] = jobs.figure(atlas, study, figure).spec.digest
     found[f"claims/{study}"] = jobs.claims(atlas, study).spec.digest
 for name in ("digits", "reacher", "hopper"):

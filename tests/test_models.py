@@ -32,6 +32,7 @@ BACKBONES = {
 }
 RESNET18 = {"kind": "resnet18", "stem": "cifar", "feature_normalisation": "batch"}
 IMAGENET = RESNET18 | {"stem": "imagenet", "feature_normalisation": "none"}
+VGG16 = {"kind": "vgg16", "feature_normalisation": "batch"}
 WRN = {"kind": "wideresnet", "depth": 10, "width": 1}
 VIT = {"kind": "vit", "patch": 4, "layers": 2, "heads": 2, "width": 8, "mlp_width": 12}
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8)]
@@ -57,6 +58,7 @@ def network(model, shape=(1, 8, 8), depth=1, bias=False, seed=0):
         ({"kind": "resnet18", "stem": "imagenet"}, "ResNet18 (ImageNet stem)"),
         ({"kind": "wideresnet", "depth": 16, "width": 2}, "WRN-16-2"),
         (VIT, "ViT 2x8"),
+        (VGG16, "VGG16"),
     ],
 )
 def test_the_config_says_what_a_network_is(model, label):
@@ -131,14 +133,16 @@ def test_the_hidden_layers_of_an_mlp_are_what_the_next_ones_get(name, ending):
 @pytest.mark.parametrize(
     ("model", "millions"),
     [
-        # Published with the architectures: Zagoruyko & Komodakis 2016, Table 4, and ViT-B/16
-        # without its 1000 outputs and the positions and patches of its larger images.
+        # Published with the architectures: Zagoruyko & Komodakis 2016, Table 4, ViT-B/16
+        # without its 1000 outputs and the positions and patches of its larger images, and
+        # torchvision's VGG16 without the 123,642,856 parameters of its classifier.
         ({"kind": "wideresnet", "depth": 16, "width": 8}, 11.0),
         ({"kind": "wideresnet", "depth": 40, "width": 4}, 8.9),
         ({"kind": "wideresnet", "depth": 28, "width": 10}, 36.5),
         (VIT | {"layers": 12, "heads": 12, "width": 768, "mlp_width": 3072}, 85.1),
+        (VGG16 | {"feature_normalisation": "none"}, 138.366 - 123.643),
     ],
-    ids=["WRN-16-8", "WRN-40-4", "WRN-28-10", "ViT-B"],
+    ids=["WRN-16-8", "WRN-40-4", "WRN-28-10", "ViT-B", "VGG16"],
 )
 def test_networks_have_the_published_number_of_parameters(model, millions):
     with torch.device("meta"):
@@ -154,9 +158,10 @@ def test_networks_have_the_published_number_of_parameters(model, millions):
         (RESNET18, (1, 8, 8), [64, 128, 256, 512]),
         (WRN | {"width": 2}, (3, 9, 9), [32, 64, 128]),
         (WRN, (1, 1, 1), [16, 32, 64]),
+        (VGG16, (1, 32, 35), [64, 128, 256, 512, 512]),
         (VIT, (2, 8, 8), [8, 8]),
     ],
-    ids=["cnn", "resnet18", "wideresnet", "one-pixel", "vit"],
+    ids=["cnn", "resnet18", "wideresnet", "one-pixel", "vgg16", "vit"],
 )
 def test_hidden_layers_are_vectors_of_each_sample(model, shape, widths):
     images = torch.randn(5, *shape, generator=torch.Generator().manual_seed(0))

@@ -31,7 +31,8 @@ from conftest import Checkout
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 STUDIES = ("deep_linear", "imbalanced", "mixup", "perturbation", "regression")
-FIGURES = [(study, name) for study in STUDIES for name in studies.load(study).figures]
+SMOKE = load("config", {"scale": "smoke"})
+FIGURES = [(study, name) for study in STUDIES for name in jobs.drawn(SMOKE, study)]
 
 
 def edit(path, text="\nEDITED = True\n"):
@@ -133,7 +134,7 @@ def test_the_notebook_ran_without_an_error(finished, study):
     notebook = json.loads(stem.with_suffix(".ipynb").read_text())
     outputs = [out for cell in notebook["cells"] for out in cell.get("outputs", [])]
     pictures = sum("image/png" in out.get("data", {}) for out in outputs)
-    assert pictures == len(studies.load(study).figures)
+    assert pictures == len(jobs.drawn(SMOKE, study))
     assert not any(out["output_type"] == "error" for out in outputs)
     assert stem.with_suffix(".html").stat().st_size > 100_000
 
@@ -574,16 +575,15 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
 @pytest.mark.parametrize("study", STUDIES)
 @pytest.mark.parametrize("share", ["half", "all"])
 def test_figures_and_claims_say_which_runs_diverged(finished, study, share):
-    atlas = load("config", {"scale": "smoke"})
-    names = tuple(atlas.studies[study])
-    paths = [f"results/{path}" for path, _ in jobs.tables(atlas, study, names)]
-    described = jobs.described(atlas, study, names)
+    names = tuple(SMOKE.studies[study])
+    paths = [f"results/{path}" for path, _ in jobs.tables(SMOKE, study, names)]
+    described = jobs.described(SMOKE, study, names)
     experiments = studies.read_experiments(
         [str(finished.folder / path) for path in paths], described, study
     )
     experiments = {name: diverge(each, share) for name, each in experiments.items()}
     with paper_style():
-        for name in studies.load(study).figures:
+        for name in jobs.drawn(SMOKE, study):
             figure, _ = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
             say_what_diverged(figure, experiments)
             figure.canvas.draw()
@@ -613,6 +613,7 @@ def diverge(experiment, share):
         (["--configfile", "null.yaml"], ["deep_linear.frames: null found", "figure geometry"]),
         (["--configfile", "twice.yaml"], ["twice.yaml", "'seeds' given twice"]),
         (["--config", "deep_linear={frames: {seeds: 1, seeds: 2}}"], ["'seeds' given twice"]),
+        (["results/figures/deep_linear/network_vgg.pdf"], ["'network_vgg' at this scale"]),
         (["results/figures/deep_linear/nonsense.pdf"], ["no figure 'nonsense'", "geometry"]),
         (["results/deep_linear/nonsense/metrics.parquet"], ["no experiment", "nonsense"]),
         (["results/data/nonsense.safetensors"], ["no data set 'nonsense'", "digits"]),

@@ -309,22 +309,35 @@ def figure(atlas: Atlas, study: str, name: str) -> Job:
     Raises
     ------
     InputError
-        If the study has no such figure.
+        If the study has no such figure, or the config leaves out all that it shows.
     """
     figures = studies.load(study).figures
     if name not in figures:
         raise InputError(f"{study} has no figure '{name}' (there are: {', '.join(figures)})")
+    if name not in drawn(atlas, study):
+        absent = ", ".join(figures[name].reads)
+        raise InputError(f"{study} has no figure '{name}' at this scale: {absent} left out of it")
     reads = _present(atlas, study, figures[name].reads, f"figure {name}")
     spec = {"study": study, "figure": name, "experiments": described(atlas, study, reads)}
     modules = (f"collapse.studies.{study}.{name}",)
     return Job("figure", spec, modules, {"tables": tables(atlas, study, reads)})
 
 
+def drawn(atlas: Atlas, study: str) -> list[str]:
+    """Return the names of a study's figures, less those of which the config leaves out all."""
+    replication, there = studies.load(study), set(atlas.studies[study])
+    return [
+        name
+        for name, plot in replication.figures.items()
+        if there.intersection(plot.reads) or not replication.optional.issuperset(plot.reads)
+    ]
+
+
 def figures(atlas: Atlas, study: str) -> list[tuple[str, Job]]:
     """Return the files of a study's figures, with the jobs that draw them."""
     return [
         (f"figures/{study}/{name}.{kind}", figure(atlas, study, name))
-        for name in studies.load(study).figures
+        for name in drawn(atlas, study)
         for kind in DRAWN
     ]
 

@@ -7,7 +7,7 @@ from textwrap import fill
 
 import pandas as pd
 
-from collapse import comparison, config, studies
+from collapse import comparison, config, jobs, studies
 from collapse.config import command_line
 from collapse.config.reading import known
 from collapse.errors import InputError
@@ -71,8 +71,9 @@ def _experiments(atlas: config.Atlas, names: Sequence[str]) -> None:
 
 def _figures(atlas: config.Atlas, names: Sequence[str]) -> None:
     for study in names:
-        for name, figure in studies.load(study).figures.items():
-            print(f"{atlas.results}/figures/{study}/{name}.pdf\n  {figure.caption}")
+        figures = studies.load(study).figures
+        for name in jobs.drawn(atlas, study):
+            print(f"{atlas.results}/figures/{study}/{name}.pdf\n  {figures[name].caption}")
 
 
 def _decided(results: Path, scale: str | None, names: Sequence[str]) -> pd.DataFrame:

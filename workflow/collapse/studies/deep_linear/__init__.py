@@ -46,6 +46,22 @@ STUDY = Study(
                 "epoch. Circles mark the first recorded epoch of zero training error."
             ),
         ),
+        "network_vgg": Plot(
+            reads=("network_vgg",),
+            caption=(
+                "VGG16 with an M-layer linear head on real images: NC1 to NC3 of the features and "
+                "the training error against the epoch. Circles mark the first recorded epoch of "
+                "zero training error."
+            ),
+        ),
+        "network_width": Plot(
+            reads=("network_mlp", "network_width"),
+            caption=(
+                "Multilayer perceptrons of several widths with an M-layer linear head at the end "
+                "of training: NC1 to NC3 of the features and the relative gap of the objective to "
+                "its closed-form optimum. Points are medians over seeds, bars their range."
+            ),
+        ),
         "geometry": Plot(
             reads=("direct_optimisation", "frames", "network_mlp", "network_conv"),
             caption=(
@@ -77,6 +93,10 @@ STUDY = Study(
         "collapse_threshold",
         "cross_entropy_depth",
         "network_mlp",
+        "network_width",
         "network_conv",
+        "network_vgg",
     ),
+    own_axes={"network_width": ("model.hidden",)},
+    optional=frozenset({"network_vgg"}),
 )

@@ -27,6 +27,13 @@ CONVERGED_STEPS = 30_000
 """Steps of the released code: e^-15 in amplitude at its decays."""
 PAPER_EPOCHS = 200
 """Epochs of the released code."""
+NETWORKS = {
+    "network_mlp": ("MLP", (False, True)),
+    "network_width": ("MLP of two further widths", (False, True)),
+    "network_conv": ("convolutional network", (True,)),
+    "network_vgg": ("VGG16", (True,)),
+}
+"""How a claim calls them, and which last-layer biases are claimed about."""
 
 
 def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
@@ -35,8 +42,10 @@ def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     yield _reached_loss(experiments["direct_optimisation"])
     yield _second_solver(experiments["global_optimum"])
     yield from _transitions(experiments["collapse_threshold"])
-    for name, bias in (("network_mlp", False), ("network_mlp", True), ("network_conv", True)):
-        yield from _networks(name, experiments[name], bias)
+    for name, (_, heads) in NETWORKS.items():
+        # VGG16 may be left out.
+        for bias in heads if name in experiments else ():
+            yield from _networks(name, experiments[name], bias)
     yield from _cross_entropy(experiments["cross_entropy_depth"])
 
 
@@ -189,7 +198,7 @@ def _below_threshold_error(up: pd.DataFrame, depth: int, tau: float) -> pd.Serie
 
 
 def _networks(name: str, experiment: Results, bias: bool) -> Iterator[Decision]:
-    network = "MLP" if name == "network_mlp" else "convolutional network"
+    network, _ = NETWORKS[name]
     head = "with a last-layer bias" if bias else "bias-free"
     # With training errors left a network has not reached what the claims are about.
     errors, epochs = experiment.last("error", "all"), experiment.config["training"]["epochs"]
