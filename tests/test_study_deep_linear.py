@@ -19,7 +19,10 @@ THRESHOLDS = {1: 1.0, 2: 0.5, 3: 2 ** (2 / 3) / 3, 6: 5 ** (5 / 6) / 6}
 NETWORKS = {
     "network_mlp_of": ("mlp", False),
     "network_mlp_etf": ("mlp", True),
+    "network_width_of": ("width", False),
+    "network_width_etf": ("width", True),
     "network_conv_etf": ("conv", True),
+    "network_vgg_etf": ("vgg", True),
 }
 FALLS = {"NC1": 0.1, "NC2": 0.5, "NC3": 0.5}
 """What is left at most of NC1 to NC3 of a network."""
@@ -93,6 +96,18 @@ def network(heads):
     return results({"seeds": 2, "training": {"epochs": 200}}, runs)
 
 
+def wide():
+    """Return the same of two widths, the column before the seed."""
+    given = network(HEADS)
+    tables = [
+        pd.concat([table.assign(hidden=f"{d}-{d}") for d in (64, 128)], ignore_index=True)
+        for table in (given.metrics, given.predictions)
+    ]
+    first = ["depth", "bias", "hidden"]
+    tables = [table[[*first, *table.columns.drop(first)]] for table in tables]
+    return replace(given, metrics=tables[0], predictions=tables[1])
+
+
 def cross_entropy():
     """Return runs that end at the best ETF or above; for M = 1 it is the optimum."""
     runs = []
@@ -110,7 +125,9 @@ GIVEN = {
     "second_solver": second_solver(),
     "sweeps": sweeps(),
     "mlp": network(HEADS),
+    "width": wide(),
     "conv": network([True]),
+    "vgg": network([True]),
     "cross_entropy": cross_entropy(),
 }
 
@@ -124,7 +141,11 @@ def decided(name, experiment):
         "mlp": lambda: [
             row for bias in HEADS for row in claims._networks("network_mlp", experiment, bias)
         ],
+        "width": lambda: [
+            row for bias in HEADS for row in claims._networks("network_width", experiment, bias)
+        ],
         "conv": lambda: claims._networks("network_conv", experiment, True),
+        "vgg": lambda: claims._networks("network_vgg", experiment, True),
         "cross_entropy": lambda: claims._cross_entropy(experiment),
     }
     return undecided(rows[name]())
@@ -139,7 +160,9 @@ NAMES = {
     "second_solver": ["global_optimum"],
     "sweeps": [f"{name}_M{m}" for m in (1, 2, 3, 6) for name in ("threshold", "transition")],
     "mlp": [f"network_mlp_{head}_{label}" for head in ("of", "etf") for label in FALLS],
+    "width": [f"network_width_{head}_{label}" for head in ("of", "etf") for label in FALLS],
     "conv": [f"network_conv_etf_{label}" for label in FALLS],
+    "vgg": [f"network_vgg_etf_{label}" for label in FALLS],
     "cross_entropy": [f"ce_etf_M{m}" for m in (1, 2, 3)],
 }
 
@@ -152,7 +175,9 @@ def test_what_agrees_with_theory_replicates():
                 "global_optimum": GIVEN["second_solver"],
                 "collapse_threshold": GIVEN["sweeps"],
                 "network_mlp": GIVEN["mlp"],
+                "network_width": GIVEN["width"],
                 "network_conv": GIVEN["conv"],
+                "network_vgg": GIVEN["vgg"],
                 "cross_entropy_depth": GIVEN["cross_entropy"],
             }
         )
@@ -168,6 +193,21 @@ def test_what_agrees_with_theory_replicates():
     assert "continuous" in texts["transition_M1"]
     assert "from 0.6667 to 0" in texts["transition_M3"]
     assert "MLP" in texts["network_mlp_of_NC1"] and "convol" in texts["network_conv_etf_NC1"]
+    assert "two further widths" in texts["network_width_of_NC1"]
+    assert "VGG16" in texts["network_vgg_etf_NC1"]
+
+
+def test_a_network_that_a_config_leaves_out_has_no_claims():
+    given = {
+        "direct_optimisation": GIVEN["direct"],
+        "global_optimum": GIVEN["second_solver"],
+        "collapse_threshold": GIVEN["sweeps"],
+        "network_mlp": GIVEN["mlp"],
+        "network_width": GIVEN["width"],
+        "network_conv": GIVEN["conv"],
+        "cross_entropy_depth": GIVEN["cross_entropy"],
+    }
+    assert not [row for row in claims.decide(given) if "vgg" in row["claim"]]
 
 
 @pytest.mark.parametrize("name", GIVEN)
