@@ -37,7 +37,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
             panel.set_ylabel(label)
     for panel in axes[-1]:
         panel.set_xticks(sorted(points["width"].unique()))
-        panel.set_xlabel("width of the hidden layers")
+        panel.set_xlabel("hidden width")
     for experiment in experiments.values():
         diverged_note(axes[0, 1], experiment)
     mlp = experiments["network_mlp"]
