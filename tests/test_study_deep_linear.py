@@ -10,6 +10,7 @@ import pytest
 from collapse.studies.analysis import loss_gap
 from collapse.studies.deep_linear import claims
 from collapse.studies.deep_linear.analysis import excess_losses, fractions
+from collapse.studies.deep_linear.geometry import class_gram
 from tables import changed, configured, diverged, results, scaled, undecided, valued, without
 
 DEPTHS = (1, 3, 6, 9)
@@ -529,3 +530,27 @@ def test_excess_losses_are_relative_to_the_best_etf():
         outcome.loc[~single, "cross_polytope"],
         pd.Series(-0.1, outcome.index[~single], name="cross_polytope"),
     )
+
+
+# Geometry
+
+
+@pytest.mark.parametrize("bias", HEADS)
+def test_the_gram_matrix_that_is_drawn_is_the_first_seeds(bias):
+    runs = [
+        (
+            {"depth": depth, "bias": bias, "seed": seed},
+            {
+                (9, "all", f"class_gram[{i},{j}]"): float(i == j) * (1 + i * (seed - 10) + depth)
+                for i in range(3)
+                for j in range(i, 3)
+            },
+            {},
+        )
+        for depth in (1, 3)
+        for seed in (11, 10)
+    ]
+    found = class_gram(results({}, runs), bias)
+    expected = np.eye(3) - (1 / 3 if bias else 0)
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-12)
+    assert class_gram(results({}, runs), not bias) is None

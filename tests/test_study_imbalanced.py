@@ -15,6 +15,7 @@ from collapse.studies.imbalanced.analysis import (
     released_floor,
     weight_decays,
 )
+from collapse.studies.imbalanced.geometry import compared
 from collapse.theory import imbalanced
 from collapse.theory.frame import lengths
 from tables import changed, configured, diverged, results, scaled, undecided, valued, without
@@ -775,3 +776,19 @@ def test_weight_decays_are_named_as_in_the_tables():
     assert decays(layers, 2) == ([1e-3, 2e-3], 0.1)
     given["grid"] = {"weight_decay": [[1e-3, 2e-3], [0.1, 0.2]]}
     assert weight_decays(given) == {"0.001-0.002": [1e-3, 2e-3], "0.1-0.2": [0.1, 0.2]}
+
+
+# Geometry
+
+
+def test_the_gram_matrix_that_is_drawn_is_the_first_seeds():
+    config = {"weight_decay": 1e-4, "feature_decay": 1e-4, "head": {"bias": False}}
+    runs = []
+    for seed in (11, 10):
+        measured = per_class(9, "all", "class_size", SIZES)
+        measured |= entries(9, "class_gram", np.diag(1 + np.arange(4.0) * (seed - 10)))
+        runs.append(({"depth": 3, "seed": seed}, measured, {}))
+    drawn = compared("MLP", results(config, runs), "class_gram")
+    np.testing.assert_allclose(drawn.measured, np.eye(4) / 2)
+    features = lengths(SIZES, 400, [1e-4] * 3, 1e-4).features ** 2
+    np.testing.assert_allclose(drawn.theory, np.diag(features / np.linalg.norm(features)))

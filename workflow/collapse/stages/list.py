@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> None:
         known("study", args.study, atlas.studies)
     names = list(atlas.studies) if args.study is None else [args.study]
     if args.what == "claims":
-        _claims(_decided(Path(atlas.results), args.scale, names), args)
+        wanted = [_verdict(word) for word in args.verdict] if args.verdict else VERDICTS
+        _claims(_decided(Path(atlas.results), args.scale, names), wanted, args.long)
     else:
         _LISTS[args.what](atlas, names)
 
@@ -85,7 +86,10 @@ def _decided(results: Path, scale: str | None, names: Sequence[str]) -> pd.DataF
     claims = comparison.claims(folder)
     claims = claims[claims["study"].isin(names)]
     if claims.empty:
-        raise InputError(f"{folder}/claims: none decided yet: `snakemake` decides them")
+        raise InputError(
+            f"{folder}/claims: none decided yet: `snakemake` decides them, `--scale reference` "
+            "lists the shipped ones"
+        )
     if scale and not (claims["scale"] == scale).all():
         found = ", ".join(sorted(set(claims["scale"])))
         raise InputError(f"{folder}/claims: decided at scale {found}, not at {scale}")
@@ -96,9 +100,8 @@ def _decided(results: Path, scale: str | None, names: Sequence[str]) -> pd.DataF
     return claims.merge(shipped.rename(columns={"verdict": "reference"}), on=keys, how="left")
 
 
-def _claims(claims: pd.DataFrame, args: argparse.Namespace) -> None:
+def _claims(claims: pd.DataFrame, wanted: Sequence[str], long: bool) -> None:
     """Print how many there are of each verdict, then those that did not replicate first."""
-    wanted = [_verdict(word) for word in args.verdict] if args.verdict else list(VERDICTS)
     print(f"claims at {', '.join(sorted(set(claims['scale'])))} scale")
     print(_counts(claims).to_string())
     print("\n" + fill(RULE, 100))
@@ -109,7 +112,7 @@ def _claims(claims: pd.DataFrame, args: argparse.Namespace) -> None:
         print(f"\n{verdict} ({len(rows)})")
         width = max(len(f"{claim.study} {claim.claim}") for claim in rows.itertuples())
         for claim in rows.itertuples():
-            (_print_long if args.long else _print)(claim, width)
+            (_print_long if long else _print)(claim, width)
 
 
 def _counts(claims: pd.DataFrame) -> pd.DataFrame:

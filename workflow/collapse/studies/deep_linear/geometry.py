@@ -21,11 +21,12 @@ _TARGET = {False: "orthogonal frame", True: "simplex ETF"}
 def class_gram(experiment: Results, bias: bool) -> np.ndarray | None:
     """Return the normalised Gram matrix of the class means of one run, centred with a bias.
 
-    The run is seed 0 at depth 3, or at the smallest depth where there is no 3; None where the
-    experiment has no head of this kind.
+    The run is the first seed's at depth 3, or at the smallest depth where there is no 3; None where
+    the experiment has no head of this kind.
     """
     rows = experiment.completed(experiment.metrics)
-    rows = rows[(rows["bias"] == bias) & (rows["seed"] == 0)]
+    rows = rows[rows["bias"] == bias]
+    rows = rows[rows["seed"] == rows["seed"].min()]
     depths = set(rows["depth"])
     gram = matrix(
         rows[rows["depth"] == (_DEPTH if _DEPTH in depths else min(depths, default=0))],

@@ -51,12 +51,12 @@ def compared(
 ) -> Comparison:
     """Return a run's Gram matrix beside that of its frame, both of Frobenius norm 1.
 
-    The run is seed 0 at depth 3, or at the smallest depth where there is no 3, of the given class
-    sizes; none where a last-layer bias makes the optimum another frame.
+    The run is the first seed's at depth 3, or at the smallest depth where there is no 3, of the
+    given class sizes; none where a last-layer bias makes the optimum another frame.
     """
     rows = experiment.completed(experiment.metrics)
     biased = any(experiment.config.get(part, {}).get("bias") for part in ("problem", "head"))
-    rows = rows[(rows["seed"] == 0) & (not biased)]
+    rows = rows[(rows["seed"] == rows["seed"].min()) & (not biased)]
     if class_sizes is not None:
         rows = rows[rows["class_sizes"] == class_sizes]
     depths = set(rows["depth"])
