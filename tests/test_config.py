@@ -176,6 +176,7 @@ def test_a_setting_given_twice_is_refused(entries, twice):
 
 def test_settings_of_one_section_are_merged():
     config.check_settings(["a={b: {c: 1}}", "a={b: {d: 1}}", "a={e: [1, 1]}", "f={", "g=", "h=a=b"])
+    config.check_settings(["a={}", "a={b: 1}", "a={b: {}}"])
 
 
 def test_a_yaml_mapping_overrides_keys_that_it_merges(tmp_path):

@@ -107,23 +107,23 @@ def test_claims_are_decided_and_never_replicated_at_smoke_scale(finished):
     assert set(claims["study"]) == set(STUDIES)
     assert len(claims) > 50 and not claims["claim"].duplicated().any()
     assert "replicated" not in set(claims["verdict"])
-    listed = finished.run("collapse", "list", "claims", "--scale", "smoke")
-    assert listed.returncode == 0
-    assert all(claim in listed.stdout for claim in claims["claim"])
+    # From here, where the reference claims are.
+    command = [BIN / "collapse", "list", "claims"]
+    run = [*command, "--results", finished.folder / "results", "--scale", "smoke"]
+    listed = subprocess.run(run, cwd=ROOT, capture_output=True, text=True).stdout
+    assert all(claim in listed for claim in claims["claim"])
     # One line each, those first that did not replicate, with the shipped verdict.
-    order = [line for line in listed.stdout.splitlines() if re.match(r"\w.* \(\d+\)$", line)]
+    order = [line for line in listed.splitlines() if re.match(r"\w.* \(\d+\)$", line)]
     counts = claims["verdict"].value_counts()
     given = [verdict for verdict in VERDICTS if verdict in counts]
     assert order == [f"{verdict} ({counts[verdict]})" for verdict in given]
-    assert listed.stdout.count("; reference: ") > 100
-    few = finished.run(
-        *("collapse", "list", "claims", "mixup", "--long"),
-        *("--scale", "reference", "--verdict", "not-replicated"),
-    )
+    assert listed.count("; reference: ") > 100
+    run = [*command, "mixup", "--long", "--scale", "reference", "--verdict", "not-replicated"]
+    few = subprocess.run(run, cwd=ROOT, capture_output=True, text=True).stdout
     shipped = read_csv(ROOT / "results/reference/claims/mixup.csv")
     failed = shipped[shipped["verdict"] == "not replicated"]
-    assert few.stdout.count("\n    measured: ") == len(failed) > 0
-    assert all(statement in few.stdout for statement in failed["statement"])
+    assert few.count("\n    measured: ") == len(failed) > 0
+    assert all(statement in few for statement in failed["statement"])
     other = finished.run("collapse", "list", "claims", "--scale", "laptop")
     assert other.returncode == 2 and "decided at scale smoke, not at laptop" in other.stderr
 
@@ -219,7 +219,7 @@ def test_finished_results_verify_and_what_is_changed_is_named(finished, tmp_path
     settings = ["--config", "scale=smoke", f"results={copy}", "--report"]
     for target, words in (
         ("notebooks/mixup.html", "mixup.html: digest"),
-        ("figures/deep_linear/network_mlp.png", "network_mlp.png: made by other config"),
+        ("figures/deep_linear/network_mlp.png", "made by other config than planned"),
     ):
         report = finished.run(
             "snakemake", *settings, str(tmp_path / "report.html"), "--", f"{copy}/{target}"
@@ -297,6 +297,8 @@ def test_status_says_what_is_done_running_waiting_and_failed(finished, tmp_path)
     assert counts(text)["regression figures, claims"][2] > 5
     line = f"regression/hopper/{groups[0].name}/train: epoch 3/6  loss 0.1  2.00 s/epoch"
     assert f"running  {line}  00:06 left, process 5 on node7, SLURM job 9" in text
+    line = f"regression/hopper/{groups[1].name}/train: for a GPU"
+    assert f"waiting  {line}, process 5 on node7, SLURM job 9" in text
     # One that failed, by its log; the other gives no sign any more.
     logs[0].write_text("$ collapse\nepoch 3/6\r\nOSError: the disk is full\n")
     failed = signs[0] | {"state": "failed"}
@@ -349,7 +351,7 @@ def test_editing_a_figure_reruns_only_that_figure(finished):
 def test_editing_the_trainer_retrains_and_a_comment_does_not(finished):
     planned = replan(finished, "training/trainer.py")
     # The problem that starts from a network's features is solved anew, too.
-    assert planned["train"] == 31 and planned["solve"] == 1
+    assert planned["train"] == 32 and planned["solve"] == 1
     assert replan(finished, "training/trainer.py", "\n# only a comment\n") == {}
 
 
@@ -373,7 +375,10 @@ def test_after_a_training_that_failed_what_was_made_from_the_one_before_is_not_f
     shutil.copytree(finished.folder, checkout.folder, symlinks=True)
     path = checkout.folder / "config/scales/smoke/deep_linear.yaml"
     config = yaml.safe_load(path.read_text())
-    config["deep_linear"]["network_mlp"].setdefault("training", {})["epochs"] = 7
+    experiments = config["deep_linear"]
+    # A copy: what other experiments share of it stays.
+    training = experiments["network_mlp"]["training"] | {"epochs": 7}
+    experiments["network_mlp"] = experiments["network_mlp"] | {"training": training}
     path.write_text(yaml.safe_dump(config))
     wanted = {"train": 1, "measure_group": 1, "table": 1, "notebook": 1}
     target = "deep_linear"
@@ -392,7 +397,7 @@ def test_after_a_training_that_failed_what_was_made_from_the_one_before_is_not_f
 def test_editing_a_metric_measures_again_and_computes_nothing(finished):
     planned = replan(finished, "metrics/layers.py")
     assert {"train", "data", "predictions"}.isdisjoint(planned)
-    assert planned["measure"] == 15 and planned["measure_group"] == 31
+    assert planned["measure"] == 15 and planned["measure_group"] == 32
     # What starts from features that are dumped anew.
     assert planned["solve"] == 1
 

@@ -31,8 +31,8 @@ class Section:
         How many are in each state.
     running, failed
         Of each such job what its heartbeat says.
-    queued
-        How many of those that wait are begun and wait for a GPU.
+    begun
+        The same of those that wait, but are begun: for a GPU, or for another process.
     blocked
         How many of those that wait stand on one that failed.
     diverged
@@ -44,7 +44,7 @@ class Section:
     jobs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
     running: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
-    queued: int = 0
+    begun: list[dict[str, Any]] = field(default_factory=list)
     blocked: int = 0
     diverged: str | None = None
 
@@ -66,7 +66,8 @@ def sections(atlas: Atlas) -> list[Section]:
         section = found.setdefault(place, Section(*place))
         state, said = look.state(job)
         section.jobs[state] += 1
-        section.queued += state == "waiting" and bool(said)
+        if state == "waiting" and said:
+            section.begun.append(said)
         section.blocked += state == "waiting" and look.blocked(job)
         if state in ("running", "failed"):
             getattr(section, state).append(said)

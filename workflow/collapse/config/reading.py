@@ -81,8 +81,8 @@ def check_settings(entries: Iterable[str]) -> None:
 
 
 def _leaves(node: yaml.Node | None) -> Iterator[tuple[str, ...]]:
-    """Yield the places of all values below a node that are no mapping of others."""
-    if not isinstance(node, yaml.MappingNode) or not node.value:
+    """Yield the places of all values below a node that are no mapping."""
+    if not isinstance(node, yaml.MappingNode):
         yield ()
         return
     for key, value in node.value:

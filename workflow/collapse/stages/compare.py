@@ -31,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
     claims, files = comparison.verdicts(a, b), list(comparison.numbers(a, b))
-    if claims.empty and not files:
+    both = claims["verdict_a"].notna() & claims["verdict_b"].notna()
+    if not both.any() and not files:
         raise InputError(f"{a}, {b}: neither claims nor numbers of the same name")
     differing = _print_verdicts(claims)
     for each in files:

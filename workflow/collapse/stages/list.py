@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--long", action="store_true", help="say all that is known of a claim")
     command_line.add_arguments(parser)
-    parser.epilog = "Of scale `reference` the claims are those of the runs that are shipped."
+    parser.epilog = (
+        "Of scale `reference` and no folder of results the claims are those of the shipped runs."
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -46,8 +48,10 @@ def run(args: argparse.Namespace) -> None:
         known("study", args.study, atlas.studies)
     names = list(atlas.studies) if args.study is None else [args.study]
     if args.what == "claims":
+        shipped = args.scale == "reference" and not args.results
+        folder = REFERENCE if shipped else Path(atlas.results)
         wanted = [_verdict(word) for word in args.verdict] if args.verdict else VERDICTS
-        _claims(_decided(Path(atlas.results), args.scale, names), wanted, args.long)
+        _claims(_decided(folder, args.scale, names), wanted, args.long)
     else:
         _LISTS[args.what](atlas, names)
 
@@ -77,12 +81,11 @@ def _figures(atlas: config.Atlas, names: Sequence[str]) -> None:
             print(f"{atlas.results}/figures/{study}/{name}.pdf\n  {figures[name].caption}")
 
 
-def _decided(results: Path, scale: str | None, names: Sequence[str]) -> pd.DataFrame:
+def _decided(folder: Path, scale: str | None, names: Sequence[str]) -> pd.DataFrame:
     """Return the claims of these studies: the shipped ones, or a run's with those beside them.
 
     The latter have a column ``reference``, the shipped verdict.
     """
-    folder = REFERENCE if scale == "reference" else results
     claims = comparison.claims(folder)
     claims = claims[claims["study"].isin(names)]
     if claims.empty:
@@ -93,6 +96,8 @@ def _decided(results: Path, scale: str | None, names: Sequence[str]) -> pd.DataF
     if scale and not (claims["scale"] == scale).all():
         found = ", ".join(sorted(set(claims["scale"])))
         raise InputError(f"{folder}/claims: decided at scale {found}, not at {scale}")
+    if absent := [name for name in names if name not in set(claims["study"])]:
+        print(f"not decided: {', '.join(absent)}")
     if folder == REFERENCE:
         return claims
     keys = ["study", "claim"]

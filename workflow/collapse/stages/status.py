@@ -72,8 +72,9 @@ def _lines(atlas: Atlas, sections: list[monitor.Section]) -> Iterator[str]:
     for each in sections:
         for said in each.failed:
             yield f"failed   {_name(atlas, said)}: {_reason(said)}\n         {said['log']}"
-    if queued := sum(each.queued for each in sections):
-        yield f"queued   {queued} of those that wait do so for a GPU"
+    for each in sections:
+        for said in each.begun:
+            yield f"waiting  {_name(atlas, said)}: {_clean(said['waits'])}, {_where(said)}"
     if blocked := sum(each.blocked for each in sections):
         yield f"blocked  {blocked} of those that wait stand on what failed"
     for each in sections:
