@@ -379,7 +379,7 @@ def test_after_a_training_that_failed_what_was_made_from_the_one_before_is_not_f
     # A copy: what other experiments share of it stays.
     training = experiments["network_mlp"]["training"] | {"epochs": 7}
     experiments["network_mlp"] = experiments["network_mlp"] | {"training": training}
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
     wanted = {"train": 1, "measure_group": 1, "table": 1, "notebook": 1}
     target = "deep_linear"
     before = checkout.planned("--", target)

@@ -22,10 +22,11 @@ _SPREAD = 1.05
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    ends = pd.concat(map(_ends, experiments.values()), ignore_index=True)
+    mlp, wide = experiments["network_mlp"], experiments["network_width"]
+    ends = pd.concat([_ends(mlp), _ends(wide)], ignore_index=True)
     points = over_seeds(ends, ["bias", "metric", "width", "depth"])
-    # The narrower one has all depths.
-    colours, heads = depth_colours(experiments["network_mlp"]), sorted(points["bias"].unique())
+    # That of one width has all depths.
+    colours, heads = depth_colours(mlp), sorted(points["bias"].unique())
     figure, axes = plt.subplots(
         len(heads), 4, figsize=(TWO_COLUMNS, 1.6 * len(heads) + 0.35), squeeze=False, sharex=True
     )
@@ -38,9 +39,8 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     for panel in axes[-1]:
         panel.set_xticks(sorted(points["width"].unique()))
         panel.set_xlabel("hidden width")
-    for experiment in experiments.values():
-        diverged_note(axes[0, 1], experiment)
-    mlp = experiments["network_mlp"]
+    for panel, experiment in zip(axes[0], (mlp, wide), strict=False):
+        diverged_note(panel, experiment)
     depth_legend(figure, f"MLPs on {data_name(mlp.config)}, at the last epoch", mlp)
     return figure, points
 
