@@ -26,7 +26,8 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     ends = pd.concat([_ends(mlp), _ends(wide)], ignore_index=True)
     points = over_seeds(ends, ["bias", "metric", "width", "depth"])
     # That of one width has all depths.
-    colours, heads = depth_colours(mlp), sorted(points["bias"].unique())
+    colours = depth_colours(mlp)
+    heads = sorted({*mlp.metrics["bias"], *wide.metrics["bias"]})
     figure, axes = plt.subplots(
         len(heads), 4, figsize=(TWO_COLUMNS, 1.6 * len(heads) + 0.35), squeeze=False, sharex=True
     )
