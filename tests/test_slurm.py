@@ -227,6 +227,7 @@ def disturbed(node, tmp_path_factory):
     driver = checkout.start(*request, "--", *wanted())
     acts = {name: act for name, (act, _) in DISTURBANCES.items()}
     jobs = disturb(node, checkout.folder, driver, acts)
+    blocked.unlink()
     assert driver.returncode == 1, checkout.said()
     return checkout, jobs
 
