@@ -44,6 +44,17 @@ def direct():
     return results(config, runs)
 
 
+def direct_width():
+    """Return wide runs from two initial scales, of which the first is the released code's."""
+    runs = []
+    for scale, depth, seed in product((0.1, 0.0177), DEPTHS, range(3)):
+        metrics = ("NC1", "NC2_OF", "NC2_W", "NC3_product")
+        measured = {(30_000, "H1", metric): 1e-13 for metric in metrics}
+        runs.append(({"init_scale": scale, "depth": depth, "seed": seed}, measured, {}))
+    config = {"seeds": 3, "optimiser": {"steps": 30_000}, "problem": {"widths": 2048}}
+    return results(config, runs)
+
+
 def second_solver():
     """Return starts of which one of eight reaches the optimum, and the others do not."""
     runs = []
@@ -158,6 +169,7 @@ def verdicts(name, experiment):
 
 NAMES = {
     "direct": [f"direct_{head}_M{m}" for head in ("of", "etf") for m in DEPTHS] + ["direct_loss"],
+    "direct_width": [*(f"direct_width_M{m}" for m in DEPTHS), "direct_width_start"],
     "second_solver": ["global_optimum"],
     "sweeps": [f"{name}_M{m}" for m in (1, 2, 3, 6) for name in ("threshold", "transition")],
     "mlp": [f"network_mlp_{head}_{label}" for head in ("of", "etf") for label in FALLS],
@@ -170,6 +182,7 @@ NAMES = {
 
 WHOLE = {
     "direct_optimisation": GIVEN["direct"],
+    "direct_width": direct_width(),
     "global_optimum": GIVEN["second_solver"],
     "collapse_threshold": GIVEN["sweeps"],
     "network_mlp": GIVEN["mlp"],
@@ -185,7 +198,8 @@ def test_what_agrees_with_theory_replicates():
     assert [row["claim"] for row in rows] == [claim for names in NAMES.values() for claim in names]
     assert not undecided(rows)
     assert {row["claim"] for row in rows if row["bound"] == "theory"} == {
-        f"threshold_M{m}" for m in (1, 2, 3, 6)
+        "direct_width_start",
+        *(f"threshold_M{m}" for m in (1, 2, 3, 6)),
     }
     texts = {row["claim"]: row["statement"] for row in rows}
     assert texts["direct_of_M3"].endswith("converge to the orthogonal frame.")
@@ -324,6 +338,63 @@ def test_the_gap_of_the_loss_is_relative_to_the_optimum_of_its_run():
     np.testing.assert_array_equal(last["value"], np.where(last["seed"] == 0, 0.5, 0.0))
     first = gaps[gaps["step"] == 0]
     np.testing.assert_allclose(first["value"], 1 / (2 + first["depth"]))
+
+
+# Direct optimisation at the released width
+
+
+def of_width(experiment):
+    return undecided(claims._width(experiment))
+
+
+@pytest.mark.parametrize("metric", ["NC1", "NC2_OF", "NC2_W", "NC3_product"])
+def test_the_width_is_judged_by_the_runs_from_the_narrower_start(metric):
+    given = WHOLE["direct_width"]
+    released = valued(given, metric, 1.0, init_scale=0.1)
+    assert not of_width(released)
+    assert not of_width(valued(given, metric, 0.99e-10, init_scale=0.0177))
+    off = valued(given, metric, 1.01e-10, init_scale=0.0177, depth=6)
+    assert {claim: verdict for claim, (verdict, _) in of_width(off).items()} == {
+        "direct_width_M6": "not replicated"
+    }
+
+
+def test_the_released_start_is_refuted_by_a_run_that_diverges():
+    lost = diverged(WHOLE["direct_width"], init_scale=0.1, depth=[3, 9], seed=[0, 2])
+    assert of_width(lost) == {
+        "direct_width_start": (
+            "not replicated",
+            "diverged: 0 of 3 at M=1, 2 of 3 at M=3, 0 of 3 at M=6, 2 of 3 at M=9",
+        )
+    }
+
+
+def test_a_lost_run_from_the_narrower_start_leaves_its_depth_undecided():
+    lost = diverged(WHOLE["direct_width"], init_scale=0.0177, depth=3, seed=1)
+    assert of_width(lost)["direct_width_M3"][0] == "inconclusive"
+    assert len(of_width(lost)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"seeds": 2}, "2 of 3 seeds"),
+        ({"optimiser__steps": 29_999}, "29999 of 30000 steps"),
+        ({"problem__widths": 256}, "256 of 2048 columns of each layer"),
+    ],
+)
+def test_nothing_is_decided_about_the_width_by_less(change, reason):
+    given = diverged(WHOLE["direct_width"], init_scale=0.1, depth=9)
+    few = of_width(configured(given, **change))
+    assert set(few) == set(NAMES["direct_width"])
+    for verdict, measured in few.values():
+        assert verdict == "inconclusive" and reason in measured
+
+
+def test_a_depth_that_was_not_run_leaves_its_width_and_the_start_undecided():
+    lacking = of_width(without(WHOLE["direct_width"], depth=9))
+    assert set(lacking) == {"direct_width_M9", "direct_width_start"}
+    assert all("no M 9 at this scale" in measured for _, measured in lacking.values())
 
 
 # Second solver

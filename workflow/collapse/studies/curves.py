@@ -18,15 +18,20 @@ Panel = tuple[str, str, float | None]
 """Metric, axis label and floor of a panel."""
 
 
-def curves(experiment: Results, metric: str, layer: str, bias: bool | None = None) -> pd.DataFrame:
+def curves(experiment: Results, metric: str, layer: str, **arm: Any) -> pd.DataFrame:
     """Return median and range over seeds of a metric by depth and step (after step 0).
 
-    Of all runs, or of those with a last-layer bias or without.
+    Of all runs, or of those with given values of keys, such as ``bias=True``.
     """
-    rows = experiment.completed(experiment.values(metric, layer))
+    return over_runs(experiment.completed(experiment.values(metric, layer)), **arm)
+
+
+def over_runs(rows: pd.DataFrame, **arm: Any) -> pd.DataFrame:
+    """Return what `curves` does of rows with ``depth``, ``step``, ``value`` and a run's keys."""
     # The axis is logarithmic.
     rows = rows[rows["step"] > 0]
-    rows = rows if bias is None else rows[rows["bias"] == bias]
+    for key, value in arm.items():
+        rows = rows[rows[key] == value]
     return over_seeds(rows, ["depth", "step"])
 
 
@@ -142,6 +147,6 @@ def diverged_note(axes: Axes, experiment: Results) -> None:
     runs = experiment.values("diverged")
     if len(runs):
         axes.annotate(
-            f"{len(runs)} diverged run(s) left out", (0.5, 0.02), xycoords="axes fraction",
+            f"{len(runs)} diverged run(s) left out", (0.5, 0.12), xycoords="axes fraction",
             ha="center", fontsize=6, color="firebrick",
         )  # fmt: skip

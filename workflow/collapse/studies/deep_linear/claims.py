@@ -25,6 +25,8 @@ DERIVED = "derived from the objective of Dang et al. 2023"
 DEPTHS = (1, 3, 6, 9)
 CONVERGED_STEPS = 30_000
 """Steps of the released code: e^-15 in amplitude at its decays."""
+WIDTH, RELEASED_SCALE = 2048, 0.1
+"""The hidden width of the released README's command, and its initial scale."""
 PAPER_EPOCHS = 200
 """Epochs of the released code."""
 NETWORKS = {
@@ -40,6 +42,7 @@ def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     """Yield one row per claim."""
     yield from _direct(experiments["direct_optimisation"])
     yield _reached_loss(experiments["direct_optimisation"])
+    yield from _width(experiments["direct_width"])
     yield _second_solver(experiments["global_optimum"])
     yield from _transitions(experiments["collapse_threshold"])
     for name, (_, heads) in NETWORKS.items():
@@ -65,13 +68,7 @@ def _direct(experiment: Results) -> Iterator[Decision]:
     for bias in (False, True):
         frame = "simplex ETF" if bias else "orthogonal frame"
         for depth in DEPTHS:
-            metrics = {"NC1": "NC1", "NC2": NC2[bias], "NC2_W": "NC2_W", "NC3": "NC3_product"}
-            last = [
-                _at(experiment.last(metric, "H1"), depth, bias).set_index("seed")
-                for metric in metrics.values()
-            ]
-            # By seed; a metric that is missing of a run must not be passed over.
-            worst = pd.concat([rows["value"] for rows in last], axis=1).max(axis=1, skipna=False)
+            last = _furthest(experiment, bias)
             diverged = len(_at(experiment.values("diverged"), depth, bias))
             yield Claim(
                 f"direct_{'etf' if bias else 'of'}_M{depth}",
@@ -82,12 +79,71 @@ def _direct(experiment: Results) -> Iterator[Decision]:
                 1e-10,
                 5,
             ).decide(
-                worst,
+                _at(last, depth, bias)["value"],
                 experiment.config["seeds"],
                 missing([depth], experiment.metrics["depth"], "M")
                 + lost(diverged)
                 + _too_short(experiment),
             )
+
+
+def _furthest(experiment: Results, bias: bool) -> pd.DataFrame:
+    """Return the largest of a run's distances to collapse at its last step, with its keys."""
+    metrics = ("NC1", NC2[bias], "NC2_W", "NC3_product")
+    last = [experiment.last(metric, "H1").set_index(experiment.keys) for metric in metrics]
+    # A metric that is missing of a run must not be passed over.
+    distances = pd.concat([rows["value"] for rows in last], axis=1).max(axis=1, skipna=False)
+    return distances.rename("value").reset_index()
+
+
+def _width(experiment: Results) -> Iterator[Decision]:
+    """Decide about the width of the released README, from its initial scale and a narrower one."""
+    width, found = experiment.config["problem"]["widths"], experiment.metrics["depth"].unique()
+    obstacles = short_of(width, WIDTH, "columns of each layer") + _too_short(experiment)
+    seeds, last = experiment.config["seeds"], _furthest(experiment, bias=False)
+    diverged = experiment.values("diverged")
+    for depth in DEPTHS:
+        rows, gone = (
+            table[(table["depth"] == depth) & (table["init_scale"] < RELEASED_SCALE)]
+            for table in (last, diverged)
+        )
+        yield Claim(
+            f"direct_width_M{depth}",
+            PAPER,
+            f"Direct optimisation with MSE at d = {WIDTH}, bias-free, M={depth}, from layers of "
+            "the norms they have at d = 64: NC1, NC2 (features and weights) and NC3 converge to "
+            "the orthogonal frame.",
+            "largest of NC1, NC2_H, NC2_W, NC3 at the last step is 0",
+            1e-10,
+            3,
+        ).decide(rows["value"], seeds, missing([depth], found, "M") + lost(len(gone)) + obstacles)
+    yield _released_start(experiment, obstacles + missing(DEPTHS, found, "M"))
+
+
+def _released_start(experiment: Results, obstacles: list[str]) -> Decision:
+    """Decide by a count: `Claim.decide` takes runs that diverged for an obstacle."""
+    seeds = experiment.config["seeds"]
+    claim = Claim(
+        "direct_width_start",
+        f"released code of {PAPER}",
+        f"At d = {WIDTH}, which its README names, gradient descent from the released initial scale "
+        f"{RELEASED_SCALE} converges at M = 1, 3, 6, 9.",
+        "no run diverges: their number is 0",
+        0,
+        3,
+        bound="theory",
+    )
+    gone = experiment.values("diverged")
+    counts = gone[gone["init_scale"] == RELEASED_SCALE].groupby("depth").size()
+    measured = "diverged: " + ", ".join(
+        f"{counts.get(depth, 0)} of {seeds} at M={depth}"
+        for depth in sorted(experiment.metrics["depth"].unique())
+    )
+    if seeds < claim.seeds:
+        obstacles = [*obstacles, f"{seeds} of {claim.seeds} seeds"]
+    if obstacles:
+        return claim.row(f"{measured} ({'; '.join(obstacles)})", seeds, INCONCLUSIVE)
+    return claim.row(measured, seeds, NOT_REPLICATED if counts.sum() else REPLICATED)
 
 
 def _reached_loss(experiment: Results) -> Decision:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from collapse.plotting import FLOAT64_FLOOR, over_seeds
+from collapse.plotting import FLOAT64_FLOOR
 from collapse.studies import Results
 from collapse.studies.analysis import loss_gap
-from collapse.studies.curves import curves
+from collapse.studies.curves import curves, over_runs
 from collapse.studies.deep_linear.heads import draw_heads
 
 
@@ -20,8 +20,8 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 
     def curve(bias: bool, metric: str) -> pd.DataFrame:
         if metric != "loss_gap":
-            return curves(experiment, metric, "H1", bias)
-        return over_seeds(gaps[(gaps["bias"] == bias) & (gaps["step"] > 0)], ["depth", "step"])
+            return curves(experiment, metric, "H1", bias=bias)
+        return over_runs(gaps, bias=bias)
 
     problem = experiment.config["problem"]
     sizes, width = problem["class_sizes"], problem["widths"]

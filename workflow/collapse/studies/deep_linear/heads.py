@@ -25,12 +25,7 @@ def draw_heads(
     row, `text` says in a line what was run.
     """
     panels = {
-        bias: (
-            ("NC1", "NC1", floor**2),
-            (NC2[bias], f"NC2 ({'ETF' if bias else 'OF'})", floor),
-            ("NC3_product", "NC3", floor),
-            last,
-        )
+        bias: metric_panels(bias, floor, last)
         for bias in sorted(experiment.metrics["bias"].unique())
     }
     figure, axes, figure_rows = draw_panels(experiment, panels, curve, time, height=1.5)
@@ -39,3 +34,13 @@ def draw_heads(
     depth_legend(figure, text, experiment)
     rows = pd.concat(figure_rows, ignore_index=True)
     return figure, rows.assign(head=rows["head"].map(HEAD))
+
+
+def metric_panels(bias: bool, floor: float, last: Panel) -> tuple[Panel, ...]:
+    """Return the panels of a row: NC1 to NC3 of a head with a bias or without, and the last."""
+    return (
+        ("NC1", "NC1", floor**2),
+        (NC2[bias], f"NC2 ({'ETF' if bias else 'OF'})", floor),
+        ("NC3_product", "NC3", floor),
+        last,
+    )

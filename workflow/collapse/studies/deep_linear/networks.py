@@ -14,7 +14,7 @@ def draw_network(experiment: Results) -> tuple[Figure, pd.DataFrame]:
     """Return NC1 to NC3 and the training error against the epoch, a row per kind of head."""
 
     def curve(bias: bool, metric: str) -> pd.DataFrame:
-        return curves(experiment, metric, "all" if metric == "error" else "H1", bias)
+        return curves(experiment, metric, "all" if metric == "error" else "H1", bias=bias)
 
     error = ("error", "training error", None)
     text = describe(experiment.config)
