@@ -41,7 +41,8 @@ class _Loader(yaml.SafeLoader):
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; raise InputError in one line where it is none."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        values = _count(content, {})
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
         raise InputError(f"{path}: {reason}") from None
@@ -49,10 +50,25 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not valid YAML (nested too deeply)") from None
     # Not only YAML's own errors: what looks like a date need not be one.
     except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+        reason = " ".join(str(error).split()).replace('in "<unicode string>", ', "at ")
+        raise InputError(f"{path}: not valid YAML ({reason})") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: should be a mapping, found {type(content).__name__}")
+        found = "nothing" if content is None else type(content).__name__
+        raise InputError(f"{path}: should be a mapping, found {found}")
+    if values > MOST_VALUES:
+        raise InputError(f"{path}: {values:.2g} values with aliases, allowed are {MOST_VALUES:g}")
     return content
+
+
+def _count(block: Any, counted: dict[int, int]) -> int:
+    """Return the number of values in a block, of what aliases repeat as often as they do."""
+    if not isinstance(block, (dict, list)):
+        return 1
+    # What an alias stands for is one object: without a note each of its uses would be walked.
+    if id(block) not in counted:
+        parts = block.values() if isinstance(block, dict) else block
+        counted[id(block)] = sum(_count(part, counted) for part in parts)
+    return counted[id(block)]
 
 
 def check_settings(entries: Iterable[str]) -> None:
@@ -114,6 +130,9 @@ def known(what: str, name: str, allowed: Iterable[str]) -> None:
         hint = f", did you mean '{close[0]}'?" if close else ""
         raise InputError(f"no {what} '{name}'{hint} (there are: {', '.join(allowed)})")
 
+
+MOST_VALUES = 1_000_000
+"""In a config file; nested aliases can stand for more than any machine holds."""
 
 LARGEST_BITS = 14_000
 """Of a whole number: what is larger Python refuses to print."""

@@ -1,0 +1,42 @@
+"""Say in one line what is wrong with a config file before Snakemake reads it.
+
+Of a file that is missing, no YAML or not in UTF-8 Snakemake prints a traceback, and no rule of a
+workflow has run by then. Of packages whose names begin as this one's it imports each at its start:
+that is the only place before. It takes them for plugins; this one logs nothing.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase as LogHandler
+
+from collapse.config.reading import read_yaml
+from collapse.errors import InputError
+
+__all__ = ["LogHandler"]
+
+
+def _config_files(arguments: list[str]) -> list[str]:
+    """Return the config files that Snakemake's command line names."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--configfile", "--configfiles", nargs="+", default=[])
+    try:
+        return parser.parse_known_args(arguments)[0].configfile
+    # An option without a file, which Snakemake refuses itself.
+    except argparse.ArgumentError:
+        return []
+
+
+def _check(arguments: list[str]) -> None:
+    for file in map(Path, _config_files(arguments)):
+        if file.is_fifo():
+            raise InputError(f"{file}: a pipe, which can be read once only; name a file")
+        read_yaml(file)
+
+
+try:
+    _check(sys.argv[1:])
+except InputError as error:
+    print(f"collapse: error: {error}", file=sys.stderr)
+    sys.exit(2)
