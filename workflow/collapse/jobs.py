@@ -25,7 +25,7 @@ from collapse.specs import Spec, json_digest
 TABLES = ("metrics", "predictions", "samples")
 """The files that figures and claims read of an experiment."""
 DRAWN = ("pdf", "png", "csv")
-"""What is written of a figure."""
+"""What is written of a figure, beside the caption of a study's."""
 
 
 # Compared by identity (eq=False): the functions below are cached, so that a job is one object, and
@@ -338,7 +338,7 @@ def figures(atlas: Atlas, study: str) -> list[tuple[str, Job]]:
     return [
         (f"figures/{study}/{name}.{kind}", figure(atlas, study, name))
         for name in drawn(atlas, study)
-        for kind in DRAWN
+        for kind in (*DRAWN, "rst")
     ]
 
 

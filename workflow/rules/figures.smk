@@ -10,6 +10,7 @@ rule figure:
             labels={"figure": "{figure}"},
         ),
         csv=f"{RESULTS}/figures/{{study}}/{{figure}}.csv",
+        rst=f"{RESULTS}/figures/{{study}}/{{figure}}.rst",
         digest=f"{RESULTS}/figures/{{study}}/{{figure}}.digest.json",
     log:
         f"{RESULTS}/logs/figures/{{study}}/{{figure}}.log",
@@ -20,12 +21,8 @@ rule figure:
     params:
         digest=digest_of("figure"),
         upstream=upstream_of("figure"),
-        caption=lambda wildcards: STUDIES[wildcards.study]
-        .figures[wildcards.figure]
-        .caption,
-        objective=lambda wildcards: STUDIES[wildcards.study].objective,
     message:
         "Drawing {wildcards.study} {wildcards.figure}"
     shell:
         "collapse figure --spec {log:q}.json --expect {params.digest}"
-        " --pdf {output.pdf:q} --png {output.png:q} --csv {output.csv:q} > {log:q} 2>&1"
+        " --pdf {output.pdf:q} --png {output.png:q} --csv {output.csv:q} --rst {output.rst:q} > {log:q} 2>&1"

@@ -1,4 +1,4 @@
-"""Draw one figure of a study as pdf, png and the csv of exactly what is drawn, with digests."""
+"""Draw one figure of a study as pdf, png and the csv of exactly what is drawn, with its caption."""
 
 import argparse
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from importlib import import_module
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from collapse.artifacts import write_csv, write_digests
+from collapse.artifacts import write_csv, write_digests, write_text
 from collapse.plotting import paper_style, save_all
-from collapse.studies import Results, read_experiments
+from collapse.studies import Results, load, read_experiments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
-    for suffix in ("pdf", "png", "csv"):
+    for suffix in ("pdf", "png", "csv", "rst"):
         parser.add_argument(f"--{suffix}", required=True, metavar="FILE", help="file to write")
 
 
@@ -23,12 +23,21 @@ def run(args: argparse.Namespace) -> None:
     study, name = args.spec.job["study"], args.spec.job["figure"]
     experiments = read_experiments(args.spec.reads["tables"], args.spec.job["experiments"], study)
     provenance = args.spec.provenance()
+    module = import_module(f"collapse.studies.{study}.{name}")
     with paper_style():
-        figure, figure_rows = import_module(f"collapse.studies.{study}.{name}").draw(experiments)
+        figure, figure_rows = module.draw(experiments)
         say_what_diverged(figure, experiments)
         save_all(figure, (args.pdf, args.png), provenance)
     write_csv(args.csv, figure_rows)
-    write_digests((args.pdf, args.png, args.csv), provenance)
+    write_text(args.rst, caption(study, name, module.findings(figure_rows)))
+    write_digests((args.pdf, args.png, args.csv, args.rst), provenance)
+
+
+def caption(study: str, name: str, findings: str) -> str:
+    """Return what a figure shows, what it found and the study's objective, as reStructuredText."""
+    replication = load(study)
+    shown = replication.figures[name].caption
+    return f"{shown} {findings}\n\nObjective: {replication.objective}.\n"
 
 
 def say_what_diverged(figure: Figure, experiments: Mapping[str, Results]) -> None:

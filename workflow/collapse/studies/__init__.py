@@ -17,7 +17,8 @@ from collapse.grid import format_value, tied
 class Plot:
     """A figure of a study, which the module of its name draws.
 
-    It `reads` the tables of these experiments; the caption is for the report.
+    It `reads` the tables of these experiments; the caption says what is drawn and what its symbols
+    mean, in whole sentences. What was measured the module's ``findings`` says.
     """
 
     reads: tuple[str, ...]

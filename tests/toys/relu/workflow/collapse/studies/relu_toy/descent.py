@@ -17,3 +17,7 @@ def draw(experiments):
     right.scatter(points["first"], points["second"], c=points["label"], s=5)
     right.set(xlabel="$h_1$", ylabel="$h_2$")
     return figure, rows[["seed", "step", "value"]]
+
+
+def findings(rows):
+    return f"The loss ends at {rows['value'].iloc[-1]:.3g}."

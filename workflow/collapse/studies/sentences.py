@@ -1,0 +1,22 @@
+"""Numbers in the sentences of captions."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+
+def number(value: float) -> str:
+    """Spell a number with three digits, ``0.0123`` or ``1.2e-05``."""
+    return f"{value:.3g}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Join parts as a sentence does: ``a, b and c``."""
+    parts = list(parts)
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def span(values: pd.Series) -> str:
+    """Spell the range of numbers, ``0.1 to 0.3``, or the one number that they all spell."""
+    low, high = number(values.min()), number(values.max())
+    return low if low == high else f"{low} to {high}"
