@@ -346,13 +346,6 @@ def write_csv(path: str | Path, frame: pd.DataFrame) -> None:
     write_sidecar(path)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-    write_sidecar(path)
-
-
 def read_csv(path: str | Path) -> pd.DataFrame:
     """Read a csv file of ours.
 

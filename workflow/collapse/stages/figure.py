@@ -7,7 +7,7 @@ from importlib import import_module
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from collapse.artifacts import write_csv, write_digests, write_text
+from collapse.artifacts import replacing, write_csv, write_digests, write_sidecar
 from collapse.plotting import paper_style, save_all
 from collapse.studies import Results, load, read_experiments
 
@@ -29,7 +29,10 @@ def run(args: argparse.Namespace) -> None:
         say_what_diverged(figure, experiments)
         save_all(figure, (args.pdf, args.png), provenance)
     write_csv(args.csv, figure_rows)
-    write_text(args.rst, caption(study, name, module.findings(figure_rows)))
+    with replacing(args.rst) as temporary:
+        text = caption(study, name, module.findings(figure_rows))
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_sidecar(args.rst)
     write_digests((args.pdf, args.png, args.csv, args.rst), provenance)
 
 
