@@ -8,10 +8,14 @@ SCALE ?= laptop
 # A virtual environment holds its own path: one that was moved is set up anew.
 MOVED := $(shell [ ! -e .venv/installed ] || pwd -P | cmp -s - .venv/installed || echo moved)
 
-.PHONY: all bench test test-full slurm lint format lock $(if $(MOVED),.venv/installed)
+.PHONY: all report bench test test-full slurm lint format lock $(if $(MOVED),.venv/installed)
 
 all: .venv/installed
 	$(BIN)/snakemake --config scale=$(SCALE)
+
+report: all
+	$(BIN)/snakemake --config scale=$(SCALE) --report results/report.html \
+		--report-html-stylesheet-path workflow/report/style.css
 
 bench: .venv/installed
 	$(BIN)/snakemake --forcerun benchmark -- benchmarks

@@ -1,11 +1,9 @@
 """The decided claims as one page that needs nothing else: counts, and a table to filter."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from jinja2 import Environment
 
-from collapse.studies.verdicts import RULE, VERDICTS
+from collapse.studies.verdicts import RULE, VERDICTS, counts, word
 
 _TEMPLATE = """\
 <!DOCTYPE html>
@@ -94,23 +92,16 @@ def page(claims: pd.DataFrame) -> str:
     verdict of the reference runs, empty where they decide none.
     """
     environment = Environment(autoescape=True)
-    environment.filters["word"] = lambda verdict: verdict.replace(" ", "-")
+    environment.filters["word"] = word
     order = claims["verdict"].map({verdict: place for place, verdict in enumerate(VERDICTS)})
     ordered = claims.iloc[order.argsort(kind="stable")]
+    table = counts(claims)["this run"]
     return environment.from_string(_TEMPLATE).render(
         scales=", ".join(claims["scale"].unique()),
         verdicts=VERDICTS,
-        counts=_counts(claims),
+        counts=zip(table.index, table.to_numpy().tolist(), strict=True),
         studies=claims["study"].unique(),
         rule=RULE,
         columns=("Verdict", "Reference", "Claim", "Statement", "Measured", "Bound", "Seeds"),
         claims=ordered.to_dict("records"),
     )
-
-
-def _counts(claims: pd.DataFrame) -> list[tuple[str, Sequence[int]]]:
-    """Return how many claims have which verdict, by study and of all."""
-    table = pd.crosstab(claims["study"], claims["verdict"])
-    table = table.reindex(index=claims["study"].unique(), columns=VERDICTS, fill_value=0)
-    rows = zip(table.index, table.to_numpy().tolist(), strict=True)
-    return [*rows, ("all", table.sum().tolist())]

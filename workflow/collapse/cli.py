@@ -34,6 +34,7 @@ STAGES = {
     "figure": "draw a figure",
     "claims": "decide the claims of a study",
     "join_claims": "join the claims of all studies",
+    "overview": "write the first page of the report",
     "notebook": "execute the notebook of a study",
     "benchmark": "time the engine against the textbook ways",
     "benchmark_precision": "train at several precisions and compare the metrics",

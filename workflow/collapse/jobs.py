@@ -387,6 +387,14 @@ def join_claims(atlas: Atlas) -> Job:
 
 
 @cache
+def overview(atlas: Atlas) -> Job:
+    """Return the job that writes the first page of the report."""
+    modules = tuple(f"collapse.studies.{study}" for study in atlas.studies)
+    reads = {"claims": [("claims.csv", join_claims(atlas))]}
+    return Job("overview", {"studies": list(atlas.studies)}, modules, reads)
+
+
+@cache
 def notebook(atlas: Atlas, study: str) -> Job:
     """Return the job that executes a notebook; what it shows it reads from the results."""
     modules = [f"collapse.{part}.{study}" for part in ("studies", "theory")]

@@ -49,3 +49,34 @@ rule claims:
         "collapse join_claims --spec {log:q}.json --expect {params.digest}"
         " --out {output.table:q} --page {output.page:q} --reference {params.reference:q}"
         " > {log:q} 2>&1"
+
+
+rule overview:
+    input:
+        claims=reads("overview", "claims"),
+        reference=lambda wildcards: with_digests(reference_claims()),
+        speed=lambda wildcards: with_digests(benchmark_picture()),
+    output:
+        page=report(
+            f"{RESULTS}/overview.html",
+            caption="../report/overview.rst",
+            category=planned("overview", "overview"),
+        ),
+        digest=f"{RESULTS}/overview.digest.json",
+    log:
+        f"{RESULTS}/logs/overview.log",
+    cache: True
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        digest=digest_of("overview"),
+        upstream=upstream_of("overview"),
+        reference=lambda wildcards: reference_claims(),
+        speed=lambda wildcards: [f"--speed={path}" for path in benchmark_picture()],
+    message:
+        "Writing the overview"
+    shell:
+        "collapse overview --spec {log:q}.json --expect {params.digest}"
+        " --out {output.page:q} --reference {params.reference:q} {params.speed:q}"
+        " > {log:q} 2>&1"

@@ -99,6 +99,7 @@ try:
             places = (
                 "claims",
                 "claims.csv",
+                "overview.html",
                 "data",
                 "figures",
                 "notebooks",
@@ -265,6 +266,12 @@ def reference_claims():
     return [relative(path) for path in sorted(folder.glob("*.csv"))]
 
 
+def benchmark_picture():
+    """Return the picture of the shipped benchmark, if it is there."""
+    path = relative("results/reference/benchmarks/speed.png")
+    return [path] if Path(path).is_file() else []
+
+
 def computing(resource):
     """Return the resource function of what a group's job asks for."""
 
@@ -329,9 +336,10 @@ def benchmark_files(figure):
 
 
 def claims_files(*names):
+    together = ("claims.csv", "claims.html", "overview.html")
     return with_digests(
         [f"{RESULTS}/claims/{study}.csv" for study in names]
-        or [f"{RESULTS}/claims.csv", f"{RESULTS}/claims.html"]
+        or [f"{RESULTS}/{name}" for name in together]
     )
 
 

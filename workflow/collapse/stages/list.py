@@ -12,7 +12,7 @@ from collapse.config import command_line
 from collapse.config.reading import known
 from collapse.errors import InputError
 from collapse.grid import format_value
-from collapse.studies.verdicts import RULE, VERDICTS
+from collapse.studies.verdicts import RULE, VERDICTS, counts, word
 
 REFERENCE = Path("results/reference")
 """The results that this project ships, beside whose claims a run's are listed."""
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", nargs="?", metavar="STUDY", help="only those of this study")
     parser.add_argument(
         "--verdict", nargs="+", metavar="VERDICT",
-        help=f"only claims of these verdicts: {', '.join(map(_word, VERDICTS))}",
+        help=f"only claims of these verdicts: {', '.join(map(word, VERDICTS))}",
     )  # fmt: skip
     parser.add_argument("--long", action="store_true", help="say all that is known of a claim")
     command_line.add_arguments(parser)
@@ -108,7 +108,9 @@ def _decided(folder: Path, scale: str | None, names: Sequence[str]) -> pd.DataFr
 def _claims(claims: pd.DataFrame, wanted: Sequence[str], long: bool) -> None:
     """Print how many there are of each verdict, then those that did not replicate first."""
     print(f"claims at {', '.join(sorted(set(claims['scale'])))} scale")
-    print(_counts(claims).to_string())
+    table = counts(claims)
+    # A single source needs no name.
+    print((table if "reference" in claims else table["this run"]).to_string())
     print("\n" + fill(RULE, 100))
     for verdict in VERDICTS:
         rows = claims[claims["verdict"] == verdict]
@@ -118,21 +120,6 @@ def _claims(claims: pd.DataFrame, wanted: Sequence[str], long: bool) -> None:
         width = max(len(f"{claim.study} {claim.claim}") for claim in rows.itertuples())
         for claim in rows.itertuples():
             (_print_long if long else _print)(claim, width)
-
-
-def _counts(claims: pd.DataFrame) -> pd.DataFrame:
-    """Return how many claims have which verdict, by study, here and in the reference runs."""
-    sources = {"this run": "verdict", "reference": "reference"}
-    tables = {
-        source: pd.crosstab(claims["study"], claims[column]).reindex(columns=VERDICTS)
-        for source, column in sources.items()
-        if column in claims
-    }
-    # A single source needs no name.
-    counts = pd.concat(tables, axis=1) if len(tables) > 1 else tables["this run"]
-    counts = counts.fillna(0).astype(int)
-    counts.loc["all"] = counts.sum()
-    return counts.rename_axis(index=None, columns=[None] * counts.columns.nlevels)
 
 
 def _print(claim: tuple, width: int) -> None:
@@ -153,13 +140,9 @@ def _shipped(claim: tuple) -> str:
     return f"; reference: {verdict}" if isinstance(verdict, str) and verdict else ""
 
 
-def _word(verdict: str) -> str:
-    return verdict.replace(" ", "-")
-
-
 def _verdict(word: str) -> str:
     """Return the verdict of a word of the command line."""
-    known("verdict", word, map(_word, VERDICTS))
+    known("verdict", word, map(word, VERDICTS))
     return word.replace("-", " ")
 
 

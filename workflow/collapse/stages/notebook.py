@@ -15,10 +15,10 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
-from nbconvert import HTMLExporter
 
 from collapse.artifacts import replacing, verified, write_digests
 from collapse.errors import InputError
+from collapse.notebook_page import page
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+>")
 # The name of a styled table, which its cells and rules begin with.
@@ -51,11 +51,11 @@ def run(args: argparse.Namespace) -> None:
     notebook = nbformat.read(args.source, as_version=4)
     with _nothing_of_the_users():
         _execute(notebook, args.source, args.spec.results)
-        page, _ = HTMLExporter().from_notebook_node(notebook)
+        html = page(notebook, f"Collapse Atlas: {Path(args.source).stem}")
     with replacing(args.notebook) as temporary:
         nbformat.write(notebook, temporary)
     with replacing(args.html) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(html, encoding="utf-8")
     write_digests((args.notebook, args.html), args.spec.provenance(sources=[args.source]))
 
 

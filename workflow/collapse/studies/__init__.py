@@ -107,6 +107,8 @@ class Study:
         Further paths that they tell apart in single experiments, by experiment.
     optional
         Experiments that a config may leave out: figures and claims then do without.
+    deviations
+        Where the replication differs from the paper whatever the scale, in sentences.
     """
 
     paper: str
@@ -116,6 +118,7 @@ class Study:
     claims_read: tuple[str, ...]
     own_axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
+    deviations: tuple[str, ...] = ()
 
 
 def along_axes(experiment: Results, axes: tuple[str, ...]) -> Results:

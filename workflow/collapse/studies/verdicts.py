@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 REPLICATED = "replicated"
 NOT_REPLICATED = "not replicated"
@@ -124,6 +125,29 @@ class Claim:
             return self.row(f"{measured} ({'; '.join(excuses)})", seeds, INCONCLUSIVE)
         outside = np.median(values) > self.tolerance
         return self.row(measured, seeds, NOT_REPLICATED if outside else INCONCLUSIVE)
+
+
+def counts(claims: pd.DataFrame) -> pd.DataFrame:
+    """Return how many claims have which verdict: studies, then ``all``, by source and verdict.
+
+    The sources are ``this run`` and, where there is a column ``reference``, ``reference``.
+    """
+    sources = {"this run": "verdict", "reference": "reference"}
+    # In the order of the claims, not of the alphabet.
+    order = claims["study"].unique()
+    tables = {
+        source: pd.crosstab(claims["study"], claims[column]).reindex(order, columns=VERDICTS)
+        for source, column in sources.items()
+        if column in claims
+    }
+    table = pd.concat(tables, axis=1).fillna(0).astype(int)
+    table.loc["all"] = table.sum()
+    return table.rename_axis(index=None, columns=[None, None])
+
+
+def word(verdict: str) -> str:
+    """Return a verdict as one word: of a command line, or a class of a page."""
+    return verdict.replace(" ", "-")
 
 
 def lost(diverged: int) -> list[str]:
