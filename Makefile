@@ -15,7 +15,7 @@ all: .venv/installed
 
 report: all
 	$(BIN)/snakemake --config scale=$(SCALE) --report results/report.html \
-		--report-html-stylesheet-path workflow/report/style.css
+		--report-stylesheet workflow/report/style.css
 
 bench: .venv/installed
 	$(BIN)/snakemake --forcerun benchmark -- benchmarks

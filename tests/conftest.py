@@ -32,6 +32,7 @@ from collapse.training.trainer import Trainer, train
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "workflow", "config", "envs", "notebooks", "profiles")
 WITHOUT_SLURM = "need a SLURM cluster and were skipped: `make test-full` runs them"
+WITHOUT_CHROMIUM = "need a Chromium and were skipped: `make test-full` installs one"
 WITHOUT_FAULTS = "inject further faults and were skipped: `make test-full` runs them"
 
 
@@ -63,7 +64,7 @@ def pytest_collection_modifyitems(config, items):
 def pytest_terminal_summary(terminalreporter):
     """Say which tests did not run, and what runs them; and how the injected faults ended."""
     skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
-    for why in (WITHOUT_SLURM, WITHOUT_FAULTS):
+    for why in (WITHOUT_SLURM, WITHOUT_CHROMIUM, WITHOUT_FAULTS):
         count = sum(why in reason for reason in skipped)
         if count:
             terminalreporter.write_line(f"{count} tests {why}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install what the tests on a SLURM cluster need, and start none of it.
+# Install what the tests on a SLURM cluster and in a browser need, and start none of it.
 set -euo pipefail
 
 refuse() {
@@ -14,7 +14,7 @@ for file in /etc/slurm/{slurm,gres,slurmdbd}.conf; do
         refuse "$file belongs to another cluster"
 done
 
-packages=(munge slurm-wlm slurmdbd mariadb-server)
+packages=(munge slurm-wlm slurmdbd mariadb-server chromium)
 ! dpkg --status "${packages[@]}" &>/dev/null || exit 0
 # What a package's installation asks before it starts a daemon; a system's own answer stays.
 policy=/usr/sbin/policy-rc.d

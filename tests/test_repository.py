@@ -10,8 +10,6 @@ import nbformat
 import pytest
 import yaml
 
-from collapse import comparison
-
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 
@@ -80,15 +78,3 @@ def test_the_reference_results_are_those_that_were_signed():
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_the_readmes_counts_are_those_of_the_reference_claims():
-    text = (ROOT / "README.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` .*\| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
-    verdicts = comparison.claims(ROOT / "results/reference").groupby("study")["verdict"]
-    order = ["replicated", "not replicated", "inconclusive"]
-    found = verdicts.value_counts().unstack(fill_value=0)[order]
-    assert {study: list(map(int, counts)) for study, *counts in rows} == {
-        study: found.loc[study].tolist()
-        for study in (path.stem for path in (ROOT / "config/studies").glob("*.yaml"))
-    }

@@ -117,8 +117,8 @@ STUDY = Study(
     deviations=(
         "Networks train on Fashion-MNIST in place of CIFAR-10, whose images had to be "
         "fetched from their authors; scale paper takes CIFAR-10.",
-        "Losses and decays are in the units of the objective above, in which the released "
-        "code's mean over classes without a factor 1/2 is K/2 times its decays.",
+        "Decays are in the units of the objective that captions state: the released code takes a "
+        "mean over classes without the factor 1/2, so that its decays are K/2 times as large here.",
         "Ten seeds of direct optimisation and three of each network, where the released "
         "scripts run one.",
         "ResNet18 and VGG16 have a last-layer bias and train in bf16, which is this "
