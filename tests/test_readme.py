@@ -77,7 +77,7 @@ def test_a_command_of_snakemake_is_planned(checkout, line):
 
 
 def test_make_has_the_targets_that_are_named():
-    told = set(re.findall(r"`?make ([a-z-]+)`", TEXT)) | {
+    told = set(re.findall(r"`make ([a-z-]+)`", TEXT)) | {
         line.split()[1]
         for line in commands("make")
         if len(line.split()) > 1 and "#" not in line.split()[1]
