@@ -73,9 +73,14 @@ def test_another_verdict_is_an_exit_code_of_one(folders, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "1 claims are in the first alone"
     assert lines[1].startswith("3 claims in both, 2 with another verdict: 1 decided otherwise, 1")
-    assert [line for line in lines if line.startswith("mixup t")] == ["mixup three", "mixup two"]
+    assert lines[1].endswith("1 left open in one (`--long` lists them)")
+    assert [line for line in lines if line.startswith("mixup t")] == ["mixup three"]
     assert "  B not replicated at smoke scale: median 1" in lines
     assert "figures/mixup/ufm.csv: 2 numbers in both, 1 differ" in lines
+    assert not any("series=measured" in line for line in lines)
+    assert cli.main(["compare", "--long", str(a), str(b)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("mixup t")] == ["mixup three", "mixup two"]
     assert "  series=measured: 2 (1.9 to 2.1) | 5 (4.9 to 5.1)" in lines
 
 
