@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import html
 import re
 from importlib import import_module
 from pathlib import Path
@@ -11,9 +12,9 @@ import pandas as pd
 import pytest
 
 from collapse import provenance, studies
-from collapse.artifacts import verified, write_csv, write_digests
+from collapse.artifacts import stored_digest, verified, write_csv, write_digests
 from collapse.errors import InputError
-from collapse.stages import join_claims
+from collapse.stages import join_claims, overview
 from collapse.studies.verdicts import BOUNDS, COLUMNS
 
 HEADER = ",".join(COLUMNS) + "\n"
@@ -56,6 +57,32 @@ def test_joined_claims_are_those_of_the_studies_in_order_byte_for_byte(tmp_path)
     assert joined(paths[1], out=tmp_path / "one.csv") == texts[1]
 
 
+def test_the_overview_counts_verdicts_and_tells_of_data_and_deviations(tmp_path):
+    data, claims, shipped = (tmp_path / name for name in ("data/d.csv", "claims.csv", "b.csv"))
+    picture = tmp_path / "speed.png"
+    picture.write_bytes(b"\x89PNG")
+    write_digests([picture], {})
+    written(data, "any")
+    write_digests([data], {"stage": "data", "device": "a card"})
+    written(claims, "mixup")
+    made = {"packages": {"torch": "2.0"}, "python": "3.12", "device": "cpu"}
+    write_digests([claims], made | {"inputs": [("data/d.csv", stored_digest(data))]})
+    written(shipped, "mixup")
+    spec = SimpleNamespace(
+        reads={"claims": [str(claims)]}, job={"studies": ["mixup"]}, provenance=lambda sources: {}
+    )
+    out = tmp_path / "overview.html"
+    files = {"out": str(out), "reference": [str(shipped)], "speed": str(picture)}
+    overview.run(argparse.Namespace(spec=spec, **files))
+    text = re.sub(r"\s+", " ", verified(out).read_text())
+    counts = re.findall(r'<td class="number">(\d+)</td>', text)
+    # Of the study and of all: not replicated, inconclusive, replicated, here and in the reference.
+    assert counts == ["0", "1", "1"] * 4
+    assert f"d ({stored_digest(data)[:12]})" in text and "a card" in text and "torch 2.0" in text
+    assert all(each in html.unescape(text) for each in studies.load("mixup").deviations)
+    assert "data:image/png;base64,iVBORw==" in text and "http" not in text
+
+
 def test_the_page_shows_every_claim_beside_the_reference_runs(tmp_path):
     paths = [tmp_path / name for name in ("a.csv", "b.csv", "c.csv")]
     for path in paths:
@@ -63,7 +90,7 @@ def test_the_page_shows_every_claim_beside_the_reference_runs(tmp_path):
     joined(*paths[:2], out=tmp_path / "claims.csv", reference=[str(paths[2])])
     text = verified(tmp_path / "claims.html").read_text()
     # Undecided ones first; of study b the reference runs decide both.
-    rows = re.findall('<tr data-study="(.)" data-verdict="([a-z ]+)">\n(.*)\n(.*)', text)
+    rows = re.findall('<tr data-study="(.)" data-verdict="([a-z ]+)"\n.*>\n(.*)\n(.*)', text)
     assert [row[:2] for row in rows] == [(s, v) for v in AWKWARD["verdict"][::-1] for s in "ab"]
     for study, verdict, *cells in rows:
         shown = [re.sub("<[^>]*>", "", cell) for cell in cells]

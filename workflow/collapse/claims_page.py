@@ -43,6 +43,8 @@ select, input { font: inherit; margin-right: 1em; }
 {%- for study in studies %}<option>{{ study }}</option>{% endfor %}</select></label>
 <label>Verdict <select id="verdict"><option value="">all</option>
 {%- for verdict in verdicts %}<option>{{ verdict }}</option>{% endfor %}</select></label>
+<label>Reference <select id="reference"><option value="">all</option>
+{%- for verdict in verdicts %}<option>{{ verdict }}</option>{% endfor %}</select></label>
 <label>Search <input id="text" type="search"></label>
 <span id="shown"></span>
 </form>
@@ -51,7 +53,8 @@ select, input { font: inherit; margin-right: 1em; }
 {%- for name in columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>
 {%- for claim in claims %}
-<tr data-study="{{ claim.study }}" data-verdict="{{ claim.verdict }}">
+<tr data-study="{{ claim.study }}" data-verdict="{{ claim.verdict }}"
+data-reference="{{ claim.reference }}">
 <td class="verdict {{ claim.verdict | word }}">{{ claim.verdict }}</td>
 <td class="verdict {{ claim.reference | word }}">{{ claim.reference or "not decided" }}</td>
 <td>{{ claim.claim }}<small>{{ claim.study }}</small></td>
@@ -70,8 +73,8 @@ function filter() {
   const text = wanted("text").toLowerCase();
   let shown = 0;
   for (const row of rows) {
-    row.hidden = !((!wanted("study") || row.dataset.study === wanted("study"))
-      && (!wanted("verdict") || row.dataset.verdict === wanted("verdict"))
+    const fits = name => !wanted(name) || row.dataset[name] === wanted(name);
+    row.hidden = !(["study", "verdict", "reference"].every(fits)
       && row.textContent.toLowerCase().includes(text));
     shown += !row.hidden;
   }

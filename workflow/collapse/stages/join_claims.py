@@ -23,14 +23,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the rows of the studies one below the other, in the order given."""
-    claims = _joined(args.spec.reads["claims"])
-    reference = _joined(args.reference).rename(columns={"verdict": "reference"})
-    keys = ["study", "claim"]
-    beside = claims.merge(reference[[*keys, "reference"]], on=keys, how="left").fillna("")
-    write_csv(args.out, claims)
+    claims = beside_reference(args.spec.reads["claims"], args.reference)
+    write_csv(args.out, claims[COLUMNS])
     with replacing(args.page) as temporary:
-        Path(temporary).write_text(page(beside), encoding="utf-8")
+        Path(temporary).write_text(page(claims), encoding="utf-8")
     write_digests([args.out, args.page], args.spec.provenance(sources=args.reference))
+
+
+def beside_reference(paths: list[str], reference: list[str]) -> pd.DataFrame:
+    """Return the claims of files as text, with the verdict of other files as ``reference``.
+
+    It is empty where those decide none.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged, cannot be read, or its columns are not those of claims.
+    """
+    keys = ["study", "claim"]
+    shipped = _joined(reference).rename(columns={"verdict": "reference"})
+    return _joined(paths).merge(shipped[[*keys, "reference"]], on=keys, how="left").fillna("")
 
 
 def _joined(paths: list[str]) -> pd.DataFrame:

@@ -3,11 +3,10 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from collapse import lineage, studies
-from collapse.artifacts import read_csv, replacing, verified, write_digests, write_sidecar
+from collapse.artifacts import replacing, verified, write_digests, write_sidecar
 from collapse.overview_page import page
+from collapse.stages.join_claims import beside_reference
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the page of the claims, the reference runs' verdicts beside them."""
     (path,) = args.spec.reads["claims"]
-    claims = read_csv(path)
-    # A study of the user's own is in no reference run.
-    shipped = [read_csv(file)[["study", "claim", "verdict"]] for file in args.reference]
-    reference = pd.concat(shipped).rename(columns={"verdict": "reference"}) if shipped else None
-    if reference is not None:
-        claims = claims.merge(reference, on=["study", "claim"], how="left")
+    claims = beside_reference([path], args.reference)
     speed = verified(args.speed) if args.speed else None
     known = {name: studies.load(name) for name in args.spec.job["studies"]}
     with replacing(args.out) as temporary:
