@@ -31,7 +31,7 @@ STUDY = Study(
         "flow": Plot(
             reads=("flow",),
             caption=(
-                "The central-path flow dH/dt = -K n grad L(H), L the objective below without beta, "
+                "The central-path flow dH/dt = -K n grad L(H), L the objective without beta, "
                 "from random features, a line for each seed. Sigma_W and Sigma_B are the "
                 "covariances of the features within and between classes, the NC1 ratio is tr "
                 "Sigma_W / tr Sigma_B, and lambda_H is the feature decay, of which the factor "
@@ -45,7 +45,7 @@ STUDY = Study(
         "beta_ladder": Plot(
             reads=("beta_ladder", "flow"),
             caption=(
-                "The minimiser H of the objective below, held near a random H_0 by beta (points, "
+                "The minimiser H of the objective, held near a random H_0 by beta (points, "
                 "one for each seed and beta), beside the flow from the same H_0 at time t = 1/beta "
                 f"(lines). {_RATIO} The right panel shows the Frobenius distance between the two, "
                 "over half the norm of J V, V being the flow's velocity at H_0 and J the "
@@ -94,7 +94,7 @@ STUDY = Study(
             caption=(
                 "An extension, not in the paper: H_0 are the features of a hidden layer of a "
                 "network trained end to end, one colour for each layer, and the minimiser of the "
-                "objective below moves away from them as beta, which holds it there, falls. Above "
+                "objective moves away from them as beta, which holds it there, falls. Above "
                 f"are {_METRICS}: of the minimiser (lines), of H_0 (triangles that point left) and "
                 "of the network's next layer (right). Below is the minimiser's likeness to that "
                 "next layer, and that of H_0 (triangles): the linear CKA, at most 1, and the "
