@@ -3,6 +3,15 @@
 from collapse.studies import Plot, Study
 
 _SEEDS = "Points are medians over seeds, bars their range."
+_RATIO = (
+    "The NC1 ratio is tr Sigma_W / tr Sigma_B of the covariances of the features within and "
+    "between classes."
+)
+_METRICS = (
+    "NC1 (tr(Sigma_W Sigma_B^+)/K, of the features' covariances within and between K classes) and "
+    "NC2 (the distance of the Gram matrix of their centred class means from that of a simplex ETF, "
+    "both of norm 1)"
+)
 _RESNETS = ("resnet_mse", "resnet_mse_features", "resnet_ce", "resnet_ce_features")
 
 _DECAYS = ("weight_decay", "feature_decay")
@@ -22,59 +31,74 @@ STUDY = Study(
         "flow": Plot(
             reads=("flow",),
             caption=(
-                "The central-path flow from random features, one line per seed: NC1_ratio and the "
-                "traces of both covariances freed of the decay of the features, which theory says "
-                "are monotone; the trace between classes itself, NC1 and NC2, each over its "
-                "largest value, which need not be; and the slope of ln NC1_ratio between "
-                "neighbouring records (points) against the exact rate (dashed)."
+                "The central-path flow dH/dt = -K n grad L(H), L the objective without beta, "
+                "from random features, a line for each seed. Sigma_W and Sigma_B are the "
+                "covariances of the features within and between classes, the NC1 ratio is tr "
+                "Sigma_W / tr Sigma_B, and lambda_H is the feature decay, of which the factor "
+                "exp(2 lambda_H t) frees the traces. The upper row shows what theory (Theorem 3.1) "
+                "says is monotone, and how fast ln of the NC1 ratio falls: points are slopes "
+                "between neighbouring records, dashed is the exact rate. The lower row shows what "
+                "need not be monotone: tr Sigma_B as it is, and as fractions of their largest "
+                f"values {_METRICS}."
             ),
         ),
         "beta_ladder": Plot(
             reads=("beta_ladder", "flow"),
             caption=(
-                "The minimiser near a random H_0 for falling beta beside the flow from the same "
-                "H_0 at time 1/beta, one colour per seed: NC1_ratio of both, and their distance, "
-                "which falls as 1/beta^2 with the constant 1/2 ||J V|| of the flow at H_0 (dashed; "
-                "V its velocity, J the derivative of V)."
+                "The minimiser H of the objective, held near a random H_0 by beta (points, "
+                "one for each seed and beta), beside the flow from the same H_0 at time t = 1/beta "
+                f"(lines). {_RATIO} The right panel shows the Frobenius distance between the two, "
+                "over half the norm of J V, V being the flow's velocity at H_0 and J the "
+                "derivative of V by H; dashed is its limit for large beta, which is 1/beta^2."
             ),
         ),
         "response_spectrum": Plot(
             reads=("response", "generic_response"),
             caption=(
-                "The derivative F of the minimiser by H_0. Left and middle: singular values of "
-                "the block of one class at a collapsed H_0, measured from second derivatives, for "
-                "several feature decays at two beta; dashed the closed form. Right, at an H_0 that "
-                "is not collapsed: what F leaves of the minimiser's change, over the size of the "
-                "change of H_0 squared, which tends to a constant."
+                "The derivative F of the minimiser H by H_0, the matrix near which beta holds it. "
+                "Left and middle, at a collapsed H_0: beta (1 - s) for each singular value s "
+                "(sigma_i in the figure, numbered from the largest) of F_kk, the block of F of the "
+                "samples of one class, measured from second derivatives, one colour for each "
+                "feature decay lambda_H; dashed is the closed form. To first order in 1/beta the "
+                "height does not depend on beta. Right, at an H_0 that is not collapsed: what F "
+                "leaves of the minimiser's change dH, over the squared size of the change dH_0. "
+                "Points are medians over seeds."
             ),
         ),
         "regularisation": Plot(
             reads=("near_collapse", "far_from_collapse"),
             caption=(
-                "How doubling and halving each decay changes NC1_ratio of the minimiser over that "
-                "of H_0. Left near a collapsed optimum, re-derived for the decays of each arm, at "
-                "equal relative noise (dashes: closed form); middle and right far from collapse, "
-                f"at one H_0 for all arms and two beta. {_SEEDS}"
+                "The NC1 ratio of the minimiser over that of H_0, the matrix near which beta holds "
+                "it (out / in), where the decay of the weights, lambda_W, or of the features, "
+                "lambda_H, is halved or doubled, over the same at the baseline; the grey line is "
+                f"no change. {_RATIO} Left H_0 is near a collapsed optimum, that of each arm's own "
+                "decays, with equal relative noise; dashed is the closed form. In the others H_0 "
+                "is random, far from collapse, and the same for all arms. A panel whose changes "
+                f"are too small for the common axis has them in a window of its own scale. {_SEEDS}"
             ),
         ),
         "depthwise_mlp": Plot(
             reads=("layerwise_mlp", "end_to_end_mlp"),
             caption=(
-                "NC1 and NC1_ratio of every hidden layer's features on the training set, of a "
-                "network whose layers are trained one after the other, each under a linear head of "
-                "its own on frozen layers, and of the same network trained end to end; and the "
-                "training error of each head. Width, loss and epochs are this project's choice: "
-                "the paper's are in an appendix that was not to be had. Points are medians over "
-                "seeds, bands their range."
+                "NC1 and NC1 ratio of the features of each hidden layer on the training set: of a "
+                "network whose layers are trained one after the other, each under a linear head "
+                "of its own on frozen layers, and of the same network trained end to end; and the "
+                "training error of each head. NC1 is tr(Sigma_W Sigma_B^+)/K of the features' "
+                "covariances within and between K classes, the NC1 ratio tr Sigma_W / tr Sigma_B. "
+                "Width, loss and epochs are this project's choice: the paper's are in an appendix "
+                "that was not to be had. Points are medians over seeds, bands their range."
             ),
         ),
         "intermediate_features": Plot(
             reads=("intermediate_features", "end_to_end_mlp"),
             caption=(
-                "An extension, not in the paper: features of a hidden layer of a network trained "
-                "end to end are H_0, from which the minimiser moves away as beta falls. NC1 and "
-                "NC2 of the minimiser, of H_0 (triangles left) and of the network's next layer "
-                "(right); its likeness to that next layer, beside that of H_0. Points are medians "
+                "An extension, not in the paper: H_0 are the features of a hidden layer of a "
+                "network trained end to end, one colour for each layer, and the minimiser of the "
+                "objective moves away from them as beta, which holds it there, falls. Above "
+                f"are {_METRICS}: of the minimiser (lines), of H_0 (triangles that point left) and "
+                "of the network's next layer (right). Below is the minimiser's likeness to that "
+                "next layer, and that of H_0 (triangles): the linear CKA, at most 1, and the "
+                "squared Procrustes distance of centred features of norm 1. Points are medians "
                 "over seeds, bands their range."
             ),
         ),
@@ -82,11 +106,12 @@ STUDY = Study(
             reads=_RESNETS,
             caption=(
                 "A convolutional network (named in the figure) on real images under weight decay, "
-                "a row for each loss of which more than one arm was run: NC1 and NC2 of the "
-                "features and the training error against the epoch, for the baseline and with the "
-                "decay of the last layer (FC) or of everything before it (features) doubled or "
-                "left out. Lines are medians over seeds, bands their range. Circles mark the "
-                "first recorded epoch at which the median training error is zero."
+                "a row for each loss of which more than one arm was run, against the epoch: "
+                f"{_METRICS} of the features before the last layer, and the training error. "
+                "Against the baseline the decay of the last layer (FC) or of everything before it "
+                "(features) is doubled (2x) or left out (zero). Circles mark the first recorded "
+                "epoch at which the median training error is zero. Lines are medians over seeds, "
+                "bands their range."
             ),
         ),
     },

@@ -88,7 +88,8 @@ def shape(experiment: Results) -> dict[str, int]:
 
 def spectrum(experiment: Results, name: str) -> pd.DataFrame:
     """Return the numbered values ``name[i]`` with the run's keys, ``index`` and ``value``."""
-    rows = experiment.metrics[experiment.metrics["metric"].str.startswith(f"{name}[")]
+    rows = experiment.completed(experiment.metrics)
+    rows = rows[rows["metric"].str.startswith(f"{name}[")]
     places = rows["metric"].str.extract(r"\[(\d+)\]", expand=False).astype(int)
     return rows.assign(index=places)[[*experiment.keys, "index", "value"]]
 

@@ -13,15 +13,29 @@ from collapse.plotting import TWO_COLUMNS, decades, ordered_colours, over_seeds,
 from collapse.studies import Results
 from collapse.studies.curves import diverged_note
 from collapse.studies.networks import describe
-from collapse.studies.perturbation.layers import LIKENESSES, held_near, number
+from collapse.studies.perturbation.common import NOTHING
+from collapse.studies.perturbation.layers import LIKENESSES, held_near
+from collapse.studies.perturbation.layers import number as number_of
+from collapse.studies.sentences import listed, number
 
 _PANELS = {
     "NC1": "NC1",
-    "NC2_ETF": "NC2",
+    "NC2_ETF": "NC2 (ETF)",
     "CKA": "CKA with the next layer",
     "procrustes": "Procrustes distance\nfrom the next layer",
 }
-_MARKS = {"start": ("<", "$H_0$: the layer"), "following": (">", "the next layer")}
+# In sentences: the metric, and of which minimiser it is told, by its beta.
+_FOUND = {
+    "NC1": ("NC1", "smallest", lambda line: line.index.min()),
+    "CKA": ("CKA with the next layer", "nearest", lambda line: line.idxmax()),
+    "procrustes": (
+        "Procrustes distance from the next layer",
+        "nearest",
+        lambda line: line.idxmin(),
+    ),
+}
+_SERIES = {"start": "H_0", "following": "the next layer"}
+_MARKS = {"start": ("<", "$H_0$ itself"), "following": (">", "the next layer")}
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -29,7 +43,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     experiment = experiments["intermediate_features"]
     # Of a layer without a next one the row is empty.
     tables = {name: held_near(experiment, name).dropna(subset=["minimiser"]) for name in _PANELS}
-    layers = sorted(experiment.metrics["from_layer"].unique(), key=number)
+    layers = sorted(experiment.metrics["from_layer"].unique(), key=number_of)
     colours, drawn = ordered_colours(layers), []
     figure, axes = plt.subplots(2, 2, figsize=(TWO_COLUMNS, 4.2), sharex=True)
     for panel, (metric, label) in zip(axes.flat, _PANELS.items(), strict=True):
@@ -41,6 +55,9 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         panel.set_xscale("log")
         if metric not in LIKENESSES and len(table):
             decades(panel)
+    # A likeness of 1 is that of the next layer itself, and a distance of 0.
+    axes[1, 0].set_ylim(min(0.5, axes[1, 0].get_ylim()[0]), 1)
+    axes[1, 1].set_ylim(bottom=0)
     for panel in axes[1]:
         panel.set_xlabel(r"$1/\beta$")
     handles = [
@@ -59,7 +76,11 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 
 
 def _named(layer: str) -> str:
-    return f"$H_0$: {layer.replace('hidden', 'layer ')}"
+    return f"$H_0$: {_in_words(layer)}"
+
+
+def _in_words(layer: str) -> str:
+    return layer.replace("hidden", "layer ")
 
 
 def _draw_layer(axes: Axes, rows: pd.DataFrame, metric: str, colour: tuple) -> list[pd.DataFrame]:
@@ -76,3 +97,25 @@ def _draw_layer(axes: Axes, rows: pd.DataFrame, metric: str, colour: tuple) -> l
             axes.plot(place[name], level["median"], marker, color=colour, markersize=5)
             drawn.append(level.assign(beta=np.nan, series=name, metric=metric))
     return drawn
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    parts = [_of_layer(layer, part) for layer, part in rows.groupby("from_layer", sort=False)]
+    return " ".join(parts) or NOTHING
+
+
+def _of_layer(layer: str, rows: pd.DataFrame) -> str:
+    """Say how far the minimisers of one H_0 go, and how near to the next layer they come."""
+    texts = []
+    for metric, (text, which, find) in _FOUND.items():
+        # A layer whose units are all dead is like none, and a last one has no next.
+        part = rows[rows["metric"] == metric].dropna(subset="median")
+        line = part[part["series"] == "minimiser"].set_index("beta")["median"]
+        if len(line):
+            levels = part.set_index("series")["median"]
+            values = {text: levels[name] for name, text in _SERIES.items() if name in levels}
+            values[f"the minimiser at beta = {find(line):g}, the {which}"] = line[find(line)]
+            told = listed([f"{number(value)} of {name}" for name, value in values.items()])
+            texts.append(f"the median {text} is {told}")
+    return f"With H_0 of {_in_words(layer)} {'; '.join(texts)}."

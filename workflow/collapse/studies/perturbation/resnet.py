@@ -14,6 +14,7 @@ LOSSES = {
     "ce": ("resnet_ce", "resnet_ce_features"),
 }
 """Of each loss the experiment that varies the decay of the last layer, FC, and the features'."""
+NAMES = {"mse": "MSE", "ce": "cross-entropy"}
 
 ARMS = {
     "baseline": (1, 1),

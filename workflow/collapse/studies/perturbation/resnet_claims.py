@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from collapse.studies import Results
-from collapse.studies.perturbation.resnet import ARMS, LOSSES, log_ratios, of_loss
+from collapse.studies.perturbation.resnet import ARMS, LOSSES, NAMES, log_ratios, of_loss
 from collapse.studies.verdicts import Claim, Decision, lost, missing, short_of
 
 SOURCE = "Tirer et al. 2023, Fig. 3"
@@ -13,7 +13,6 @@ PAPER_EPOCHS = 200
 """Epochs of the code of Zhu et al. 2021, on which the paper builds."""
 LEARNT = 0.02
 """Training error from which on a network is in the phase that the claims are about."""
-_NAMES = {"mse": "MSE", "ce": "cross-entropy"}
 
 
 def resnets(experiments: Mapping[str, Results]) -> Iterator[Decision]:
@@ -33,7 +32,7 @@ def _direction(loss: str, experiment: Results, ratios: pd.DataFrame) -> Decision
     claim = Claim(
         f"resnet_{loss}_direction",
         SOURCE,
-        f"Doubling the weight decay of a network's features ({_NAMES[loss]}) takes its features "
+        f"Doubling the weight decay of a network's features ({NAMES[loss]}) takes its features "
         "closer to collapse, leaving it out takes them further.",
         "largest of ln(NC1 of 2x features / baseline) and its opposite at zero features, at the "
         "last epoch of a seed, is below 0",
@@ -52,7 +51,7 @@ def _asymmetry(loss: str, experiment: Results, ratios: pd.DataFrame) -> Decision
     claim = Claim(
         f"resnet_{loss}_asymmetry",
         SOURCE,
-        f"The weight decay of the features ({_NAMES[loss]}) moves a network's collapse more than "
+        f"The weight decay of the features ({NAMES[loss]}) moves a network's collapse more than "
         "that of the last layer, FC, does: doubled as well as left out.",
         "largest of |ln(NC1 of FC arm / baseline)| less that of the features' arm, of 2x and of "
         "zero, at the last epoch of a seed, is below 0",

@@ -12,7 +12,9 @@ from collapse.plotting import TWO_COLUMNS, category_colours, decades, over_seeds
 from collapse.studies import Results
 from collapse.studies.curves import diverged_note
 from collapse.studies.networks import describe, mark_zero_error
-from collapse.studies.perturbation.resnet import ARMS, LOSSES, of_loss
+from collapse.studies.perturbation.common import NOTHING
+from collapse.studies.perturbation.resnet import ARMS, LOSSES, NAMES, of_loss
+from collapse.studies.sentences import listed, number, span
 
 _PANELS = {"NC1": "NC1", "NC2_ETF": "NC2 (ETF)", "error": "training error"}
 # As the figure `regularisation` has them: weights before features, less before more.
@@ -55,7 +57,16 @@ def _draw_loss(axes: Sequence[Axes], experiment: Results) -> pd.DataFrame:
             decades(panel)
             mark_zero_error(panel, curves[metric], curves["error"], _COLOURS, by="arm")
     note = f", {experiment.note}" if experiment.note else ""
-    axes[0].set_title(describe(experiment.config) + note, loc="left")
+    # Over all panels: no title of the first, which would be given room as wide as it.
+    axes[0].set_title(" ", loc="left")
+    axes[0].annotate(
+        describe(experiment.config) + note,
+        (0, 1),
+        xycoords="axes fraction",
+        fontsize=8,
+        xytext=(0, 6),
+        textcoords="offset points",
+    ).set_in_layout(False)
     diverged_note(axes[1], experiment)
     return pd.concat([rows.assign(metric=metric) for metric, rows in curves.items()])
 
@@ -79,3 +90,25 @@ def _legend(figure: Figure, table: pd.DataFrame) -> None:
         handles=handles, loc="outside upper center", ncols=max(len(handles), 1),
         borderaxespad=0.2, columnspacing=1.2, handletextpad=0.5,
     )  # fmt: skip
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    parts = [_of_loss(loss, part) for loss, part in rows.groupby("loss", sort=False)]
+    if not parts:
+        return NOTHING
+    return (
+        f"{' '.join(parts)} The paper has the decay of the features move collapse more than that "
+        "of the last layer does."
+    )
+
+
+def _of_loss(loss: str, rows: pd.DataFrame) -> str:
+    """Say what NC1 and the training error are at the last epoch, arm by arm."""
+    last = rows[rows["step"] == rows["step"].max()].set_index(["metric", "arm"])["median"]
+    nc1 = [f"{number(last['NC1', arm])} ({arm})" for arm in ARMS if ("NC1", arm) in last]
+    values = listed(nc1) if nc1 else "not defined"
+    return (
+        f"With {NAMES[loss]} the median NC1 at epoch {rows['step'].max()} is {values}, "
+        f"at a training error of {span(last['error'])}."
+    )
