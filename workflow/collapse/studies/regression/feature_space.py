@@ -14,6 +14,7 @@ from collapse.studies import Results
 from collapse.studies.regression.panels import dataset, diverged, heading, line, power, say
 from collapse.studies.regression.snapshots import (
     NO_STATE,
+    NONE,
     Snapshot,
     before_and_after,
     one_run,
@@ -21,7 +22,6 @@ from collapse.studies.regression.snapshots import (
     phase_palette,
     phase_wheel,
 )
-from collapse.studies.regression.wording import NO_END
 from collapse.studies.sentences import number
 
 _AXES = ["axis_1", "axis_2", "axis_3"]
@@ -64,7 +64,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if rows.empty:
-        return NO_END
+        return NONE
     features = rows[rows["role"] == "feature"]
     squares = (features[_AXES] ** 2).groupby(features["step"]).sum()
     shares = [number(share) for share in squares["axis_3"] / squares.sum(axis=1)]

@@ -13,6 +13,8 @@ from collapse.studies.regression.panels import endings_of
 
 NO_STATE = "not two targets, or all diverged"
 """What a panel says where there is no snapshot."""
+NONE = "No run of two targets reached its end."
+"""What a caption says there."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from collapse.studies.regression.panels import (
 )
 from collapse.studies.regression.snapshots import (
     NO_STATE,
+    NONE,
     Snapshot,
     before_and_after,
     one_run,
@@ -32,7 +33,6 @@ from collapse.studies.regression.snapshots import (
     phase_palette,
     phase_wheel,
 )
-from collapse.studies.regression.wording import NO_END
 from collapse.studies.sentences import number
 
 _LENGTHS = (1, 2)
@@ -48,7 +48,7 @@ _DECAYED = {
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     by_name = {name: one_run(experiments[name]) for name in _DECAYED}
-    figure = plt.figure(figsize=(TWO_COLUMNS, 5.2))
+    figure = plt.figure(figsize=(TWO_COLUMNS, 5.6))
     palette = phase_palette()
     figure_rows = []
     for place, (name, run) in zip((1, 4), by_name.items(), strict=True):
@@ -74,7 +74,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if rows.empty:
-        return NO_END
+        return NONE
     sentences = [
         f"Under {words.replace('$', '')}, before and after training, the residuals' correlation is "
         f"{_change(states, 'correlation')} and the ratio of the eigenvalues of their second "
