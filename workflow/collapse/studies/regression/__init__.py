@@ -8,7 +8,24 @@ _FEATURES = ("reacher_features", "swimmer_features", "hopper_features")
 _NOISY = ("reacher_noisy", "swimmer_noisy", "hopper_noisy")
 _NORMS = ("reacher_norms", "swimmer_norms")
 _OWN_DATA = "Demonstrations are of this project's own experts, not the paper's."
-_BAND = "Lines are medians over seeds, bands their range, grey the floor of float32."
+_SYMBOLS = (
+    "W is the last layer's weight, b its bias, h its input (the features), n the number of "
+    "targets, M that of training samples."
+)
+_BAND = "Lines are medians over seeds and bands their range."
+_FLOOR = "Grey at the bottom is what the rounding of float32 leaves."
+_WORKING = (
+    "the largest weight decay that keeps all directions of the targets (in every run R2 is above "
+    "0 and the features' n-th principal component holds a thousandth of their variance)"
+)
+_NRC3 = (
+    "NRC3 is the squared distance of the Gram matrix of W from the root of the targets' covariance "
+    "less root gamma times the identity, both of norm 1"
+)
+_NRC = (
+    "NRC1 is the share of the unit-norm features' squared length outside the plane of their first "
+    f"n principal components, NRC2 that outside the span of the rows of W. {_NRC3}"
+)
 
 STUDY = Study(
     paper=(
@@ -25,44 +42,46 @@ STUDY = Study(
         "nrc": Plot(
             reads=_DECAY,
             caption=(
-                "Networks under the largest weight decay that keeps all directions of the targets, "
-                "with and without a ReLU before W, against the epoch: NRC1 and NRC2 of unit-norm "
-                "features as the authors compute them (h not centred) and of centred ones, NRC3 at "
-                "the gamma that "
-                "is best for the last W, mean squared error and R2 (cut off below -0.3). Where R2 "
-                f"is near zero the features follow next to nothing. {_OWN_DATA} {_BAND}"
+                f"NRC1 to NRC3, mean squared error and R2 of networks under {_WORKING}, with and "
+                "without a ReLU before W, against the epoch. The first row is as the authors "
+                "compute it, of features that are not centred, the second of centred ones. "
+                f"{_NRC}, at the gamma that is best for the last W. R2 is cut off below -0.3; "
+                f"where it is near zero the features follow next to nothing. {_SYMBOLS} "
+                f"{_OWN_DATA} {_BAND} {_FLOOR}"
             ),
         ),
         "explained_variance": Plot(
             reads=_DECAY,
             caption=(
                 "Shares of the features' variance along their first five principal components, "
-                "with and without a ReLU before W: against the epoch at the largest weight decay "
-                "that keeps all directions of the targets (those beyond the number n of targets "
-                "dashed), and below at the last epoch by weight decay (dashed vertical: n, to "
-                "which collapsed features are confined). Lines are medians over seeds, bands and "
-                f"bars their range. {_OWN_DATA}"
+                "with and without a ReLU before W. The upper panels are against the epoch, under "
+                f"{_WORKING}; components beyond the n-th are dotted. The lower ones are at the "
+                "last epoch by weight decay on all parameters, set side by side; the vertical "
+                "line is behind the n-th component, up to which collapse leaves variance. Lines "
+                "and points are medians over seeds, bands and bars their range. W is the last "
+                f"layer's weight, n the number of targets, M that of training samples. {_OWN_DATA}"
             ),
         ),
         "gamma": Plot(
             reads=_DECAY,
             caption=(
-                "NRC3 of the last W as a function of gamma, relative to the smallest eigenvalue "
-                "of the targets' covariance, at the largest weight decay that keeps all directions "
-                "of the targets: one line per seed, a point at its minimum in closed form. Grey "
-                f"ticks: the minima that the paper reports of its own data. {_OWN_DATA}"
+                "NRC3 of the last W as a function of gamma, in units of the smallest eigenvalue "
+                f"(lambda min) of the targets' covariance, under {_WORKING}. {_NRC3}. Each line is "
+                "a seed, with a point at its minimum in closed form. Grey ticks are the minima "
+                f"that the paper reports of its own data. {_SYMBOLS} {_OWN_DATA}"
             ),
         ),
         "weight_decay": Plot(
             reads=(*_DECAY, *_PARTLY),
             caption=(
-                "NRC1 to NRC3 as the authors compute them for a range of weight decays, with a "
-                "ReLU before W; NRC3 at the gamma that is best for each run's last W. Below, at "
-                "the last epoch against the decay, NRC1 in both variants (h not centred, centred) "
-                "and R2 on training and held-out samples, with and without that ReLU. "
-                "All parameters are decayed, as in the released code; diamonds: weights only, "
-                f"squares: all but the bias of the head (smaller without that ReLU). {_OWN_DATA} "
-                f"{_BAND}"
+                "NRC1 to NRC3 as the authors compute them against the epoch, with a ReLU before "
+                f"W, by weight decay on all parameters as in the released code. {_NRC}, at the "
+                "gamma that is best for each run's last W. Below, at the last epoch against the "
+                "decay, are NRC1 as the authors compute it (of features that are not centred) and "
+                "of centred features, and R2 on training and held-out samples, with and without "
+                "that ReLU. Diamonds are networks of which weights only are decayed, squares "
+                f"those of which all but the head's bias is, smaller without that ReLU. {_SYMBOLS} "
+                f"{_OWN_DATA} {_BAND} {_FLOOR}"
             ),
         ),
         "fit": Plot(
@@ -70,39 +89,44 @@ STUDY = Study(
             caption=(
                 "Mean squared error (over samples and targets) and R2 of networks with a ReLU "
                 "before W against the epoch, on training and held-out samples, by weight decay on "
-                f"all parameters. R2 is cut off below -0.3. {_OWN_DATA} Lines are medians over "
-                "seeds, bands their range."
+                f"all parameters. R2 is cut off below -0.3. {_SYMBOLS} {_OWN_DATA} {_BAND}"
             ),
         ),
         "ufm_regularisation": Plot(
             reads=_FEATURES,
             caption=(
                 "Networks of which only W and the features are penalised, with the same decay, "
-                "without a ReLU before W: the mean squared error (dashed: theory), NRC1, NRC2 and "
-                "NRC3 at gamma = c (the product of the two decays) against the epoch; below, at "
-                "the last epoch against c, the squared "
-                "error summed over targets and the relative distance of the Gram matrix of W to "
-                f"that of the closed form. Dashed: theory, no fit. {_OWN_DATA} {_BAND}"
+                "without a ReLU before W. Against the epoch are the mean squared error over "
+                "samples and targets, NRC1, NRC2 and NRC3 at gamma = c, the product of both "
+                f"decays. {_NRC}. Below, at the last epoch against c, are the mean squared error "
+                "and the relative distance of the Gram matrix of W from that of the closed form. "
+                "Dashed is theory without a fit, in the first row by decay, as written at each "
+                f"line; the lambda j are the eigenvalues of the targets' covariance. {_SYMBOLS} "
+                f"{_OWN_DATA} {_BAND}"
             ),
         ),
         "noisy_experts": Plot(
             reads=(*_FEATURES, *_NOISY),
             caption=(
-                "The same networks on pairs of experts to whose actions Gaussian noise is added, "
-                "as the paper's demonstrations are noisy: mean squared error against the epoch "
-                "without BatchNorm and with BatchNorm before each ReLU (dashed: theory), and at "
-                "the last epoch against c beside experts without noise, of whose actions every "
-                "one can be predicted. Theory minimises over features of every sample, which a "
-                "network that cannot tell noise from state does not reach. "
-                f"{_OWN_DATA} Lines and points are medians over seeds, bands and bars their range."
+                "Networks with the same decay of W and the features on pairs of experts to whose "
+                "actions Gaussian noise is added, as the paper's demonstrations are noisy. The "
+                "mean squared error is drawn against the epoch without BatchNorm and with "
+                "BatchNorm before each ReLU, and at the last epoch against c, the product of both "
+                "decays, beside experts without noise, whose actions can all be predicted. Dashed "
+                "is theory, in the first two rows by decay, as written at each line; it minimises "
+                "over features of every sample. n is the number of targets, M that of training "
+                f"samples. {_OWN_DATA} Lines and points are medians over seeds, bands and bars "
+                "their range."
             ),
         ),
         "norms_by_epoch": Plot(
             reads=_NORMS,
             caption=(
-                "Mean norm of the features and norms of the rows of W against the epoch, by "
-                "feature decay at fixed weight decay; dashed: where theory has the rows' norms "
-                f"(not drawn: 0). {_OWN_DATA}"
+                "Mean norm of the features h and norms of the rows w of the last layer's weight W "
+                "against the epoch, by feature decay at fixed weight decay of W. Dashed, beyond "
+                "the last epoch, is where theory has the rows' norms, one for each decay but "
+                "those at which it has 0. n is the number of targets, M that of training samples. "
+                f"{_OWN_DATA} {_BAND}"
             ),
         ),
         "feature_space": Plot(
@@ -111,46 +135,57 @@ STUDY = Study(
                 "Features h of up to 250 training samples (points, in units of their root mean "
                 "square norm) and the rows of W (arrows to twice their length in units of the "
                 "longest) before and after training with penalised features, at the largest decay "
-                "that keeps both directions of the targets. Grey: the plane of w_1 and w_2; "
-                "upwards the direction outside it in which the features are longest. Coloured by "
-                "the angle of the whitened target z: collapsed features lie in the plane, in the "
-                f"order of their targets. One seed. {_OWN_DATA}"
+                "that keeps both directions of the targets. Grey is the plane of both rows, and "
+                "upwards the direction outside it in which the features are longest. Colours are "
+                "the angle of the whitened target z, the centred target y divided by the root of "
+                "its covariance: collapsed features lie in the plane, in the order of their "
+                "targets. W is the last layer's weight, n the number of targets, M that of "
+                f"training samples. One seed is shown. {_OWN_DATA}"
             ),
         ),
         "norms": Plot(
             reads=_NORMS,
             caption=(
-                "Norms of the rows of W and root mean square norm of the features against the "
-                "feature decay at fixed weight decay (points, median and range over seeds); "
-                "dashed: theory, no fit. Shaded: the paper's sweep, in which the rows only grow. "
-                "Vertical lines: where the share of each principal direction of the targets "
-                "peaks, at a quarter of the c that extinguishes it. Triangles: values below the "
-                f"axis. {_OWN_DATA}"
+                "Norms of the rows w of the last layer's weight W and root mean square norm of "
+                "the features h against the feature decay at fixed weight decay of W (points, "
+                "median and range over seeds). Dashed is theory, without a fit. Shaded is the "
+                "paper's sweep, in which it finds that the rows only grow. Vertical lines are "
+                "where the share of each principal direction of the targets, of standard "
+                "deviation sigma j, peaks: at a quarter of the c, the product of both decays, "
+                "that extinguishes it. Triangles are values below the axis. n is the number of "
+                f"targets, M that of training samples. {_OWN_DATA}"
             ),
         ),
         "whitened_residuals": Plot(
             reads=("reacher", "reacher_features"),
             caption=(
-                "Residuals of both targets on up to 250 training samples before and after "
+                "Residuals e of both targets on up to 250 training samples before and after "
                 "training, under weight decay on all parameters with a ReLU before W (above) and "
-                "under decay of W and the features only (below), coloured by the angle of the "
-                "whitened target z. In the second case theory has residuals -sqrt(c) z: white, "
-                "opposite to z. Dashed: its circles at lengths 1 and 2 of z. Correlation and "
-                "eigenvalue ratio are those of the residuals' second moments over all samples. "
-                f"One seed. {_OWN_DATA}"
+                "under decay of W and the features h only (below). Colours are the angle of the "
+                "whitened target z, the centred target y divided by the root of its covariance. "
+                "In the second case theory has residuals -sqrt(c) z, c the product of both "
+                "decays: white, and opposite to z. Dashed are its circles at lengths 1 and 2 of "
+                "z, and in the last panel equality. Correlation and eigenvalue ratio are those of "
+                "the residuals' second moments over all samples, 0 and 1 of white ones. One seed "
+                f"is shown. {_OWN_DATA}"
             ),
         ),
         "ufm_theory": Plot(
             reads=("free_features", "no_decay"),
             caption=(
-                "Free features solved to the optimum, for two covariances of correlated targets: "
-                "eigenvalues of the Gram matrix of W, loss and variance shares of the features "
-                "(points, every seed, with a bias and without) against the product c of the "
-                "decays; dashed: closed form. Vertical lines: eigenvalues of the covariance, where "
-                "directions collapse. Dotted: the paper's formula between them, with the first "
-                "columns of a matrix root, which holds for diagonal covariances only. Last column: "
-                "NRC1 against the step without any decay, by scale of the start, and the distance "
-                "of the Gram matrix of W to either formula."
+                "Free features of M samples in d dimensions, solved to the optimum, for two "
+                "covariances of correlated targets with eigenvalues lambda j. Eigenvalues j of "
+                "the Gram matrix of W, loss and variance shares of the features along component j "
+                "are drawn against the product c of the decays (points, every seed, with a bias "
+                "and without); dashed is the closed form. Vertical lines are the eigenvalues of "
+                "the covariance, where directions collapse. Dotted is the paper's formula between "
+                "them, with the first columns of a matrix root, which holds for diagonal "
+                "covariances only. The last column has the relative distance of the Gram matrix "
+                "of W from either formula and of the loss from the closed form, by number n of "
+                "targets, with the floor of float64 in grey, and NRC1, the share of the unit-norm "
+                "features' squared length outside the plane of their first n principal "
+                "components, against the step without any decay, with the scale of the start "
+                "written at each line."
             ),
         ),
     },

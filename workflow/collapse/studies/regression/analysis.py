@@ -171,8 +171,8 @@ def theory_along(
     ]
 
 
-def theory_error(experiment: Results, levels: pd.Series) -> pd.DataFrame:
-    """Return the closed form's squared error, summed over targets, over the range of `levels` of c.
+def theory_mse(experiment: Results, levels: pd.Series) -> pd.DataFrame:
+    """Return the closed form's mean squared error over the range of `levels` of c.
 
     With ``c`` and ``median``; without rows where no level is above zero or the experiment has none.
     """
@@ -183,7 +183,7 @@ def theory_error(experiment: Results, levels: pd.Series) -> pd.DataFrame:
     # Both decays are sqrt(c): the squared error depends on their product alone.
     predictions = theory_along(targets, np.sqrt(grid), np.sqrt(grid))
     return pd.DataFrame(
-        {"c": grid, "median": [prediction["mse_sum"] for prediction in predictions]}
+        {"c": grid, "median": [each["mse_sum"] / len(targets) for each in predictions]}
     )
 
 

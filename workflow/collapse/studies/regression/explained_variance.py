@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS, category_colours, seed_band
 from collapse.studies import Results
+from collapse.studies.networks import data_name
 from collapse.studies.regression.analysis import (
     at_working_decay,
     covariance,
@@ -17,12 +18,13 @@ from collapse.studies.regression.analysis import (
 )
 from collapse.studies.regression.panels import (
     ENDINGS,
+    WEIGHT_DECAY,
     decay_colours,
-    decay_handles,
     diverged,
     endings_of,
     epochs,
     heading,
+    key,
     label_rows,
     line,
     points,
@@ -30,6 +32,8 @@ from collapse.studies.regression.panels import (
     strongest,
     title,
 )
+from collapse.studies.regression.wording import NO_END, at_last, by_ending, on_each
+from collapse.studies.sentences import number
 
 _COMPONENTS = range(1, 6)
 # Unlike the decays'.
@@ -43,22 +47,43 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     endings = endings_of(by_data.values())
     colours = decay_colours(by_data.values())
     figure, axes = plt.subplots(
-        2 * len(endings), len(by_data), figsize=(TWO_COLUMNS, 0.9 + 1.35 * 2 * len(endings)),
-        squeeze=False,
+        2 * len(endings), len(by_data), figsize=(TWO_COLUMNS, 1.2 + 1.35 * 2 * len(endings)),
+        squeeze=False, sharey=True,
     )  # fmt: skip
     figure_rows = []
-    for column, (name, experiment) in zip(axes.T, by_data.items(), strict=True):
+    for column, experiment in zip(axes.T, by_data.values(), strict=True):
         curves, ends = column[: len(endings)], column[len(endings) :]
         rows = [_draw_curves(curves, at_working_decay(experiment), endings)]
         rows.append(_draw_ends(ends, experiment, endings, colours))
-        figure_rows += [table.assign(data=name) for table in rows]
+        key(ends[0], experiment, colours, WEIGHT_DECAY, named=False)
+        figure_rows += [table.assign(data=data_name(experiment.config)) for table in rows]
         diverged(ends[-1], experiment)
     words = [ENDINGS[ending] for ending in endings]
     label_rows(axes, [f"variance share\n{each}" for each in words] * 2)
     components = [line(f"component {k}", color=_COLOURS[k]) for k in _COMPONENTS]
-    decays = decay_handles(colours, r"\lambda_{\mathrm{WD}}")
-    heading(figure, by_data.values(), components, decays)
+    heading(figure, by_data.values(), components)
     return figure, pd.concat(figure_rows, ignore_index=True)
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    ends = at_last(rows[rows["series"] == "against the epoch"])
+    if ends.empty:
+        return NO_END
+    within = ends[ends["component"] <= ends["targets"]]
+    return " ".join(
+        by_ending(
+            within,
+            lambda arm: (
+                "the shares of the first n components end, under the decay of the upper panels, at "
+                f"a sum of {on_each(arm, _told)}; collapse has 1."
+            ),
+        )
+    )
+
+
+def _told(shares: pd.DataFrame) -> str:
+    return number(shares["median"].sum())
 
 
 def _draw_curves(column: list[Axes], experiment: Results, endings: list[str]) -> pd.DataFrame:
@@ -72,11 +97,11 @@ def _draw_curves(column: list[Axes], experiment: Results, endings: list[str]) ->
             say(axes, "not run at this scale")
         for component, rows in panel_shares.groupby("component"):
             # Those that collapse leaves are solid.
-            style = "-" if component <= count else (0, (3, 2))
+            style = "-" if component <= count else (0, (1, 1.2))
             seed_band(axes, rows, "step", color=_COLOURS[component], linestyle=style)
         axes.set_ylim(*_LIMITS)
     epochs(column, experiment)
-    return shares.assign(series="against the epoch")
+    return shares.assign(series="against the epoch", targets=count)
 
 
 def _draw_ends(
@@ -88,12 +113,12 @@ def _draw_ends(
         _draw_panel(axes, shares[shares["ending"] == ending], colours, len(covariance(experiment)))
         axes.tick_params(labelbottom=axes is column[-1])
     column[-1].set_xlabel("principal component $k$")
-    return shares.assign(series="at the last epoch")
+    return shares.assign(series="at the last epoch", targets=len(covariance(experiment)))
 
 
 def _draw_panel(axes: Axes, shares: pd.DataFrame, colours: Mapping, count: int) -> None:
     """Draw one line per decay, side by side, and a bound at the number of targets."""
-    axes.axvline(count + 0.5, color="0.6", linewidth=0.7, linestyle=(0, (3, 3)), zorder=0)
+    axes.axvline(count + 0.5, color="0.7", linewidth=0.7, zorder=0)
     if shares.empty:
         say(axes, "not run at this scale")
     present = [decay for decay in colours if decay in set(shares["weight_decay"])]

@@ -9,86 +9,85 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
 
-from collapse.plotting import TWO_COLUMNS, number
+from collapse.plotting import TWO_COLUMNS
 from collapse.studies import Results
-from collapse.studies.regression.analysis import at_working_decay, chosen, covariance, whitened
-from collapse.studies.regression.panels import (
-    dataset,
-    diverged,
-    endings_of,
-    heading,
-    line,
-    say,
+from collapse.studies.regression.panels import dataset, diverged, heading, line, power, say
+from collapse.studies.regression.snapshots import (
+    NO_STATE,
+    NONE,
+    Snapshot,
+    before_and_after,
+    one_run,
+    phase,
+    phase_palette,
+    phase_wheel,
 )
-from collapse.studies.regression.phase import by_sample, phase, phase_palette, phase_wheel
+from collapse.studies.sentences import number
 
-_NAME = "reacher_features"
 _AXES = ["axis_1", "axis_2", "axis_3"]
+_COLUMNS = ["step", "role", "sample", *_AXES, "phase"]
 _ROW_COLOUR = "0.1"
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    experiment = at_working_decay(experiments[_NAME])
-    # Of the runs that did not diverge, if there are any.
-    left = experiment.completed(experiment.points("feature_space"))["seed"]
-    seeds = left if len(left) else experiment.metrics["seed"]
-    experiment = chosen(experiment, seed=seeds.min(), ending=endings_of([experiment])[0])
+    run = one_run(experiments["reacher_features"])
     figure = plt.figure(figsize=(TWO_COLUMNS, 3.0))
     grid = figure.add_gridspec(1, 3, width_ratios=(1, 1, 0.55))
     panels = [figure.add_subplot(grid[place], projection="3d") for place in (0, 1)]
     wheel = figure.add_subplot(grid[2], projection="polar")
     palette = phase_palette()
-    states = _states(experiment)
+    snapshots = before_and_after(run, "feature_space")
+    states = [_places(snapshot) for snapshot in snapshots]
     for panel in panels[len(states) :]:
         panel.set_axis_off()
         panel.text2D(
-            0.5, 0.5, "not two targets, or all diverged", ha="center", fontsize=6, color="0.4",
-            transform=panel.transAxes,
-        )  # fmt: skip
-    for panel, state in zip(panels, states, strict=False):
+            0.5, 0.5, NO_STATE, ha="center", fontsize=6, color="0.4", transform=panel.transAxes
+        )
+    for panel, snapshot, state in zip(panels, snapshots, states, strict=False):
         _draw_state(panel, state, palette)
-        r2 = experiment.values("r2").set_index("step")["value"].get(state["step"].iloc[0], np.nan)
-        panel.set_title(f"epoch {state['step'].iloc[0]}, $R^2={r2:.2f}$", fontsize=7, pad=-4)
+        panel.set_title(f"epoch {snapshot.epoch}, $R^2={snapshot.r2:.2f}$", fontsize=7, pad=-4)
     if states:
         phase_wheel(wheel, palette)
     else:
         say(wheel, "")
-    diverged(wheel, experiment)
-    decay = number(experiment.metrics["weight_decay"].iloc[0])
+    diverged(wheel, run)
+    decay = power(run.metrics["weight_decay"].iloc[0])
     handles = [
         line(f"a feature; $\\lambda_W=\\lambda_H={decay}$", marker="o", color="0.5", linestyle=""),
         line("a row of $W$", color=_ROW_COLOUR, marker=">"),
     ]
-    heading(figure, [experiment], handles, data=dataset(experiment))
-    return figure, pd.concat([pd.DataFrame(columns=["step", "role", *_AXES]), *states])
+    heading(figure, [run], handles, data=dataset(run))
+    return figure, pd.concat([pd.DataFrame(columns=_COLUMNS), *states])
 
 
-def _states(experiment: Results) -> list[pd.DataFrame]:
-    """Return places, and the phase of their samples, at the first and the last step."""
-    target_covariance = covariance(experiment)
-    if len(target_covariance) != 2:
-        return []
-    places = experiment.completed(experiment.points("feature_space"))
-    residuals = experiment.points("residuals")
-    states = []
-    for step, rows in places.groupby("step"):
-        targets = by_sample(residuals[residuals["step"] == step], "target")
-        phases = pd.Series(phase(whitened(targets, target_covariance)))
-        rows = rows.assign(phase=rows["sample"].map(phases).where(rows["role"] == "feature"))
-        states.append(_in_units(rows)[["step", "role", "sample", *_AXES, "phase"]])
-    return [states[0], states[-1]] if states else []
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    if rows.empty:
+        return NONE
+    features = rows[rows["role"] == "feature"]
+    squares = (features[_AXES] ** 2).groupby(features["step"]).sum()
+    shares = [number(share) for share in squares["axis_3"] / squares.sum(axis=1)]
+    return (
+        f"Of the squared length of the features drawn a share of {shares[0]} is along the "
+        f"direction outside the plane at epoch {squares.index[0]}, and of {shares[-1]} at epoch "
+        f"{squares.index[-1]}, where collapse has 0."
+    )
 
 
-def _in_units(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return features in units of their root mean square norm, and W of its longest row."""
+def _places(snapshot: Snapshot) -> pd.DataFrame:
+    """Return places, features in units of their root mean square norm, W of its longest row."""
+    rows = snapshot.points
+    phases = pd.Series(phase(snapshot.z))
+    of_features = rows["role"] == "feature"
     places = rows[_AXES].to_numpy()
     lengths = np.linalg.norm(places, axis=1)
-    of_features = (rows["role"] == "feature").to_numpy()
     unit = np.sqrt(np.mean(lengths[of_features] ** 2)), lengths[~of_features].max()
+    places = places / np.where(of_features, *unit)[:, None]
     return rows.assign(
-        **dict(zip(_AXES, (places / np.where(of_features, *unit)[:, None]).T, strict=True))
-    )
+        phase=rows["sample"].map(phases).where(of_features),
+        **dict(zip(_AXES, places.T, strict=True)),
+    )[_COLUMNS]
 
 
 def _draw_state(axes: Axes3D, state: pd.DataFrame, palette: ListedColormap) -> None:
@@ -109,8 +108,9 @@ def _draw_state(axes: Axes3D, state: pd.DataFrame, palette: ListedColormap) -> N
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
     axes.set(xticks=[], yticks=[], zticks=[])
     axes.text2D(
-        1.0, 0.55, r"$\perp$ rows of $W$", transform=axes.transAxes, rotation=90, fontsize=6
-    )
+        1.03, 0.5, r"$\perp$ rows of $W$", transform=axes.transAxes, rotation=90, fontsize=6,
+        va="center",
+    )  # fmt: skip
     axes.view_init(elev=18, azim=-58)
     # The cube fills more of its panel than it does by itself.
     axes.set_box_aspect(None, zoom=1.12)

@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import TWO_COLUMNS, category_colours, decades
+from collapse.plotting import TWO_COLUMNS, category_colours
 from collapse.studies import Results
 from collapse.studies.analysis import matrix
+from collapse.studies.networks import data_name
 from collapse.studies.regression.analysis import (
     PAPER_GAMMA,
     at_working_decay,
@@ -26,10 +27,13 @@ from collapse.studies.regression.panels import (
     endings_of,
     heading,
     line,
+    logarithmic,
     say,
     strongest,
     title,
 )
+from collapse.studies.regression.wording import NO_END, on_each
+from collapse.studies.sentences import span
 from collapse.theory.regression import nrc3
 
 _COLOUR = category_colours(["NRC1", "NRC2", "NRC3"])["NRC3"]
@@ -43,18 +47,24 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     by_data = {
         name: at_working_decay(experiment) for name, experiment in on_data(experiments).items()
     }
-    figure, axes = plt.subplots(1, len(by_data), figsize=(TWO_COLUMNS, 2.3), squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(by_data), figsize=(TWO_COLUMNS, 2.3), squeeze=False, sharey=True
+    )
     figure_rows = []
-    for panel, (name, experiment) in zip(axes[0], by_data.items(), strict=True):
+    for panel, experiment in zip(axes[0], by_data.values(), strict=True):
         title(panel, experiment, f"{strongest(experiment)}\n{_fit(experiment)}")
         panel.set_xlabel(r"$\gamma/\lambda_{\min}$")
         panel.set_xlim(-0.03, 1.03)
         if len(covariance(experiment)) > 1:
-            figure_rows += [rows.assign(data=name) for rows in _draw_panel(panel, experiment)]
-            _mark_paper(panel, experiment.config["data"]["name"])
+            rows = _draw_panel(panel, experiment)
+            rows += _mark_paper(panel, experiment.config["data"]["name"])
+            figure_rows += [table.assign(data=data_name(experiment.config)) for table in rows]
         else:
             say(panel, "one target: NRC3 is trivially 0")
         diverged(panel, experiment)
+    logarithmic(axes[0])
+    # Room for the marks of the paper and their word.
+    axes[0, 0].set_ylim(bottom=axes[0, 0].get_ylim()[0] / 3)
     axes[0, 0].set_ylabel(r"NRC3$(\gamma)$ of the last $W$")
     handles = ending_handles(endings_of(by_data.values()))
     handles.append(line("minimum", color=_COLOUR, marker="o", linestyle="", markersize=4))
@@ -64,6 +74,25 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.concat([pd.DataFrame(columns=columns), *figure_rows], ignore_index=True)[
         columns
     ]
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    least = rows[rows["series"].isin(["minimum", "paper"])]
+    # Without a run there is no minimum beside the paper's.
+    least = least[least["data"].isin(least.loc[least["series"] == "minimum", "data"])]
+    if least.empty:
+        return NO_END
+    return (
+        "NRC3 is smallest at a gamma, in units of the smallest eigenvalue of the targets' "
+        f"covariance, of {on_each(least, _told)}."
+    )
+
+
+def _told(least: pd.DataFrame) -> str:
+    measured, paper = (least[least["series"] == series] for series in ("minimum", "paper"))
+    beside = f"; the paper has {span(paper['gamma_ratio'])}" if len(paper) else ""
+    return f"{span(measured['gamma_ratio'])} (NRC3 {span(measured['value'])}{beside})"
 
 
 def _fit(experiment: Results) -> str:
@@ -94,19 +123,17 @@ def _draw_panel(axes: Axes, experiment: Results) -> list[pd.DataFrame]:
         line = pd.DataFrame({**run, "gamma_ratio": _GRID, "value": values, "series": "NRC3"})
         point = {**run, "gamma_ratio": gamma / least, "value": lowest, "series": "minimum"}
         figure_rows += [line, pd.DataFrame([point])]
-    decades(axes)
     return figure_rows
 
 
-def _mark_paper(axes: Axes, name: str) -> None:
-    """Mark on the abscissa where the paper finds the minimum on its data."""
-    if name in PAPER_GAMMA:
-        low, high = axes.get_ylim()
-        # A fifth of the height more below, for the mark and its word.
-        axes.set_ylim(low * (low / high) ** 0.2, high)
-        place = axes.get_xaxis_transform()
-        axes.plot([PAPER_GAMMA[name]] * 2, [0, 0.07], color="0.5", linewidth=1.6, transform=place)
-        axes.annotate(
-            "paper", (PAPER_GAMMA[name], 0.08), xycoords=place, ha="center" if
-            PAPER_GAMMA[name] > 0.1 else "left", va="bottom", fontsize=6, color="0.4",
-        )  # fmt: skip
+def _mark_paper(axes: Axes, name: str) -> list[pd.DataFrame]:
+    """Mark on the abscissa where the paper finds the minimum on its data; return the place."""
+    if name not in PAPER_GAMMA:
+        return []
+    place, ratio = axes.get_xaxis_transform(), PAPER_GAMMA[name]
+    axes.plot([ratio] * 2, [0, 0.07], color="0.5", linewidth=1.6, transform=place)
+    axes.annotate(
+        "paper", (ratio, 0.08), xycoords=place, ha="center" if ratio > 0.1 else "left", va="bottom",
+        fontsize=6, color="0.4",
+    )  # fmt: skip
+    return [pd.DataFrame([{"gamma_ratio": ratio, "series": "paper"}])]

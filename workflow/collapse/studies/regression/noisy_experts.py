@@ -10,35 +10,42 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
 from collapse.studies import Results
+from collapse.studies.networks import data_name
 from collapse.studies.regression.analysis import (
     DATA,
     NORMALISED,
     chosen,
-    covariance,
     products,
-    theory_error,
+    theory_mse,
 )
 from collapse.studies.regression.panels import (
     decay_colours,
-    decay_handles,
     diverged,
     draw_against_epoch,
     from_zero,
     heading,
+    key,
     label_rows,
     line,
     logarithmic,
     points,
     say,
     theory_lines,
-    title,
 )
+from collapse.studies.regression.wording import NO_END, on_each
+from collapse.studies.sentences import span
 
 _KINDS = {
     "features": "expert without noise",
     "noisy": "noisy expert",
     "batchnorm": "noisy expert, BatchNorm",
 }
+_WORDS = {
+    "noisy": "With a noisy expert",
+    "batchnorm": "With a noisy expert and BatchNorm",
+    "features": "With an expert without noise",
+}
+"""The same as a sentence begins."""
 _COLOURS = category_colours(list(_KINDS))
 _MARKS = {"features": "o", "noisy": "s", "batchnorm": "D"}
 # They often lie on each other: the later, smaller ones leave the earlier ones visible.
@@ -53,30 +60,57 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     }
     shown = list(noisy.values())
     colours = decay_colours(shown)
-    figure, axes = plt.subplots(3, len(DATA), figsize=(TWO_COLUMNS, 5.0), squeeze=False)
+    figure, axes = plt.subplots(
+        3, len(DATA), figsize=(TWO_COLUMNS, 5.0), squeeze=False, sharey="row"
+    )
     figure_rows = []
     for column, name in zip(axes.T, DATA, strict=True):
+        shown_name = data_name(experiments[f"{name}_features"].config)
         by_kind = {"features": experiments[f"{name}_features"]}
         by_kind |= {kind: noisy[name, kind] for kind in NORMALISED}
-        title(column[0], experiments[f"{name}_noisy"])
+        key(column[0], experiments[f"{name}_noisy"], colours, r"\lambda_W=\lambda_H")
         for panel, kind in zip(column, NORMALISED, strict=False):
             if by_kind[kind].metrics.empty:
                 say(panel, "not run at this scale")
                 continue
             rows = draw_against_epoch([panel], by_kind[kind], ["mse"], colours)
             rows.append(theory_lines(panel, by_kind[kind], colours))
-            figure_rows += [table.assign(data=name, kind=kind) for table in rows]
+            figure_rows += [table.assign(kind=kind, data=shown_name) for table in rows]
             diverged(panel, by_kind[kind])
         column[0].set_xlabel("")
-        figure_rows += [table.assign(data=name) for table in _draw_ends(column[-1], by_kind)]
+        figure_rows += [table.assign(data=shown_name) for table in _draw_ends(column[-1], by_kind)]
+    for row in axes:
+        logarithmic(row)
     label_rows(axes, ["MSE, training\nno BatchNorm", "MSE, training\nBatchNorm", "MSE at the end"])
     handles = [
         line(label, color=_COLOURS[kind], marker=_MARKS[kind], linestyle="")
         for kind, label in _KINDS.items()
     ]
     handles.append(line("theory", **THEORY))
-    heading(figure, shown, decay_handles(colours, r"\lambda_W=\lambda_H"), handles)
+    heading(figure, shown, handles)
     return figure, pd.concat(figure_rows, ignore_index=True)
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    if not (rows["series"] == "at the last epoch").any():
+        return NO_END
+    errors = rows[rows["metric"] == "mse"]
+    return " ".join(
+        f"{words} the mean squared error ends, over the decays, at {on_each(of_kind, _told)}."
+        for kind, words in _WORDS.items()
+        for of_kind in [errors[errors["kind"] == kind]]
+        if (of_kind["series"] == "at the last epoch").any()
+    )
+
+
+def _told(rows: pd.DataFrame) -> str:
+    """Say the range of the errors, and of theory's."""
+    ends, theory = (
+        rows.loc[rows["series"] == series, "median"] for series in ("at the last epoch", "theory")
+    )
+    beside = f" (theory: {span(theory)})" if len(theory) else ""
+    return f"{span(ends) if len(ends) else 'no value'}{beside}"
 
 
 def _draw_ends(axes: Axes, by_kind: Mapping[str, Results]) -> list[pd.DataFrame]:
@@ -90,10 +124,8 @@ def _draw_ends(axes: Axes, by_kind: Mapping[str, Results]) -> list[pd.DataFrame]
     levels = pd.concat(figure_rows)["c"]
     # The covariance with the noise, or without where no such run is left.
     own = next(each for each in reversed(by_kind.values()) if len(each.metrics))
-    theory = theory_error(own, levels)
-    theory["median"] /= len(covariance(own))
+    theory = theory_mse(own, levels)
     axes.plot(theory["c"], theory["median"], **THEORY)
     from_zero(axes, levels)
-    logarithmic(axes, figure_rows, None)
     axes.set_xlabel(r"$c=\lambda_W\lambda_H$")
-    return [*figure_rows, theory.assign(metric="mse", series="theory")]
+    return [*figure_rows, theory.assign(metric="mse", series="theory against c")]

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, number, over_seeds
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
 from collapse.studies import Results
 from collapse.studies.analysis import matrix
+from collapse.studies.networks import data_name
 from collapse.studies.regression.analysis import covariance, runs, theory_along
 from collapse.studies.regression.panels import (
     NOTHING,
@@ -20,9 +21,11 @@ from collapse.studies.regression.panels import (
     label_rows,
     line,
     points,
+    power,
     say,
     title,
 )
+from collapse.studies.regression.wording import NO_END, medians, off, on_each
 
 PAPER_SWEEP = (1e-5, 1e-1)
 """Feature decays of the paper's sweep (its Fig. 10)."""
@@ -39,9 +42,9 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         2, len(by_name), figsize=(TWO_COLUMNS, 4.0), squeeze=False, sharex="col"
     )
     figure_rows = [pd.DataFrame(columns=["norm", "feature_decay", "median"])]
-    for column, (name, experiment) in zip(axes.T, by_name.items(), strict=True):
+    for column, experiment in zip(axes.T, by_name.values(), strict=True):
         weight = experiment.metrics["weight_decay"].iloc[0]
-        title(column[0], experiment, rf"$\lambda_W={number(weight)}$")
+        title(column[0], experiment, rf"$\lambda_W={power(weight)}$")
         # All runs diverged at once: without the targets' covariance there is no theory either.
         if not len(covariance(experiment)) or not weight:
             say(column[0], "no closed form\nwithout weight decay" if not weight else NOTHING)
@@ -58,8 +61,8 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         column[-1].set_xlabel(r"feature decay $\lambda_H$")
         diverged(column[-1], experiment)
         figure_rows += [
-            measured.assign(data=name, series="measured"),
-            theory.assign(data=name, series="theory"),
+            measured.assign(data=data_name(experiment.config), series="measured"),
+            theory.assign(data=data_name(experiment.config), series="theory"),
         ]
     label_rows(axes, [r"norm of $w_j$", r"root mean square $\|h\|$"])
     handles = [
@@ -70,6 +73,26 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     handles += [line("theory", **THEORY), Patch(color=_SWEEP_COLOUR, label="the paper's sweep")]
     heading(figure, by_name.values(), handles)
     return figure, pd.concat(figure_rows, ignore_index=True)
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    measured = rows[rows["series"] == "measured"] if len(rows) else rows
+    if measured.empty:
+        return NO_END
+    of_rows = rows[rows["norm"] != _FEATURES]
+    return (
+        "The rows of W are longest at feature decays of "
+        f"{on_each(of_rows, _told)}. Where theory's norms are not 0, the medians of W and h "
+        f"differ from them by {on_each(rows, off)}."
+    )
+
+
+def _told(rows: pd.DataFrame) -> str:
+    """Say at which decays each row is longest, of those that were run and of theory's curve."""
+    peaks = rows.loc[rows.groupby(["series", "norm"])["median"].idxmax()]
+    measured, theory = (peaks[peaks["series"] == series] for series in ("measured", "theory"))
+    return f"{medians(measured, 'feature_decay')} (theory: {medians(theory, 'feature_decay')})"
 
 
 def _measured(experiment: Results) -> pd.DataFrame:
@@ -88,7 +111,8 @@ def _measured(experiment: Results) -> pd.DataFrame:
 def _theory(experiment: Results) -> pd.DataFrame:
     """Return the same by the closed form, over the range of the sweep and a little more."""
     decays = experiment.metrics["feature_decay"]
-    grid = np.geomspace(decays.min() / 2, decays.max() * 2, 800)
+    # With the decays themselves, so that each point has its theory in the table.
+    grid = np.union1d(np.geomspace(decays.min() / 2, decays.max() * 2, 800), decays)
     weight = experiment.metrics["weight_decay"].iloc[0]
     predicted = theory_along(covariance(experiment), np.full(grid.shape, weight), grid)
     squares = {

@@ -5,27 +5,33 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 
-from collapse.plotting import THEORY, TWO_COLUMNS, number, ordered_colours, over_seeds, seed_band
+from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds, seed_band
 from collapse.studies import Results
 from collapse.studies.analysis import matrix
+from collapse.studies.networks import data_name
 from collapse.studies.regression.analysis import covariance, runs, theory_along
 from collapse.studies.regression.panels import (
     NOTHING,
-    decay_handles,
     diverged,
     epochs,
     heading,
     label_rows,
     line,
     logarithmic,
+    power,
     say,
     title,
 )
+from collapse.studies.regression.wording import NO_END, at_last, off, on_each
 
 _NAMES = ("reacher_norms", "swimmer_norms")
 _FEATURES = "h"
+_BEYOND = 2.5
+"""How far panels go on after the last epoch."""
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -35,31 +41,53 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     decays = sorted(
         {decay for each in by_name.values() for decay in each.metrics["feature_decay"].unique()}
     )
-    colours = ordered_colours(decays)
+    colours = _colours(decays)
     shown = [_FEATURES, *range(1, outputs + 1)]
     figure, axes = plt.subplots(
-        len(shown), len(by_name), figsize=(TWO_COLUMNS, 0.9 + 1.5 * len(shown)), squeeze=False
-    )
+        len(shown), len(by_name), figsize=(TWO_COLUMNS, 0.9 + 1.5 * len(shown)), squeeze=False,
+        sharey="row",
+    )  # fmt: skip
     figure_rows = [pd.DataFrame(columns=["norm", "feature_decay", "median"])]
-    for column, (name, experiment) in zip(axes.T, by_name.items(), strict=True):
+    for column, experiment in zip(axes.T, by_name.values(), strict=True):
         weight = experiment.metrics["weight_decay"].iloc[0]
-        title(column[0], experiment, rf"$\lambda_W={number(weight)}$")
+        title(column[0], experiment, rf"$\lambda_W={power(weight)}$")
         if len(covariance(experiment)):
             rows = _draw_column(column, experiment, shown, colours)
-            figure_rows += [table.assign(data=name) for table in rows]
+            figure_rows += [table.assign(data=data_name(experiment.config)) for table in rows]
         else:
             say(column[0], NOTHING)
         diverged(column[-1], experiment)
     names = [r"mean $\|h\|$" if norm == _FEATURES else rf"$\|w_{norm}\|$" for norm in shown]
     label_rows(axes, names)
-    handles = decay_handles(colours, r"\lambda_H")
-    theory = line(r"theory, of $\|w_j\|$", **THEORY)
-    heading(figure, by_name.values(), [*handles, theory])
+    for row in axes:
+        logarithmic(row)
+    bar = figure.colorbar(colours, ax=axes, aspect=50, pad=0.01)
+    bar.set_label(r"feature decay $\lambda_H$")
+    heading(figure, by_name.values(), [line(r"theory, of $\|w_j\|$", **THEORY)])
     return figure, pd.concat(figure_rows, ignore_index=True)
 
 
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    measured = rows[rows["series"] == "measured"] if len(rows) else rows
+    if measured.empty:
+        return NO_END
+    ends = pd.concat([at_last(measured), rows[rows["series"] == "theory"]])
+    return (
+        "At the last epoch, where theory's norms of the rows of W are not 0, the medians differ "
+        f"from them by {on_each(ends, off)}."
+    )
+
+
+def _colours(decays: list[float]) -> ScalarMappable:
+    """Return the scale of the decays' colours: too many for a legend."""
+    positive = [decay for decay in decays if decay > 0] or [1.0]
+    palette = ListedColormap(list(ordered_colours(range(256)).values()))
+    return ScalarMappable(LogNorm(positive[0], positive[-1], clip=True), palette)
+
+
 def _draw_column(
-    column: np.ndarray, experiment: Results, shown: list, colours: Mapping
+    column: np.ndarray, experiment: Results, shown: list, colours: ScalarMappable
 ) -> list[pd.DataFrame]:
     """Draw all norms of one data set; return what is drawn."""
     measured = over_seeds(_measured(experiment), ["norm", "feature_decay", "step"])
@@ -67,15 +95,16 @@ def _draw_column(
     for panel, norm in zip(column, shown, strict=True):
         rows = measured[measured["norm"] == norm]
         for decay, group in rows.groupby("feature_decay"):
-            seed_band(panel, group, "step", color=colours[decay])
-        for _, line_rows in theory[theory["norm"] == norm].iterrows():
-            style = {"color": colours[line_rows["feature_decay"]], "linewidth": 0.8}
-            panel.axhline(line_rows["median"], linestyle=THEORY["linestyle"], **style)
+            seed_band(panel, group, "step", color=colours.to_rgba(decay))
         if rows.empty:
             say(panel, "no such target")
-        else:
-            logarithmic(panel, [rows], None)
     epochs(column, experiment)
+    # Beyond the last epoch, where each curve meets its theory.
+    end = measured["step"].max()
+    for panel, norm in zip(column, shown, strict=True):
+        panel.set_xlim(right=_BEYOND * end)
+        for value in theory.loc[theory["norm"] == norm, "median"]:
+            panel.plot([1.1 * end, _BEYOND * end], [value] * 2, **THEORY)
     return [measured.assign(series="measured"), theory.assign(series="theory")]
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS, category_colours, seed_band
 from collapse.studies import Results
+from collapse.studies.networks import data_name
 from collapse.studies.regression.analysis import at_working_decay, covariance, curves, on_data
 from collapse.studies.regression.panels import (
     QUADRATIC_FLOOR,
@@ -26,6 +27,8 @@ from collapse.studies.regression.panels import (
     strongest,
     title,
 )
+from collapse.studies.regression.wording import NO_END, at_last, by_ending, named, on_each
+from collapse.studies.sentences import span
 
 _COLOURS = category_colours(["NRC1", "NRC2", "NRC3"])
 _FIT = {"training": "0.15", "held out": "0.62"}
@@ -46,21 +49,40 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     by_data = {
         name: at_working_decay(experiment) for name, experiment in on_data(experiments).items()
     }
-    figure, axes = plt.subplots(len(_ROWS), len(by_data), figsize=(TWO_COLUMNS, 5.4), squeeze=False)
+    figure, axes = plt.subplots(
+        len(_ROWS), len(by_data), figsize=(TWO_COLUMNS, 5.4),
+        squeeze=False, sharey="row",
+    )  # fmt: skip
     figure_rows = []
-    for column, (name, experiment) in zip(axes.T, by_data.items(), strict=True):
+    for column, experiment in zip(axes.T, by_data.values(), strict=True):
         title(column[0], experiment, _subtitle(experiment))
         for panel, (_, metrics) in zip(column, _ROWS, strict=True):
             rows = _draw_panel(panel, experiment, metrics)
-            figure_rows += [table.assign(data=name) for table in rows]
+            figure_rows += [table.assign(data=data_name(experiment.config)) for table in rows]
         epochs(column, experiment)
         diverged(column[-1], experiment)
+    for row, limit in zip(axes[:3], (QUADRATIC_FLOOR, QUADRATIC_FLOOR, None), strict=True):
+        logarithmic(row, limit)
+    r2_axis(axes[3])
     label_rows(axes, [label for label, _ in _ROWS])
     handles = [line(name, color=colour) for name, colour in _COLOURS.items()]
     handles += [line(name, color=colour) for name, colour in _FIT.items()]
     handles += ending_handles(endings_of(by_data.values()))
     heading(figure, by_data.values(), handles)
     return figure, pd.concat(figure_rows, ignore_index=True)
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    if rows.empty:
+        return NO_END
+    ends = at_last(rows)
+    collapse = by_ending(
+        ends[ends["metric"].isin(list(_COLOURS))],
+        lambda arm: f"there remain, where collapse leaves 0, {on_each(arm, named)}.",
+    )
+    fits = on_each(ends[ends["metric"] == "r2"], lambda arm: span(arm["median"]))
+    return " ".join([*collapse, f"R2 on training samples ends at {fits}."])
 
 
 def _draw_panel(
@@ -76,11 +98,6 @@ def _draw_panel(
             style = {"color": colour, "linestyle": STYLES[ending], "linewidth": width}
             seed_band(axes, group, "step", **style)
         figure_rows.append(rows.assign(metric=metric))
-    if "r2" in metrics:
-        lowest = pd.concat(figure_rows)["low"].min()
-        r2_axis(axes, lowest)
-    else:
-        logarithmic(axes, figure_rows, None if "mse" in metrics else QUADRATIC_FLOOR)
     return figure_rows
 
 

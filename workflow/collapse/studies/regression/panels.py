@@ -1,6 +1,5 @@
 """What the regression figures share in drawing: axes with a zero, titles, headings."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator
 
 from collapse.plotting import (
     FLOAT32_FLOOR,
@@ -41,10 +39,21 @@ QUADRATIC_FLOOR = FLOAT32_FLOOR**2
 """Rounding of float32 in a quadratic metric."""
 LOWEST_R2 = -0.3
 """Where the axis of R2 is cut off: a run that fails would flatten all others."""
-_MOST = 8
-"""Entries of a legend's row for which the page is wide enough."""
+WEIGHT_DECAY = r"\lambda_{\mathrm{WD}}"
+"""The decay of all parameters."""
+_KEY_COLUMNS = 3
+"""Entries of a panel's key side by side."""
 ZERO_WIDTH = 0.7
 """Room between zero and the smallest positive value of an axis, in decades."""
+
+
+def power(value: float) -> str:
+    """Spell a number in mathematics, powers of ten below 1, so that all in a legend are alike."""
+    if not 0 < abs(value) < 1:
+        return number(value)
+    exponent = int(np.floor(np.log10(abs(value)) + 1e-9))
+    factor = number(value / 10.0**exponent)
+    return f"10^{{{exponent}}}" if factor == "1" else rf"{factor}\cdot10^{{{exponent}}}"
 
 
 def decay_colours(experiments: Iterable[Results]) -> dict[float, tuple]:
@@ -70,19 +79,38 @@ def title(axes: Axes, experiment: Results, below: str = "") -> None:
     axes.set_title(f"{text}\n{below}" if below else text, loc="left")
 
 
+def key(
+    axes: Axes,
+    experiment: Results,
+    colours: Mapping[float, tuple],
+    symbol: str,
+    *,
+    named: bool = True,
+) -> None:
+    """Write above a panel which data it shows and the decays of its own curves."""
+    own = {decay: colours[decay] for decay in decays(experiment)}
+    axes.legend(
+        handles=decay_handles(own, symbol), title=dataset(experiment) if named else None,
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=_KEY_COLUMNS, alignment="left",
+        title_fontsize=8, borderpad=0.2, borderaxespad=0, labelspacing=0.2, columnspacing=0.9,
+        handlelength=1.1, handletextpad=0.4,
+    )  # fmt: skip
+
+
 def heading(
     figure: Figure, experiments: Iterable[Results], *handles: Sequence[Artist], data: str = ""
 ) -> None:
     """Put above the panels what was trained, what is not shown, and the legend.
 
-    Of `handles` each is a row of the legend; `data` names the data where no panel does.
+    Of `handles` each is a row of the legend; `data` names the data where no panel does. Without
+    experiments nothing is said of training.
     """
     experiments = list(experiments)
-    lines = [_trained([experiment.config for experiment in experiments])]
-    lines[0] = f"{data}. {lines[0]}" if data else lines[0]
+    what = trained([experiment.config for experiment in experiments])
+    lines = [". ".join(part for part in (data, what) if part)]
     lines += dict.fromkeys(experiment.note for experiment in experiments if experiment.note)
-    handles = [part for row in handles if row for part in _parts(row)]
-    columns = max(len(row) for row in handles)
+    handles = [row for row in handles if row]
+    columns = max((len(row) for row in handles), default=1)
     # Rows of one length, filled up with entries that show nothing.
     padded = [[*row, *[line("", linestyle="")] * (columns - len(row))] for row in handles]
     figure.legend(
@@ -94,13 +122,7 @@ def heading(
     )  # fmt: skip
 
 
-def _parts(row: Sequence[Artist]) -> list[Sequence[Artist]]:
-    """Return a row of a legend, in parts as long as each other if it is too long for the page."""
-    length = math.ceil(len(row) / math.ceil(len(row) / _MOST))
-    return [row[place : place + length] for place in range(0, len(row), length)]
-
-
-def _trained(configs: Sequence[Mapping[str, Any]]) -> str:
+def trained(configs: Sequence[Mapping[str, Any]]) -> str:
     """Say what was trained, and for how many epochs where that is one network on several data."""
     epochs_by_model: dict[str, list[str]] = {}
     for config in configs:
@@ -119,7 +141,7 @@ def _trained(configs: Sequence[Mapping[str, Any]]) -> str:
 
 def strongest(experiment: Results) -> str:
     """Name the weight decay of an experiment's runs, the largest if there are several."""
-    return rf"$\lambda_{{\mathrm{{WD}}}}={number(decays(experiment)[-1])}$"
+    return f"${WEIGHT_DECAY}={power(decays(experiment)[-1])}$"
 
 
 def line(label: str, **style: Any) -> Line2D:
@@ -127,9 +149,9 @@ def line(label: str, **style: Any) -> Line2D:
     return Line2D([], [], label=label, **style)
 
 
-def decay_handles(colours: Mapping[float, tuple], symbol: str = r"\lambda") -> list[Line2D]:
+def decay_handles(colours: Mapping[float, tuple], symbol: str) -> list[Line2D]:
     """Return the legend's entries of the decays; the first has the symbol."""
-    labels = [f"${number(decay)}$" for decay in colours]
+    labels = [f"${power(decay)}$" for decay in colours]
     labels[:1] = [f"${symbol}={label[1:]}" for label in labels[:1]]
     return [line(label, color=colours[decay]) for label, decay in zip(labels, colours, strict=True)]
 
@@ -151,7 +173,7 @@ def from_zero(axes: Axes, values: Iterable[float]) -> None:
     """Make the abscissa logarithmic, with a zero at its left end if `values` have one."""
     values = sorted({float(value) for value in values})
     positive = [value for value in values if value > 0] or [1.0]
-    low, high = positive[0], positive[-1]
+    low, high = _with_two_powers(positive[0], positive[-1])
     if values and values[0] == 0:
         axes.set_xscale("symlog", linthresh=low, linscale=ZERO_WIDTH)
         axes.set_xlim(-0.25 * low, high * 1.4)
@@ -170,28 +192,38 @@ def from_zero(axes: Axes, values: Iterable[float]) -> None:
     axes.minorticks_off()
 
 
-def logarithmic(axes: Axes, drawn: Iterable[pd.DataFrame], limit: float | None) -> None:
-    """Make the ordinate logarithmic and shade the floor where the values come near it."""
-    least = min((rows["low"].min() for rows in drawn if len(rows)), default=np.inf)
-    decades(axes)
-    low, high = axes.get_ylim()
-    # The narrower the range, the less a logarithmic axis labels of itself.
-    if high < 2 * low:
-        axes.yaxis.set_major_locator(MaxNLocator(3))
-    elif high < 8 * low:
-        marks = np.outer(10.0 ** np.arange(np.floor(np.log10(low)), 3), (1, 1.5, 2, 3, 5, 7))
-        axes.set_yticks(marks[(marks > low) & (marks < high)])
-    elif 30 * low <= high < 300 * low:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
-        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    if limit is not None and least < 30 * limit:
-        floor(axes, limit)
+def _with_two_powers(low: float, high: float) -> tuple[float, float]:
+    """Return a range, widened until it has two powers of ten: one tick would say no scale."""
+    while np.floor(np.log10(high) + 1e-9) - np.ceil(np.log10(low) - 1e-9) < 1:
+        low, high = low / 10**0.25, high * 10**0.25
+    return low, high
 
 
-def r2_axis(axes: Axes, lowest: float) -> None:
-    """Give a panel the ordinate of R2, cut off below `LOWEST_R2`, with a line at zero."""
-    axes.set_ylim(max(LOWEST_R2, min(lowest, 0) - 0.1), 1.05)
-    axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+def logarithmic(row: Iterable[Axes], limit: float | None = None) -> None:
+    """Make the ordinate that panels share logarithmic, once all is drawn in them.
+
+    Over two decades or more, so that what hardly moves looks like it. Where values come near the
+    floor `limit`, it is shaded.
+    """
+    row = list(row)
+    decades(row[0])
+    low, high = row[0].get_ylim()
+    widening = 10 ** max(0.0, 1 - np.log10(high / low) / 2)
+    row[0].set_ylim(low / widening, high * widening)
+    # The marks depend on the range.
+    decades(row[0])
+    if limit is not None and low < 10 * limit:
+        for panel in row:
+            floor(panel, limit)
+
+
+def r2_axis(row: Iterable[Axes]) -> None:
+    """Give panels the ordinate of R2, cut off below `LOWEST_R2`, with a line at zero."""
+    row = list(row)
+    lowest, _ = row[0].get_ylim()
+    row[0].set_ylim(max(LOWEST_R2, min(lowest, -0.1)), 1.05)
+    for panel in row:
+        panel.axhline(0, color="0.8", linewidth=0.6, zorder=0)
 
 
 def points(axes: Axes, rows: pd.DataFrame, x: str, **style: Any) -> None:
@@ -207,7 +239,9 @@ NOTHING = "no run left anything\nto measure"
 
 def say(axes: Axes, text: str) -> None:
     """Say in an empty panel what is missing and why."""
-    axes.tick_params(left=False, labelleft=False)
+    # The ordinate of others is its own, too.
+    if len(axes.get_shared_y_axes().get_siblings(axes)) == 1:
+        axes.tick_params(left=False, labelleft=False)
     axes.annotate(
         text, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", fontsize=6,
         color="0.4",
@@ -251,14 +285,13 @@ def draw_against_epoch(
             continue
         rows = curves(experiment, metric)
         draw_by_decay(panel, rows, colours)
-        logarithmic(panel, [rows], QUADRATIC_FLOOR if metric.startswith("NRC") else None)
         figure_rows.append(rows.assign(metric=metric, series="against the epoch"))
     epochs(column, experiment)
     return figure_rows
 
 
 def theory_lines(axes: Axes, experiment: Results, colours: Mapping) -> pd.DataFrame:
-    """Draw across a panel, by weight decay, the MSE of networks that reach the closed form.
+    """Draw across a panel, named by weight decay, the MSE of networks that reach the closed form.
 
     With penalised features and weights; return the values.
     """
@@ -269,12 +302,14 @@ def theory_lines(axes: Axes, experiment: Results, colours: Mapping) -> pd.DataFr
     predictions = theory_along(covariance(experiment), root, root)
     values = [prediction["mse_sum"] / len(covariance(experiment)) for prediction in predictions]
     for decay, value in zip(levels["weight_decay"], values, strict=True):
-        axes.axhline(value, color=colours[decay], linewidth=0.9, linestyle=THEORY["linestyle"])
-    drawn = {"weight_decay": levels["weight_decay"], "median": values, "low": values}
-    theory = pd.DataFrame(drawn).assign(metric="mse", series="theory")
-    # The axis reaches further now: other marks fit.
-    logarithmic(axes, [theory], None)
-    return theory.drop(columns="low")
+        # As a curve, so that the axis reaches as far.
+        axes.plot([0, 1], [value] * 2, transform=axes.get_yaxis_transform(), **THEORY)
+        axes.annotate(
+            f"${power(decay)}$", (0.02, value), xycoords=axes.get_yaxis_transform(), fontsize=6,
+            xytext=(0, 1), textcoords="offset points", color=colours[decay],
+        )  # fmt: skip
+    drawn = {"weight_decay": levels["weight_decay"], "median": values}
+    return pd.DataFrame(drawn).assign(metric="mse", series="theory")
 
 
 def epochs(column: Iterable[Axes], experiment: Results) -> None:

@@ -12,6 +12,7 @@ from collapse.plotting import (
     FLOAT64_FLOOR,
     THEORY,
     TWO_COLUMNS,
+    category_colours,
     error_axis,
     ordered_colours,
     over_seeds,
@@ -38,8 +39,19 @@ from collapse.studies.regression.panels import (
     logarithmic,
     say,
 )
+from collapse.studies.regression.wording import NO_END, medians
+from collapse.studies.sentences import number, span
 from collapse.theory.regression import truncated_gram
 
+_DISTANCE, _GAP = "relative distance of W W^T", "relative loss gap"
+_SENTENCES = {
+    (_DISTANCE, "closed form"): (
+        "The relative distance of the Gram matrix of W from the closed form is at most {0}."
+    ),
+    (_DISTANCE, "paper"): "From the paper's formula between the eigenvalues it is {1}.",
+    (_GAP, "measured"): "The relative distance of the loss from its closed form is at most {0}.",
+}
+"""What is said of a quantity of a series, of its largest value and of its range."""
 _PAPER = {"color": "firebrick", "linestyle": (0, (1, 1.5)), "linewidth": 1.0}
 _MARKERS = {True: "o", False: "x"}
 _MARGIN = 1.04
@@ -66,7 +78,9 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         diverged_note(axes, free)
         return figure, pd.DataFrame(columns=["c", "value"])
     largest = max(len(covariance(experiment)) for experiment in problems)
-    colours = ordered_colours(range(largest, 0, -1))
+    # Those of the components in the figure of the networks' variance shares.
+    colours = category_colours(range(1, max(largest, 5) + 1))
+    colours = {index: colours[index] for index in range(1, largest + 1)}
     figure = plt.figure(figsize=(TWO_COLUMNS, 5.0))
     left, right = figure.subfigures(1, 2, width_ratios=(len(problems) * 1.05, 1.15))
     axes = left.subplots(len(_LABELS), len(problems), squeeze=False)
@@ -81,6 +95,26 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     diverged_note(axes[0, 0], free)
     heading(figure, [free], _handles(free, colours))
     return figure, pd.concat(figure_rows, ignore_index=True)
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    if rows.empty:
+        return NO_END
+    parts = {name: part for name, part in rows.groupby(["quantity", "series"])["value"]}
+    sentences = [
+        _SENTENCES[name].format(number(parts[name].max()), span(parts[name]))
+        for name in _SENTENCES
+        if len(parts.get(name, ()))
+    ]
+    starts = rows[rows["quantity"] == "NRC1"]
+    starts = starts[starts["step"] == starts["step"].max()].sort_values("init_scale")
+    if len(starts):
+        sentences.append(
+            f"Without decay NRC1 ends at {medians(starts, 'value')} from starts of scale "
+            f"{medians(starts, 'init_scale')}."
+        )
+    return " ".join(sentences)
 
 
 def _handles(free: Results, colours: Mapping[int, tuple]) -> list:
@@ -196,7 +230,7 @@ def _draw_no_decay(axes: Axes, experiment: Results) -> pd.DataFrame:
         from_zero(axes, rows["step"])
         # Room for the scales that are written at the ends of the curves.
         axes.set_xlim(right=rows["step"].max() * 8)
-        logarithmic(axes, [rows], None)
+        logarithmic([axes])
     axes.set_title("no decay, by scale of the start", loc="left")
     axes.set_xlabel("step")
     axes.set_ylabel("NRC1")
@@ -224,7 +258,7 @@ def _draw_distances(axes: Axes, problems: list[Results], end: float) -> pd.DataF
     words = {"closed form": ("to the closed form", 1e-12), "paper": ("to the paper's", 1e-3)}
     for series, (text, height) in words.items():
         axes.annotate(text, (0.97 * end, height), ha="right", fontsize=6, color=colours[series])
-    return pd.concat(figure_rows).assign(quantity="relative distance of W W^T")
+    return pd.concat(figure_rows).assign(quantity=_DISTANCE)
 
 
 def _distances(experiment: Results) -> dict[str, pd.DataFrame]:
@@ -257,7 +291,7 @@ def _draw_gaps(axes: Axes, problems: list[Results], end: float) -> pd.DataFrame:
     _error_axis(axes, "relative loss gap", end)
     axes.set_xlabel(r"$c=\lambda_W\lambda_H$")
     axes.legend(fontsize=6, loc="upper right", ncols=2)
-    return pd.concat(figure_rows).assign(quantity="relative loss gap", series="measured")
+    return pd.concat(figure_rows).assign(quantity=_GAP, series="measured")
 
 
 def _error_axis(axes: Axes, label: str, end: float) -> None:

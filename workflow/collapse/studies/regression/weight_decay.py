@@ -11,26 +11,35 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS, category_colours
 from collapse.studies import Results
+from collapse.studies.networks import data_name
 from collapse.studies.regression.analysis import PARTLY, chosen, decays, finals, on_data
 from collapse.studies.regression.panels import (
     QUADRATIC_FLOOR,
     STYLES,
+    WEIGHT_DECAY,
     decay_colours,
-    decay_handles,
     diverged,
     draw_against_epoch,
     ending_handles,
     endings_of,
     from_zero,
     heading,
+    key,
     label_rows,
     line,
     logarithmic,
     points,
     r2_axis,
     say,
-    title,
 )
+from collapse.studies.regression.wording import (
+    NO_END,
+    by_ending,
+    extremes,
+    medians,
+    on_each,
+)
+from collapse.studies.sentences import span
 
 _NRC = ("NRC1", "NRC2", "NRC3")
 _ENDING = "relu"
@@ -52,25 +61,52 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     by_data = on_data(experiments)
     colours = decay_colours(by_data.values())
     figure, axes = plt.subplots(
-        len(_NRC) + len(_AT_END), len(by_data), figsize=(TWO_COLUMNS, 6.6), squeeze=False
-    )
+        len(_NRC) + len(_AT_END), len(by_data), figsize=(TWO_COLUMNS, 6.6), squeeze=False,
+        sharey="row",
+    )  # fmt: skip
     figure_rows = []
     for column, (name, experiment) in zip(axes.T, by_data.items(), strict=True):
-        title(column[0], experiment)
+        key(column[0], experiment, colours, WEIGHT_DECAY)
         rows = _draw_curves(column[: len(_NRC)], experiment, colours)
         rows += _draw_ends(column[len(_NRC) :], experiment, experiments[f"{name}_partly"])
-        figure_rows += [table.assign(data=name) for table in rows]
+        figure_rows += [table.assign(data=data_name(experiment.config)) for table in rows]
         diverged(column[-1], experiment)
+    for row in axes[:-1]:
+        logarithmic(row, QUADRATIC_FLOOR)
+    r2_axis(axes[-1])
     label_rows(axes, [*_NRC, "NRC1 at the end", "$R^2$ at the end"])
-    heading(figure, by_data.values(), *_handles(by_data, colours))
+    heading(figure, by_data.values(), *_handles(by_data))
     return figure, pd.concat(figure_rows, ignore_index=True)
 
 
-def _handles(by_data: Mapping[str, Results], colours: Mapping[float, tuple]) -> list[list]:
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    ends = rows[rows["series"] == "at the last epoch"]
+    if ends.empty:
+        return NO_END
+    collapse = by_ending(
+        ends,
+        lambda arm: (
+            f"NRC1 ends under the smallest and the largest weight decay at {on_each(arm, _told)}."
+        ),
+    )
+    weights = rows[(rows["series"] == "at the last epoch, weights") & (rows["metric"] == "NRC1")]
+    if weights.empty:
+        return " ".join(collapse)
+    left = on_each(weights, lambda arm: span(arm["median"]))
+    return " ".join([*collapse, f"Where weights only are decayed it ends at {left}."])
+
+
+def _told(arm: pd.DataFrame) -> str:
+    """Say what NRC1 and R2 end at, between which decays."""
+    left, fits = (extremes(arm[arm["metric"] == metric]) for metric in ("NRC1", "r2"))
+    return f"{medians(left)} (decay {medians(left, 'weight_decay')}, R2 {medians(fits)})"
+
+
+def _handles(by_data: Mapping[str, Results]) -> list[list]:
     """Return the rows of the legend."""
     ring = {"color": "0.3", "markerfacecolor": "none", "markersize": 5, "linestyle": ""}
     return [
-        decay_handles(colours, r"\lambda_{\mathrm{WD}}"),
         [line(name, marker="o", **style) for row in _AT_END for name, style in row.values()],
         [
             *ending_handles(endings_of(by_data.values())),
@@ -104,12 +140,7 @@ def _draw_ends(column: np.ndarray, experiment: Results, partly: Results) -> list
         ]
         from_zero(panel, decays(experiment))
         panel.tick_params(labelbottom=panel is column[-1])
-    # The first two: NRC1 in both variants, in the upper panel.
-    logarithmic(column[0], figure_rows[:2], QUADRATIC_FLOOR)
-    ends = pd.concat(figure_rows)
-    lowest = ends.loc[ends["metric"].isin(list(_AT_END[1])), "low"].min()
-    r2_axis(column[1], lowest)
-    column[1].set_xlabel(r"weight decay $\lambda_{\mathrm{WD}}$")
+    column[1].set_xlabel(f"weight decay ${WEIGHT_DECAY}$")
     return figure_rows
 
 
