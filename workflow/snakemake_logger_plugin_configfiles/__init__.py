@@ -32,7 +32,9 @@ def _check(arguments: list[str]) -> None:
     for file in map(Path, _config_files(arguments)):
         if file.is_fifo():
             raise InputError(f"{file}: a pipe, which can be read once only; name a file")
-        read_yaml(file)
+        # Snakemake wants something in it.
+        if not read_yaml(file):
+            raise InputError(f"{file}: should be a mapping, found nothing")
 
 
 try:

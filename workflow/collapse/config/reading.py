@@ -42,6 +42,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; raise InputError in one line where it is none."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        # What holds comments alone is an empty mapping; [] is none.
+        content = {} if content is None else content
         values = _count(content, {})
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
@@ -53,8 +55,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         reason = " ".join(str(error).split()).replace('in "<unicode string>", ', "at ")
         raise InputError(f"{path}: not valid YAML ({reason})") from None
     if not isinstance(content, dict):
-        found = "nothing" if content is None else type(content).__name__
-        raise InputError(f"{path}: should be a mapping, found {found}")
+        raise InputError(f"{path}: should be a mapping, found {type(content).__name__}")
     if values > MOST_VALUES:
         raise InputError(f"{path}: {values:.2g} values with aliases, allowed are {MOST_VALUES:g}")
     return content

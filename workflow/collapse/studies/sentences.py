@@ -6,8 +6,9 @@ import pandas as pd
 
 
 def number(value: float) -> str:
-    """Spell a number with three digits, ``0.0123`` or ``1.2e-05``."""
-    return f"{value:.3g}"
+    """Spell a number with three digits, ``0.0123`` or ``1.2e-05``; next to 1 with more."""
+    # 0.99993 is not 1.
+    return f"{value:.3g}" if not 0.9995 <= value < 1 else f"{value:.6g}"
 
 
 def listed(parts: Sequence[str]) -> str:

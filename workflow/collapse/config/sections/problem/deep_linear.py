@@ -47,8 +47,9 @@ class Section(ProblemKind):
 
     @property
     def products(self) -> float:
-        """Multiply-adds of a gradient: three passes of all columns through all layers."""
-        return 3 * self._weights * self._columns
+        """Multiply-adds of a gradient: three passes of K rows through all layers and H."""
+        entries = self._weights + self._columns * self._all_widths[0]
+        return 3 * len(self.class_sizes) * entries
 
     @property
     def _all_widths(self) -> list[int]:
