@@ -211,6 +211,13 @@ def test_what_agrees_with_theory_replicates():
     assert "VGG16" in texts["network_vgg_etf_NC1"]
 
 
+def test_a_table_without_some_runs_of_its_grid_decides_nothing():
+    lacking = without(GIVEN["width"], depth=9, bias=True, hidden="64-64")
+    few = decided("width", lacking)
+    assert set(few) == {f"network_width_etf_{label}" for label in FALLS}
+    assert all(v == "inconclusive" and "2 runs missing" in m for v, m in few.values())
+
+
 def test_a_network_that_a_config_leaves_out_has_no_claims():
     left = {name: given for name, given in WHOLE.items() if name != "network_vgg"}
     names = {row["claim"] for row in claims.decide(left)}

@@ -1,6 +1,7 @@
 """Claims of the balanced deep-linear paper, decided from the tables."""
 
 from collections.abc import Iterator, Mapping
+from math import prod
 
 import numpy as np
 import pandas as pd
@@ -260,6 +261,7 @@ def _networks(name: str, experiment: Results, bias: bool) -> Iterator[Decision]:
     errors, epochs = experiment.last("error", "all"), experiment.config["training"]["epochs"]
     unfinished = [] if (errors["value"] <= 0.02).all() else ["training error above 2 %"]
     shorter = short_of(epochs, PAPER_EPOCHS, "epochs")
+    gaps = _gaps(experiment, bias)
     for label, tolerance in (("NC1", 0.1), ("NC2", 0.5), ("NC3", 0.5)):
         ratios = _fall(experiment, label, bias)
         depths = ratios.index.get_level_values("depth")
@@ -278,16 +280,27 @@ def _networks(name: str, experiment: Results, bias: bool) -> Iterator[Decision]:
         ).decide(
             ratios,
             experiment.config["seeds"],
-            absent + _diverged(experiment) + unfinished,
+            absent + gaps + _diverged(experiment) + unfinished,
             shorter,
         )
+
+
+def _of_head(rows: pd.DataFrame, bias: bool) -> pd.DataFrame:
+    return rows[rows["bias"] == bias]
+
+
+def _gaps(experiment: Results, bias: bool) -> list[str]:
+    """Return, in words, that runs of the grid are missing: a table may be joined of fewer."""
+    runs = _of_head(experiment.metrics, bias)[experiment.keys].drop_duplicates()
+    lacking = prod(runs[key].nunique(dropna=False) for key in runs) - len(runs)
+    return [f"{lacking} runs missing"] if lacking else []
 
 
 def _fall(experiment: Results, label: str, bias: bool) -> pd.Series:
     """Return a metric's last value over its first, per run that did not diverge."""
     metric = {"NC1": "NC1", "NC2": NC2[bias], "NC3": "NC3_product"}[label]
     rows = experiment.completed(experiment.values(metric, "H1"))
-    rows = rows[rows["bias"] == bias].sort_values("step")
+    rows = _of_head(rows, bias).sort_values("step")
     by_run = rows.groupby(["depth", *(key for key in experiment.keys if key != "depth")])["value"]
     return by_run.last() / by_run.first()
 
