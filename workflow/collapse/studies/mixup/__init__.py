@@ -23,11 +23,10 @@ _PICTURE = (
     "Arrows are these rows, rescaled to the length of the class means"
 )
 _REACH = (
-    "A(lambda) is the amplification: u + v of mixed pairs of two classes over its convex "
-    "combination between lambda = 0 and 1, where u and v are the logits of both classes less the "
-    "mean logit of all others. It is 1 where mixed features are convex combinations of those of "
-    "both classes and above it where they lie beyond, along the decision boundary; the paper's own "
-    "measure was not to be had, this one is the project's"
+    "A(lambda), the amplification, is u + v of mixed pairs of two classes over its convex "
+    "combination between lambda = 0 and 1, u and v being the logits of both classes less the mean "
+    "logit of all others: above 1 mixed features lie beyond the convex combination, along the "
+    "decision boundary"
 )
 _OFF = (
     "1 - R^2 is the squared distance of mixed features (means over pairs of classes) from the "
@@ -78,13 +77,14 @@ STUDY = Study(
         "amplification": Plot(
             reads=_LOSSES,
             caption=(
-                f"Left: amplification against lambda. {_REACH}. Logits are of means over samples. "
-                "Dashed is the closed form: 1 for MSE, and for CE that of kappa = 10^2 and 10^6, "
-                "shaded between them, where kappa = m^2 K / ((K - 1) lambda_H) for K classes, rows "
-                "of W of norm m and features of decay lambda_H. Right, at "
-                "alpha = 1: the density over single pairs of two classes of u + v at lambda = 1/2 "
-                "in units of the convex combination (grey line at 1). Each pair's lambda is drawn "
-                f"from Beta(alpha, alpha) in training; {_NAMES}. {_SEEDS}"
+                f"Left: amplification against lambda. {_REACH}. The measure is this project's, as "
+                "the paper's own was not to be had; logits are of means over samples. Dashed is "
+                "the closed form: 1 for MSE, and for CE that of kappa = 10^2 and 10^6, shaded "
+                "between them, where kappa = m^2 K / ((K - 1) lambda_H) for K classes, rows of W "
+                "of norm m and features of decay lambda_H. Right, at alpha = 1: the density over "
+                "single pairs of two classes of u + v at lambda = 1/2 in units of the convex "
+                "combination (grey line at 1). In training lambda is drawn from Beta(alpha, "
+                f"alpha); {_NAMES}. {_SEEDS}"
             ),
         ),
         "training_evolution": Plot(
@@ -140,8 +140,8 @@ STUDY = Study(
                 "(Frobenius norm of the difference of the Gram matrices, W's centred, both of norm "
                 "1) along gradient descent, by CE. Middle: the same at the optimum (L-BFGS, then "
                 "Newton's method), by the decay lambda_H of the features; shaded is what lies "
-                "below the rounding of float64, zeros are drawn at its edge, and the two losses are "
-                "moved apart sideways. Right: norm of the rows of W, and that at which "
+                "below the rounding of float64, zeros are drawn at its edge, and the two "
+                "losses are moved apart sideways. Right: norm of the rows of W, and that at which "
                 "the penalties balance (dashed), lambda_W K m^2 = lambda_H E||h||^2, with lambda_W "
                 "the decay of W, K classes, rows of norm m and features h. Points and line are "
                 "medians over seeds, bars and band their range."
