@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
 
 from collapse.errors import InputError
 from collapse.plotting import paper_style
 from collapse.studies.mixup import STUDY, claims, model_claims, network_claims
-from collapse.studies.mixup.triangle import DIFFERENT, SAME
+from collapse.studies.mixup.mixed import UNFINISHED
+from collapse.studies.mixup.triangle import DIFFERENT, MOST, SAME
 from collapse.theory.mixup import (
     amplification,
     balanced_norm,
@@ -113,7 +116,7 @@ PLANE = frame(
         (step, layer, view, *pair)
         for step, layer, view in product(EPOCHS, LAYERS, ("train", "eval"))
         if step == EPOCHS[-1] or (layer, view) == ("H1", "train")
-        for pair in product(range(3), range(3), (0.25, 0.5), (-1, 0, 1))
+        for pair in product(range(3), range(3), (0.25, 0.45, 0.5), (-1, 0, 1))
     ],
     *("step", "layer", "view", "first", "second", "mix", "off"),
 ).assign(probe="mixed_points")
@@ -550,7 +553,7 @@ def test_a_metric_that_a_run_lacks_is_not_passed_over():
 
 
 def drawn(name, canvas=False, **changes):
-    """Draw a figure; return the numbers drawn, and the lines of each panel."""
+    """Draw a figure; return the numbers drawn, and the lines and dots of each panel."""
     given = WHOLE | changes
     reads = [key for key in STUDY.figures[name].reads if given[key] is not None]
     module = import_module(f"collapse.studies.mixup.{name}")
@@ -562,11 +565,23 @@ def drawn(name, canvas=False, **changes):
             figure.canvas.draw()
         lines = [axes.get_lines() for axes in figure.axes]
         panels = [[(line.get_color(), line.get_xydata()) for line in each] for each in lines]
+        panels = [each + dots(axes) for each, axes in zip(panels, figure.axes, strict=True)]
         texts = [text.get_text() for text in figure.texts]
         texts += [axes.get_title(loc) for axes in figure.axes for loc in ("left", "center")]
         texts += [text.get_text() for each in figure.subfigs for text in each.texts]
         plt.close(figure)
     return table, panels, texts
+
+
+def dots(axes):
+    """Return the places of a panel's dots by their colour."""
+    clouds = [each for each in axes.collections if isinstance(each, PathCollection)]
+    clouds = [each for each in clouds if len(each.get_offsets())]
+    return [
+        (colour, each.get_offsets()[(each.get_facecolors()[:, :3] == to_rgb(colour)).all(1)])
+        for each in clouds
+        for colour in (SAME, DIFFERENT)
+    ]
 
 
 def places(rows, x="x", y="y"):
@@ -584,8 +599,8 @@ def assert_pictured(panel, table):
     """A picture of mixed features has the rows of its table, in the colours of their kind."""
     samples = table[~table["view"].isin(["weights", "theory"])]
     for colour, chosen in ((SAME, ~mixed(samples)), (DIFFERENT, mixed(samples))):
-        (dots,) = (points for own, points in panel if own == colour)
-        near(dots, samples.loc[chosen, ["x", "y"]].to_numpy())
+        (cloud,) = (points for own, points in panel if own == colour)
+        near(cloud, samples.loc[chosen, ["x", "y"]].to_numpy())
     rows = table[table["view"] == "weights"]
     means = samples[~mixed(samples)].groupby("first")[["x", "y"]].mean()
     assert rows["first"].tolist() == means.index.tolist()
@@ -597,25 +612,24 @@ def of_seed_0(step, view="train", layer="H1"):
     """The places of the mixed samples of a network's first run; x and y of other views differ."""
     points = plane_points(0.8, 0)
     chosen = (points["step"] == step) & (points["view"] == view) & (points["layer"] == layer)
-    return points[chosen]
+    # Those at lambda = 1/2, which come on top of the others, are in no picture.
+    return points[chosen & (points["mix"] != 0.5)]
 
 
 def test_mixed_features_are_pictured_by_network_and_data_set():
     table, panels, texts = drawn("activations")
     names = [("CNN", "Fashion-MNIST"), ("CNN", "digits"), ("WideResNet", "digits")]
     names += [("ViT", each) for each in ("digits", "CIFAR-100", "Fashion-MNIST")]
-    found = {pair: rows for pair, rows in table.groupby(["network", "data"])}
-    assert set(found) == set(names) and len(panels) == 3 * 3
-    order = product(("CNN", "WideResNet", "ViT"), ("Fashion-MNIST", "digits", "CIFAR-100"))
-    for place, pair in enumerate(order):
-        if pair in names:
-            assert_pictured(panels[place], found[pair])
-            # Once: Fashion-MNIST is what `network_mixup` is trained on here too.
-            expected = of_seed_0(200)
-            rows = found[pair][found[pair]["view"] == "train"]
-            near(rows[["x", "y"]].to_numpy(), expected[["x", "y"]].to_numpy())
-        else:
-            assert not panels[place]
+    found = {pair: rows for pair, rows in table.groupby(["network", "data"], sort=False)}
+    assert set(found) == set(names) and len(panels) == 2 * 3
+    titles = [text for text in texts if "\n" in text]
+    assert titles == [f"{network}\n{data}" for network, data in found]
+    for panel, rows in zip(panels, found.values(), strict=True):
+        assert_pictured(panel, rows)
+        # Once: Fashion-MNIST is what `network_mixup` is trained on here too.
+        expected = of_seed_0(200)
+        rows = rows[rows["view"] == "train"]
+        near(rows[["x", "y"]].to_numpy(), expected[["x", "y"]].to_numpy())
     assert not any("left out" in text for text in texts)
 
 
@@ -636,6 +650,16 @@ def test_features_are_pictured_about_the_mean_of_their_classes():
     table, *_ = drawn("loss_comparison", network_mse_mixup=replace(aside, samples=points))
     expected, *_ = drawn("loss_comparison")
     pd.testing.assert_frame_equal(table, expected)
+
+
+def test_of_many_samples_evenly_chosen_ones_are_drawn():
+    experiment = WHOLE["network_mse_mixup"]
+    many = replace(experiment, samples=pd.concat([experiment.samples] * 60, ignore_index=True))
+    table, panels, _ = drawn("loss_comparison", network_mse_mixup=many)
+    samples = table[(table["loss"] == "MSE + mixup") & (table["view"] == "train")]
+    assert len(samples) == MOST == sum(len(places) for _, places in panels[2])
+    shares = samples["mix"].value_counts(normalize=True)
+    assert shares.to_numpy() == pytest.approx([0.5, 0.5], abs=0.01)
 
 
 def test_the_closed_form_is_drawn_under_the_features_found():
@@ -741,7 +765,8 @@ def test_layers_are_pictured_in_their_order():
         lines = {tuple(point) for _, line in panels[place] for point in line.tolist()}
         assert set(places(marks, "place", "median")) <= lines
     last = table[(table["metric"] == "convex_r2") & (table["loss"] == "CE + mixup")]
-    assert last["median"].tolist() == pytest.approx([1 - 0.064 - 0.01] * 3)
+    # What is left to an exact convex combination.
+    assert last["median"].tolist() == pytest.approx([0.064 + 0.01] * 3)
 
 
 def test_calibration_is_drawn_by_alpha_and_with_its_sign():
@@ -777,10 +802,10 @@ def test_a_frozen_classifier_is_drawn_beside_a_trained_one():
         values = rows.loc[rows["series"] == "test accuracy", "value"]
         assert values.tolist() == pytest.approx([0.9, 0.901, 0.902])
     series = table[table["series"].isin(["measured", "theory"])]
-    near(
-        np.concatenate([points for _, points in panels[2] if len(points)]),
-        series[["mix", "median"]].to_numpy(),
-    )
+    for panel, arm in zip(panels[2:4], arms, strict=True):
+        lines = np.concatenate([points for _, points in panel])
+        near(lines, series.loc[series["arm"] == arm, ["mix", "median"]].to_numpy())
+        assert {"black"} < {colour for colour, _ in panel}
 
 
 def test_a_free_classifier_is_drawn_on_the_balance_of_norms():
@@ -826,23 +851,159 @@ def test_a_figure_is_drawn_of_one_seed_and_alpha_without_what_is_optional(name):
     assert 0.2 not in set(table.get("alpha", ())) and "0.2" not in set(table.get("arm", ()))
     if "network" in table:
         assert set(table["network"]) == {"CNN"} and set(table["data"]) == {"Fashion-MNIST"}
+    assert_said(said(name, table))
 
 
-@pytest.mark.parametrize(
-    "name", ["theory_activations", "amplification", "training_evolution", "earlier_layers", "ufm"]
-)
+@pytest.mark.parametrize("name", STUDY.figures)
 def test_a_figure_is_drawn_where_every_run_diverged(name):
     lost = {key: diverged(WHOLE[key]) for key in STUDY.figures[name].reads}
     gone = {
         key: replace(each, metrics=each.values("diverged"), samples=each.samples.iloc[:0])
         for key, each in lost.items()
     }
-    table, _, texts = drawn(name, canvas=name == "ufm", **gone)
+    table, _, texts = drawn(name, canvas=True, **gone)
     assert any("left out" in text for text in texts)
+    assert said(name, table) == UNFINISHED
     # Nothing is left but what no run is needed for.
     kinds = ("theory", "weights", "balance CE", "balance MSE")
     rest = table.reindex(columns=["series", "view"]).isin(kinds).any(axis=1)
     assert rest.all()
+
+
+# What the figures found, in sentences
+
+
+def said(name, rows):
+    return import_module(f"collapse.studies.mixup.{name}").findings(rows)
+
+
+def assert_said(text):
+    assert text.endswith(".") and text[0].isupper() and "nan" not in text and text != UNFINISHED
+
+
+@pytest.mark.parametrize("name", STUDY.figures)
+def test_of_every_figure_something_is_said_and_of_no_rows_that_there_are_none(name):
+    table, *_ = drawn(name)
+    assert_said(said(name, table))
+    assert said(name, table.iloc[:0]) == said(name, pd.DataFrame()) == UNFINISHED
+
+
+def seeds_of(median, spread=0.0):
+    return {"median": median, "low": median - spread, "high": median + spread, "seeds": 3}
+
+
+def picture(reach, view="train", **names):
+    """Two classes at unit distance from the centre, and their even mixes so many times as far."""
+    places = [(0, 0, 1.0, 1.0, 0.0), (1, 1, 0.0, 0.0, 1.0), (0, 1, 0.5, reach / 2, reach / 2)]
+    # Away from the middle nothing counts, nor along the boundary of another pair.
+    places += [(0, 1, 0.7, 9.0, 9.0), (0, 1, 0.5, 9 + reach / 2, reach / 2 - 9)]
+    rows = frame(places, "first", "second", "mix", "x", "y").assign(view=view)
+    return pd.concat([rows, rows.iloc[:1].assign(view="weights", x=70.0)]).assign(**names)
+
+
+def test_pictures_say_how_far_out_even_mixes_lie():
+    rows = [picture(2.125, loss="CE + mixup"), picture(1.0, loss="MSE + mixup")]
+    lead = (
+        "For lambda between 0.4 and 0.6 pairs of two classes lie this many times as far from the "
+        "centre as the convex combination of both class means: "
+    )
+    assert said("loss_comparison", pd.concat(rows)) == (
+        f"{lead}2.12 with CE + mixup and 1 with MSE + mixup; the closed form has between 1 and 2 "
+        "for CE + mixup and 1 for MSE + mixup, and says nothing of CE without mixup."
+    )
+    alone = picture(1.5, network="ViT", data="digits")
+    assert said("activations", alone).startswith(f"{lead}1.5 in ViT on digits; the closed form of ")
+    # Of pairs of one class alone, and without an even mix, there is nothing to say.
+    for rows in (alone[alone["first"] == alone["second"]], alone[alone["mix"] != 0.5]):
+        assert said("activations", rows) == UNFINISHED
+
+
+def test_the_closed_form_is_said_beside_what_the_optimiser_found():
+    closed = picture(1.25, view="theory").query("mix == 0.5 and x < 9")
+    ends = frame([(0, 1, 1.0, 1.0, 0.0), (0, 1, 0.0, 0.0, 1.0)], "first", "second", "mix", "x", "y")
+    closed = pd.concat([closed, ends.assign(view="theory")])
+    found = pd.concat([picture(1.5, view="solved"), closed]).assign(loss="CE", feature_decay=0.01)
+    gone = closed.assign(loss="MSE", feature_decay=0.01)
+    assert said("theory_activations", pd.concat([found, gone])) == (
+        "At lambda = 1/2 the optimiser's features of two classes lie this many times as far from "
+        "the centre as the convex combination of both classes': 1.5 with CE at a decay of 0.01; "
+        "the closed form has 1.25, and the largest relative difference is 0.2."
+    )
+
+
+def test_amplification_is_said_by_loss_and_alpha_beside_the_closed_form():
+    theory = [
+        {"series": "theory", "loss": "CE", "mix": mix, "kappa": kappa, "median": median}
+        for kappa, median in ((1e2, 1.5), (1e6, 1.75))
+        for mix in (0.25, 0.5)
+    ]
+    theory += [{"series": "theory", "loss": "MSE", "mix": mix, "median": 1.0} for mix in (0, 1)]
+    measured = [
+        {"series": "measured", "loss": "CE", "mix": 0.5, **seeds_of(0.75)},
+        {"series": "measured", "loss": "CE + mixup", "mix": 0.5, "alpha": 0.2, **seeds_of(2, 0.1)},
+        {"series": "measured", "loss": "CE + mixup", "mix": 0.25, "alpha": 0.2, **seeds_of(9)},
+    ]
+    density = [{"series": "density", "loss": "CE", "left": 0, "right": 1, **seeds_of(0.5)}]
+    assert said("amplification", pd.DataFrame(theory + measured + density)) == (
+        "A(1/2) is 0.75 with CE and 2 (1.9 to 2.1) with CE + mixup at alpha = 0.2, medians over "
+        "seeds with their range; the closed form has 1.5 to 1.75 for cross-entropy with mixup, "
+        "kappa from 100 to 1e+06, and 1 for MSE."
+    )
+
+
+def test_calibration_is_said_arm_by_arm():
+    rows = [
+        {"metric": "ECE", "arm": "none", **seeds_of(0.04, 0.01)},
+        {"metric": "ECE", "arm": "0.2", **seeds_of(0.02)},
+        {"metric": "test_accuracy", "arm": "frozen ETF", **seeds_of(0.95)},
+        {"metric": "test_accuracy", "arm": "MSE", **seeds_of(0.9)},
+    ]
+    assert said("calibration", pd.DataFrame(rows)) == (
+        "The expected calibration error, 0 where accuracy follows confidence, is 0.04 (0.03 to "
+        "0.05) without mixup and 0.02 at alpha = 0.2. The accuracy is 0.95 with the frozen ETF and "
+        "0.9 with MSE + mixup."
+    )
+
+
+def test_a_frozen_classifier_is_said_beside_theory_and_a_trained_one():
+    rows = []
+    for arm, half, closed in (("trained classifier", 1.5, 1.75), ("frozen ETF", 2.0, 1.5)):
+        for mix in (0.0, 0.25, 0.5, 1.0):
+            inner = 0 < mix < 1
+            found = seeds_of(half if inner else 1.0, 0.1 * inner)
+            rows.append({"arm": arm, "series": "measured", "mix": mix, **found})
+            found = seeds_of(closed if inner else 1.0)
+            rows.append({"arm": arm, "series": "theory", "mix": mix, **found})
+        rows += [{"arm": arm, "series": "test accuracy", "value": x} for x in (0.8, 0.9, 0.7)]
+    assert said("fixed_etf", pd.DataFrame(rows)) == (
+        "A(1/2) is 1.5 (1.4 to 1.6) with the trained classifier and 2 (1.9 to 2.1) with the frozen "
+        "ETF; the closed form at each network's own logit gap has 1.75 and 1.5. The mean distance "
+        "of A(lambda) from it is 0.125 and 0.25, the median accuracy on held-out images 0.8 and "
+        "0.8, in this order."
+    )
+
+
+def test_norm_and_form_of_a_free_classifier_are_said_beside_theory():
+    rows = [
+        {"series": "gradient descent", "step": 10, **seeds_of(1e-12)},
+        {"series": "gradient descent", "step": 1, **seeds_of(0.5)},
+        {"series": "optimum CE", "feature_decay": 0.1, **seeds_of(3e-15, 1e-15)},
+        {"series": "optimum CE", "feature_decay": 0.01, **seeds_of(1e-15)},
+        {"series": "norm CE", "feature_decay": 0.1, **seeds_of(2.0, 0.5)},
+        {"series": "balance CE", "feature_decay": 0.1, **seeds_of(2.0)},
+        {"series": "balance MSE", "feature_decay": 0.1, **seeds_of(2.0)},
+    ]
+    descent = (
+        "The classifier's distance from a simplex ETF goes from 0.5 at step 1 to 1e-12 at step 10 "
+        "of gradient descent (medians over seeds)."
+    )
+    table = pd.DataFrame(rows)
+    assert said("ufm", table) == (
+        f"{descent} At the optimum it is at most 4e-15 with CE over all decays and seeds, where an "
+        "ETF has 0. The norm of its rows is no further from the balanced one than a share of 0.25 "
+        "with CE."
+    )
+    assert said("ufm", table.iloc[:2]) == descent
 
 
 @pytest.mark.parametrize(

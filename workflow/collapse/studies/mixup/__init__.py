@@ -14,10 +14,23 @@ _MODELS = (
     "free_classifier_mse",
     "free_descent",
 )
+_NAMES = "CE is cross-entropy, MSE the mean squared error"
 _PICTURE = (
-    "Projected on the plane of the classifier's rows of three classes chosen at random (arrows, "
-    "rescaled to the features), in one run: pairs of one class in orange, of two classes in blue, "
-    "lambda spread over [0, 1]"
+    "Dots are features of mixed training images of one run, at most 1,500 a panel: the images of a "
+    "pair are weighted lambda and 1 - lambda, lambda spread over [0, 1]; pairs of one class are "
+    "grey, pairs of two classes dark red. They are projected on the plane of the rows of the "
+    "classifier W of three classes chosen at random, about the mean of these classes' means. "
+    "Arrows are these rows, rescaled to the length of the class means"
+)
+_REACH = (
+    "A(lambda), the amplification, is u + v of mixed pairs of two classes over its convex "
+    "combination between lambda = 0 and 1, u and v being the logits of both classes less the mean "
+    "logit of all others: above 1 mixed features lie beyond the convex combination, along the "
+    "decision boundary"
+)
+_OFF = (
+    "1 - R^2 is the squared distance of mixed features (means over pairs of classes) from the "
+    "convex combination of both ends, over their variance along lambda"
 )
 _SEEDS = "Lines are medians over seeds, bands their range."
 
@@ -36,84 +49,102 @@ STUDY = Study(
         "activations": Plot(
             reads=_ROWS,
             caption=(
-                "The paper's picture: last-layer features of mixed training images, of networks "
-                f"trained by cross-entropy with mixup (named in the figure). {_PICTURE}; BatchNorm "
-                "with the statistics of each batch, as in training."
+                "The paper's picture: last-layer features of networks trained by cross-entropy "
+                f"with mixup; titles name network and data. {_PICTURE}; BatchNorm takes the "
+                "statistics of each batch, as in training."
             ),
         ),
         "theory_activations": Plot(
             reads=("fixed_classifier", "fixed_classifier_mse"),
             caption=(
-                "The same from the closed form, for a classifier fixed to a simplex ETF (arrows, "
-                "rescaled): features of pairs of one class (orange) and of two (blue) that the "
-                "optimiser finds, on the closed form (dashed), for cross-entropy under falling "
-                "decay of the features and for MSE."
+                "The same picture of the model: features that are free, under a classifier W fixed "
+                "to a simplex ETF (equiangular tight frame). Dots are the features that Newton's "
+                "method finds, of pairs of one class (grey) and of two (dark red), in the plane of "
+                "three rows of W (arrows, rescaled); dashed lines are the closed form for all "
+                "lambda between 0 and 1. lambda_H is the decay of the features, CE cross-entropy "
+                "and MSE the mean squared error; panels are scaled to the features of unmixed "
+                "classes."
             ),
         ),
         "loss_comparison": Plot(
             reads=_LOSSES,
             caption=(
-                "Mixed features of networks trained by cross-entropy, by cross-entropy with mixup "
-                f"and by MSE with mixup (alpha = 1). {_PICTURE}."
+                "Mixed features of networks trained without mixup (CE), with mixup (CE + mixup), "
+                f"and by the squared error with mixup (MSE + mixup), alpha = 1. {_NAMES}; alpha is "
+                f"that of lambda's distribution in training, Beta(alpha, alpha). {_PICTURE}."
             ),
         ),
         "amplification": Plot(
             reads=_LOSSES,
             caption=(
-                "Left: amplification A(lambda), how far mixed features reach along the decision "
-                "boundary over what the convex combination of both ends does, from logits of means "
-                "over samples; dashed the closed form, for cross-entropy between kappa = 1e2 and "
-                "1e6, and 1 for MSE. Right, at alpha = 1: density along the channel at lambda = "
-                "1/2, in units of the convex combination. The paper's own formula was not to be "
-                f"had: A is this project's. {_SEEDS}"
+                f"Left: amplification against lambda. {_REACH}. The measure is this project's, as "
+                "the paper's own was not to be had; logits are of means over samples. Dashed is "
+                "the closed form: 1 for MSE, and for CE that of kappa = 10^2 and 10^6, shaded "
+                "between them, where kappa = m^2 K / ((K - 1) lambda_H) for K classes, rows of W "
+                "of norm m and features of decay lambda_H. Right, at alpha = 1: the density over "
+                "single pairs of two classes of u + v at lambda = 1/2 in units of the convex "
+                "combination (grey line at 1). In training lambda is drawn from Beta(alpha, "
+                f"alpha); {_NAMES}. {_SEEDS}"
             ),
         ),
         "training_evolution": Plot(
             reads=_LOSSES,
             caption=(
-                "Mixed features of cross-entropy with mixup over the epochs; below, against the "
-                "epoch: A(1/2), R^2 of class-pair means as convex combinations of the class means, "
-                "distance of the classifier from a simplex ETF, and NC1 of unmixed training "
-                f"images, for each loss. {_SEEDS}"
+                "Above: mixed features of the network trained by cross-entropy with mixup (alpha = "
+                f"1) at epochs of its training. {_PICTURE}. Below, against the epoch, for each "
+                f"loss: A(1/2) (grey line at 1), 1 - R^2, the distance of W from a simplex ETF "
+                "(Frobenius norm of the difference of the Gram matrices, W's centred, both of norm "
+                "1), and NC1 of unmixed training images, their variance within classes over that "
+                f"between. {_REACH}. {_OFF}. {_NAMES}. {_SEEDS}"
             ),
         ),
         "earlier_layers": Plot(
             reads=("network_baseline", "network_mixup"),
             caption=(
-                "Mixed features at each layer, averaged over the image, in the plane of three "
-                "classes' means (of the last layer, of their classifier), without mixup and with; "
-                "below, A(1/2) and R^2 of the convex combination by layer, logits of hidden layers "
-                "being products with the centred class means. Points are medians over seeds, bars "
-                "their range."
+                "Above: mixed features at each layer, averaged over the image, without mixup (CE) "
+                f"and with (CE + mixup, alpha = 1). {_PICTURE}; a hidden layer has no classifier, "
+                "and its centred class means stand for W. Below: A(1/2) (grey line at 1) and "
+                f"1 - R^2 by layer. {_REACH}. {_OFF}. Points are medians over seeds, bars their "
+                "range."
             ),
         ),
         "calibration": Plot(
             reads=(*_LOSSES, "network_fixed_etf"),
             caption=(
-                "On held-out images: reliability (accuracy against confidence, of 15 bins those "
-                "with 10 samples or more), the expected calibration error and mean confidence less "
-                "accuracy (signed), and accuracy, without mixup and by alpha, at alpha = 1 also "
-                "with a classifier frozen to a simplex ETF. Of MSE accuracy only: a softmax of its "
-                "outputs is no confidence. Points are medians over seeds, bars and bands their "
-                "range."
+                "On held-out images, without mixup and with mixup of each alpha, lambda from "
+                "Beta(alpha, alpha). Left: accuracy against confidence, in those of 15 bins of "
+                "confidence that hold 10 images or more; on the grey diagonal a network is right "
+                "as often as it is sure. Middle: the expected calibration error (ECE, filled), the "
+                "mean distance from the diagonal, and mean confidence less accuracy (open), above "
+                "0 where a network is over-confident. Right: accuracy. Frozen ETF: the classifier "
+                "frozen to a simplex ETF, alpha = 1; MSE: trained by the squared error, alpha = 1, "
+                "accuracy only, as a softmax of its outputs is no confidence. Points are medians "
+                "over seeds, bars and bands their range."
             ),
         ),
         "fixed_etf": Plot(
             reads=("network_mixup", "network_fixed_etf"),
             caption=(
-                "Mixed features with a trained classifier and with one frozen to a simplex ETF; "
-                "A(lambda) of both beside the closed form at the logit gap that each reaches "
-                "(dashed, not fitted otherwise); accuracy on held-out images by seed. "
-                f"{_SEEDS}"
+                "Above: mixed features with a trained classifier and with one frozen to a simplex "
+                f"ETF, both by cross-entropy with mixup (alpha = 1). {_PICTURE}. Below: A(lambda) "
+                "of both beside the closed form (dashed) at the logit gap between a class and the "
+                "others that each network reaches on unmixed images, without any fit, and the "
+                f"accuracy on held-out images, a point a seed. {_REACH}. {_SEEDS}"
             ),
         ),
         "ufm": Plot(
             reads=("free_classifier", "free_classifier_mse", "free_descent"),
             caption=(
-                "With the classifier free: its distance from a simplex ETF on the way of gradient "
-                "descent, and at the optimum (L-BFGS, then Newton), from random starts; and the "
-                "norm of its rows against the one at which the penalties balance, weight_decay K "
-                "m^2 = feature_decay E||h||^2."
+                "The model with the classifier W free, by cross-entropy (CE) or the mean squared "
+                "error (MSE), from random starts. Left: distance of W from a simplex ETF "
+                "(Frobenius norm of the difference of the Gram matrices, W's centred, both of norm "
+                "1) along gradient descent, by CE. Middle: the same at the optimum (L-BFGS, then "
+                "Newton's method), by the decay lambda_H of the features; shaded is what lies "
+                "below the rounding of float64, zeros are drawn at its edge, and the two "
+                "losses are moved apart sideways. Right: norm of the rows of W, and that at which "
+                "the penalties balance (dashed), lambda_W K m^2 = lambda_H E||h||^2, with lambda_W "
+                "the decay of W, K classes, rows of norm m and features h. Points and line are "
+                "medians over seeds, bars and band their range."
             ),
         ),
     },

@@ -6,25 +6,29 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, number, over_seeds, seed_band
+from collapse.plotting import THEORY, TWO_COLUMNS, over_seeds, seed_band
 from collapse.studies import Results
 from collapse.studies.mixup.mixed import (
     LOSSES,
-    PAPER_ALPHA,
+    UNFINISHED,
     at_alpha,
+    colours,
     curves,
     first_view,
     heading,
+    power,
     probed,
+    spelt,
+    toned,
 )
+from collapse.studies.sentences import listed, number, span
 from collapse.theory.mixup import amplification
 
 KAPPAS = (1e2, 1e6)
 """Of the closed form: m^2 K/((K - 1) feature_decay)."""
-_BINS = 40
+_BINS = 24
 # What lies further out is not in the picture, but in the density's whole.
 _TAIL = 0.002
 
@@ -32,16 +36,42 @@ _TAIL = 0.002
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     figure, axes = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 2.9))
-    colours = category_colours(list(LOSSES.values()))
     drawn = _draw_theory(axes[0], len(experiments["network_mixup"].config["labels"]["classes"]))
-    drawn += _draw_curves(axes[0], experiments, colours)
-    drawn += _draw_density(axes[1], experiments, colours)
+    drawn += _draw_curves(axes[0], experiments)
+    drawn += _draw_density(axes[1], experiments)
+    handles, _ = axes[0].get_legend_handles_labels()
     figure.legend(
-        handles=axes[0].get_legend_handles_labels()[0], loc="outside lower center", ncols=4,
-        columnspacing=1.5,
+        handles=handles, loc="outside lower center", columnspacing=1.5,
+        ncols=len(handles) if len(handles) < 6 else 4,
     )  # fmt: skip
     figure.suptitle(heading(experiments), x=0.01, ha="left", fontsize=7)
     return figure, pd.concat(drawn, ignore_index=True)
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    half = rows[np.isclose(rows["mix"], 0.5)] if len(rows) else rows
+    measured = half[half["series"] == "measured"] if len(half) else half
+    if measured.empty:
+        return UNFINISHED
+    kappas = rows["kappa"].dropna()
+    closed = half.loc[half["series"] == "theory", "median"]
+    arms = map(_arm, measured["loss"], measured["alpha"])
+    parts = [f"{text} with {arm}" for text, arm in zip(spelt(measured), arms, strict=True)]
+    return (
+        f"A(1/2) is {listed(parts)}, medians over seeds with their range; the closed form has "
+        f"{span(closed)} for cross-entropy with mixup, kappa from {number(kappas.min())} to "
+        f"{number(kappas.max())}, and {number(rows.loc[_of_squares(rows), 'median'].mean())} for "
+        "MSE."
+    )
+
+
+def _arm(loss: str, alpha: float | None) -> str:
+    return loss if pd.isna(alpha) else f"{loss} at alpha = {alpha:g}"
+
+
+def _of_squares(rows: pd.DataFrame) -> pd.Series:
+    return (rows["series"] == "theory") & (rows["loss"] == "MSE")
 
 
 def _draw_theory(axes: Axes, classes: int) -> list[pd.DataFrame]:
@@ -52,7 +82,7 @@ def _draw_theory(axes: Axes, classes: int) -> list[pd.DataFrame]:
         curve = amplification(classes, 1.0, decay, mix)
         axes.plot(mix, curve, **THEORY)
         axes.annotate(
-            rf"$\kappa={number(kappa)}$", (0.5, curve.max()), ha="center", va="top", fontsize=6,
+            rf"$\kappa={power(kappa)}$", (0.5, curve.max()), ha="center", va="top", fontsize=6,
             xytext=(0, -2), textcoords="offset points",
         )  # fmt: skip
         drawn.append(pd.DataFrame({"mix": mix, "median": curve, "kappa": kappa, "loss": "CE"}))
@@ -65,16 +95,14 @@ def _draw_theory(axes: Axes, classes: int) -> list[pd.DataFrame]:
     return [table.assign(series="theory") for table in drawn]
 
 
-def _draw_curves(
-    axes: Axes, experiments: Mapping[str, Results], colours: Mapping[str, tuple]
-) -> list[pd.DataFrame]:
+def _draw_curves(axes: Axes, experiments: Mapping[str, Results]) -> list[pd.DataFrame]:
     """Draw A against lambda, one line for each loss and alpha."""
     drawn = []
     for name, loss in LOSSES.items():
         experiment = experiments[name]
         rows = experiment.at_last(curves(experiment))
         for alpha, runs in rows.groupby("alpha") if "alpha" in rows else [(None, rows)]:
-            colour = colours[loss] if alpha is None else _toned(colours[loss], alpha)
+            colour = colours()[loss] if alpha is None else toned(colours()[loss], alpha)
             label = loss if alpha is None else rf"{loss}, $\alpha={alpha:g}$"
             table = over_seeds(runs, ["mix"])
             seed_band(axes, table, "mix", color=colour, label=label)
@@ -85,15 +113,7 @@ def _draw_curves(
     return drawn
 
 
-def _toned(colour: tuple, alpha: float) -> tuple:
-    """Return the colour of a loss at an alpha: darker the larger it is, itself at the paper's."""
-    tone, share = np.array(to_rgb(colour)), alpha / PAPER_ALPHA
-    return tuple(1 - (0.3 + 0.7 * share) * (1 - tone) if share < 1 else tone / np.sqrt(share))
-
-
-def _draw_density(
-    axes: Axes, experiments: Mapping[str, Results], colours: Mapping[str, tuple]
-) -> list[pd.DataFrame]:
+def _draw_density(axes: Axes, experiments: Mapping[str, Results]) -> list[pd.DataFrame]:
     """Draw the density at lambda = 1/2 of u + v over the convex combination's mean."""
     places = {loss: _along(experiments[name]) for name, loss in LOSSES.items()}
     # Nothing is left of a loss whose runs all diverged.
@@ -101,14 +121,15 @@ def _draw_density(
     drawn, edges = [], _edges([rows["along"] for rows in places.values()])
     for loss, rows in places.items():
         table = over_seeds(_histograms(rows, edges), ["left", "right"], "density")
-        axes.stairs(table["median"], edges, baseline=None, color=colours[loss], label=loss)
+        colour = colours()[loss]
+        axes.stairs(table["median"], edges, baseline=None, color=colour, label=loss)
         axes.fill_between(
             edges, *(np.append(table[end], table[end].iloc[-1]) for end in ("low", "high")),
-            step="post", color=colours[loss], alpha=0.2, linewidth=0,
+            step="post", color=colour, alpha=0.2, linewidth=0,
         )  # fmt: skip
         drawn.append(table.assign(series="density", loss=loss))
     axes.axvline(1, color="0.7", linewidth=0.6, zorder=0)
-    axes.set_xlabel(r"$(u + v)$ / its convex combination, at $\lambda=1/2$")
+    axes.set_xlabel(r"$u+v$ of single pairs / convex combination, $\lambda=1/2$")
     axes.set_ylabel("density")
     axes.set_ylim(bottom=0)
     return drawn

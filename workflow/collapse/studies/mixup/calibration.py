@@ -8,54 +8,76 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from collapse.plotting import TWO_COLUMNS, ordered_colours, over_seeds, range_bars, seed_band
+from collapse.plotting import TWO_COLUMNS, over_seeds, range_bars, seed_band
 from collapse.studies import Results
-from collapse.studies.mixup.mixed import heading, probed
+from collapse.studies.mixup.mixed import (
+    FROZEN,
+    LOSSES,
+    UNFINISHED,
+    colours,
+    heading,
+    probed,
+    spelt,
+    toned,
+)
+from collapse.studies.sentences import listed
 
 FEW = 10
 """Samples of a bin below which its accuracy says nothing."""
-_PLAIN, _FROZEN, _SQUARES = "none", "frozen ETF", "MSE"
-_OTHERS = {_FROZEN: "network_fixed_etf", _SQUARES: "network_mse_mixup"}
+_PLAIN, _SQUARES = "none", "MSE"
+_OTHERS = {FROZEN: "network_fixed_etf", _SQUARES: "network_mse_mixup"}
 # Whose softmax says nothing.
 _UNSURE = (_SQUARES,)
 # Metric, its mark's face, and its name.
 _ERRORS = (("ECE", None, "ECE"), ("confidence_gap", "white", "confidence $-$ accuracy"))
+_NAMES = {
+    "ECE": "The expected calibration error, 0 where accuracy follows confidence,",
+    "confidence_gap": "Mean confidence less accuracy",
+    "test_accuracy": "The accuracy",
+}
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     arms = _arms(experiments)
-    alphas = [arm for arm in arms if isinstance(arm, float)]
-    colours = {_PLAIN: "black", **ordered_colours(alphas), **dict.fromkeys(_OTHERS, "0.5")}
-    figure, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 2.5), width_ratios=[1, 1.05, 1.3])
-    drawn = [_draw_reliability(axes[0], arms, colours)]
+    figure, axes = plt.subplots(1, 3, figsize=(TWO_COLUMNS, 2.6), width_ratios=[1, 1.1, 1.3])
+    drawn = [_draw_reliability(axes[0], arms)]
     for metric, face, _ in _ERRORS:
         rows = _by_arm(arms, metric, left_out=_UNSURE)
-        drawn.append(_draw_arms(axes[1], rows, metric, colours, face))
+        drawn.append(_draw_arms(axes[1], rows, metric, face))
     axes[1].axhline(0, color="0.7", linewidth=0.6, zorder=0)
     axes[1].set_ylabel("calibration error")
-    axes[1].legend(
-        handles=[
-            Line2D([], [], linestyle="", marker="o", color="black", label=label,
-                   markerfacecolor=face or "black")
-            for _, face, label in _ERRORS
-        ],
-        loc="lower center", bbox_to_anchor=(0.45, 1), ncols=2, handletextpad=0, columnspacing=0.8,
-    )  # fmt: skip
-    rows = _by_arm(arms, "test_accuracy")
-    drawn.append(_draw_arms(axes[2], rows, "test_accuracy", colours))
+    drawn.append(_draw_arms(axes[2], _by_arm(arms, "test_accuracy"), "test_accuracy"))
     axes[2].set_ylabel("test accuracy")
-    for panel in axes[1:]:
-        panel.set_xlabel(r"mixup $\alpha$")
-    figure.legend(
-        handles=[
-            Line2D([], [], color=colours[arm], marker="o", label=_label(arm))
-            for arm in (_PLAIN, *alphas)
-        ],
-        loc="outside upper right", ncols=len(alphas) + 1, borderaxespad=0.2, columnspacing=1,
-    )  # fmt: skip
-    figure.text(0.01, 0.995, heading(experiments), va="top", fontsize=7)
+    reliable = [arm for arm in arms if arm not in _OTHERS]
+    handles = [
+        Line2D([], [], color=_colour(arm), marker="o", label=_label(arm)) for arm in reliable
+    ]
+    handles += [
+        Line2D([], [], linestyle="", marker="o", color="0.4", label=label, markersize=4,
+               markerfacecolor=face or "0.4")
+        for _, face, label in _ERRORS
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1)
+    figure.suptitle(heading(experiments), x=0.01, ha="left", fontsize=7)
     return figure, pd.concat(drawn, ignore_index=True)
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    metrics = rows.groupby("metric") if len(rows) else {}
+    sentences = [
+        f"{name} is {listed(_spelt_arms(metrics.get_group(metric)))}."
+        for metric, name in _NAMES.items()
+        if len(rows) and metric in metrics.groups
+    ]
+    return " ".join(sentences) or UNFINISHED
+
+
+def _spelt_arms(rows: pd.DataFrame) -> list[str]:
+    words = {_PLAIN: "without mixup", FROZEN: "with the frozen ETF", _SQUARES: "with MSE + mixup"}
+    arms = [words.get(arm, f"at alpha = {arm}") for arm in rows["arm"]]
+    return [f"{text} {arm}" for text, arm in zip(spelt(rows), arms, strict=True)]
 
 
 def _arms(experiments: Mapping[str, Results]) -> dict[str | float, tuple[Results, float | None]]:
@@ -78,11 +100,22 @@ def _name(arm: str | float) -> str:
 
 
 def _label(arm: str | float) -> str:
-    return rf"$\alpha={arm:g}$" if isinstance(arm, float) else "no mixup"
+    """Return what an arm is called in legend and ticks; all but `_PLAIN` are mixup."""
+    if isinstance(arm, float):
+        return rf"$\alpha={arm:g}$"
+    return {_PLAIN: "no mixup", FROZEN: "frozen ETF", _SQUARES: "MSE"}[arm]
+
+
+def _colour(arm: str | float) -> tuple:
+    """Return the colour that an arm has in every figure."""
+    plain, mixed, squares = LOSSES.values()
+    if isinstance(arm, float):
+        return toned(colours()[mixed], arm)
+    return colours()[{_PLAIN: plain, FROZEN: FROZEN, _SQUARES: squares}[arm]]
 
 
 def _draw_reliability(
-    axes: Axes, arms: Mapping[str | float, tuple[Results, float | None]], colours: Mapping
+    axes: Axes, arms: Mapping[str | float, tuple[Results, float | None]]
 ) -> pd.DataFrame:
     """Draw accuracy against confidence bin by bin, both medians over seeds."""
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, zorder=0)
@@ -97,7 +130,7 @@ def _draw_reliability(
         confidence = over_seeds(bins, ["bin"], "bin_confidence")["median"]
         samples = over_seeds(bins, ["bin"], "count")["median"]
         table = table.assign(confidence=confidence, count=samples)
-        seed_band(axes, table, "confidence", color=colours[arm], marker="o")
+        seed_band(axes, table, "confidence", color=_colour(arm), marker="o")
         tables.append(table.assign(arm=_name(arm), metric="bin_accuracy"))
     axes.set_xlabel("confidence")
     axes.set_ylabel("accuracy")
@@ -120,20 +153,17 @@ def _by_arm(
 
 
 def _draw_arms(
-    axes: Axes,
-    rows: pd.DataFrame,
-    metric: str,
-    colours: Mapping,
-    face: str | None = None,
+    axes: Axes, rows: pd.DataFrame, metric: str, face: str | None = None
 ) -> pd.DataFrame:
     """Draw a metric's median and range over seeds, arm by arm."""
     for place, row in rows.iterrows():
-        colour = colours[row["arm"]]
+        colour = _colour(row["arm"])
         bars = [[length] for length in range_bars(row)]
         axes.errorbar(
             place, row["median"], yerr=bars, fmt="o", color=colour, markersize=4, capsize=2,
             markerfacecolor=face or colour,
         )  # fmt: skip
-    axes.set_xticks(range(len(rows)), [_name(arm).replace(" ", "\n") for arm in rows["arm"]])
+    names = [_label(arm).replace(" ", "\n") for arm in rows["arm"]]
+    axes.set_xticks(range(len(rows)), names)
     axes.set_xlim(-0.6, len(rows) - 0.4)
     return rows.assign(arm=rows["arm"].map(_name), metric=metric)

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
 
 from collapse.errors import InputError
-from collapse.studies import Results
+from collapse.plotting import category_colours, number
+from collapse.studies import Results, sentences
 from collapse.studies.networks import describe, setting
 from collapse.theory.mixup import amplification, decay_at_gap
 
@@ -17,6 +19,10 @@ LOSSES = {
     "network_mse_mixup": "MSE + mixup",
 }
 """The experiments that compare losses, and what they are called."""
+FROZEN = "frozen ETF"
+"""What a network is called whose classifier is frozen to a simplex ETF."""
+UNFINISHED = "No run reached its end."
+"""What there is to say of no rows."""
 ROWS = ("network", "wideresnet", "vit")
 """The networks of the pictures: beginnings of experiments' names."""
 PAPER_ALPHA = 1.0
@@ -30,6 +36,38 @@ def at_alpha(experiment: Results, rows: pd.DataFrame, alpha: float = PAPER_ALPHA
     values = experiment.metrics["alpha"].unique()
     # A config of one's own may have no run at it.
     return rows[rows["alpha"] == (alpha if alpha in values else values[0])]
+
+
+def colours() -> dict[str, tuple]:
+    """Return the colour of each loss, and that of a frozen classifier, in every figure."""
+    # The fourth colour is too near the second.
+    return category_colours([*LOSSES.values(), "", FROZEN])
+
+
+def toned(colour: tuple, alpha: float) -> tuple:
+    """Return the colour of a loss at an alpha: darker the larger it is, itself at the paper's."""
+    tone, share = np.array(to_rgb(colour)), alpha / PAPER_ALPHA
+    return tuple(1 - (0.3 + 0.7 * share) * (1 - tone) if share < 1 else tone / np.sqrt(share))
+
+
+def power(value: float) -> str:
+    """Spell a power of ten as ``10^{-1}``, so that all of a row look alike, and others in full."""
+    exponent = round(np.log10(value))
+    return f"10^{{{exponent}}}" if np.isclose(value, 10.0**exponent) else number(value)
+
+
+def known(value: float) -> str:
+    """Spell a number with three digits, or that it is undefined."""
+    return sentences.number(value) if np.isfinite(value) else "undefined"
+
+
+def spelt(rows: pd.DataFrame) -> list[str]:
+    """Spell rows of `over_seeds`: the median, and the range in brackets where there is one."""
+    texts = []
+    for middle, low, high in zip(rows["median"], rows["low"], rows["high"], strict=True):
+        text, ends = known(middle), sentences.span(pd.Series([low, high]))
+        texts.append(text if ends in (text, "nan") else f"{text} ({ends})")
+    return texts
 
 
 def heading(experiments: Mapping[str, Results]) -> str:
@@ -71,13 +109,24 @@ def settings(experiment: Results, probe: str) -> Mapping[str, Any]:
 def points(experiment: Results, view: str | None = None, layer: str = "H1") -> pd.DataFrame:
     """Return the points of mixed samples of one run, its first, and of alpha 1 where it varies.
 
-    Of a view or the first measured, at every step; the classifier's rows are in view
-    ``weights``.
+    Of a view or the first measured, at every step, lambda spread over [0, 1]; the classifier's rows
+    are in view ``weights``.
     """
     rows = at_alpha(experiment, probed(experiment, "mixed_points"))
     rows = rows[(rows["layer"] == layer) & (rows["seed"] == rows["seed"].min())]
+    # Those at lambda = 1/2 come on top of the others': in a picture they would pass for a cluster.
+    rows = rows[rows["mix"] != 0.5]
     view = view or first_view(experiment, "mixed_points")
     return rows[rows["view"].isin([view, "weights"])]
+
+
+def off_convexity(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return 1 - R^2 for R^2 of the convex combination: for an axis of decades, which R^2 is not.
+
+    R^2 has no bound below; 0 is an exact convex combination.
+    """
+    found = rows["metric"] == "convex_r2"
+    return rows.assign(value=rows["value"].where(~found, 1 - rows["value"]))
 
 
 def first_view(experiment: Results, probe: str) -> str:

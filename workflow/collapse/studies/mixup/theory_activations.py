@@ -5,19 +5,23 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from collapse.plotting import THEORY, TWO_COLUMNS, number
+from collapse.plotting import THEORY, TWO_COLUMNS
 from collapse.studies import Results
 from collapse.studies.mixup import triangle
-from collapse.studies.mixup.mixed import left_out
+from collapse.studies.mixup.mixed import UNFINISHED, left_out, power
+from collapse.studies.sentences import listed, number
 from collapse.theory.mixup import coordinates
 
 # The directions of three classes in the plane of their rows, as the projection has them.
 _ANGLES = np.deg2rad([-30.0, 210.0, 90.0])
 CORNERS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
 _PAIRS = ((0, 1), (0, 2), (1, 2))
+# Nodes of a quadrature are 1/2 up to rounding.
+_HALF = (0.5 - 1e-9, 0.5 + 1e-9)
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -28,7 +32,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     shown = [decays[i] for i in sorted({0, len(decays) // 2, len(decays) - 1})]
     panels = [(crossed, "CE", decay) for decay in shown]
     panels.append((squared, "MSE", squared.metrics["feature_decay"].max()))
-    figure, axes = plt.subplots(1, len(panels), figsize=(TWO_COLUMNS, 2.1))
+    figure, axes = plt.subplots(1, len(panels), figsize=(TWO_COLUMNS, 2.3))
     drawn = []
     for panel, (experiment, loss, decay) in zip(axes, panels, strict=True):
         names = {"loss": loss, "feature_decay": decay}
@@ -37,10 +41,51 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         for curve in _curves(experiment, loss, decay):
             panel.plot(curve["x"], curve["y"], **THEORY, zorder=0)
             drawn.append(curve.assign(view="theory", **names))
-        panel.set_title(rf"{loss}, $\lambda_H={number(decay)}$")
-    figure.text(0.01, 0.01, left_out(experiments), fontsize=7)
+        panel.set_title(rf"{loss}, $\lambda_H={power(decay)}$")
+        _scale(panel, rows)
+    figure.suptitle(left_out(experiments), x=0.01, ha="left", fontsize=7)
     triangle.legend(figure, [Line2D([], [], label="closed form", **THEORY)])
     return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _scale(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the triangle of unmixed features in one size in all panels."""
+    arrows = rows[rows["view"] == "weights"]
+    reach = np.hypot(arrows["x"], arrows["y"]).max()
+    axes.set(xlim=(-1.05 * reach, 1.05 * reach), ylim=(-1.0 * reach, 1.1 * reach))
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    panels = rows.groupby(["loss", "feature_decay"], sort=False) if len(rows) else ()
+    halves = {names: _halves(panel) for names, panel in panels}
+    halves = {names: pair for names, pair in halves.items() if np.isfinite(pair[0])}
+    if not halves:
+        return UNFINISHED
+    parts = [
+        f"{number(found)} with {loss} at a decay of {number(decay)}"
+        for (loss, decay), (found, _) in halves.items()
+    ]
+    away = max(abs(found / closed - 1) for found, closed in halves.values())
+    return (
+        "At lambda = 1/2 the optimiser's features of two classes lie this many times as far from "
+        f"the centre as the convex combination of both classes': {listed(parts)}; the closed form "
+        f"has {listed([number(closed) for _, closed in halves.values()])}, and the largest "
+        f"relative difference is {number(away)}."
+    )
+
+
+def _halves(panel: pd.DataFrame) -> tuple[float, float]:
+    """Return how far out features of two classes lie at lambda = 1/2: found, and in theory."""
+    solved, curves = (panel[panel["view"] == view] for view in ("solved", "theory"))
+    return triangle.reach(solved, _HALF), triangle.reach(_with_corners(curves), _HALF)
+
+
+def _with_corners(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return curves with their ends as pairs of one class too."""
+    ends = curves[curves["mix"].isin([0.0, 1.0])]
+    whole = ends["first"].where(ends["mix"] == 1, ends["second"])
+    return pd.concat([ends.assign(first=whole, second=whole), curves])
 
 
 def _points(experiment: Results, decay: float) -> pd.DataFrame:
