@@ -121,6 +121,17 @@ def number(value: float) -> str:
     return power if factor == "1" else rf"{factor}\cdot{power}"
 
 
+def power(value: float) -> str:
+    """Spell a number in mathematics, all powers of ten and all below 1 alike: ``10^{-2}``."""
+    if value == 0:
+        return "0"
+    exponent = int(np.floor(np.log10(abs(value)) + 1e-9))
+    factor = format_value(float(value / 10.0**exponent))
+    if factor == "1":
+        return f"10^{{{exponent}}}"
+    return number(value) if exponent >= 0 else rf"{factor}\cdot10^{{{exponent}}}"
+
+
 def over_seeds(frame: pd.DataFrame, by: Iterable[str], value: str = "value") -> pd.DataFrame:
     """Return median, lowest and highest value over seeds, and their number, by the given keys."""
     groups = frame.groupby(list(by), sort=False, observed=True)[value]

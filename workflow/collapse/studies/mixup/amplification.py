@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import THEORY, TWO_COLUMNS, over_seeds, seed_band
+from collapse.plotting import THEORY, TWO_COLUMNS, over_seeds, power, seed_band
 from collapse.studies import Results
 from collapse.studies.mixup.mixed import (
     LOSSES,
@@ -18,7 +18,6 @@ from collapse.studies.mixup.mixed import (
     curves,
     first_view,
     heading,
-    power,
     probed,
     spelt,
     toned,

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.colors import to_rgb
 
 from collapse.errors import InputError
-from collapse.plotting import category_colours, number
+from collapse.plotting import category_colours
 from collapse.studies import Results, sentences
 from collapse.studies.networks import describe, setting
 from collapse.theory.mixup import amplification, decay_at_gap
@@ -48,12 +48,6 @@ def toned(colour: tuple, alpha: float) -> tuple:
     """Return the colour of a loss at an alpha: darker the larger it is, itself at the paper's."""
     tone, share = np.array(to_rgb(colour)), alpha / PAPER_ALPHA
     return tuple(1 - (0.3 + 0.7 * share) * (1 - tone) if share < 1 else tone / np.sqrt(share))
-
-
-def power(value: float) -> str:
-    """Spell a power of ten as ``10^{-1}``, so that all of a row look alike, and others in full."""
-    exponent = round(np.log10(value))
-    return f"10^{{{exponent}}}" if np.isclose(value, 10.0**exponent) else number(value)
 
 
 def known(value: float) -> str:

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from collapse.plotting import THEORY, TWO_COLUMNS
+from collapse.plotting import THEORY, TWO_COLUMNS, power
 from collapse.studies import Results
 from collapse.studies.mixup import triangle
-from collapse.studies.mixup.mixed import UNFINISHED, left_out, power
+from collapse.studies.mixup.mixed import UNFINISHED, left_out
 from collapse.studies.sentences import listed, number
 from collapse.theory.mixup import coordinates
 

@@ -9,9 +9,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
 
-from collapse.plotting import TWO_COLUMNS
+from collapse.plotting import TWO_COLUMNS, power
 from collapse.studies import Results
-from collapse.studies.regression.panels import dataset, diverged, heading, line, power, say
+from collapse.studies.regression.panels import dataset, diverged, heading, line, say
 from collapse.studies.regression.snapshots import (
     NO_STATE,
     NONE,

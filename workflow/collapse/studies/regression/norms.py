@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds, power
 from collapse.studies import Results
 from collapse.studies.analysis import matrix
 from collapse.studies.networks import data_name
@@ -21,7 +21,6 @@ from collapse.studies.regression.panels import (
     label_rows,
     line,
     points,
-    power,
     say,
     title,
 )

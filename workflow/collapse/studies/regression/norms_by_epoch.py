@@ -9,7 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 
-from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds, seed_band
+from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds, power, seed_band
 from collapse.studies import Results
 from collapse.studies.analysis import matrix
 from collapse.studies.networks import data_name
@@ -22,7 +22,6 @@ from collapse.studies.regression.panels import (
     label_rows,
     line,
     logarithmic,
-    power,
     say,
     title,
 )

@@ -17,6 +17,7 @@ from collapse.plotting import (
     floor,
     number,
     ordered_colours,
+    power,
     range_bars,
     seed_band,
 )
@@ -45,15 +46,6 @@ _KEY_COLUMNS = 3
 """Entries of a panel's key side by side."""
 ZERO_WIDTH = 0.7
 """Room between zero and the smallest positive value of an axis, in decades."""
-
-
-def power(value: float) -> str:
-    """Spell a number in mathematics, powers of ten below 1, so that all in a legend are alike."""
-    if not 0 < abs(value) < 1:
-        return number(value)
-    exponent = int(np.floor(np.log10(abs(value)) + 1e-9))
-    factor = number(value / 10.0**exponent)
-    return f"10^{{{exponent}}}" if factor == "1" else rf"{factor}\cdot10^{{{exponent}}}"
 
 
 def decay_colours(experiments: Iterable[Results]) -> dict[float, tuple]:

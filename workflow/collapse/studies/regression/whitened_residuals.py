@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from collapse.plotting import THEORY, TWO_COLUMNS
+from collapse.plotting import THEORY, TWO_COLUMNS, power
 from collapse.studies import Results
 from collapse.studies.analysis import matrix
 from collapse.studies.regression.analysis import products, runs
@@ -19,7 +19,6 @@ from collapse.studies.regression.panels import (
     diverged,
     heading,
     line,
-    power,
     say,
     trained,
 )
