@@ -32,7 +32,8 @@ def draw_network(experiment: Results) -> tuple[Figure, pd.DataFrame]:
     for panel in figure.axes:
         for epoch in falls:
             panel.axvline(epoch, color="0.85", linewidth=0.6, zorder=0)
-    lines = pd.DataFrame({"step": falls}).assign(metric=_FALL)
+    # Of integers, even where the rate never falls.
+    lines = pd.DataFrame({"step": falls}, dtype=int).assign(metric=_FALL)
     rows = pd.concat([rows, lines], ignore_index=True)
     # Without a depth the lines would make numbers with a point of all depths.
     return figure, rows.astype({"depth": "Int64", "seeds": "Int64"})
