@@ -1,6 +1,7 @@
 """The deep-linear study: what its claims decide of made-up tables, on both sides of each bound."""
 
 from dataclasses import replace
+from importlib import import_module
 from itertools import product
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 
 from collapse.studies.analysis import loss_gap
-from collapse.studies.deep_linear import claims
+from collapse.studies.deep_linear import STUDY, claims
 from collapse.studies.deep_linear.analysis import excess_losses, fractions
 from collapse.studies.deep_linear.geometry import class_gram
 from tables import changed, configured, diverged, results, scaled, undecided, valued, without
@@ -624,3 +625,121 @@ def test_the_gram_matrix_that_is_drawn_is_the_first_seeds(bias):
     expected = np.eye(3) - (1 / 3 if bias else 0)
     np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-12)
     assert class_gram(results({}, runs), not bias) is None
+
+
+# Sentences of captions
+
+
+def drawn(columns, *rows):
+    """Return what a figure drew as a table; `columns` are names in one text."""
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+def sentences(name, rows):
+    return import_module(f"collapse.studies.deep_linear.{name}").findings(rows)
+
+
+@pytest.mark.parametrize("name", STUDY.figures)
+def test_a_figure_without_a_run_says_so(name):
+    columns = (
+        "depth step metric median low high head series panel row column value bias width "
+        "init_scale direction scaled_decay optimum classes reached cross_polytope"
+    )
+    assert sentences(name, drawn(columns)) == "No run reached its end."
+
+
+def test_what_direct_optimisation_ends_at_is_the_worst_run_of_the_last_step():
+    rows = drawn(
+        "depth step high head metric",
+        (1, 10, 5.0, "bias-free", "NC1"),
+        (1, 20, 1e-30, "bias-free", "NC1"),
+        (3, 20, 2e-30, "last-layer bias", "NC1"),
+        (3, 20, 3e-15, "last-layer bias", "NC2_ETF"),
+        (1, 20, 4e-13, "bias-free", "loss_gap"),
+    )
+    assert sentences("direct_optimisation", rows) == (
+        "At step 20 the largest values over depths, heads and seeds are NC1 2e-30, NC2 to the "
+        "simplex ETF 3e-15 and relative loss gap 4e-13, where theory has 0 for all."
+    )
+
+
+def test_runs_that_diverged_are_counted_by_their_initial_scale():
+    rows = drawn(
+        "depth step high seeds init_scale metric",
+        (1, 20, 1e-30, 3, 0.1, "NC1"),
+        (1, 20, 1e-13, 3, 0.1, "loss_gap"),
+        (3, None, None, 2, 0.1, "diverged runs"),
+        (3, 20, 2e-30, 1, 0.1, "NC1"),
+        (3, None, None, 3, 0.02, "diverged runs"),
+    )
+    assert sentences("direct_width", rows) == (
+        "From initial scale 0.1, 2 of 6 runs diverged (at M = 3); of those that did not the "
+        "largest values at step 20 are NC1 2e-30 and relative loss gap 1e-13, where theory has "
+        "0 for all. From initial scale 0.02, 3 of 3 runs diverged (at M = 3)."
+    )
+
+
+def test_sweeps_are_held_against_the_optimum_and_the_end_of_the_local_minimum():
+    rows = drawn(
+        "depth direction scaled_decay low high optimum series",
+        (1, "up", 0.5, 0.3, 0.31, 0.3, "measured"),
+        (1, "up", 1.5, 0.0, 1e-4, 0.0, "measured"),
+        (2, "up", 0.4, 0.5, 0.5, 0.52, "measured"),
+        (2, "up", 0.6, 0.3, 0.3, 0.0, "measured"),
+        (2, "down", 0.4, 0.0, 1e-9, 0.52, "measured"),
+        (1, "down", 0.4, 0.0, 0.3, 0.3, "measured"),
+        (1, None, 1.0, None, None, None, "tau"),
+        (2, None, 0.5, None, None, None, "tau"),
+        (2, None, 0.65, None, None, None, "tau_loc"),
+    )
+    assert sentences("collapse_threshold", rows) == (
+        "Below tau the upward sweeps are at most 0.01 (M = 1) and 0.02 (M = 2) from the global "
+        "optimum. The last scaled decay at which they are above 0.001 is 0.5 (M = 1; theory: 1) "
+        "and 0.6 (M = 2; theory: 0.65). From M = 2 on, where zero is a local minimum at every "
+        "decay, downward sweeps reach 1e-09 at most."
+    )
+
+
+def trained(*errors):
+    """Return an MLP's figure, whose training error takes these values."""
+    rows = []
+    for (epoch, value), error in zip([(1, 2.0), (5, 0.5), (20, 0.75)], errors, strict=True):
+        for metric in ("NC1", "NC2_OF", "NC3_product"):
+            rows.append((3, epoch, value, "bias-free", metric))
+        rows.append((3, epoch, error, "bias-free", "error"))
+    rows.append((None, 15, None, None, "fall of the learning rate"))
+    return drawn("depth step median head metric", *rows).astype({"depth": "Int64"})
+
+
+def test_a_network_says_where_it_ends_where_its_error_is_gone_and_where_nc3_rises():
+    ends = (
+        "Without a bias the medians at epoch 20 (at epoch 1) are, over depths, NC1 0.75 (2), NC2 "
+        "to the orthogonal frame 0.75 (2) and NC3 0.75 (2), where theory has 0."
+    )
+    left = "The median training error ends at 0.1 and is zero at no recorded epoch."
+    assert sentences("network_conv", trained(0.5, 0.2, 0.1)) == f"{ends} {left}"
+    gone = (
+        "Circles mark the first recorded epoch at which the median training error is zero: "
+        "5 (M = 3). It ends at 0.25."
+    )
+    rise = (
+        "From one recorded epoch to the next NC3 rises most from 5 to 20, from 0.5 to 0.75 in the "
+        "median over lines; the learning rate first falls after epoch 15."
+    )
+    assert sentences("network_mlp", trained(0.5, 0.0, 0.25)) == f"{ends} {gone} {rise}"
+
+
+def test_losses_below_the_etf_are_counted_beyond_rounding():
+    rows = drawn(
+        "depth classes reached cross_polytope",
+        (1, 4, -1e-7, None),
+        (1, 4, 0.1, None),
+        (2, 4, -0.1, -0.12),
+        (2, 6, -0.2, -0.18),
+        (2, 6, 0.0, -0.18),
+    )
+    assert sentences("cross_entropy_depth", rows) == (
+        "More than 0.0001 % below the best simplex ETF end 0/2 at M = 1 and 1/1 and 1/2 at M = 2 "
+        "of the starts (K = 4 and 6). The lowest loss relative to that ETF's is -20 % (M = 2, "
+        "K = 6), the best cross-polytope's there -18 %."
+    )

@@ -1,15 +1,18 @@
 """The imbalanced study: what its claims decide of made-up tables, on both sides of each bound."""
 
 from dataclasses import replace
+from importlib import import_module
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import brentq
 
 from collapse import config
-from collapse.studies.imbalanced import claims, network_claims
+from collapse.studies.imbalanced import STUDY, claims, network_claims
 from collapse.studies.imbalanced.analysis import (
+    LENGTHS,
     decays,
     measured_lengths,
     released_floor,
@@ -792,3 +795,89 @@ def test_the_gram_matrix_that_is_drawn_is_the_first_seeds():
     np.testing.assert_allclose(drawn.measured, np.eye(4) / 2)
     features = lengths(SIZES, 400, [1e-4] * 3, 1e-4).features ** 2
     np.testing.assert_allclose(drawn.theory, np.diag(features / np.linalg.norm(features)))
+
+
+# Sentences of captions
+
+
+def drawn(columns, *rows):
+    """Return what a figure drew as a table; `columns` are names in one text."""
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+def sentences(name, rows):
+    return import_module(f"collapse.studies.imbalanced.{name}").findings(rows)
+
+
+@pytest.mark.parametrize("name", STUDY.figures)
+def test_a_figure_without_a_run_says_so(name):
+    columns = (
+        "depth step metric median low high series panel head row column value class class_size "
+        "experiment direction decay length weight_decay"
+    )
+    assert sentences(name, drawn(columns)) == "No run reached its end."
+
+
+def test_lengths_are_given_beside_those_of_theory():
+    rows = drawn(
+        "length depth class_size median predicted series",
+        ("feature_norm", 3, 50, 0.4, 0.4, "measured"),
+        ("feature_norm", 3, 200, 0.1, 0.2, "measured"),
+        *((length, 3, 50, 1e-3, None, "largest relative error") for length in LENGTHS),
+        ("first_layer", 3, 200, 0.5, None, "largest relative error"),
+        ("feature_norm", 3, 70, 9.0, None, "theory"),
+    )
+    assert sentences("gof_lengths", rows) == (
+        "The largest relative errors over classes, depths and seeds are 0.5 (singular values of "
+        "W1), 0.001 (rows of P) and 0.001 (class means). The length of the class mean of 200 "
+        "samples over that of 50 is 0.25 (theory: 0.5) at M = 3."
+    )
+
+
+def test_classes_of_sweeps_are_held_against_where_theory_has_them_vanish():
+    rows = drawn(
+        "depth direction class_size decay value optimum series",
+        (2, "up", 50, 0.1, 0.5, 0.51, "measured"),
+        (2, "up", 50, 0.3, 0.4, 0.0, "measured"),
+        (2, "up", 50, 0.5, 1e-4, 0.0, "measured"),
+        (2, "down", 50, 0.1, 1e-9, 0.51, "measured"),
+        (2, None, 50, 0.2, None, None, "critical decay"),
+        (2, None, 50, 0.4, None, None, "end of the local minimum"),
+    )
+    assert sentences("minority_collapse", rows) == (
+        "Below its critical decay a class of an upward sweep is at most 0.01 (M = 2) from the "
+        "global optimum. The last decay at which it is above 0.001 is 0.75 (M = 2) of the one at "
+        "which theory has it vanish, the critical decay at M = 1 and the end of the local minimum "
+        "from M = 2 on. From M = 2 on, where zero is a local minimum at every decay, classes of "
+        "downward sweeps reach 1e-09 at most."
+    )
+
+
+def test_shuttle_is_held_against_theory_on_both_sides_of_the_critical_size():
+    rows = drawn(
+        "weight_decay class_size median predicted step metric series",
+        (0.1, 5, 0.02, 0.0, None, "own_logit", "measured"),
+        (0.1, 100, 0.7, 0.8, None, "own_logit", "measured"),
+        (0.1, 20, None, None, None, "own_logit", "critical class size"),
+        (0.2, 100, 0.5, 0.6, None, "own_logit", "measured"),
+        (0.1, None, 0.9, None, 1, "error", "measured"),
+        (0.1, None, 0.25, None, 8, "error", "measured"),
+    )
+    assert sentences("network_shuttle", rows) == (
+        "At weight decay 0.1 (critical class size 20) the median logits lie at most 0.02 from 0 "
+        "where theory has 0 (classes: 1) and at most 0.1 from theory for the others "
+        "(n = 100: 0.7; theory: 0.8). At weight decay 0.2 the median logits lie at most 0.1 from "
+        "theory for all classes (n = 100: 0.5; theory: 0.6). The median training error ends at "
+        "0.25 at 0.1."
+    )
+
+
+def test_accuracies_are_averaged_over_classes_of_more_and_of_fewer_samples():
+    rows = drawn(
+        "experiment depth class class_size median",
+        *(("network_mlp", 3, k, size, size / 1000) for k, size in enumerate((100, 200, 600))),
+    )
+    assert sentences("accuracy_by_class", rows) == (
+        "Left, the median accuracies, averaged over the classes of more samples than N/K = 300 (1) "
+        "and over the others (2), are 0.6 and 0.15 at M = 3."
+    )

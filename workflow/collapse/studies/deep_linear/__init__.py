@@ -15,78 +15,122 @@ STUDY = Study(
         "direct_optimisation": Plot(
             reads=("direct_optimisation",),
             caption=(
-                "Direct optimisation over free features: NC1, NC2, NC3 (to the orthogonal frame "
-                "without a bias, to the simplex ETF with one) and the relative gap of the loss to "
-                "its closed-form optimum against the step of gradient descent, by depth M. Lines "
-                "are medians over seeds, bands their range, grey the floor of float64."
+                "Gradient descent over free features of K classes and N samples in d dimensions "
+                "and a linear head of M layers of that width, against the step. NC1 is the "
+                "spread within classes against that between them, NC2 the distance of the class "
+                "means' Gram matrix to that of the orthogonal frame (OF, without a bias) or of "
+                "the simplex ETF (with a last-layer bias), NC3 that of the product of head and "
+                "class means to the same frame, all zero at collapse. The last column is the "
+                "relative gap of the loss to its closed-form optimum. Lines are medians over "
+                "seeds, bands their range; what lies in the grey areas is below the rounding of "
+                "float64, of which NC1 has the square."
             ),
         ),
         "direct_width": Plot(
             reads=("direct_width",),
             caption=(
-                "Direct optimisation at the width that the released code's README names, without "
-                "a bias: NC1 to NC3 and the relative gap of the loss to its closed-form optimum "
-                "against the step, by depth M. Top: from the released initial scale, bottom: from "
-                "one that gives layers the norms they have at d = 64. Lines are medians over "
-                "seeds, bands their range, grey the floor of float64; runs that diverged are left "
-                "out and counted."
+                "Gradient descent over free features and a bias-free linear head of M layers at "
+                "the width d that the released code's README names (less at small scales), "
+                "against the step: NC1 to NC3 (all zero at collapse; OF is the orthogonal "
+                "frame) and the relative gap of the loss to its closed-form optimum. Each row "
+                "starts from another initial scale, the standard deviation of all entries: "
+                "above the released code's, below one that gives layers about the norms that "
+                "they have at d = 64. Lines are medians over seeds, bands their range, grey "
+                "areas what lies below the rounding of float64. Runs that diverged are left out "
+                "and counted in the figure."
             ),
         ),
         "collapse_threshold": Plot(
             reads=("collapse_threshold",),
             caption=(
-                "Top singular value of the logits over sqrt(n) as all decays grow and shrink. "
-                "Dashed: the global optimum, continuous at M = 1 and with a jump to zero at tau_M "
-                "for M >= 2. Dotted: the metastable branch up to its end. Sweeps follow local "
-                "minima, hence the hysteresis."
+                "Top singular value of the logits Z over the root of the class size n, as all "
+                "decays grow (triangles up) and shrink again (triangles down), against the "
+                "scaled decay beta/n, beta = M N (N lambda_W1 ... lambda_WM lambda_H)^(1/M) for "
+                "M layers and N samples. Symbols are medians over seeds, bars their range. "
+                "Dashed: the global optimum, which is zero from tau on. Dotted: the non-zero "
+                "branch beyond tau, a local minimum up to tau_loc (M >= 2). Each sweep goes on "
+                "from where it stood at the decay before, and so follows a local minimum while "
+                "there is one."
             ),
         ),
         "network_mlp": Plot(
             reads=("network_mlp",),
             caption=(
-                "A multilayer perceptron with an M-layer linear head on real images: NC1 to NC3 "
-                "of the features and the training error against the epoch. Circles mark the first "
-                "recorded epoch of zero training error."
+                "A multilayer perceptron with BatchNorm and a linear head of M layers, trained "
+                "by Adam on real images, against the epoch. NC1 is the spread within classes "
+                "against that between them, NC2 the distance of the class means' Gram matrix to "
+                "that of the orthogonal frame (OF, without a bias) or of the simplex ETF (with "
+                "a last-layer bias), NC3 that of the product of head and class means to the "
+                "same frame, all zero at collapse. Lines are medians over seeds, bands their "
+                "range; vertical lines mark epochs after which the learning rate falls. The "
+                "metrics and the error are those of the network in evaluation mode, where "
+                "BatchNorm takes running averages. The features come out of two BatchNorm "
+                "layers in a row. Nearly nothing holds the gain of the first, which Adam takes "
+                "down steadily whatever the size of its gradient, and the second undoes that "
+                "until the square of the gain nears the second's epsilon. From then on the "
+                "features shrink, faster than the running averages follow: a spike of NC2, NC3 "
+                "and the error at about the same epoch at all depths and seeds, which is not in "
+                "the training loss and not of the schedule."
             ),
         ),
         "network_conv": Plot(
             reads=("network_conv",),
             caption=(
-                "A convolutional network (named in the figure) with an M-layer linear head on "
-                "real images: NC1 to NC3 of the features and the training error against the "
-                "epoch. Circles mark the first recorded epoch of zero training error."
+                "A convolutional network, named in the figure, with a linear head of M layers "
+                "on real images, against the epoch. NC1 is the spread within classes against "
+                "that between them, NC2 the distance of the class means' Gram matrix to that of "
+                "the orthogonal frame (OF, without a bias) or of the simplex ETF (with a "
+                "last-layer bias), NC3 that of the product of head and class means to the same "
+                "frame, all zero at collapse. Lines are medians over seeds, bands their range; "
+                "vertical lines mark epochs after which the learning rate falls. The metrics "
+                "and the error are those of the network in evaluation mode, where BatchNorm "
+                "takes running averages."
             ),
         ),
         "network_vgg": Plot(
             reads=("network_vgg",),
             caption=(
-                "VGG16 with an M-layer linear head on real images: NC1 to NC3 of the features and "
-                "the training error against the epoch. Circles mark the first recorded epoch of "
-                "zero training error."
+                "VGG16 with a linear head of M layers on real images, against the epoch. NC1 is "
+                "the spread within classes against that between them, NC2 the distance of the "
+                "class means' Gram matrix to that of the orthogonal frame (OF, without a bias) "
+                "or of the simplex ETF (with a last-layer bias), NC3 that of the product of "
+                "head and class means to the same frame, all zero at collapse. Lines are "
+                "medians over seeds, bands their range; vertical lines mark epochs after which "
+                "the learning rate falls. The metrics and the error are those of the network in "
+                "evaluation mode, where BatchNorm takes running averages."
             ),
         ),
         "network_width": Plot(
             reads=("network_mlp", "network_width"),
             caption=(
-                "Multilayer perceptrons of several widths with an M-layer linear head at the end "
-                "of training: NC1 to NC3 of the features and the relative gap of the objective to "
-                "its closed-form optimum. Points are medians over seeds, bars their range."
+                "Multilayer perceptrons of several hidden widths with a linear head of M "
+                "layers, trained on real images, at the last epoch: NC1 to NC3 of the features "
+                "(all zero at collapse; NC2 to the orthogonal frame OF without a bias, to the "
+                "simplex ETF with one) and the relative gap of the objective to the closed-form "
+                "optimum of free features. Points are medians over seeds, bars their range; "
+                "depths are drawn side by side, and lines join the widths of one depth."
             ),
         ),
         "geometry": Plot(
             reads=("direct_optimisation", "frames", "network_mlp", "network_conv"),
             caption=(
-                "Gram matrices of the class means (centred where there is a bias), measured at "
-                "the end of training above the orthogonal frame or simplex ETF of theory, and the "
-                "frames of three classes in space, theory dashed."
+                "Above: Gram matrices of the class means, centred where there is a bias, of the "
+                "first seed at the end of training at M = 3 layers (the smallest M where there "
+                "is no 3), over those of the orthogonal frame or the simplex ETF, all of "
+                "Frobenius norm 1. Below: the class means of three classes as vectors in space "
+                "(colours) and those of theory (dashed, drawn longer), turned onto each other; "
+                "the grey faces only give depth."
             ),
         ),
         "cross_entropy_depth": Plot(
             reads=("cross_entropy_depth",),
             caption=(
-                "Cross-entropy losses that gradient descent reaches from random starts, relative "
-                "to the best simplex ETF (zero), beside the best cross-polytope (dashed). Below "
-                "zero the ETF is not the global optimum."
+                "Cross-entropy losses that gradient descent over free features and a linear "
+                "head of M layers reaches from random starts, a point for each seed in the "
+                "order of their losses, relative to the loss of the best simplex ETF (dashed, "
+                "zero), for K classes. Dash-dotted: the best cross-polytope, classes paired as "
+                "plus and minus e_i, where theory gives its loss (M >= 2). Where a point lies "
+                "below zero, the ETF is not the global optimum."
             ),
         ),
     },

@@ -8,6 +8,9 @@ from collapse.studies import Results
 HEAD = {False: "bias-free", True: "last-layer bias"}
 """What a head is called, without and with a last-layer bias."""
 
+OF_HEAD = {HEAD[False]: "Without a bias", HEAD[True]: "With a last-layer bias"}
+"""How a sentence about a head begins."""
+
 NC2 = {False: "NC2_OF", True: "NC2_ETF"}
 """Which frame the class means converge to, without and with a last-layer bias."""
 

@@ -9,8 +9,7 @@ from collapse.plotting import FLOAT64_FLOOR
 from collapse.studies import Results
 from collapse.studies.analysis import loss_gap
 from collapse.studies.curves import curves, over_runs
-from collapse.studies.deep_linear.heads import draw_heads
-from collapse.studies.sentences import listed, number
+from collapse.studies.deep_linear.heads import draw_heads, largest
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -35,13 +34,8 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if rows.empty:
         return "No run reached its end."
-    last = rows[rows["step"] == rows["step"].max()]
-    worst = last.groupby("metric")["high"].max()
-    metrics = listed(
-        [f"{name} {number(worst[name])}" for name in worst.index if name != "loss_gap"]
-    )
+    step = rows["step"].max()
     return (
-        f"At step {last['step'].iloc[0]} the largest values over depths, heads and seeds are "
-        f"{metrics}, where theory has 0; no loss is further than {number(worst['loss_gap'])} of "
-        "its closed form from it."
+        f"At step {step} the largest values over depths, heads and seeds are "
+        f"{largest(rows[rows['step'] == step])}, where theory has 0 for all."
     )

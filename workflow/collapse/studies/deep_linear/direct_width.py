@@ -9,7 +9,10 @@ from collapse.plotting import FLOAT64_FLOOR
 from collapse.studies import Results
 from collapse.studies.analysis import loss_gap
 from collapse.studies.curves import curves, depth_legend, draw_panels, over_runs
-from collapse.studies.deep_linear.heads import metric_panels
+from collapse.studies.deep_linear.heads import largest, metric_panels
+from collapse.studies.sentences import listed, number
+
+_DIVERGED = "diverged runs"
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -33,4 +36,35 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     sizes, width = problem["class_sizes"], problem["widths"]
     text = f"free features, $K={len(sizes)}$, $N={sum(sizes)}$, $d={width}$, bias-free"
     depth_legend(figure, text, experiment)
-    return figure, pd.concat(rows, ignore_index=True).rename(columns={"head": "init_scale"})
+    drawn = pd.concat(rows, ignore_index=True).rename(columns={"head": "init_scale"})
+    return figure, pd.concat([drawn, _diverged(experiment)], ignore_index=True)
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    if rows.empty:
+        return "No run reached its end."
+    scales = rows.groupby("init_scale", sort=False)
+    return " ".join([_of_scale(scale, of_scale) for scale, of_scale in scales])
+
+
+def _diverged(experiment: Results) -> pd.DataFrame:
+    """Return how many runs diverged, by initial scale and depth."""
+    runs = experiment.values("diverged").groupby(["depth", "init_scale"]).size()
+    return runs.rename("seeds").reset_index().assign(metric=_DIVERGED)
+
+
+def _of_scale(scale: float, rows: pd.DataFrame) -> str:
+    lost, ended = (rows[(rows["metric"] == _DIVERGED) == wanted] for wanted in (True, False))
+    last = ended[ended["step"] == ended["step"].max()]
+    count = lost["seeds"].sum()
+    total = count + last.loc[last["metric"] == "NC1", "seeds"].sum()
+    depths = listed([f"M = {depth}" for depth in sorted(lost["depth"])]) if count else ""
+    start = f"From initial scale {number(scale)}, {count:g} of {total:g} runs diverged"
+    start += f" (at {depths})" if count else ""
+    if last.empty:
+        return f"{start}."
+    return (
+        f"{start}; of those that did not the largest values at step {last['step'].iloc[0]:g} are "
+        f"{largest(last)}, where theory has 0 for all."
+    )

@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS
 from collapse.studies import Results
-from collapse.studies.analysis import matrix
+from collapse.studies.analysis import matrix, relative
 from collapse.studies.deep_linear.analysis import HEAD
 from collapse.studies.geometry import Comparison, draw_frame, draw_grams, long, unit_norm
 from collapse.studies.networks import data_name, model_name
+from collapse.studies.sentences import listed, number
 
 _DEPTH = 3
 _TARGET = {False: "orthogonal frame", True: "simplex ETF"}
@@ -59,13 +60,33 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     figure_rows = draw_grams(figure, columns)
     for index, bias in enumerate((False, True)):
         axes = figure.add_axes((0.04 + 0.46 * index, -0.03, 0.42, 0.43), projection="3d")
-        comparison = _compared("frames", experiments["frames"], bias)
+        comparison = _compared("three classes in space", experiments["frames"], bias)
         figure_rows += draw_frame(axes, comparison, [f"class {k}" for k in range(3)], plane=bias)
         figure.text(
             0.25 + 0.46 * index, 0.425, f"$K=3$, {HEAD[bias]}: {_TARGET[bias]}", ha="center"
         )
     # An empty table first: without any run there would be nothing to join, nor any columns.
     return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *figure_rows], ignore_index=True)
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    if rows.empty:
+        return "No run reached its end."
+    distances = [
+        f"{number(_distance(entries))} ({' on '.join(panel.splitlines())}, {head})"
+        for (panel, head), entries in rows.groupby(["panel", "head"], sort=False)
+    ]
+    return (
+        "The distance from what was measured to theory, relative to the Frobenius norm of theory, "
+        f"is {listed(distances)}, where theory has 0."
+    )
+
+
+def _distance(rows: pd.DataFrame) -> float:
+    places = ["row", "column"]
+    values = {series: part.set_index(places)["value"] for series, part in rows.groupby("series")}
+    return relative(values["measured"], values["theory"])
 
 
 def _compared(panel: str, experiment: Results, bias: bool) -> Comparison:

@@ -8,6 +8,16 @@ from matplotlib.figure import Figure
 from collapse.studies import Results
 from collapse.studies.curves import Panel, depth_legend, draw_panels
 from collapse.studies.deep_linear.analysis import HEAD, NC2
+from collapse.studies.sentences import listed, number
+
+NAMES = {
+    "NC1": "NC1",
+    "NC2_OF": "NC2 to the orthogonal frame",
+    "NC2_ETF": "NC2 to the simplex ETF",
+    "NC3_product": "NC3",
+    "loss_gap": "relative loss gap",
+}
+"""What the metrics of the panels are called in sentences."""
 
 
 def draw_heads(
@@ -44,3 +54,9 @@ def metric_panels(bias: bool, floor: float, last: Panel) -> tuple[Panel, ...]:
         ("NC3_product", "NC3", floor),
         last,
     )
+
+
+def largest(rows: pd.DataFrame) -> str:
+    """Say of each metric the largest value of any run among rows of figures."""
+    highs = rows.groupby("metric")["high"].max()
+    return listed([f"{name} {number(highs[key])}" for key, name in NAMES.items() if key in highs])

@@ -6,9 +6,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from collapse.studies import Results
-from collapse.studies.deep_linear.networks import draw_network
+from collapse.studies.deep_linear.networks import draw_network, largest_rise, network_findings
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
     return draw_network(experiments["network_mlp"])
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    return network_findings(rows) + largest_rise(rows)

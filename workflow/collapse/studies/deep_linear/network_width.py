@@ -13,8 +13,10 @@ from collapse.plotting import TWO_COLUMNS, decades, over_seeds, range_bars
 from collapse.studies import Results
 from collapse.studies.analysis import signed_gap
 from collapse.studies.curves import depth_colours, depth_legend, diverged_note
-from collapse.studies.deep_linear.analysis import HEAD, NC2
+from collapse.studies.deep_linear.analysis import HEAD, NC2, OF_HEAD
+from collapse.studies.deep_linear.heads import NAMES
 from collapse.studies.networks import data_name
+from collapse.studies.sentences import listed, number, span
 
 _SPREAD = 1.05
 """Factor between the abscissae of neighbouring depths: their bars should not hide each other."""
@@ -46,16 +48,56 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     return figure, points
 
 
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    if rows.empty:
+        return "No run reached its end."
+    return " ".join([_of_head(HEAD[bias], of_head) for bias, of_head in rows.groupby("bias")])
+
+
+def _of_head(head: str, rows: pd.DataFrame) -> str:
+    narrow, wide = rows["width"].min(), rows["width"].max()
+    medians = rows.pivot_table(index=["metric", "depth"], columns="width", values="median")
+    text = f"{OF_HEAD[head]} the medians are " + listed(
+        [
+            f"{name} {span(rows.loc[rows['metric'] == metric, 'median'])}"
+            for metric, name in NAMES.items()
+            if metric in medians.index
+        ]
+    )
+    # At a small scale not every width has all depths.
+    factors = (medians[wide] / medians[narrow]).dropna()
+    if narrow == wide or factors.empty:
+        return f"{text} over depths, where theory has 0."
+    depths = factors.index.get_level_values("depth").unique()
+    changes = [
+        f"{name} by {listed([number(factors[metric, m]) for m in depths])}"
+        for metric, name in NAMES.items()
+        if metric in factors.index
+    ]
+    return (
+        f"{text} over depths and widths, where theory has 0. From width {narrow} to {wide} they "
+        f"change, at {listed([f'M = {m}' for m in depths])}, by these factors: {listed(changes)}."
+    )
+
+
 def _labels(bias: bool) -> dict[str, str]:
     frame = "ETF" if bias else "OF"
-    return {"NC1": "NC1", NC2[bias]: f"NC2 ({frame})", "NC3_product": "NC3", "gap": "$L/L^*-1$"}
+    return {
+        "NC1": "NC1",
+        NC2[bias]: f"NC2 ({frame})",
+        "NC3_product": "NC3",
+        "loss_gap": "relative loss gap",
+    }
 
 
 def _ends(experiment: Results) -> pd.DataFrame:
     """Return the metrics at the last epoch of every run, with its width."""
-    gaps = signed_gap(experiment).rename(columns={"gap": "value"}).assign(metric="gap")
+    gaps = signed_gap(experiment).rename(columns={"gap": "value"}).assign(metric="loss_gap")
     names = ["NC1", "NC3_product", *NC2.values()]
     rows = pd.concat([*(experiment.last(name, "H1") for name in names), gaps], ignore_index=True)
+    # Measured is the distance to either frame.
+    rows = rows[rows["metric"] != rows["bias"].map(lambda bias: NC2[not bias])]
     if "hidden" in experiment.keys:
         # A list is text in tables; all layers are of one width.
         return rows.assign(width=rows["hidden"].str.split("-").str[0].astype(int))

@@ -15,65 +15,94 @@ STUDY = Study(
         "direct_optimisation": Plot(
             reads=("direct_optimisation",),
             caption=(
-                "Direct optimisation over free features of unequal classes: NC1, the distances of "
-                "weights (NC2_W), class means (NC2_H), their product (NC3) and their duality to "
-                "the general orthogonal frame of these decays, and the relative gap of the loss "
-                "to its closed-form optimum against the step, by depth M. Lines are medians over "
-                "seeds, bands their range, grey the floor of float64."
+                "Gradient descent over free features in d dimensions of K classes of unequal "
+                "sizes n and a linear head of M layers, against the step. NC1 is the spread "
+                "within classes against that between them; NC2 with index W and with index H "
+                "are the distances of the Gram matrices of the rows of P = W_M ... W_1 and of "
+                "the class means to those of the general orthogonal frame (GOF) of the run's "
+                "decays, NC3 that of the product of P and the class means; duality is the "
+                "distance of P to the class means brought to theory's ratios of lengths. All "
+                "are zero at the optimum. The last panel is the relative gap of the loss to its "
+                "closed-form optimum. Lines are medians over seeds, bands their range; what "
+                "lies in the grey areas is below the rounding of float64, of which NC1 has the "
+                "square."
             ),
         ),
         "gof_lengths": Plot(
             reads=("direct_optimisation",),
             caption=(
-                "Lengths of the general orthogonal frame by class size: singular values of W_1, "
-                "norms of the rows of the product P and of the class-mean features, measured at "
-                "the last step (points, median over seeds) against the closed form (dashed, for "
-                "any class size at this N). Below, the largest relative error over seeds."
+                "Lengths of the general orthogonal frame by class size n_k, for M layers: "
+                "singular values of W_1, given to the classes by size, norms of the rows of the "
+                "product P = W_M ... W_1 and of the class means of the features, at the last "
+                "step (points, medians over seeds), and the closed form (dashed, for a class of "
+                "any size among these N samples). Below, the largest relative error over seeds; "
+                "what lies in the grey areas is below the rounding of float64."
             ),
         ),
         "minority_collapse": Plot(
             reads=("minority_collapse",),
             caption=(
-                "Norm of each class's mean logits as all decays grow (triangles up) and shrink "
-                "(down). Dashed: the global optimum. Dotted: the local minimum beyond it. Vertical "
-                "lines: each class's critical decay. Classes vanish one after another, gradually "
-                "at M = 1 and with a jump at M >= 2, where sweeps follow local minima."
+                "Norm of the mean logits of each class of n_k samples, P times the class mean "
+                "of the features, as all decays grow (triangles up) and shrink again (triangles "
+                "down); every seed is drawn, larger classes with larger symbols, so that all "
+                "are seen where they coincide. The abscissa is the geometric mean of the decays "
+                "of the M layers and of the features. Dashed: the global optimum. Dotted: the "
+                "local minimum beyond it (M >= 2). Vertical lines: each class's critical decay, "
+                "from which on it is zero at the global optimum. Each sweep goes on from where "
+                "it stood at the decay before, and so follows a local minimum while there is "
+                "one."
             ),
         ),
         "geometry": Plot(
             reads=("direct_optimisation", "frames", "network_mlp"),
             caption=(
-                "Gram matrices of the class means and of the rows of the product P at the end of "
-                "training above those of the general orthogonal frame, and the frames of three "
-                "classes in space, of 100 samples each and of 200, 100 and 50, theory dashed."
+                "Above: Gram matrices of the class means and of the rows of P = W_M ... W_1, of "
+                "the first seed at the end of training at M = 3 layers (the smallest M where "
+                "there is no 3), over those of the general orthogonal frame, all of Frobenius "
+                "norm 1. Below: the vectors of three classes of n samples each in space "
+                "(colours) and those of theory (dashed, drawn longer), turned onto each other; "
+                "the grey faces only give depth."
             ),
         ),
         "network_mlp": Plot(
             reads=("network_mlp",),
             caption=(
-                "A multilayer perceptron without BatchNorm and an M-layer linear head on an "
-                "imbalanced set of real images: NC1, distances to the general orthogonal frame of "
-                "the run's own decays (solid) and to the orthogonal frame of balanced classes "
-                "(dotted), and the training error against the epoch. Short bars at the right: the "
-                "floor of the released code's targets at the exact optimum of its own loss. "
-                "Circles mark the first recorded epoch of zero training error."
+                "A multilayer perceptron without BatchNorm and a linear head of M layers, "
+                "trained on real images with classes of unequal sizes, against the epoch. NC1 "
+                "is the spread within classes against that between them; NC2 with index W and "
+                "with index H are the distances of the Gram matrices of the rows of P = W_M ... "
+                "W_1 and of the class means to those of the general orthogonal frame (GOF) of "
+                "the run's decays, NC3 that of the product of P and the class means; duality is "
+                "the distance of P to the class means brought to theory's ratios of lengths. "
+                "All are zero at the optimum. Solid lines are distances to that frame, dotted "
+                "ones to the orthogonal frame of equal lengths that balanced classes have; "
+                "medians over seeds, bands the range of the former. Bars beyond the last epoch: "
+                "the floor of the released code's targets, which are the frame of other decays, "
+                "that is their distance from the exact optimum. Circles, where there are any, "
+                "mark the first recorded epoch at which the median training error is zero."
             ),
         ),
         "network_shuttle": Plot(
             reads=("network_shuttle",),
             caption=(
-                "A multilayer perceptron on Shuttle, which is imbalanced by nature, at three "
-                "decays. Above: mean logit of each class for itself at the last epoch against its "
-                "size, theory dashed, the critical class size as a vertical line. Below: NC1, the "
-                "distance of the weights to the general orthogonal frame, and the training error."
+                "A multilayer perceptron with a linear head of one layer on Shuttle, which is "
+                "imbalanced by nature, at several weight decays lambda_W. Above: mean logit of "
+                "each class for itself at the last epoch against its size n_k (points, medians "
+                "over seeds, bars their range), the global optimum of free features (dashed) "
+                "and the critical class size, below which that is zero (vertical line). Below, "
+                "against the epoch: NC1, the spread within classes against that between them, "
+                "the distance NC2 of the Gram matrix of the weights to that of the general "
+                "orthogonal frame, and the training error; lines are medians over seeds, bands "
+                "their range."
             ),
         ),
         "accuracy_by_class": Plot(
             reads=("network_mlp", "network_shuttle"),
             caption=(
-                "Accuracy on held-out samples by the class's number of training samples, at the "
-                "last epoch: points are medians over seeds, bars their range. In the legend: mean "
-                "over the classes of more (majority) and of fewer samples (minority) than N/K."
+                "Accuracy on held-out samples of each class at the last epoch, classes in the "
+                "order of their numbers of training samples n_k, one column each. Within a "
+                "column stand the networks of all depths M of the head, or of all weight decays "
+                "lambda_W, side by side; points are medians over seeds, bars their range."
             ),
         ),
     },

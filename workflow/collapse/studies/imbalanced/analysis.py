@@ -9,6 +9,7 @@ import pandas as pd
 from collapse.grid import format_value
 from collapse.studies import Results
 from collapse.studies.analysis import by_class
+from collapse.studies.sentences import listed, number
 from collapse.studies.verdicts import lost, missing
 from collapse.theory.direction import logit_fraction, minimiser
 from collapse.theory.frame import Lengths, lengths
@@ -22,6 +23,16 @@ LENGTHS = {
 }
 """The lengths of the frame, as axis labels."""
 
+NAMES = {
+    "NC1": "NC1",
+    "NC2_W_GOF": "NC2 of the weights",
+    "NC2_GOF": "NC2 of the class means",
+    "NC3_GOF": "NC3",
+    "duality_GOF": "duality",
+    "loss_gap": "relative loss gap",
+}
+"""What the metrics of the panels are called in sentences."""
+
 TO_BALANCED = {"NC2_W_GOF": "NC2_W", "NC2_GOF": "NC2_OF", "NC3_GOF": "NC3_product"}
 """Distances to the general orthogonal frame, and the same to the frame of equal lengths."""
 
@@ -34,11 +45,17 @@ def frame_panels(floor: float, last: tuple) -> dict[int, tuple[tuple, ...]]:
     return {
         0: (
             ("NC1", "NC1", floor**2),
-            ("NC2_W_GOF", "NC2_W", floor),
-            ("NC2_GOF", "NC2_H", floor),
+            ("NC2_W_GOF", "NC2$_W$", floor),
+            ("NC2_GOF", "NC2$_H$", floor),
         ),
         1: (("NC3_GOF", "NC3", floor), ("duality_GOF", "duality", floor), last),
     }
+
+
+def by_depth(values: pd.Series) -> str:
+    """Spell numbers by depth, ``0.1 (M = 1) and 0.2 (M = 3)``; none are empty."""
+    parts = [f"{number(value)} (M = {depth:g})" for depth, value in values.items()]
+    return listed(parts) if parts else ""
 
 
 def runs_lost(experiment: Results, depth: int | None = None) -> list[str]:

@@ -9,7 +9,8 @@ from collapse.plotting import FLOAT64_FLOOR, over_seeds
 from collapse.studies import Results
 from collapse.studies.analysis import loss_gap
 from collapse.studies.curves import curves, depth_legend, draw_panels
-from collapse.studies.imbalanced.analysis import frame_panels
+from collapse.studies.imbalanced.analysis import NAMES, frame_panels
+from collapse.studies.sentences import listed, number
 
 _PANELS = frame_panels(FLOAT64_FLOOR, ("loss_gap", "relative loss gap", FLOAT64_FLOOR))
 
@@ -30,3 +31,16 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     text = f"free features, $n=({sizes})$, $d={problem['widths']}$"
     depth_legend(figure, text, experiment)
     return figure, pd.concat(figure_rows, ignore_index=True).drop(columns="head")
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    if rows.empty:
+        return "No run reached its end."
+    step = rows["step"].max()
+    highs = rows[rows["step"] == step].groupby("metric")["high"].max()
+    metrics = [f"{name} {number(highs[key])}" for key, name in NAMES.items() if key in highs]
+    return (
+        f"At step {step} the largest values over depths and seeds are {listed(metrics)}, where "
+        "theory has 0 for all."
+    )

@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS
 from collapse.studies import Results
-from collapse.studies.analysis import matrix
+from collapse.studies.analysis import matrix, relative
 from collapse.studies.geometry import Comparison, draw_frame, draw_grams, long, unit_norm
 from collapse.studies.imbalanced.analysis import frame_of
 from collapse.studies.networks import data_name, model_name
+from collapse.studies.sentences import listed, number
 
 _DEPTH = 3
 _GRAMS = {"class_gram": "class means", "product_gram": "rows of $P$"}
@@ -36,14 +37,35 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     figure_rows = draw_grams(figure, columns)
     frames = experiments["frames"]
     for index, (sizes, gram) in enumerate(_SPACE):
-        axes = figure.add_axes((0.01 + 0.33 * index, -0.02, 0.32, 0.4), projection="3d")
+        axes = figure.add_axes((0.045 + 0.33 * index, 0.01, 0.25, 0.36), projection="3d")
         names = [f"$n={size}$" for size in sizes]
         label = "-".join(map(str, sizes))
-        figure_rows += draw_frame(axes, compared(label, frames, gram, label), names, plane=False)
+        panel = f"three classes of {listed([str(size) for size in sizes])}"
+        figure_rows += draw_frame(axes, compared(panel, frames, gram, label), names, plane=False)
         text = f"{_GRAMS[gram]}, $n={'/'.join(map(str, sizes))}$"
         figure.text(0.17 + 0.33 * index, 0.4, text, ha="center", fontsize=7)
     # An empty table first: without any run there would be nothing to join, nor any columns.
     return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *figure_rows], ignore_index=True)
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    if rows.empty:
+        return "No run reached its end."
+    distances = [
+        f"{number(_distance(entries))} ({' on '.join(panel.splitlines())}, {head.replace('$', '')})"
+        for (panel, head), entries in rows.groupby(["panel", "head"], sort=False)
+    ]
+    return (
+        "The distance from what was measured to theory, relative to the Frobenius norm of theory, "
+        f"is {listed(distances)}, where theory has 0."
+    )
+
+
+def _distance(rows: pd.DataFrame) -> float:
+    places = ["row", "column"]
+    values = {series: part.set_index(places)["value"] for series, part in rows.groupby("series")}
+    return relative(values["measured"], values["theory"])
 
 
 def compared(

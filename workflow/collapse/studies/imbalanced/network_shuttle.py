@@ -25,11 +25,14 @@ from collapse.studies.analysis import by_class
 from collapse.studies.curves import clipped, diverged_note
 from collapse.studies.imbalanced.analysis import predicted_fraction, weight_decays
 from collapse.studies.networks import describe
+from collapse.studies.sentences import listed, number
 from collapse.theory.decay import scaled_decay
 
+_TOP = 1.2
+"""Upper end of the logits: the name of the critical class size stands above the largest, 1."""
 _CURVES = (
     ("NC1", "H1", "NC1", FLOAT32_FLOOR**2),
-    ("NC2_W_GOF", "H1", "NC2_W (GOF)", FLOAT32_FLOOR),
+    ("NC2_W_GOF", "H1", "NC2$_W$", FLOAT32_FLOOR),
     ("error", "all", "training error", None),
 )
 
@@ -49,10 +52,13 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
             figure_rows += _draw_classes(panel, experiment, classes, decays[decay], colours[decay])
         panel.set_xscale("log")
         panel.set_xlabel("class size $n_k$")
-        panel.set_ylim(-0.05, 1.1)
+        panel.set_ylim(-0.05, _TOP)
+        panel.set_yticks([0, 0.25, 0.5, 0.75, 1])
     axes[0, 0].set_ylabel(r"class's own mean logit")
     for panel, (metric, layer, label, limit) in zip(axes[1], _CURVES, strict=False):
         rows = experiment.completed(experiment.values(metric, layer))
+        # The abscissa is logarithmic: what comes before the first epoch would only set the range.
+        rows = rows[rows["step"] > 0]
         rows = clipped(over_seeds(rows, ["weight_decay", "step"]), limit)
         for decay, group in rows.groupby("weight_decay"):
             seed_band(panel, group, "step", color=colours[decay])
@@ -78,6 +84,39 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.concat(figure_rows, ignore_index=True)
 
 
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    logits = rows[rows["metric"] == "own_logit"]
+    if (logits["series"] == "measured").sum() == 0:
+        return "No run reached its end."
+    decays = [_of_decay(decay, group) for decay, group in logits.groupby("weight_decay")]
+    errors = rows[rows["metric"] == "error"]
+    last = errors[errors["step"] == errors["step"].max()]
+    ends = [f"{number(row.median)} at {number(row.weight_decay)}" for row in last.itertuples()]
+    return " ".join([*decays, f"The median training error ends at {listed(ends)}."])
+
+
+def _of_decay(decay: float, rows: pd.DataFrame) -> str:
+    points = rows[rows["series"] == "measured"]
+    zero = points["predicted"] == 0
+    off = (points["median"] - points["predicted"]).abs()
+    parts = []
+    if zero.any():
+        parts.append(
+            f"at most {number(off[zero].max())} from 0 where theory has 0 (classes: {zero.sum()})"
+        )
+    if not zero.all():
+        worst = points.loc[off[~zero].idxmax()]
+        parts.append(
+            f"at most {number(off[~zero].max())} from theory for "
+            f"{'the others' if zero.any() else 'all classes'} (n = {worst['class_size']:g}: "
+            f"{number(worst['median'])}; theory: {number(worst['predicted'])})"
+        )
+    size = rows.loc[rows["series"] == "critical class size", "class_size"]
+    critical = f" (critical class size {number(size.iloc[0])})" if len(size) else ""
+    return f"At weight decay {number(decay)}{critical} the median logits lie {listed(parts)}."
+
+
 def _draw_classes(
     axes: Axes,
     experiment: Results,
@@ -96,18 +135,24 @@ def _draw_classes(
     critical = critical.loc[critical["weight_decay"] == decay, "value"]
     # Beyond the classes' sizes the line would be outside the panel, or stretch it.
     if len(critical) and grid[0] < critical.iloc[0] < grid[-1]:
-        axes.axvline(critical.iloc[0], color="0.8", linewidth=0.8, zorder=0)
+        axes.plot(2 * [critical.iloc[0]], [0, 1.03], color="0.8", linewidth=0.8, zorder=0)
         axes.annotate(
-            r"$n_{\mathrm{crit}}$", (critical.iloc[0], 1.04), fontsize=7, color="0.3", ha="center"
+            r"$n_{\mathrm{crit}}$", (critical.iloc[0], 1.08), fontsize=7, color="0.3", ha="center"
         )
     points = over_seeds(classes, ["weight_decay", "class", "class_size"])
+    own = scaled_decay(
+        points["class_size"].to_numpy(), sizes.sum(), weights, experiment.config["feature_decay"]
+    )
+    points["predicted"] = predicted_fraction(own, np.full(own.shape, len(weights)))
     axes.errorbar(
         points["class_size"], points["median"],
         yerr=range_bars(points),
         fmt="o", color=colour, elinewidth=0.7,
     )  # fmt: skip
     line = pd.DataFrame({"weight_decay": decay, "class_size": grid, "median": theory})
+    place = pd.DataFrame({"weight_decay": decay, "class_size": critical})
     return [
         points.assign(metric="own_logit", series="measured"),
         line.assign(metric="own_logit", series="theory"),
+        place.assign(metric="own_logit", series="critical class size"),
     ]
