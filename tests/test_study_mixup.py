@@ -14,8 +14,8 @@ from matplotlib.colors import to_rgb
 from collapse.errors import InputError
 from collapse.plotting import paper_style
 from collapse.studies.mixup import STUDY, claims, model_claims, network_claims
-from collapse.studies.mixup.mixed import UNFINISHED
 from collapse.studies.mixup.triangle import DIFFERENT, MOST, SAME
+from collapse.studies.sentences import UNFINISHED
 from collapse.theory.mixup import (
     amplification,
     balanced_norm,

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+UNFINISHED = "No run reached its end."
+"""What there is to say of no rows."""
+
 
 def number(value: float) -> str:
     """Spell a number with three digits, ``0.0123`` or ``1.2e-05``; next to 1 with more."""

@@ -12,7 +12,7 @@ from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds,
 from collapse.studies import Results
 from collapse.studies.curves import diverged_note
 from collapse.studies.deep_linear.analysis import fractions
-from collapse.studies.sentences import listed, number
+from collapse.studies.sentences import UNFINISHED, listed, number
 from collapse.theory.deep_linear import (
     largest_root,
     logit_fraction,
@@ -69,7 +69,7 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     measured = rows[rows["series"] == "measured"]
     if measured.empty:
-        return "No run reached its end."
+        return UNFINISHED
     ends = rows[rows["series"].isin(["tau", "tau_loc"])]
     # At M = 1 there is tau alone.
     tau, end = (ends.groupby("depth")["scaled_decay"].agg(which) for which in ("min", "max"))

@@ -11,7 +11,7 @@ from collapse.plotting import THEORY, TWO_COLUMNS, category_colours
 from collapse.studies import Results
 from collapse.studies.curves import diverged_note
 from collapse.studies.deep_linear.analysis import excess_losses
-from collapse.studies.sentences import listed, number
+from collapse.studies.sentences import UNFINISHED, listed, number
 
 _COLOUR = category_colours(["reached"])["reached"]
 _POLYTOPE = THEORY | {"linestyle": (0, (5, 1.5, 1, 1.5))}
@@ -60,7 +60,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if rows.empty:
-        return "No run reached its end."
+        return UNFINISHED
     below = rows.assign(below=rows["reached"] < -_BELOW).groupby(["depth", "classes"])["below"]
     shares = below.agg(lambda runs: f"{runs.sum()}/{len(runs)}")
     depths = [

@@ -10,6 +10,7 @@ from collapse.studies import Results
 from collapse.studies.analysis import loss_gap
 from collapse.studies.curves import curves, over_runs
 from collapse.studies.deep_linear.heads import draw_heads, largest
+from collapse.studies.sentences import UNFINISHED
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -33,7 +34,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if rows.empty:
-        return "No run reached its end."
+        return UNFINISHED
     step = rows["step"].max()
     return (
         f"At step {step} the largest values over depths, heads and seeds are "

@@ -10,7 +10,7 @@ from collapse.studies import Results
 from collapse.studies.analysis import loss_gap
 from collapse.studies.curves import curves, depth_legend, draw_panels, over_runs
 from collapse.studies.deep_linear.heads import largest, metric_panels
-from collapse.studies.sentences import listed, number
+from collapse.studies.sentences import UNFINISHED, listed, number
 
 _DIVERGED = "diverged runs"
 
@@ -43,7 +43,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if rows.empty:
-        return "No run reached its end."
+        return UNFINISHED
     scales = rows.groupby("init_scale", sort=False)
     return " ".join([_of_scale(scale, of_scale) for scale, of_scale in scales])
 

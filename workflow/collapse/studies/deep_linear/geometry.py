@@ -13,7 +13,7 @@ from collapse.studies.analysis import matrix, relative
 from collapse.studies.deep_linear.analysis import HEAD
 from collapse.studies.geometry import Comparison, draw_frame, draw_grams, long, unit_norm
 from collapse.studies.networks import data_name, model_name
-from collapse.studies.sentences import listed, number
+from collapse.studies.sentences import UNFINISHED, listed, number
 
 _DEPTH = 3
 _TARGET = {False: "orthogonal frame", True: "simplex ETF"}
@@ -72,7 +72,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if rows.empty:
-        return "No run reached its end."
+        return UNFINISHED
     distances = [
         f"{number(_distance(entries))} ({' on '.join(panel.splitlines())}, {head})"
         for (panel, head), entries in rows.groupby(["panel", "head"], sort=False)

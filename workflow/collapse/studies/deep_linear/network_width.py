@@ -16,7 +16,7 @@ from collapse.studies.curves import depth_colours, depth_legend, diverged_note
 from collapse.studies.deep_linear.analysis import HEAD, NC2, OF_HEAD
 from collapse.studies.deep_linear.heads import NAMES
 from collapse.studies.networks import data_name
-from collapse.studies.sentences import listed, number, span
+from collapse.studies.sentences import UNFINISHED, listed, number, span
 
 _SPREAD = 1.05
 """Factor between the abscissae of neighbouring depths: their bars should not hide each other."""
@@ -51,7 +51,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if rows.empty:
-        return "No run reached its end."
+        return UNFINISHED
     return " ".join([_of_head(HEAD[bias], of_head) for bias, of_head in rows.groupby("bias")])
 
 

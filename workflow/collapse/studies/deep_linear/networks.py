@@ -11,7 +11,7 @@ from collapse.studies.curves import curves
 from collapse.studies.deep_linear.analysis import OF_HEAD
 from collapse.studies.deep_linear.heads import NAMES, draw_heads
 from collapse.studies.networks import describe
-from collapse.studies.sentences import listed, number, span
+from collapse.studies.sentences import UNFINISHED, listed, number, span
 
 _FALL = "fall of the learning rate"
 
@@ -43,7 +43,7 @@ def network_findings(rows: pd.DataFrame) -> str:
     """Return what was measured of a network, in sentences."""
     measured = rows[rows["metric"] != _FALL]
     if measured.empty:
-        return "No run reached its end."
+        return UNFINISHED
     heads = [_ends(head, of_head) for head, of_head in measured.groupby("head", sort=False)]
     return " ".join([*heads, _zero_error(measured[measured["metric"] == "error"])])
 

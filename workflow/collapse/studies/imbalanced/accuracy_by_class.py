@@ -14,7 +14,7 @@ from collapse.studies import Results
 from collapse.studies.analysis import by_class
 from collapse.studies.curves import diverged_note
 from collapse.studies.networks import data_name, model_name
-from collapse.studies.sentences import listed, number
+from collapse.studies.sentences import UNFINISHED, listed, number
 
 _COLUMNS = {
     "network_mlp": ("depth", "$M={}$"),
@@ -41,7 +41,7 @@ def findings(rows: pd.DataFrame) -> str:
     sides = [
         _of_experiment(name, of_name) for name, of_name in rows.groupby("experiment", sort=False)
     ]
-    return " ".join(sides) or "No run reached its end."
+    return " ".join(sides) or UNFINISHED
 
 
 def _of_experiment(name: str, rows: pd.DataFrame) -> str:

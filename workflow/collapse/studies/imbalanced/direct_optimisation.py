@@ -10,7 +10,7 @@ from collapse.studies import Results
 from collapse.studies.analysis import loss_gap
 from collapse.studies.curves import curves, depth_legend, draw_panels
 from collapse.studies.imbalanced.analysis import NAMES, frame_panels
-from collapse.studies.sentences import listed, number
+from collapse.studies.sentences import UNFINISHED, listed, number
 
 _PANELS = frame_panels(FLOAT64_FLOOR, ("loss_gap", "relative loss gap", FLOAT64_FLOOR))
 
@@ -36,7 +36,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if rows.empty:
-        return "No run reached its end."
+        return UNFINISHED
     step = rows["step"].max()
     highs = rows[rows["step"] == step].groupby("metric")["high"].max()
     metrics = [f"{name} {number(highs[key])}" for key, name in NAMES.items() if key in highs]

@@ -13,7 +13,7 @@ from collapse.studies.analysis import matrix, relative
 from collapse.studies.geometry import Comparison, draw_frame, draw_grams, long, unit_norm
 from collapse.studies.imbalanced.analysis import frame_of
 from collapse.studies.networks import data_name, model_name
-from collapse.studies.sentences import listed, number
+from collapse.studies.sentences import UNFINISHED, listed, number
 
 _DEPTH = 3
 _GRAMS = {"class_gram": "class means", "product_gram": "rows of $P$"}
@@ -51,7 +51,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if rows.empty:
-        return "No run reached its end."
+        return UNFINISHED
     distances = [
         f"{number(_distance(entries))} ({' on '.join(panel.splitlines())}, {head.replace('$', '')})"
         for (panel, head), entries in rows.groupby(["panel", "head"], sort=False)

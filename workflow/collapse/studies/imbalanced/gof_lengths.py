@@ -18,7 +18,7 @@ from collapse.studies.imbalanced.analysis import (
     measured_lengths,
     of_lengths,
 )
-from collapse.studies.sentences import listed, number
+from collapse.studies.sentences import UNFINISHED, listed, number
 
 _NAMES = {
     "first_layer": "singular values of W1",
@@ -72,7 +72,7 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     points = rows[rows["series"] == "measured"]
     if points.empty:
-        return "No run reached its end."
+        return UNFINISHED
     errors = rows[rows["series"] == "largest relative error"].groupby("length")["median"].max()
     text = (
         "The largest relative errors over classes, depths and seeds are "

@@ -13,7 +13,7 @@ from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours
 from collapse.studies import Results
 from collapse.studies.curves import diverged_note
 from collapse.studies.imbalanced.analysis import by_depth, logit_fractions, predicted_fraction
-from collapse.studies.sentences import listed, number, span
+from collapse.studies.sentences import UNFINISHED, listed, number, span
 from collapse.theory.decay import decay_at
 from collapse.theory.direction import largest_root, logit_fraction, metastable_threshold, threshold
 
@@ -69,7 +69,7 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     measured = rows[rows["series"] == "measured"]
     if measured.empty:
-        return "No run reached its end."
+        return UNFINISHED
     places = rows[rows["series"].isin([_CRITICAL, _END])].groupby(["depth", "class_size"])["decay"]
     ends = places.agg(critical="min", end="max").reset_index()
     measured = measured.merge(ends, on=["depth", "class_size"])

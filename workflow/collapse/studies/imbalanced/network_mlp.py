@@ -19,7 +19,7 @@ from collapse.studies.imbalanced.analysis import (
     released_floor,
 )
 from collapse.studies.networks import describe
-from collapse.studies.sentences import listed, number, span
+from collapse.studies.sentences import UNFINISHED, listed, number, span
 
 _MEASURED, _BALANCED, _FLOOR = "measured", "to balanced frame", "floor of the released targets"
 _BAR = (1.3, 2.2)
@@ -59,7 +59,7 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     measured = rows[rows["series"] == _MEASURED]
     if measured.empty:
-        return "No run reached its end."
+        return UNFINISHED
     last = rows[rows["step"] == measured["step"].max()]
     medians = last.groupby(["metric", "depth"])["median"].first()
     alone = [f"{NAMES[key]} {_listed(medians[key])}" for key in ("NC1", "duality_GOF")]

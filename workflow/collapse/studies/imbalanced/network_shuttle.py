@@ -25,7 +25,7 @@ from collapse.studies.analysis import by_class
 from collapse.studies.curves import clipped, diverged_note
 from collapse.studies.imbalanced.analysis import predicted_fraction, weight_decays
 from collapse.studies.networks import describe
-from collapse.studies.sentences import listed, number
+from collapse.studies.sentences import UNFINISHED, listed, number
 from collapse.theory.decay import scaled_decay
 
 _TOP = 1.2
@@ -88,7 +88,7 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     logits = rows[rows["metric"] == "own_logit"]
     if (logits["series"] == "measured").sum() == 0:
-        return "No run reached its end."
+        return UNFINISHED
     decays = [_of_decay(decay, group) for decay, group in logits.groupby("weight_decay")]
     errors = rows[rows["metric"] == "error"]
     last = errors[errors["step"] == errors["step"].max()]

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from collapse.plotting import TWO_COLUMNS
 from collapse.studies import Results
 from collapse.studies.mixup import triangle
-from collapse.studies.mixup.mixed import UNFINISHED, left_out, pictured, points
-from collapse.studies.sentences import listed
+from collapse.studies.mixup.mixed import left_out, pictured, points
+from collapse.studies.sentences import UNFINISHED, listed
 
 _WIDEST = 4
 

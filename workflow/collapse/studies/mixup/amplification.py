@@ -12,7 +12,6 @@ from collapse.plotting import THEORY, TWO_COLUMNS, over_seeds, power, seed_band
 from collapse.studies import Results
 from collapse.studies.mixup.mixed import (
     LOSSES,
-    UNFINISHED,
     at_alpha,
     colours,
     curves,
@@ -22,7 +21,7 @@ from collapse.studies.mixup.mixed import (
     spelt,
     toned,
 )
-from collapse.studies.sentences import listed, number, span
+from collapse.studies.sentences import UNFINISHED, listed, number, span
 from collapse.theory.mixup import amplification
 
 KAPPAS = (1e2, 1e6)

@@ -13,14 +13,13 @@ from collapse.studies import Results
 from collapse.studies.mixup.mixed import (
     FROZEN,
     LOSSES,
-    UNFINISHED,
     colours,
     heading,
     probed,
     spelt,
     toned,
 )
-from collapse.studies.sentences import listed
+from collapse.studies.sentences import UNFINISHED, listed
 
 FEW = 10
 """Samples of a bin below which its accuracy says nothing."""

@@ -13,7 +13,6 @@ from collapse.studies import Results
 from collapse.studies.mixup import triangle
 from collapse.studies.mixup.mixed import (
     LOSSES,
-    UNFINISHED,
     at_alpha,
     colours,
     heading,
@@ -21,7 +20,7 @@ from collapse.studies.mixup.mixed import (
     off_convexity,
     points,
 )
-from collapse.studies.sentences import listed
+from collapse.studies.sentences import UNFINISHED, listed
 
 _SHOWN = ("network_baseline", "network_mixup")
 _METRICS = {

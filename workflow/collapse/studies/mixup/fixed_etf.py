@@ -15,7 +15,6 @@ from collapse.studies.mixup import triangle
 from collapse.studies.mixup.mixed import (
     FROZEN,
     LOSSES,
-    UNFINISHED,
     at_alpha,
     colours,
     curves,
@@ -25,7 +24,7 @@ from collapse.studies.mixup.mixed import (
     points,
     spelt,
 )
-from collapse.studies.sentences import listed
+from collapse.studies.sentences import UNFINISHED, listed
 
 ARMS = {"network_mixup": "trained classifier", "network_fixed_etf": FROZEN}
 SPAN = 0.02

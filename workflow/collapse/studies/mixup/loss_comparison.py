@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from collapse.plotting import TWO_COLUMNS
 from collapse.studies import Results
 from collapse.studies.mixup import triangle
-from collapse.studies.mixup.mixed import LOSSES, UNFINISHED, heading, points
-from collapse.studies.sentences import listed
+from collapse.studies.mixup.mixed import LOSSES, heading, points
+from collapse.studies.sentences import UNFINISHED, listed
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:

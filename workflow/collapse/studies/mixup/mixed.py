@@ -21,8 +21,6 @@ LOSSES = {
 """The experiments that compare losses, and what they are called."""
 FROZEN = "frozen ETF"
 """What a network is called whose classifier is frozen to a simplex ETF."""
-UNFINISHED = "No run reached its end."
-"""What there is to say of no rows."""
 ROWS = ("network", "wideresnet", "vit")
 """The networks of the pictures: beginnings of experiments' names."""
 PAPER_ALPHA = 1.0

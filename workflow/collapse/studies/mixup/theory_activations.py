@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from collapse.plotting import THEORY, TWO_COLUMNS, power
 from collapse.studies import Results
 from collapse.studies.mixup import triangle
-from collapse.studies.mixup.mixed import UNFINISHED, left_out
-from collapse.studies.sentences import listed, number
+from collapse.studies.mixup.mixed import left_out
+from collapse.studies.sentences import UNFINISHED, listed, number
 from collapse.theory.mixup import coordinates
 
 # The directions of three classes in the plane of their rows, as the projection has them.

@@ -13,7 +13,6 @@ from collapse.studies import Results
 from collapse.studies.mixup import triangle
 from collapse.studies.mixup.mixed import (
     LOSSES,
-    UNFINISHED,
     at_alpha,
     colours,
     heading,
@@ -21,7 +20,7 @@ from collapse.studies.mixup.mixed import (
     points,
     spelt,
 )
-from collapse.studies.sentences import listed, number
+from collapse.studies.sentences import UNFINISHED, listed, number
 
 PICTURES = 5
 _CURVES = {

@@ -19,8 +19,8 @@ from collapse.plotting import (
     seed_band,
 )
 from collapse.studies import Results
-from collapse.studies.mixup.mixed import UNFINISHED, left_out
-from collapse.studies.sentences import listed, number
+from collapse.studies.mixup.mixed import left_out
+from collapse.studies.sentences import UNFINISHED, listed, number
 
 ENDS = {"free_classifier": "CE", "free_classifier_mse": "MSE"}
 DISTANCE = "distance of $W$ to ETF"

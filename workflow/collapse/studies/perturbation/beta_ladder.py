@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from collapse.plotting import THEORY, TWO_COLUMNS, decades
 from collapse.studies import Results
 from collapse.studies.perturbation.analysis import wide
-from collapse.studies.perturbation.common import FLOW, MINIMISER, NOTHING, RATIO
-from collapse.studies.sentences import number, span
+from collapse.studies.perturbation.common import FLOW, MINIMISER, RATIO
+from collapse.studies.sentences import UNFINISHED, number, span
 
 _COLUMNS = ["seed", "beta", "time", "metric", "value"]
 
@@ -70,7 +70,7 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     ratios = rows[rows["metric"] == "NC1_ratio"].sort_values("time")
     if ratios.empty:
-        return NOTHING
+        return UNFINISHED
     large, small = ratios["beta"].max(), ratios["beta"].min()
     first, last = (ratios.loc[ratios["beta"] == beta, "value"].median() for beta in (large, small))
     steps = ratios.groupby("seed")["value"].diff().dropna()

@@ -4,7 +4,5 @@ from collapse.plotting import category_colours
 
 RATIO = "NC1 ratio"
 """What figures call tr Sigma_W / tr Sigma_B."""
-NOTHING = "No run reached its end."
-"""What a figure found where every run diverged."""
 MINIMISER, FLOW = category_colours(["minimiser", "flow"]).values()
 """Colours of the minimiser held near H_0, and of the flow from there."""

@@ -12,9 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from collapse.plotting import TWO_COLUMNS, category_colours, decades, over_seeds, seed_band
 from collapse.studies import Results
 from collapse.studies.networks import describe
-from collapse.studies.perturbation.common import NOTHING, RATIO
+from collapse.studies.perturbation.common import RATIO
 from collapse.studies.perturbation.layers import by_depth, has_hidden_layers
-from collapse.studies.sentences import number
+from collapse.studies.sentences import UNFINISHED, number
 
 _NAMES = {"layerwise_mlp": "layer by layer", "end_to_end_mlp": "end to end"}
 _PANELS = {"NC1": "NC1", "NC1_ratio": RATIO, "error": "training error"}
@@ -75,7 +75,7 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     parts = [_of_training(name, part) for name, part in rows.groupby("training", sort=False)]
     if not parts:
-        return NOTHING
+        return UNFINISHED
     return " ".join([*parts, "The paper's features come nearer to collapse with every layer."])
 
 

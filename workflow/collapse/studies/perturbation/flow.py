@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from collapse.plotting import THEORY, TWO_COLUMNS, decades
 from collapse.studies import Results
 from collapse.studies.perturbation.analysis import exact_rates, flows, wide
-from collapse.studies.perturbation.common import FLOW, NOTHING, RATIO
-from collapse.studies.sentences import listed, number
+from collapse.studies.perturbation.common import FLOW, RATIO
+from collapse.studies.sentences import UNFINISHED, listed, number
 
 _MONOTONE = {
     "log_nc1_ratio": RATIO,
@@ -108,7 +108,7 @@ def findings(rows: pd.DataFrame) -> str:
     rows = rows.sort_values(["seed", "time"])
     steps = _steps(rows)
     if steps.empty:
-        return NOTHING
+        return UNFINISHED
     sentences = []
     if steps["series"].isin(_AGAINST_THEORY).any():
         against = _counted(steps, _AGAINST_THEORY, lambda of: f"in {of.sum()}")

@@ -13,10 +13,9 @@ from collapse.plotting import TWO_COLUMNS, decades, ordered_colours, over_seeds,
 from collapse.studies import Results
 from collapse.studies.curves import diverged_note
 from collapse.studies.networks import describe
-from collapse.studies.perturbation.common import NOTHING
 from collapse.studies.perturbation.layers import LIKENESSES, held_near
 from collapse.studies.perturbation.layers import number as number_of
-from collapse.studies.sentences import listed, number
+from collapse.studies.sentences import UNFINISHED, listed, number
 
 _PANELS = {
     "NC1": "NC1",
@@ -102,7 +101,7 @@ def _draw_layer(axes: Axes, rows: pd.DataFrame, metric: str, colour: tuple) -> l
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     parts = [_of_layer(layer, part) for layer, part in rows.groupby("from_layer", sort=False)]
-    return " ".join(parts) or NOTHING
+    return " ".join(parts) or UNFINISHED
 
 
 def _of_layer(layer: str, rows: pd.DataFrame) -> str:

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds, range_bars
 from collapse.studies import Results
 from collapse.studies.perturbation.analysis import arms, of_arm, responses
-from collapse.studies.perturbation.common import NOTHING, RATIO
-from collapse.studies.sentences import listed, number
+from collapse.studies.perturbation.common import RATIO
+from collapse.studies.sentences import UNFINISHED, listed, number
 
 _LABELS = {
     "1/2 weight": r"$\lambda_W/2$",
@@ -123,7 +123,7 @@ def findings(rows: pd.DataFrame) -> str:
         if (part["series"] == "measured").any()
     ]
     if not panels:
-        return NOTHING
+        return UNFINISHED
     return f"As a fraction the {RATIO} out over in differs from the baseline's {'; '.join(panels)}."
 
 

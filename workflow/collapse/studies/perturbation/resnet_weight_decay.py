@@ -12,9 +12,8 @@ from collapse.plotting import TWO_COLUMNS, category_colours, decades, over_seeds
 from collapse.studies import Results
 from collapse.studies.curves import diverged_note
 from collapse.studies.networks import describe, mark_zero_error
-from collapse.studies.perturbation.common import NOTHING
 from collapse.studies.perturbation.resnet import ARMS, LOSSES, NAMES, of_loss
-from collapse.studies.sentences import listed, number, span
+from collapse.studies.sentences import UNFINISHED, listed, number, span
 
 _PANELS = {"NC1": "NC1", "NC2_ETF": "NC2 (ETF)", "error": "training error"}
 # As the figure `regularisation` has them: weights before features, less before more.
@@ -96,7 +95,7 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     parts = [_of_loss(loss, part) for loss, part in rows.groupby("loss", sort=False)]
     if not parts:
-        return NOTHING
+        return UNFINISHED
     return (
         f"{' '.join(parts)} The paper has the decay of the features move collapse more than that "
         "of the last layer does."

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds
 from collapse.studies import Results
 from collapse.studies.perturbation.analysis import shape, spectrum
-from collapse.studies.perturbation.common import MINIMISER, NOTHING
-from collapse.studies.sentences import listed, number, span
+from collapse.studies.perturbation.common import MINIMISER
+from collapse.studies.sentences import UNFINISHED, listed, number, span
 from collapse.theory.perturbation import predict
 
 _KEYS = ["beta", "weight_decay", "feature_decay"]
@@ -94,7 +94,7 @@ def _remainder(axes: Axes, experiment: Results) -> list[pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     sentences = [*_of_spectrum(rows), *_of_remainder(rows[rows["series"] == "remainder"])]
-    return " ".join(sentences) or NOTHING
+    return " ".join(sentences) or UNFINISHED
 
 
 def _of_spectrum(rows: pd.DataFrame) -> list[str]:

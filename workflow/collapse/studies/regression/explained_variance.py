@@ -32,8 +32,8 @@ from collapse.studies.regression.panels import (
     strongest,
     title,
 )
-from collapse.studies.regression.wording import NO_END, at_last, by_ending, on_each
-from collapse.studies.sentences import number
+from collapse.studies.regression.wording import at_last, by_ending, on_each
+from collapse.studies.sentences import UNFINISHED, number
 
 _COMPONENTS = range(1, 6)
 # Unlike the decays'.
@@ -69,7 +69,7 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     ends = at_last(rows[rows["series"] == "against the epoch"])
     if ends.empty:
-        return NO_END
+        return UNFINISHED
     within = ends[ends["component"] <= ends["targets"]]
     return " ".join(
         by_ending(

@@ -25,7 +25,8 @@ from collapse.studies.regression.panels import (
     r2_axis,
     say,
 )
-from collapse.studies.regression.wording import NO_END, at_last, extremes, medians, on_each
+from collapse.studies.regression.wording import at_last, extremes, medians, on_each
+from collapse.studies.sentences import UNFINISHED
 
 _METRICS = {
     "mse": "MSE\ntraining",
@@ -63,7 +64,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if rows.empty:
-        return NO_END
+        return UNFINISHED
     ends = at_last(rows)
     return " ".join(
         f"R2 on {samples} samples ends under the smallest and the largest weight decay at "

@@ -32,8 +32,8 @@ from collapse.studies.regression.panels import (
     strongest,
     title,
 )
-from collapse.studies.regression.wording import NO_END, on_each
-from collapse.studies.sentences import span
+from collapse.studies.regression.wording import on_each
+from collapse.studies.sentences import UNFINISHED, span
 from collapse.theory.regression import nrc3
 
 _COLOUR = category_colours(["NRC1", "NRC2", "NRC3"])["NRC3"]
@@ -82,7 +82,7 @@ def findings(rows: pd.DataFrame) -> str:
     # Without a run there is no minimum beside the paper's.
     least = least[least["data"].isin(least.loc[least["series"] == "minimum", "data"])]
     if least.empty:
-        return NO_END
+        return UNFINISHED
     return (
         "NRC3 is smallest at a gamma, in units of the smallest eigenvalue of the targets' "
         f"covariance, of {on_each(least, _told)}."

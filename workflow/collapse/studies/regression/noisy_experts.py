@@ -32,8 +32,8 @@ from collapse.studies.regression.panels import (
     say,
     theory_lines,
 )
-from collapse.studies.regression.wording import NO_END, on_each
-from collapse.studies.sentences import span
+from collapse.studies.regression.wording import on_each
+from collapse.studies.sentences import UNFINISHED, span
 
 _KINDS = {
     "features": "expert without noise",
@@ -94,7 +94,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if not (rows["series"] == "at the last epoch").any():
-        return NO_END
+        return UNFINISHED
     errors = rows[rows["metric"] == "mse"]
     return " ".join(
         f"{words} the mean squared error ends, over the decays, at {on_each(of_kind, _told)}."

@@ -24,7 +24,8 @@ from collapse.studies.regression.panels import (
     say,
     title,
 )
-from collapse.studies.regression.wording import NO_END, medians, off, on_each
+from collapse.studies.regression.wording import medians, off, on_each
+from collapse.studies.sentences import UNFINISHED
 
 PAPER_SWEEP = (1e-5, 1e-1)
 """Feature decays of the paper's sweep (its Fig. 10)."""
@@ -78,7 +79,7 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     measured = rows[rows["series"] == "measured"] if len(rows) else rows
     if measured.empty:
-        return NO_END
+        return UNFINISHED
     of_rows = rows[rows["norm"] != _FEATURES]
     return (
         "The rows of W are longest at feature decays of "

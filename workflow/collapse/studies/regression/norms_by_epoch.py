@@ -25,7 +25,8 @@ from collapse.studies.regression.panels import (
     say,
     title,
 )
-from collapse.studies.regression.wording import NO_END, at_last, off, on_each
+from collapse.studies.regression.wording import at_last, off, on_each
+from collapse.studies.sentences import UNFINISHED
 
 _NAMES = ("reacher_norms", "swimmer_norms")
 _FEATURES = "h"
@@ -70,7 +71,7 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     measured = rows[rows["series"] == "measured"] if len(rows) else rows
     if measured.empty:
-        return NO_END
+        return UNFINISHED
     ends = pd.concat([at_last(measured), rows[rows["series"] == "theory"]])
     return (
         "At the last epoch, where theory's norms of the rows of W are not 0, the medians differ "

@@ -27,8 +27,8 @@ from collapse.studies.regression.panels import (
     strongest,
     title,
 )
-from collapse.studies.regression.wording import NO_END, at_last, by_ending, named, on_each
-from collapse.studies.sentences import span
+from collapse.studies.regression.wording import at_last, by_ending, named, on_each
+from collapse.studies.sentences import UNFINISHED, span
 
 _COLOURS = category_colours(["NRC1", "NRC2", "NRC3"])
 _FIT = {"training": "0.15", "held out": "0.62"}
@@ -75,7 +75,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if rows.empty:
-        return NO_END
+        return UNFINISHED
     ends = at_last(rows)
     collapse = by_ending(
         ends[ends["metric"].isin(list(_COLOURS))],

@@ -30,8 +30,8 @@ from collapse.studies.regression.panels import (
     points,
     theory_lines,
 )
-from collapse.studies.regression.wording import NO_END, at_last, named, on_each
-from collapse.studies.sentences import number, span
+from collapse.studies.regression.wording import at_last, named, on_each
+from collapse.studies.sentences import UNFINISHED, number, span
 
 _DECAY = r"\lambda_W=\lambda_H"
 _DISTANCE = "relative distance of W W^T"
@@ -67,7 +67,7 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     ends = rows[rows["series"] == "at the last epoch"]
     if ends.empty:
-        return NO_END
+        return UNFINISHED
     strongest = rows["weight_decay"] == rows.groupby("data")["weight_decay"].transform("max")
     curves = at_last(rows[strongest & (rows["series"] == "against the epoch")])
     collapse = curves[curves["metric"] != "mse"].replace({"metric": {"NRC3_c": "NRC3"}})

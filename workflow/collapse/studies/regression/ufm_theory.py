@@ -39,8 +39,8 @@ from collapse.studies.regression.panels import (
     logarithmic,
     say,
 )
-from collapse.studies.regression.wording import NO_END, medians
-from collapse.studies.sentences import number, span
+from collapse.studies.regression.wording import medians
+from collapse.studies.sentences import UNFINISHED, number, span
 from collapse.theory.regression import truncated_gram
 
 _DISTANCE, _GAP = "relative distance of W W^T", "relative loss gap"
@@ -100,7 +100,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if rows.empty:
-        return NO_END
+        return UNFINISHED
     parts = {name: part for name, part in rows.groupby(["quantity", "series"])["value"]}
     sentences = [
         _SENTENCES[name].format(number(parts[name].max()), span(parts[name]))

@@ -33,13 +33,12 @@ from collapse.studies.regression.panels import (
     say,
 )
 from collapse.studies.regression.wording import (
-    NO_END,
     by_ending,
     extremes,
     medians,
     on_each,
 )
-from collapse.studies.sentences import span
+from collapse.studies.sentences import UNFINISHED, span
 
 _NRC = ("NRC1", "NRC2", "NRC3")
 _ENDING = "relu"
@@ -83,7 +82,7 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     ends = rows[rows["series"] == "at the last epoch"]
     if ends.empty:
-        return NO_END
+        return UNFINISHED
     collapse = by_ending(
         ends,
         lambda arm: (

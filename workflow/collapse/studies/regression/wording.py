@@ -6,8 +6,6 @@ import pandas as pd
 
 from collapse.studies.sentences import listed, number
 
-NO_END = "No run reached its end."
-"""What there is to say where every run diverged."""
 BEFORE_W = {
     "relu": "With a ReLU before W",
     "linear": "Without a ReLU before W",
