@@ -397,7 +397,7 @@ def overview(atlas: Atlas) -> Job:
 @cache
 def notebook(atlas: Atlas, study: str) -> Job:
     """Return the job that executes a notebook; what it shows it reads from the results."""
-    modules = [f"collapse.{part}.{study}" for part in ("studies", "theory")]
+    modules = ["collapse.showing", *(f"collapse.{part}.{study}" for part in ("studies", "theory"))]
     reads = {
         "claims": [(f"claims/{study}.csv", claims(atlas, study))],
         "tables": tables(atlas, study, atlas.studies[study]),

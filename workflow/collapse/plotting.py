@@ -180,6 +180,24 @@ def error_axis(axes: Axes, top: float) -> None:
     floor(axes, FLOAT64_FLOOR)
 
 
+_MARKS = ((1, 2, 5), (1, 2, 3, 4, 6, 8), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
+"""Multiples of powers of ten that may be labelled within a decade, from few to many."""
+
+
+def _label_within(axes: Axes, low: float, high: float) -> None:
+    """Label the fewest of `_MARKS` of which three lie on a logarithmic ordinate."""
+    for marks in _MARKS:
+        locator = matplotlib.ticker.LogLocator(subs=marks)
+        places = locator.tick_values(low, high)
+        if ((low <= places) & (places <= high)).sum() >= 3:
+            break
+    else:
+        # Less than half a power of ten's step: as on a linear axis.
+        locator = matplotlib.ticker.MaxNLocator(4)
+    axes.yaxis.set_major_locator(locator)
+    axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+
+
 def decades(axes: Axes, count: int = 5) -> None:
     """Make the ordinate logarithmic: at most `count` decades labelled, more marks within one."""
     axes.set_yscale("log")
@@ -190,9 +208,7 @@ def decades(axes: Axes, count: int = 5) -> None:
     # Within a decade and a half powers of ten would leave one label, or two; further on still one.
     powers = np.floor(np.log10(high)) - np.ceil(np.log10(low)) + 1
     if high / low < 30 or powers < 2:
-        marks = (1, 2, 5) if high / low > 4 else (1, 1.5, 2, 3, 4, 5, 6, 8)
-        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=marks))
-        axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+        _label_within(axes, low, high)
     else:
         axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(numticks=count))
     axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())

@@ -40,7 +40,7 @@ def caption(study: str, name: str, findings: str) -> str:
     """Return what a figure shows, what it found and the study's objective, as reStructuredText."""
     replication = load(study)
     shown = replication.figures[name].caption
-    return f"{shown} {findings}\n\nObjective: {replication.objective}.\n"
+    return f"{shown}\n\n{findings}\n\nObjective: {replication.objective}.\n"
 
 
 def say_what_diverged(figure: Figure, experiments: Mapping[str, Results]) -> None:

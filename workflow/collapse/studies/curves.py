@@ -146,7 +146,8 @@ def diverged_note(axes: Axes, experiment: Results) -> None:
     """Say in the figure which runs diverged: a missing line must not pass for a result."""
     runs = experiment.values("diverged")
     if len(runs):
+        # Above the panel, where no curve runs.
         axes.annotate(
-            f"{len(runs)} diverged run(s) left out", (0.5, 0.12), xycoords="axes fraction",
-            ha="center", fontsize=6, color="firebrick",
+            f"{len(runs)} diverged run(s) left out", (1.0, 1.02), xycoords="axes fraction",
+            ha="right", va="bottom", fontsize=6, color="firebrick",
         )  # fmt: skip

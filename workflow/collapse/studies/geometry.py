@@ -16,6 +16,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+from mpl_toolkits.mplot3d.proj3d import proj_transform
 
 from collapse.plotting import THEORY, category_colours
 
@@ -106,7 +107,6 @@ def draw_frame(
     for k in range(3):
         axes.plot(*np.c_[np.zeros(3), measured[k]], color=colours[k], linewidth=2.5)
         axes.plot(*np.c_[np.zeros(3), 1.15 * target[k]], **THEORY)
-        axes.text(*(1.3 * target[k]), names[k], fontsize=7, ha="center", va="center")
     # What the vectors span, for depth: the plane of the ETF, the faces between orthogonal axes.
     faces = [target] if plane else [[0 * t, t, t + u, u] for t, u in combinations(target, 2)]
     axes.add_collection3d(Poly3DCollection(faces, facecolor="0.5", alpha=0.12))
@@ -114,8 +114,24 @@ def draw_frame(
     low, high = (-0.75, 1.0) if plane else (0, 1.15 * np.linalg.norm(target, axis=1).max())
     axes.set(xlim=(low, high), ylim=(low, high), zlim=(low, high))
     axes.set_box_aspect((1, 1, 1), zoom=1.2 if plane else 1.0)
+    for name, vector in zip(names, target, strict=True):
+        _name(axes, name, 1.15 * vector)
     rows = {"measured": measured, "theory": target}
     return [long(matrix, grams.panel, grams.head, series) for series, matrix in rows.items()]
+
+
+def _name(axes: Axes3D, name: str, tip: np.ndarray) -> None:
+    """Write a name beyond a tip, in the direction in which it is seen from the origin."""
+    origin, seen = (
+        np.array(proj_transform(*point, axes.get_proj())[:2]) for point in (np.zeros(3), tip)
+    )
+    x, y = (seen - origin) / np.linalg.norm(seen - origin)
+    # Beside a tip that points to the side, above or below one that does not.
+    side = "center" if abs(x) < 0.5 else "left" if x > 0 else "right"
+    axes.annotate(
+        name, seen, xytext=(3 * x, 6 * y), textcoords="offset points", fontsize=7,
+        ha=side, va="bottom" if y > 0.5 else "top" if y < -0.5 else "center",
+    )  # fmt: skip
 
 
 def long(matrix: np.ndarray, panel: str, head: str, series: str) -> pd.DataFrame:
