@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 from IPython.display import Image, Markdown, display
+from pandas.io.formats.style import Styler
 from PIL import Image as Picture
 
 from collapse.artifacts import read_csv, read_table, verified
@@ -58,7 +59,7 @@ def outcome(study: str) -> None:
     display(Markdown(f"Replicated: {names or 'none'}."))
 
 
-def _listed(claims: pd.DataFrame) -> pd.io.formats.style.Styler:
+def _listed(claims: pd.DataFrame) -> Styler:
     columns = {"claim": "10em", "statement": "22em", "measured": "18em", "expected": "18em"}
     left = [{"selector": "th, td", "props": "text-align: left; vertical-align: top"}]
     widths = {
