@@ -89,7 +89,7 @@ def test_a_gpu_is_asked_for_where_it_pays():
         (NETWORK, {"training": NETWORK["training"] | {"epochs": 60}}),
         (NETWORK, {"seeds": 3}),
         (NETWORK, {"model": {"kind": "mlp", "hidden": [128, 128, 128]}}),
-        (PROBLEM, {"seeds": 100}),
+        (PROBLEM, {"seeds": 1_000}),
         (PROBLEM, {"optimiser": PROBLEM["optimiser"] | {"steps": 300_000}}),
         (PROBLEM, {"problem": PROBLEM["problem"] | {"widths": 512}}),
     ],

@@ -1,8 +1,10 @@
 """The README: its commands run, its links lead somewhere, its numbers are those of the results."""
 
 import json
+import os
 import re
-import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +14,7 @@ import torch
 from collapse import comparison
 
 ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
 TEXT = (ROOT / "README.md").read_text()
 REFERENCE = ROOT / "results/reference"
 
@@ -42,7 +45,18 @@ def checkout(finished):
     (program,) = (block for block in blocks("python") if "save_file" in block)
     path = finished.folder / "features.safetensors"
     exec(program.replace('"features.safetensors"', repr(str(path))), given)
-    return finished
+    yield finished
+    for name in ("my.yaml", "features.safetensors", "results/reference"):
+        (finished.folder / name).unlink()
+
+
+def run(checkout, line):
+    """Run a line of the README in a shell, as its reader does."""
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(checkout.folder / "workflow")}
+    return subprocess.run(
+        ["bash", "-c", line], cwd=checkout.folder, env=environment, capture_output=True, text=True
+    )
 
 
 def seeded():
@@ -62,7 +76,7 @@ def test_a_command_of_ours_runs(checkout, line):
     # These read the config at scale laptop unless told, and the results here are of another.
     if line.split()[1] == "status":
         line += " --scale smoke"
-    done = checkout.run("bash", "-c", line)
+    done = run(checkout, line)
     # Of a comparison that other verdicts were found.
     assert done.returncode == (1 if "compare" in line else 0) and done.stdout.strip(), done.stderr
 
@@ -74,7 +88,7 @@ def test_a_command_of_snakemake_is_planned(checkout, line):
     at_scale = line.replace("snakemake", "snakemake --dry-run --config scale=smoke", 1)
     if "--" not in line:
         at_scale = f"{line} --dry-run --config scale=smoke"
-    done = checkout.run("bash", "-c", at_scale)
+    done = run(checkout, at_scale)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -92,7 +106,7 @@ def test_outputs_are_those_of_the_commands_before_them(checkout):
     predicted, measured = map(json.loads, blocks("json"))
     first = next(line for line in commands("collapse") if "predict" in line)
     for line, shown in ((first, predicted), ("collapse measure features.safetensors", measured)):
-        printed = json.loads(checkout.run(*shlex.split(line)).stdout)
+        printed = json.loads(run(checkout, line).stdout)
         assert list(printed) == list(shown)
         for key, value in shown.items():
             assert printed[key] == pytest.approx(value, rel=1e-3, abs=1e-12), key

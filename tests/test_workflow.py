@@ -214,7 +214,9 @@ def test_finished_results_verify_and_what_is_changed_is_named(finished, tmp_path
     swapped = copy / "figures/deep_linear/network_mlp.png"
     digests = json.loads((path := digests_path(swapped)).read_text())
     provenance = digests["provenance"] | {"config": "0" * 16}
-    write_digests([swapped.with_suffix(kind) for kind in (".csv", ".pdf", ".png")], provenance)
+    write_digests(
+        [swapped.with_suffix(kind) for kind in (".csv", ".pdf", ".png", ".rst")], provenance
+    )
     assert json.loads(path.read_text())["files"] == digests["files"]
     settings = ["--config", "scale=smoke", f"results={copy}", "--report"]
     for target, words in (
@@ -397,7 +399,7 @@ def test_after_a_training_that_failed_what_was_made_from_the_one_before_is_not_f
 def test_editing_a_metric_measures_again_and_computes_nothing(finished):
     planned = replan(finished, "metrics/layers.py")
     assert {"train", "data", "predictions"}.isdisjoint(planned)
-    assert planned["measure"] == 15 and planned["measure_group"] == 32
+    assert planned["measure"] == 16 and planned["measure_group"] == 32
     # What starts from features that are dumped anew.
     assert planned["solve"] == 1
 
@@ -471,7 +473,7 @@ def test_results_of_another_scale_are_not_overwritten(finished):
         assert done.returncode == 2 and len(errors) == 1 and words in errors[0]
         assert "--config results=FOLDER" in errors[0] and "rm results/scale.txt" in errors[0]
     trial = finished.planned("results=trial", "first_seed=1000", "deep_linear")
-    assert trial["solve"] == 7 and not (finished.folder / "trial").exists()
+    assert trial["solve"] == 8 and not (finished.folder / "trial").exists()
 
 
 def test_the_plain_call_is_right_from_anywhere(finished, tmp_path):
@@ -691,7 +693,7 @@ def test_links_that_lead_nowhere_are_refused_at_the_start(checkout):
     assert f"{checkout.folder}/cache/gone" in line and "(and 1 more like it)" in line
     cure = line.split("`")[1]
     subprocess.run(shlex.split(cure), cwd=checkout.folder, check=True)
-    assert checkout.planned("--", "deep_linear")["measure"] == 5
+    assert checkout.planned("--", "deep_linear")["measure"] == 6
 
 
 def test_a_machine_that_submits_nothing_is_refused_the_profile_of_a_cluster(tmp_path):

@@ -3,7 +3,7 @@
 import pandas as pd
 from jinja2 import Environment
 
-from collapse.studies.verdicts import RULE, VERDICTS, counts, word
+from collapse.studies.verdicts import RULE, VERDICTS, as_word, counts
 
 _TEMPLATE = """\
 <!DOCTYPE html>
@@ -95,7 +95,7 @@ def page(claims: pd.DataFrame) -> str:
     verdict of the reference runs, empty where they decide none.
     """
     environment = Environment(autoescape=True)
-    environment.filters["word"] = word
+    environment.filters["word"] = as_word
     order = claims["verdict"].map({verdict: place for place, verdict in enumerate(VERDICTS)})
     ordered = claims.iloc[order.argsort(kind="stable")]
     table = counts(claims)["this run"]

@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment
 
 from collapse.studies import Study
-from collapse.studies.verdicts import RULE, VERDICTS, counts, word
+from collapse.studies.verdicts import RULE, VERDICTS, as_word, counts
 
 # It stands inside another page, too: no rule may reach beyond it.
 _TEMPLATE = """\
@@ -104,7 +104,7 @@ def page(
         The picture of the benchmark, if there is one.
     """
     environment = Environment(autoescape=True)
-    environment.filters["word"] = word
+    environment.filters["word"] = as_word
     table = counts(claims)
     return environment.from_string(_TEMPLATE).render(
         scale=", ".join(claims["scale"].unique()),

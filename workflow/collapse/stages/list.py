@@ -12,7 +12,7 @@ from collapse.config import command_line
 from collapse.config.reading import known
 from collapse.errors import InputError
 from collapse.grid import format_value
-from collapse.studies.verdicts import RULE, VERDICTS, counts, word
+from collapse.studies.verdicts import RULE, VERDICTS, as_word, counts
 
 REFERENCE = Path("results/reference")
 """The results that this project ships, beside whose claims a run's are listed."""
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", nargs="?", metavar="STUDY", help="only those of this study")
     parser.add_argument(
         "--verdict", nargs="+", metavar="VERDICT",
-        help=f"only claims of these verdicts: {', '.join(map(word, VERDICTS))}",
+        help=f"only claims of these verdicts: {', '.join(map(as_word, VERDICTS))}",
     )  # fmt: skip
     parser.add_argument("--long", action="store_true", help="say all that is known of a claim")
     command_line.add_arguments(parser)
@@ -142,7 +142,7 @@ def _shipped(claim: tuple) -> str:
 
 def _verdict(word: str) -> str:
     """Return the verdict of a word of the command line."""
-    known("verdict", word, map(word, VERDICTS))
+    known("verdict", word, map(as_word, VERDICTS))
     return word.replace("-", " ")
 
 

@@ -145,7 +145,7 @@ def counts(claims: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis(index=None, columns=[None, None])
 
 
-def word(verdict: str) -> str:
+def as_word(verdict: str) -> str:
     """Return a verdict as one word: of a command line, or a class of a page."""
     return verdict.replace(" ", "-")
 

@@ -24,7 +24,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     lines = int(np.ceil(len(shown) / columns))
     width = TWO_COLUMNS / max(columns, 3)
     figure, axes = plt.subplots(
-        lines, columns, squeeze=False, figsize=(width * columns, width * lines + 0.4)
+        lines, columns, squeeze=False, figsize=(width * max(columns, 2), width * lines + 0.4)
     )
     drawn = []
     for panel in axes.flat:

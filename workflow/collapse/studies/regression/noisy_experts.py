@@ -95,12 +95,11 @@ def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
     if not (rows["series"] == "at the last epoch").any():
         return UNFINISHED
-    errors = rows[rows["metric"] == "mse"]
+    by_kind = dict(iter(rows[rows["metric"] == "mse"].groupby("kind")))
     return " ".join(
-        f"{words} the mean squared error ends, over the decays, at {on_each(of_kind, _told)}."
+        f"{words} the mean squared error ends, over the decays, at {on_each(by_kind[kind], _told)}."
         for kind, words in _WORDS.items()
-        for of_kind in [errors[errors["kind"] == kind]]
-        if (of_kind["series"] == "at the last epoch").any()
+        if kind in by_kind and (by_kind[kind]["series"] == "at the last epoch").any()
     )
 
 
