@@ -114,7 +114,7 @@ def test_only_the_toys_are_planned_and_they_run(extended):
     for suffix in ("pdf", "png", "csv"):
         assert (results / f"figures/relu_toy/descent.{suffix}").stat().st_size > 300
     caption = (results / "figures/relu_toy/descent.rst").read_text()
-    assert caption.startswith("Loss and features of a toy. The loss ends at 0.")
+    assert caption.startswith("Loss and features of a toy.\n\nThe loss ends at 0.")
 
     claims = pd.read_csv(results / "claims.csv")
     assert claims.loc[claims["study"] == "relu_toy", "verdict"].tolist() == ["inconclusive"]

@@ -85,9 +85,9 @@ def test_a_command_of_ours_runs(checkout, line):
 def test_a_command_of_snakemake_is_planned(checkout, line):
     if "--workflow-profile" in line:
         pytest.skip("needs a cluster")
-    at_scale = line.replace("snakemake", "snakemake --dry-run --config scale=smoke", 1)
-    if "--" not in line:
-        at_scale = f"{line} --dry-run --config scale=smoke"
+    options = " --dry-run --config scale=smoke"
+    program, separator, targets = line.partition(" -- ")
+    at_scale = f"{program}{options}{separator}{targets}"
     done = run(checkout, at_scale)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -25,12 +25,11 @@ def report(finished, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def quiet(request):
+def quiet(report):
     """Whatever a reader does asks no network for anything and makes no error."""
     yield
-    page = request.getfixturevalue("report")
-    assert not page.errors
-    assert {url.split(":")[0] for url in page.requests} <= {"file", "data"}
+    assert not report.errors
+    assert {url.split(":")[0] for url in report.requests} <= {"file", "data"}
 
 
 def find(tag, text):

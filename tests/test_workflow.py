@@ -673,6 +673,13 @@ def test_a_config_file_that_snakemake_cannot_read_is_refused_in_one_line(checkou
     assert line.startswith("collapse: error: my.yaml: ") and words in line
 
 
+def test_a_target_behind_settings_is_refused(checkout):
+    done = checkout.run("snakemake", "-n", "--config", "scale=smoke", "results/claims.csv")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("collapse: error: --config: results/claims.csv: should be KEY=")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_config_file_that_can_be_read_once_is_refused(checkout):
     os.mkfifo(checkout.folder / "my.yaml")
     done = checkout.snakemake("-n", "--configfile=my.yaml")
