@@ -1,6 +1,9 @@
 """The config: scales, overrides, runs and groups."""
 
+import os
 import shutil
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -339,3 +342,65 @@ def test_a_run_is_found_by_its_keys_as_yaml_or_a_table_spells_them(decay, sizes)
     place = atlas.reads(atlas.runs("deep_linear", "second")[0])["start.of"]
     assert place.group == "class_sizes=200-100-50"
     assert place.run == "weight_decay=0.01+class_sizes=200-100-50+seed=0"
+
+
+# The command line that Snakemake is given, before it reads it.
+
+
+# Nine lists of the one before each, nine times over.
+BOMB = "".join(
+    [f"a0: &a0 [{', '.join('x' * 9)}]\n"]
+    + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)]
+).encode()
+
+
+def started(monkeypatch, *arguments):
+    """Start Snakemake's plugins with a command line."""
+    monkeypatch.setattr(sys, "argv", ["snakemake", *map(str, arguments)])
+    monkeypatch.delitem(sys.modules, "snakemake_logger_plugin_configfiles", raising=False)
+    return import_module("snakemake_logger_plugin_configfiles")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"# caf\xe9\nscale: smoke", "'utf-8' codec"),
+        ("scale: smoke".encode("utf-16"), "'utf-8' codec"),
+        (b"a: 2026-13-45", "month"),
+        (b"a: " + b"9" * 5_000, "4300 digits"),
+        (b"a: &a {b: [*a]}", "recursive"),
+        (b"a: " + b"[" * 5_000, "nested too deeply"),
+        (b"- a", "should be a mapping, found list"),
+        (b"# nothing yet", "should be a mapping, found nothing"),
+        (b"a:\n\tb: 1", "at line 2"),
+        (BOMB, "values with aliases"),
+        (None, "no such file"),
+    ],
+)
+def test_a_config_file_that_snakemake_cannot_read_is_one_line(
+    tmp_path, monkeypatch, capsys, content, words
+):
+    path = tmp_path / "my.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SystemExit, match="2"):
+        started(monkeypatch, "-n", "--configfile", path, "--", "target")
+    line = capsys.readouterr().err
+    assert line.startswith(f"collapse: error: {path}: ") and words in line and line.count("\n") == 1
+
+
+def test_a_pipe_which_can_be_read_once_is_no_config_file(tmp_path, monkeypatch, capsys):
+    os.mkfifo(tmp_path / "my.yaml")
+    with pytest.raises(SystemExit, match="2"):
+        started(monkeypatch, f"--configfile={tmp_path / 'my.yaml'}")
+    assert "my.yaml: a pipe" in capsys.readouterr().err
+
+
+def test_a_command_line_that_can_be_read_is_left_to_snakemake(tmp_path, monkeypatch):
+    (tmp_path / "my.yaml").write_text("scale: smoke")
+    settings = ["--config", "scale=smoke", "a={b: 1}", "--cores", "2"]
+    assert started(
+        monkeypatch, *settings, "--configfile", tmp_path / "my.yaml", "--", "a"
+    ).LogHandler
+    # What lacks its value Snakemake says itself.
+    assert started(monkeypatch, "target", "--configfile").LogHandler
