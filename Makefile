@@ -14,7 +14,7 @@ all: .venv/installed
 	$(BIN)/snakemake --config scale=$(SCALE)
 
 report: all
-	$(BIN)/snakemake --config scale=$(SCALE) --report results/report.html \
+	$(BIN)/snakemake --config scale=$(SCALE) --report report.html \
 		--report-stylesheet workflow/report/style.css
 
 bench: .venv/installed

@@ -82,6 +82,11 @@ def _roots(path: str | Path) -> list[Path]:
     return folders[: next(ends, None)]
 
 
+def root(path: str | Path) -> Path:
+    """Return the folder of the results that a file lies in."""
+    return _roots(path)[-1]
+
+
 def check_inputs(path: str | Path) -> None:
     """Refuse a file whose inputs are no longer those that it was made from.
 

@@ -29,7 +29,7 @@ _TEMPLATE = """\
 .overview table { border-collapse: collapse; }
 .overview th, .overview td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; }
 .overview tr { border-bottom: 1px solid #ddd; }
-.overview td.number { text-align: right; }
+.overview td.number, .overview th[class] { text-align: right; white-space: nowrap; }
 .overview ul { list-style: disc; padding-left: 1.3rem; margin: .2rem 0; }
 .overview img { max-width: 100%; }
 .overview .not-replicated { color: #a50f15; }

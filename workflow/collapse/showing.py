@@ -31,7 +31,7 @@ def figure(study: str, name: str) -> None:
     picture.thumbnail((_WIDEST, picture.height))
     small = BytesIO()
     picture.quantize(_COLOURS, dither=Picture.Dither.NONE).save(small, "PNG", optimize=True)
-    display(Image(small.getvalue(), width=900))
+    display(Image(small.getvalue(), width=900, alt=f"Figure {name}, described below"))
     # The objective, which ends a caption, a notebook tells at its beginning.
     told, _ = verified(path.with_suffix(".rst")).read_text(encoding="utf-8").rsplit("\n\n", 1)
     display(Markdown(told))

@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{a}, {b}: neither claims nor numbers of the same name")
     differing = _print_verdicts(claims, args.long)
     for each in files:
-        _print_numbers(each, args.long)
+        # Of files that have no number in common there is nothing to say.
+        if each.common:
+            _print_numbers(each, args.long)
     return int(differing > 0)
 
 

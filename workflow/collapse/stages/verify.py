@@ -6,6 +6,7 @@ code is 1 if any does. Inputs that are no longer there, which may be on purpose,
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +65,7 @@ def _differs(path: Path) -> Iterator[str]:
 def _gone(path: Path) -> list[str]:
     """Return what is no longer there of that which a file was made from."""
     try:
-        return lineage.missing_inputs(path)
+        return [os.path.relpath(lineage.root(path) / name) for name in lineage.missing_inputs(path)]
     except InputError:
         # Which is said of the file itself.
         return []

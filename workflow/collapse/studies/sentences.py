@@ -9,9 +9,10 @@ UNFINISHED = "No run reached its end."
 
 
 def number(value: float) -> str:
-    """Spell a number with three digits, ``0.0123`` or ``1.2e-05``; next to 1 with more."""
-    # 0.99993 is not 1.
-    return f"{value:.3g}" if not 0.9995 <= value < 1 else f"{value:.6g}"
+    """Spell a number with three digits, ``0.0123`` or ``1.2e-05``; just below 1 with more."""
+    # As many as it takes: 0.99993 is not 1.
+    texts = (f"{value:.{digits}g}" for digits in range(3, 10))
+    return next((text for text in texts if text != "1"), "1") if value < 1 else f"{value:.3g}"
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -96,10 +96,12 @@ def findings(rows: pd.DataFrame) -> str:
     parts = [_of_loss(loss, part) for loss, part in rows.groupby("loss", sort=False)]
     if not parts:
         return UNFINISHED
-    return (
-        f"{' '.join(parts)} The paper has the decay of the features move collapse more than that "
-        "of the last layer does."
-    )
+    if {"2x FC", "zero FC"} & set(rows["arm"]):
+        parts.append(
+            "The paper has the decay of the features move collapse more than that of the last "
+            "layer does."
+        )
+    return " ".join(parts)
 
 
 def _of_loss(loss: str, rows: pd.DataFrame) -> str:
@@ -109,5 +111,5 @@ def _of_loss(loss: str, rows: pd.DataFrame) -> str:
     values = listed(nc1) if nc1 else "not defined"
     return (
         f"With {NAMES[loss]} the median NC1 at epoch {rows['step'].max()} is {values}, "
-        f"at a training error of {span(last['error'])}."
+        f"at a median training error of {span(last['error'])}."
     )
