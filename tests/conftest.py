@@ -107,7 +107,7 @@ class Checkout:
 
     def snakemake(self, *arguments, scale="smoke", **environment):
         """Run snakemake on both cores at a scale; ``key=value`` are settings of the config."""
-        settings = [each for each in arguments if re.fullmatch(r"\w+=\w+", each)]
+        settings = [each for each in arguments if re.fullmatch(r"\w+=.+", each)]
         rest = [each for each in arguments if each not in settings]
         chosen = ["--config", f"scale={scale}", *settings, "--cores", "2"]
         return self.run("snakemake", *chosen, *rest, **environment)

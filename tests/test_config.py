@@ -347,11 +347,12 @@ def test_a_run_is_found_by_its_keys_as_yaml_or_a_table_spells_them(decay, sizes)
 # The command line that Snakemake is given, before it reads it.
 
 
-# Nine lists of the one before each, nine times over.
-BOMB = "".join(
-    [f"a0: &a0 [{', '.join('x' * 9)}]\n"]
-    + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)]
-).encode()
+def bomb(leaf, around):
+    """Return nine lines, each of the one before it nine times over."""
+    lines = [f"a0: &a0 {leaf}"]
+    for i in range(1, 10):
+        lines.append(f"a{i}: &a{i} " + around.format(", ".join([f"*a{i - 1}"] * 9)))
+    return "\n".join(lines).encode()
 
 
 def started(monkeypatch, *arguments):
@@ -364,16 +365,24 @@ def started(monkeypatch, *arguments):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"# caf\xe9\nscale: smoke", "'utf-8' codec"),
-        ("scale: smoke".encode("utf-16"), "'utf-8' codec"),
+        (b"# caf\xe9\nscale: smoke", "not in UTF-8 (byte 6)"),
+        ("scale: smoke".encode("utf-16"), "not in UTF-8 (byte 1)"),
+        (b"a: !!bool many", "not valid YAML"),
+        (b"a: !!int ''", "not valid YAML"),
+        (b"a: !!timestamp many", "not valid YAML"),
+        (b'{"a": 1, "a": 2}', "key 'a' given twice"),
+        (b"__use_yte__: true", "no template"),
         (b"a: 2026-13-45", "month"),
-        (b"a: " + b"9" * 5_000, "4300 digits"),
+        (b"a: " + b"9" * 5_000, "more than 4,000 digits"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "more than 4,000 digits"),
         (b"a: &a {b: [*a]}", "recursive"),
         (b"a: " + b"[" * 5_000, "nested too deeply"),
         (b"- a", "should be a mapping, found list"),
         (b"# nothing yet", "should be a mapping, found nothing"),
         (b"a:\n\tb: 1", "at line 2"),
-        (BOMB, "values with aliases"),
+        (bomb("[x, x]", "[{}]"), "values with aliases"),
+        (bomb("[]", "[{}]"), "values with aliases"),
+        (bomb("{x: 1}", "{{<<: [{}]}}"), "values with aliases"),
         (None, "no such file"),
     ],
 )
@@ -398,9 +407,36 @@ def test_a_pipe_which_can_be_read_once_is_no_config_file(tmp_path, monkeypatch, 
 
 def test_a_command_line_that_can_be_read_is_left_to_snakemake(tmp_path, monkeypatch):
     (tmp_path / "my.yaml").write_text("scale: smoke")
-    settings = ["--config", "scale=smoke", "a={b: 1}", "--cores", "2"]
+    settings = ["--config", "scale=smoke", "aa={b: 1}", "--cores", "2"]
     assert started(
         monkeypatch, *settings, "--configfile", tmp_path / "my.yaml", "--", "a"
     ).LogHandler
-    # What lacks its value Snakemake says itself.
+    # What lacks its value Snakemake says itself; and it may be asked for help.
     assert started(monkeypatch, "target", "--configfile").LogHandler
+    assert started(monkeypatch, "--configfile", "nowhere.yaml", "--help").LogHandler
+
+
+def test_a_config_file_may_be_json_indented_by_tabs(tmp_path):
+    path = tmp_path / "my.json"
+    path.write_text('{\n\t"scale": "smoke",\n\t"deep_linear": {"frames": {"seeds": 2}}\n}')
+    assert config.read_yaml(path) == {"scale": "smoke", "deep_linear": {"frames": {"seeds": 2}}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config", "target"], "--config: target: should be KEY=VALUE"),
+        (["-C", "=x"], "--config: =x: a key is a word"),
+        (["--config", "a=1"], "--config: a=1: a key is a word"),
+        (["--config", "scale=a", "--config", "scale=b"], "--config: given twice"),
+        (["--configfile", "a", "--configfile", "b"], "--configfile: given twice"),
+        (["--config", "scale=a", "scale=b"], "key 'scale' given twice"),
+        (["--config", "aa={" + bomb("{k: 1}", "{{x: [{}]}}").decode().replace("\n", ", ") + "}"],
+         "values with aliases"),
+    ],
+)  # fmt: skip
+def test_settings_that_snakemake_cannot_read_are_one_line(monkeypatch, capsys, arguments, words):
+    with pytest.raises(SystemExit, match="2"):
+        started(monkeypatch, "-n", *arguments)
+    line = capsys.readouterr().err
+    assert line.startswith("collapse: error: ") and words in line and line.count("\n") == 1

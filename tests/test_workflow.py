@@ -619,7 +619,7 @@ def diverge(experiment, share):
         (["--configfile", "my.yaml"], ["my.yaml", "network_mlp.traning", "'training'"]),
         (["--configfile", "null.yaml"], ["deep_linear.frames: null found", "figure geometry"]),
         (["--configfile", "twice.yaml"], ["twice.yaml", "'seeds' given twice"]),
-        (["--config", "deep_linear={frames: {seeds: 1, seeds: 2}}"], ["'seeds' given twice"]),
+        (["deep_linear={frames: {seeds: 1, seeds: 2}}"], ["'seeds' given twice"]),
         (["results/figures/deep_linear/network_vgg.pdf"], ["'network_vgg' at this scale"]),
         (["results/figures/deep_linear/nonsense.pdf"], ["no figure 'nonsense'", "geometry"]),
         (["results/deep_linear/nonsense/metrics.parquet"], ["no experiment", "nonsense"]),

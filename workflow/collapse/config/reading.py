@@ -1,9 +1,11 @@
 """Reading and merging the config's files, and the one line that says what is wrong in which."""
 
 import difflib
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,37 +41,73 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping; raise InputError in one line where it is none."""
+    """Read a YAML or JSON mapping; raise InputError in one line where it is none."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-        # What holds comments alone is an empty mapping; [] is none.
-        content = {} if content is None else content
-        values = _count(content, {})
+        content = _parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
         raise InputError(f"{path}: {reason}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not in UTF-8 (byte {error.start + 1})") from None
     except RecursionError:
         raise InputError(f"{path}: not valid YAML (nested too deeply)") from None
-    # Not only YAML's own errors: what looks like a date need not be one.
-    except (yaml.YAMLError, ValueError) as error:
+    # Not only YAML's own errors: what looks like a date need not be one, nor what is tagged so.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split()).replace('in "<unicode string>", ', "at ")
+        if "integer string conversion" in reason:
+            raise InputError(f"{path}: a number of more than 4,000 digits") from None
         raise InputError(f"{path}: not valid YAML ({reason})") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: should be a mapping, found {type(content).__name__}")
-    if values > MOST_VALUES:
-        raise InputError(f"{path}: {values:.2g} values with aliases, allowed are {MOST_VALUES:g}")
+    # Snakemake would take the file for a template, and run the Python in it.
+    if "__use_yte__" in content:
+        raise InputError(f"{path}: __use_yte__: found, allowed is YAML that is no template")
     return content
 
 
-def _count(block: Any, counted: dict[int, int]) -> int:
-    """Return the number of values in a block, of what aliases repeat as often as they do."""
-    if not isinstance(block, (dict, list)):
+def _parsed(text: str) -> Any:
+    """Return what a text says; what holds comments alone is an empty mapping."""
+    if text.lstrip().startswith("{"):
+        # Not all JSON is YAML: it may be indented by tabs.
+        with suppress(json.JSONDecodeError):
+            return json.loads(text, object_pairs_hook=_pairs)
+    loader = _Loader(text)
+    node = loader.get_single_node()
+    if node is None:
+        return {}
+    _check_size(node)
+    return loader.construct_document(node)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key {twice!r} given twice")
+    return content
+
+
+def _check_size(node: yaml.Node) -> None:
+    """Refuse what aliases and merges make too large to be held, before it is made."""
+    values = _count(node, {})
+    if values > MOST_VALUES:
+        message = f"{values:.2g} values with aliases, allowed are {MOST_VALUES:g}"
+        raise yaml.constructor.ConstructorError(None, None, message)
+
+
+def _count(node: yaml.Node, counted: dict[int, int]) -> int:
+    """Return the number of nodes below one, of what aliases repeat as often as they do."""
+    if isinstance(node, yaml.ScalarNode):
         return 1
-    # What an alias stands for is one object: without a note each of its uses would be walked.
-    if id(block) not in counted:
-        parts = block.values() if isinstance(block, dict) else block
-        counted[id(block)] = sum(_count(part, counted) for part in parts)
-    return counted[id(block)]
+    # An alias leads to the node that it repeats. A node inside itself is refused where it is made.
+    if id(node) not in counted:
+        counted[id(node)] = 0
+        parts = node.value
+        if isinstance(node, yaml.MappingNode):
+            parts = [value for _, value in node.value]
+        counted[id(node)] = 1 + sum(_count(part, counted) for part in parts)
+    return counted[id(node)]
 
 
 def check_settings(entries: Iterable[str]) -> None:
@@ -84,7 +122,10 @@ def check_settings(entries: Iterable[str]) -> None:
     for entry in entries:
         key, _, text = entry.partition("=")
         try:
-            leaves = [(key, *rest) for rest in _leaves(yaml.compose(text, _Loader))]
+            node = yaml.compose(text, _Loader)
+            if node is not None:
+                _check_size(node)
+            leaves = [(key, *rest) for rest in _leaves(node)]
         except yaml.constructor.ConstructorError as error:
             raise InputError(f"--config: {key}: {error.problem}") from None
         # Text that is no YAML is a value as it stands.
