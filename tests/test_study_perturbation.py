@@ -1177,8 +1177,8 @@ def test_networks_are_told_arm_by_arm():
     ).assign(loss="ce")
     assert found("resnet_weight_decay", rows) == (
         "With cross-entropy the median NC1 at epoch 20 is 0.5 (baseline) and 0.25 (2x FC), at a "
-        "median training error of 0 to 0.01. The paper has the decay of the features move collapse more "
-        "than that of the last layer does."
+        "median training error of 0 to 0.01. The paper has the decay of the features move "
+        "collapse more than that of the last layer does."
     )
     bare = rows[rows["metric"] == "error"]
     assert "NC1 at epoch 20 is not defined," in found("resnet_weight_decay", bare)
