@@ -199,12 +199,20 @@ def _label_within(axes: Axes, low: float, high: float) -> None:
 
 
 def decades(axes: Axes, count: int = 5) -> None:
-    """Make the ordinate logarithmic: at most `count` decades labelled, more marks within one."""
+    """Make the ordinate logarithmic, over a decade at least, when all is drawn.
+
+    At most `count` decades are labelled, and more marks within one.
+    """
     axes.set_yscale("log")
     # Limits of a linear axis stay where nothing is drawn: every run may have diverged.
     if axes.get_ylim()[0] <= 0:
         axes.set_ylim(0.1, 1)
     low, high = axes.get_ylim()
+    # What hardly moves should look like it.
+    if high / low < 10:
+        middle = np.sqrt(low * high)
+        axes.set_ylim(middle / 10**0.5, middle * 10**0.5)
+        low, high = axes.get_ylim()
     # Within a decade and a half powers of ten would leave one label, or two; further on still one.
     powers = np.floor(np.log10(high)) - np.ceil(np.log10(low)) + 1
     if high / low < 30 or powers < 2:

@@ -47,6 +47,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
             _dotted(panel, balanced, colours)
             _mark_floors(panel, floors[floors["metric"] == metric], colours, experiment)
             # Anew: the range is another one with these lines.
+            panel.autoscale(axis="y")
             decades(panel)
             figure_rows.append(balanced.assign(metric=TO_BALANCED[metric], series=_BALANCED))
     depth_legend(figure, describe(experiment.config), experiment)
