@@ -570,6 +570,9 @@ def test_the_file_of_a_data_set_says_where_it_comes_from_and_its_units(digits):
     assert abs(float(inputs.std(correction=0)) - 1) < 1e-5
 
 
+NOISY = {"name": "reacher", "kind": "demonstrations", "seed": 0, "action_noise": 0.1}
+
+
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
@@ -577,6 +580,10 @@ def test_the_file_of_a_data_set_says_where_it_comes_from_and_its_units(digits):
         ({"name": 3, "kind": "files", "sources": []}, "name is 3"),
         ({"name": "digits", "sources": ["package"]}, "kind is None"),
         ({"name": "digits", "kind": "ftp"}, "kind is 'ftp', allowed are demonstrations, files"),
+        ({**NOISY, "seed": -1}, "seed is -1"),
+        ({**NOISY, "seed": 10**400}, "seed is 10{59} "),
+        ({**NOISY, "action_noise": float("inf")}, "action_noise is inf"),
+        ({**NOISY, "action_noise": 10**400}, "action_noise is 10{59} "),
     ],
 )
 def test_a_wrong_data_spec_is_refused(tmp_path, told, reason):

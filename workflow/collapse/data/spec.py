@@ -5,16 +5,22 @@ from typing import Any
 
 from collapse.errors import InputError
 
+LARGEST = 2**63
+"""Numbers are below it: seeds beyond are none."""
+
 
 def required(spec: Mapping[str, Any], **kinds: Any) -> list[Any]:
-    """Return the values of keys, each of its kind.
+    """Return the values of keys, each of its kind, numbers from 0 on.
 
     Raises
     ------
     InputError
-        Names the first key whose value is missing or of another kind.
+        Names the first key whose value is missing, of another kind, or no such number.
     """
     for key, kind in kinds.items():
-        if not isinstance(spec.get(key), kind):
-            raise InputError(f"--spec: {key} is {spec.get(key)!r} (see `collapse data --help`)")
+        value = spec.get(key)
+        # NaN is in no range.
+        in_range = not isinstance(value, int | float) or 0 <= value < LARGEST
+        if not isinstance(value, kind) or not in_range:
+            raise InputError(f"--spec: {key} is {value!r:.60} (see `collapse data --help`)")
     return [spec.get(key) for key in kinds]
