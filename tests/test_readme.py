@@ -81,10 +81,11 @@ def test_a_command_of_ours_runs(checkout, line):
     assert done.returncode == (1 if "compare" in line else 0) and done.stdout.strip(), done.stderr
 
 
-@pytest.mark.parametrize("line", commands("snakemake"))
+# Those for a cluster the tests on SLURM run.
+@pytest.mark.parametrize(
+    "line", [line for line in commands("snakemake") if "--workflow-profile" not in line]
+)
 def test_a_command_of_snakemake_is_planned(checkout, line):
-    if "--workflow-profile" in line:
-        pytest.skip("needs a cluster")
     options = " --dry-run --config scale=smoke"
     program, separator, targets = line.partition(" -- ")
     at_scale = f"{program}{options}{separator}{targets}"

@@ -19,6 +19,8 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from mpl_toolkits.mplot3d.proj3d import proj_transform
 
 from collapse.plotting import THEORY, category_colours
+from collapse.studies.analysis import relative
+from collapse.studies.sentences import UNFINISHED, listed, number
 
 
 @dataclass(frozen=True)
@@ -147,3 +149,23 @@ def long(matrix: np.ndarray, panel: str, head: str, series: str) -> pd.DataFrame
             "value": matrix.ravel(),
         }
     )
+
+
+def distances_told(rows: pd.DataFrame) -> str:
+    """Return, in a sentence, how far the Gram matrices drawn are from theory's."""
+    if rows.empty:
+        return UNFINISHED
+    distances = [
+        f"{number(_distance(entries))} ({' on '.join(panel.splitlines())}, {head.replace('$', '')})"
+        for (panel, head), entries in rows.groupby(["panel", "head"], sort=False)
+    ]
+    return (
+        "The distance from what was measured to theory, relative to the Frobenius norm of theory, "
+        f"is {listed(distances)}, where theory has 0."
+    )
+
+
+def _distance(rows: pd.DataFrame) -> float:
+    places = ["row", "column"]
+    values = {series: part.set_index(places)["value"] for series, part in rows.groupby("series")}
+    return relative(values["measured"], values["theory"])

@@ -9,11 +9,17 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS
 from collapse.studies import Results
-from collapse.studies.analysis import matrix, relative
+from collapse.studies.analysis import matrix
 from collapse.studies.deep_linear.analysis import HEAD
-from collapse.studies.geometry import Comparison, draw_frame, draw_grams, long, unit_norm
+from collapse.studies.geometry import (
+    Comparison,
+    distances_told,
+    draw_frame,
+    draw_grams,
+    long,
+    unit_norm,
+)
 from collapse.studies.networks import data_name, model_name
-from collapse.studies.sentences import UNFINISHED, listed, number
 
 _DEPTH = 3
 _TARGET = {False: "orthogonal frame", True: "simplex ETF"}
@@ -71,22 +77,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
-    if rows.empty:
-        return UNFINISHED
-    distances = [
-        f"{number(_distance(entries))} ({' on '.join(panel.splitlines())}, {head})"
-        for (panel, head), entries in rows.groupby(["panel", "head"], sort=False)
-    ]
-    return (
-        "The distance from what was measured to theory, relative to the Frobenius norm of theory, "
-        f"is {listed(distances)}, where theory has 0."
-    )
-
-
-def _distance(rows: pd.DataFrame) -> float:
-    places = ["row", "column"]
-    values = {series: part.set_index(places)["value"] for series, part in rows.groupby("series")}
-    return relative(values["measured"], values["theory"])
+    return distances_told(rows)
 
 
 def _compared(panel: str, experiment: Results, bias: bool) -> Comparison:

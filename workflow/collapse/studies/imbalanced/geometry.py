@@ -9,11 +9,18 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS
 from collapse.studies import Results
-from collapse.studies.analysis import matrix, relative
-from collapse.studies.geometry import Comparison, draw_frame, draw_grams, long, unit_norm
+from collapse.studies.analysis import matrix
+from collapse.studies.geometry import (
+    Comparison,
+    distances_told,
+    draw_frame,
+    draw_grams,
+    long,
+    unit_norm,
+)
 from collapse.studies.imbalanced.analysis import frame_of
 from collapse.studies.networks import data_name, model_name
-from collapse.studies.sentences import UNFINISHED, listed, number
+from collapse.studies.sentences import listed
 
 _DEPTH = 3
 _GRAMS = {"class_gram": "class means", "product_gram": "rows of $P$"}
@@ -50,22 +57,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 
 def findings(rows: pd.DataFrame) -> str:
     """Return what was measured, in sentences."""
-    if rows.empty:
-        return UNFINISHED
-    distances = [
-        f"{number(_distance(entries))} ({' on '.join(panel.splitlines())}, {head.replace('$', '')})"
-        for (panel, head), entries in rows.groupby(["panel", "head"], sort=False)
-    ]
-    return (
-        "The distance from what was measured to theory, relative to the Frobenius norm of theory, "
-        f"is {listed(distances)}, where theory has 0."
-    )
-
-
-def _distance(rows: pd.DataFrame) -> float:
-    places = ["row", "column"]
-    values = {series: part.set_index(places)["value"] for series, part in rows.groupby("series")}
-    return relative(values["measured"], values["theory"])
+    return distances_told(rows)
 
 
 def compared(
