@@ -55,5 +55,5 @@ format: .venv/installed
 
 # Needs uv. The file holds no address, so that it installs from any index.
 lock:
-	uv pip compile pyproject.toml --extra test --universal --fork-strategy fewest --generate-hashes \
+	uv pip compile pyproject.toml --all-extras --universal --fork-strategy fewest --generate-hashes \
 		--no-header --quiet --output-file envs/requirements.txt

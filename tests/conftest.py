@@ -188,51 +188,93 @@ def unit(matrix):
 
 
 def class_reference(features, labels, weight=None, bias=None):
-    """The definitions, word by word: loops, d x d covariances and a pseudo-inverse."""
+    """The definitions, word by word: loops, d x d covariances and pseudo-inverses."""
     h = np.asarray(features, dtype=np.float64)
     y = np.asarray(labels)
     classes = len(weight) if weight is not None else y.max() + 1
     means = np.stack([h[y == k].mean(0) for k in range(classes)])
-    centred = means - h.mean(0)
+    w = None if weight is None else np.asarray(weight, dtype=np.float64)
     residuals = h - means[y]
     within = residuals.T @ residuals / len(h)
-    between = sum(np.outer(c, c) for c in centred) / classes
+    of = {"means": means, "within": within, "w": w}
+    centred = means - h.mean(0)
+    result = _about(centred, **of)
     variances = [np.mean(np.sum((h[y == k] - means[k]) ** 2, 1)) for k in range(classes)]
     pairs = [(k, j) for k in range(classes) for j in range(k + 1, classes)]
-    lengths = np.linalg.norm(centred, axis=1)
-    cosines = [centred[k] @ centred[j] / lengths[k] / lengths[j] for k, j in pairs]
-    etf = (np.eye(classes) - 1 / classes) / math.sqrt(classes - 1)
-    frame = np.eye(classes) / math.sqrt(classes)
+    gaps = [np.linalg.norm(means[k] - means[j]) for k, j in pairs]
+    spreads = [(variances[k] + variances[j]) / 2 for k, j in pairs]
+    result["CDNV"] = np.mean([s / g**2 for s, g in zip(spreads, gaps, strict=True)])
+    result["CDNV_2"] = np.mean([s / g**4 for s, g in zip(spreads, gaps, strict=True)])
+    result["NC2_OF"] = np.linalg.norm(unit(means @ means.T) - np.eye(classes) / math.sqrt(classes))
+    result["NC2_GOF_own"] = _own_distance(means, means)
+    # An eigenvalue of S_B below 1e-9 of the largest counts as zero.
+    rank = np.linalg.matrix_rank(centred, tol=math.sqrt(1e-9) * np.linalg.norm(centred, 2))
+    result["VCI"] = _unexplained(h - h.mean(0), np.eye(classes)[y], rank)
+    singular = np.linalg.svd(h - h.mean(0), compute_uv=False)
+    shares = singular[singular > 0] / singular.sum()
+    result["effective_rank"] = np.exp(-np.sum(shares * np.log(shares)))
+    if w is not None:
+        logits = h @ w.T + (0 if bias is None else np.asarray(bias, dtype=np.float64))
+        nearest = [np.argmin(np.sum((x - means) ** 2, 1)) for x in h]
+        mismatch = np.argmax(logits, 1) != nearest
+        of_means = np.linalg.norm(unit(w @ means.T) - np.eye(classes) / math.sqrt(classes))
+        result["NC3_product"] = of_means if bias is None else result["NC3_ETF"]
+        result["NC4"] = np.mean(mismatch)
+        result["NC4_by_class"] = [np.mean(mismatch[y == k]) for k in range(classes)]
+        result["NC2_W_GOF_own"] = _own_distance(w, w)
+        result["NC3_GOF_own"] = _own_distance(w, means)
+    unweighted = _about(means - means.mean(0), **of)
+    return result | {f"{key}_unweighted": value for key, value in unweighted.items()}
+
+
+def _about(centred, means, within, w):
+    """Metrics of class means less a centre."""
+    classes, dim = centred.shape
+    between = sum(np.outer(c, c) for c in centred) / classes
     inverse = np.linalg.pinv(between, rcond=1e-9, hermitian=True)
+    lengths = np.linalg.norm(centred, axis=1)
+    pairs = [(k, j) for k in range(classes) for j in range(k + 1, classes)]
+    etf = (np.eye(classes) - 1 / classes) / math.sqrt(classes - 1)
     result = {
         "NC1": np.trace(within @ inverse) / classes,
         "NC1_ratio": np.trace(within) / np.trace(between),
-        "CDNV": np.mean(
-            [
-                (variances[k] + variances[j]) / 2 / np.sum((means[k] - means[j]) ** 2)
-                for k, j in pairs
-            ]
-        ),
         "NC2_ETF": np.linalg.norm(unit(centred @ centred.T) - etf),
-        "NC2_OF": np.linalg.norm(unit(means @ means.T) - frame),
         "equinorm": np.std(lengths) / np.mean(lengths),
-        "equiangularity": np.std(cosines),
+        "equiangularity": np.std(
+            [centred[k] @ centred[j] / lengths[k] / lengths[j] for k, j in pairs]
+        ),
     }
-    if weight is not None:
-        w = np.asarray(weight, dtype=np.float64)
-        logits = h @ w.T + (0 if bias is None else np.asarray(bias, dtype=np.float64))
-        nearest = [np.argmin(np.sum((x - means) ** 2, 1)) for x in h]
-        product = unit(w @ means.T) - frame if bias is None else unit(w @ centred.T) - etf
-        result |= {
-            "NC3": np.linalg.norm(unit(w) - unit(centred)) ** 2,
-            "NC3_product": np.linalg.norm(product),
-            "NC4": np.mean(np.argmax(logits, 1) != nearest),
-        }
+    u = centred / lengths[:, None]
+    apart = np.array([np.linalg.norm(u[k] - u[j]) for k, j in pairs])
+    sign = -1.0 if dim < 2 else 1.0
+    kernels = {"distance": apart, "log": np.log(1 / apart), "riesz": sign * apart ** (2.0 - dim)}
+    for name, values in kernels.items():
+        result[f"GNC2_{name}_mean"] = np.mean(values)
+        result[f"GNC2_{name}_variance"] = np.mean((values - np.mean(values)) ** 2)
+    if w is not None:
+        result["NC3"] = np.linalg.norm(unit(w) - unit(centred)) ** 2
+        result["NC3_ETF"] = np.linalg.norm(unit(w @ centred.T) - etf)
     return result
 
 
+def _unexplained(h, indicators, rank):
+    """Share of the classes that no linear map of the features explains, by orthonormal bases."""
+    u, singular, _ = np.linalg.svd(h, full_matrices=False)
+    u = u[:, singular > 1e-12 * singular[0]]
+    y, singular, _ = np.linalg.svd(indicators - indicators.mean(0), full_matrices=False)
+    y = y[:, singular > 1e-12 * singular[0]]
+    # Classes beyond the rank of their means are explained by nothing.
+    return (np.linalg.norm(y - u @ (u.T @ y)) ** 2 - (y.shape[1] - rank)) / rank
+
+
+def _own_distance(first, second):
+    """Distance of a product to the diagonal matrix of the products of lengths."""
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return np.linalg.norm(unit(first @ second.T) - unit(np.diag(lengths)))
+
+
 def assert_metrics(found, expected, rel=1e-9, abs_=1e-12):
-    assert list(found) == list(expected)
+    assert set(found) == set(expected)
     for key, value in expected.items():
         assert found[key] == pytest.approx(value, rel=rel, abs=abs_), key
 

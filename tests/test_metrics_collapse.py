@@ -19,11 +19,19 @@ from collapse.metrics import (
     measure,
     nc1,
     orthogonal_gram,
+    study_metrics,
 )
 from conftest import FEW, assert_metrics, class_reference, collapsed, random_head, rotation
 
 CLASS_KEYS = ["NC1", "NC1_ratio", "CDNV", "NC2_ETF", "NC2_OF", "equinorm", "equiangularity"]
 HEAD_KEYS = ["NC3", "NC3_product", "NC4"]
+KERNEL_KEYS = [
+    f"GNC2_{kernel}_{moment}"
+    for kernel in ("distance", "log", "riesz")
+    for moment in ("mean", "variance")
+]
+FURTHER_KEYS = ["CDNV_2", "NC2_GOF_own", *KERNEL_KEYS, "VCI", "effective_rank"]
+TWINS = ["NC1", "NC1_ratio", "NC2_ETF", "equinorm", "equiangularity", *KERNEL_KEYS]
 
 
 @FEW
@@ -40,7 +48,11 @@ def test_metrics_agree_with_their_definitions(counts, dim, noise, seed, bias):
     offsets = offsets if bias else None
     found = measure(features, labels, weight=weight, bias=offsets)
     assert_metrics(found, class_reference(features, labels, weight, offsets), rel=1e-7)
-    assert list(measure(features, labels)) == CLASS_KEYS
+    unweighted = [f"{key}_unweighted" for key in TWINS]
+    assert list(measure(features, labels)) == CLASS_KEYS + FURTHER_KEYS + unweighted
+    assert list(study_metrics(features, labels)) == CLASS_KEYS
+    for key, value in study_metrics(features, labels, weight=weight, bias=offsets).items():
+        assert value == found[key]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -59,7 +71,10 @@ def test_float32_holds_down_to_its_own_resolution(counts, noise):
     expected = class_reference(features, labels, weight, bias)
     if noise == 1.2e-5:
         assert 5e-12 < expected["NC1"] < 2e-11
-    assert_metrics(measure(features, labels, weight=weight, bias=bias), expected, rel=1e-5)
+    found = measure(features, labels, weight=weight, bias=bias)
+    # Of squares: singular values of 1e-6 of the largest are right to a part in a thousand.
+    assert found.pop("effective_rank") == pytest.approx(expected.pop("effective_rank"), rel=2e-4)
+    assert_metrics(found, expected, rel=1e-5)
 
 
 def test_nearly_dependent_class_means_are_measured_exactly():
@@ -135,6 +150,7 @@ def test_rotation_and_scale_change_no_metric(scale):
     weight, _ = random_head(3, 8, dtype=torch.float64)
     turn = rotation(8)
     found = measure(scale * features @ turn, labels, weight=0.1 * weight @ turn)
+    found["CDNV_2"] *= scale**2
     assert_metrics(found, measure(features, labels, weight=weight), rel=1e-9)
 
 
@@ -143,6 +159,7 @@ def test_float32_is_measured_outside_the_range_of_its_squares(scale):
     features, labels = collapsed([30, 20, 10], 8, 0.3)
     weight, _ = random_head(3, 8)
     found = measure(scale * features, labels, weight=weight)
+    found["CDNV_2"] *= scale**2
     assert_metrics(found, measure(features, labels, weight=weight), rel=1e-5)
 
 
@@ -198,21 +215,22 @@ def test_two_classes_have_one_pair():
     assert measure(features, labels)["equiangularity"] == 0.0
 
 
-def test_one_class_leaves_undefined_what_needs_two():
-    features, weight = torch.randn(6, 3), torch.randn(1, 3)
-    found = measure(features, torch.zeros(6, dtype=torch.int64), weight=weight, bias=torch.ones(1))
-    defined = {"NC2_OF": 0.0, "NC4": 0.0}
-    assert found == dict.fromkeys(CLASS_KEYS + HEAD_KEYS) | defined
+def test_one_class_has_no_collapse():
+    with pytest.raises(InputError, match="^labels: class 0 is the only one, allowed are two"):
+        measure(torch.randn(6, 3), torch.zeros(6, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e-300])
 def test_constant_features_do_not_pass_for_collapse(value):
     features = torch.full((9, 4), value, dtype=torch.float64)
-    found = measure(features, torch.arange(3).repeat(3), weight=torch.zeros(3, 4))
-    assert found.pop("NC4") == 0.0
+    given = {"labels": torch.arange(3).repeat(3), "weight": torch.zeros(3, 4)}
     if value == 0.1:
-        assert found.pop("NC2_OF") > 0
-    assert set(found.values()) == {None}
+        found = measure(features, **given)
+        assert found.pop("NC2_OF") > 0 and found.pop("NC2_GOF_own") > 0
+        assert set(found.values()) == {None}
+    else:
+        with pytest.raises(InputError, match="^features: no metric is defined of them, all rows"):
+            measure(features, **given)
 
 
 def test_class_means_that_only_rounding_tells_apart():
@@ -223,12 +241,14 @@ def test_class_means_that_only_rounding_tells_apart():
         assert found[key] is None, key
 
 
-def test_two_equal_class_means_leave_only_cdnv_undefined():
-    means = torch.tensor([[1.0, 0], [1, 0], [0, 1]])
+def test_two_equal_class_means_leave_undefined_what_divides_by_their_distance():
+    means = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0]])
     features = torch.cat([means + 0.5, means - 0.5])
     found = measure(features, torch.arange(3).repeat(2))
-    assert found["CDNV"] is None
-    assert None not in [value for key, value in found.items() if key != "CDNV"]
+    undefined = {key for key, value in found.items() if value is None}
+    infinite = [key for key in KERNEL_KEYS if "distance" not in key]
+    twins = [f"{key}_unweighted" for key in infinite]
+    assert undefined == {"CDNV", "CDNV_2", *infinite, *twins}
 
 
 def test_more_rows_of_weight_than_labels_is_a_class_without_samples():

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from collapse.cli import main
 from collapse.errors import InputError
 from collapse.metrics import measure, rows
-from collapse.stages.measure import FileRows, measure_file
+from collapse.metrics.shards import FileRows
+from collapse.stages.measure import measure_file
 
 GENERATOR = torch.Generator().manual_seed(0)
 LABELS = torch.arange(4).repeat(16)
@@ -105,11 +106,27 @@ def test_metrics_are_printed_as_json(dump, capsys):
 
 
 def test_what_is_undefined_is_printed_as_null(dump, capsys):
-    main(
-        ["measure", str(dump(features=torch.zeros(6, 3), labels=torch.tensor([0, 0, 0, 1, 1, 1])))]
-    )
+    features = torch.cat([torch.eye(3), -torch.eye(3)])
+    main(["measure", str(dump(features=features, labels=torch.tensor([0, 1, 2, 0, 1, 2])))])
     found = json.loads(capsys.readouterr().out)
-    assert set(found.values()) == {None}
+    assert found["NC1"] is None and found["VCI"] is None
+    assert found["effective_rank"] == pytest.approx(3)
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "said"),
+    [
+        (torch.zeros(6, 3), [0, 0, 0, 1, 1, 1], "features: no metric is defined of them"),
+        (torch.eye(6), [0] * 6, "labels: class 0 is the only one, allowed are two classes or more"),
+    ],
+)
+def test_where_nothing_is_defined_a_line_says_why(dump, capsys, features, labels, said):
+    path = dump(features=features, labels=torch.tensor(labels))
+    assert main(["measure", str(path)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"collapse: error: {path}: {said}")
+    assert printed.err.count("\n") == 1
 
 
 def test_help_names_tensors_and_keys(capsys):
@@ -120,7 +137,8 @@ def test_help_names_tensors_and_keys(capsys):
     keys = measure(FEATURES, LABELS, weight=WEIGHT) | measure(
         FEATURES, targets=TARGETS, weight=WEIGHT
     )
-    for word in [*keys, "features", "labels", "targets", "weight", "bias"]:
+    keys = [key.removesuffix("_unweighted") for key in keys]
+    for word in [*keys, "KEY_unweighted", "features", "labels", "targets", "weight", "bias"]:
         assert word in text
 
 
@@ -152,6 +170,8 @@ def test_files_that_cannot_be_read_are_refused_in_one_line(tmp_path, dump, capsy
     names = [*contents, "missing", ".", "fifo", "loop", "x" * 5000, "x/" * 2500, "two\nlines"]
     for name in names:
         path = tmp_path / name
+        if name == ".":
+            (tmp_path / "features.safetensors").unlink()
         assert main(["measure", str(path)]) == 2
         printed = capsys.readouterr()
         assert printed.out == ""

@@ -1,4 +1,4 @@
-"""NC1 to NC4 of many features: `measure` against loops over classes."""
+"""NC1 to NC4 of many features: `study_metrics` against loops over classes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from collapse.benchmarks.sizes import Features, Sizes
 from collapse.benchmarks.table import Line, Row
 from collapse.benchmarks.textbook.metrics import by_batches, by_classes
 from collapse.benchmarks.timing import device_name, interleaved, seconds, threads
-from collapse.metrics import measure
+from collapse.metrics import study_metrics
 
 COLLAPSED = 1e-11
 """NC1 of the timed features: so far into collapse that float32 sums lose it."""
@@ -66,7 +66,7 @@ def near_collapse(size: Features, device: torch.device, nc1: float = COLLAPSED) 
 
 def compute(sample: Sample) -> dict:
     """Return the metrics by the engine."""
-    return measure(sample.features, sample.labels, weight=sample.weight, bias=sample.bias)
+    return study_metrics(sample.features, sample.labels, weight=sample.weight, bias=sample.bias)
 
 
 def _compare(

@@ -1,9 +1,11 @@
 """Collapse metrics: features in, numbers out.
 
-`measure` gives every metric that applies; each metric is also a function of
-`ClassStatistics` or `RegressionStatistics`.
+`measure` gives every metric that applies, of tensors or of `Batches`; each metric is also a
+function of `ClassStatistics` or `RegressionStatistics`. `Recorder` measures a network while it
+trains, and `collapse.metrics.torchmetrics.NeuralCollapse` is a `torchmetrics.Metric`.
 """
 
+from collapse.metrics.batches import Batches
 from collapse.metrics.calibration import (
     Reliability,
     confidence,
@@ -16,15 +18,22 @@ from collapse.metrics.collapse import (
     cdnv,
     class_means,
     class_statistics,
+    effective_rank,
     equiangularity,
     equinorm,
     nc1,
     nc1_ratio,
     nc2_etf,
+    nc2_gof_own,
     nc2_of,
+    nc2_w_gof_own,
     nc3,
+    nc3_etf,
+    nc3_gof_own,
     nc3_product,
     nc4,
+    nc4_by_class,
+    vci,
 )
 from collapse.metrics.frames import (
     etf_gram,
@@ -33,7 +42,15 @@ from collapse.metrics.frames import (
     gram_distance,
     orthogonal_gram,
 )
-from collapse.metrics.measure import measure
+from collapse.metrics.kernels import (
+    distance_kernel,
+    gnc2_mean,
+    gnc2_variance,
+    log_kernel,
+    riesz_kernel,
+)
+from collapse.metrics.layers import gof_readings
+from collapse.metrics.measure import measure, study_metrics
 from collapse.metrics.mixup import (
     amplification,
     classifier_norm,
@@ -42,6 +59,7 @@ from collapse.metrics.mixup import (
     logit_coordinates,
     triangle_plane,
 )
+from collapse.metrics.recorder import Recorder
 from collapse.metrics.regression import (
     RegressionStatistics,
     explained_variance_ratio,
@@ -58,7 +76,9 @@ from collapse.metrics.regression import (
 from collapse.metrics.rows import Rows, full_precision
 
 __all__ = [
+    "Batches",
     "ClassStatistics",
+    "Recorder",
     "RegressionStatistics",
     "Reliability",
     "Rows",
@@ -70,6 +90,8 @@ __all__ = [
     "confidence",
     "confidence_gap",
     "convex_r2",
+    "distance_kernel",
+    "effective_rank",
     "equiangularity",
     "equinorm",
     "etf_distance",
@@ -79,18 +101,27 @@ __all__ = [
     "full_precision",
     "gamma",
     "general_orthogonal_gram",
+    "gnc2_mean",
+    "gnc2_variance",
+    "gof_readings",
     "gram",
     "gram_distance",
+    "log_kernel",
     "logit_coordinates",
     "measure",
     "mse",
     "nc1",
     "nc1_ratio",
     "nc2_etf",
+    "nc2_gof_own",
     "nc2_of",
+    "nc2_w_gof_own",
     "nc3",
+    "nc3_etf",
+    "nc3_gof_own",
     "nc3_product",
     "nc4",
+    "nc4_by_class",
     "nrc1",
     "nrc1_centred",
     "nrc2",
@@ -100,5 +131,8 @@ __all__ = [
     "r2",
     "regression_statistics",
     "reliability",
+    "riesz_kernel",
+    "study_metrics",
     "triangle_plane",
+    "vci",
 ]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from collapse.errors import InputError
-from collapse.metrics.rows import Rows, device_of, reduced_device
+from collapse.metrics.rows import Paired, Rows, device_of
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LARGEST = 1e140  # squares of larger numbers leave float64
@@ -25,40 +25,56 @@ def check_classification(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     least: int = 2,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Check labelled features, N x d, and their classifier.
+) -> Paired:
+    """Check labelled features, N x d, and their classifier; return them with int64 labels.
 
     `labels` are N integers from 0 to K-1. Every class needs `least` samples; below 2 it has no
     spread to speak of. K is `classes`, else the rows of `weight` (K x d), else the largest label
     + 1; a `bias`, K, needs a weight. The features' values are checked while they are read.
-
-    Returns
-    -------
-    labels : Tensor
-        N, int64, on the features' device.
-    counts : Tensor
-        K, samples of each class. This and the head are on `reduced_device`.
-    weight, bias : Tensor or None
-        float64.
 
     Raises
     ------
     InputError
         The first thing that is wrong.
     """
-    _check_features(features)
-    labels = _check_labels(labels, features.shape[0])
+    check_features(features)
+    labels = check_labels(labels, features.shape[0])
     _check_head(weight, bias, features.shape[1])
-    rows = None if weight is None else weight.shape[0]
-    if classes is not None and rows not in (None, classes):
-        raise InputError(f"weight: {rows} rows, allowed is one for each of the {classes} classes")
     # The rows of the weight count too: a class without any sample is then noticed.
-    classes = _check_label_range(labels, classes if classes is not None else rows)
-    counts = _check_class_sizes(labels, classes, least)
-    # What is left after the reads is K x d: on the CPU where that is small.
-    device = reduced_device(features, classes)
-    weight, bias = _widened(weight, device), _widened(bias, device)
-    return labels.to(device_of(features)), counts.to(device), weight, bias
+    classes = check_label_range(labels, _known_classes(classes, weight))
+    # One absurd label would ask for terabytes of counts, and is too many classes already:
+    # among the first N + 1 classes one has none of the N samples.
+    counted = min(classes, len(labels) + 1)
+    counts = torch.bincount(labels.clamp_max(counted), minlength=counted)[:counted].cpu()
+    _check_class_sizes(counts, classes, least)
+    return Paired(features, labels.to(device_of(features)), counts)
+
+
+def check_batches(
+    counts: Tensor,
+    dim: int,
+    classes: int | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    least: int,
+) -> None:
+    """Check of batches of features, d columns, what is known once all are read.
+
+    `counts` are K, samples of each label up to the largest; the others as `check_classification`
+    has them.
+
+    Raises
+    ------
+    InputError
+        The first thing that is wrong.
+    """
+    _check_head(weight, bias, dim)
+    known = _known_classes(classes, weight)
+    if known is not None and len(counts) > known:
+        raise InputError(f"labels: one is {len(counts) - 1}, allowed are 0 to {known - 1}")
+    if known is not None and len(counts) < known:
+        counts = torch.nn.functional.pad(counts, (0, known - len(counts)))
+    _check_class_sizes(counts, len(counts), least)
 
 
 def check_regression(
@@ -66,29 +82,58 @@ def check_regression(
     targets: Tensor,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
+) -> Paired:
     """Check features (N x d) with targets (N x n) and their linear head (n x d, n).
 
-    Returns targets, weight and bias, float64, on the features' device. The features' values are
-    checked while they are read.
+    Returns them with targets of float64. The features' values are checked while they are read.
 
     Raises
     ------
     InputError
         The first thing that is wrong.
     """
-    _check_features(features)
-    device = device_of(features)
+    check_features(features)
+    check_targets(targets, features.shape[0])
+    check_linear_head(weight, bias, features.shape[1], targets.shape[1])
+    targets = targets.to(device_of(features), torch.float64)
+    return Paired(features, targets, torch.zeros(0, dtype=torch.int64))
+
+
+def check_targets(targets: Tensor, samples: int) -> None:
+    """Check the targets, N x n, of N samples.
+
+    Raises
+    ------
+    InputError
+        The first thing that is wrong.
+    """
     _check_floats("targets", targets, "N x n")
-    _check_row_count("targets", targets, features.shape[0])
+    _check_row_count("targets", targets, samples)
     check_finite("targets", targets)
-    _check_head(weight, bias, features.shape[1])
-    if weight is not None and weight.shape[0] != targets.shape[1]:
+
+
+def check_linear_head(weight: Tensor | None, bias: Tensor | None, dim: int, outputs: int) -> None:
+    """Check a linear head, n x d and n, of d columns of features and n targets.
+
+    Raises
+    ------
+    InputError
+        The first thing that is wrong.
+    """
+    _check_head(weight, bias, dim)
+    if weight is not None and weight.shape[0] != outputs:
         raise InputError(
             f"weight: {weight.shape[0]} rows, allowed is one for each of the "
-            f"{targets.shape[1]} columns of targets"
+            f"{outputs} columns of targets"
         )
-    return _widened(targets, device), _widened(weight, device), _widened(bias, device)
+
+
+def widened_head(
+    weight: Tensor | None, bias: Tensor | None, device: torch.device
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return a head in float64 on a device, None where there is none."""
+    parts = (part if part is None else part.to(device, torch.float64) for part in (weight, bias))
+    return next(parts), next(parts)
 
 
 def check_values(name: str, values: Tensor, axes: str) -> Tensor:
@@ -118,8 +163,8 @@ def check_classes(name: str, labels: Tensor | int, logits: Tensor) -> Tensor:
     """
     if isinstance(labels, int):
         labels = torch.full((logits.shape[0],), labels)
-    labels = _check_labels(labels, logits.shape[0], name, "logits").to(logits.device)
-    _check_label_range(labels, logits.shape[1], name)
+    labels = check_labels(labels, logits.shape[0], name, "logits").to(logits.device)
+    check_label_range(labels, logits.shape[1], name)
     return labels
 
 
@@ -182,7 +227,14 @@ def check_spread(targets: Tensor) -> None:
         )
 
 
-def _check_features(features: Rows) -> None:
+def check_features(features: Rows) -> None:
+    """Check the shape and format of features, N x d.
+
+    Raises
+    ------
+    InputError
+        The first thing that is wrong.
+    """
     _check_floats("features", features, "N x d")
     if 0 in features.shape:
         raise InputError(
@@ -209,9 +261,16 @@ def _check_row_count(name: str, tensor: Tensor, samples: int, of: str = "feature
         raise InputError(f"{name}: shape {_shape(tensor)} is empty, allowed is at least one column")
 
 
-def _check_labels(
+def check_labels(
     labels: Tensor, samples: int, name: str = "labels", of: str = "features"
 ) -> Tensor:
+    """Return integer labels of N samples, N, as int64.
+
+    Raises
+    ------
+    InputError
+        Their format or shape is another.
+    """
     if labels.dtype not in INTEGERS:
         raise InputError(f"{name}: dtype {_dtype(labels)}, allowed are integers")
     if labels.ndim != 1:
@@ -220,7 +279,14 @@ def _check_labels(
     return labels.to(torch.int64)
 
 
-def _check_label_range(labels: Tensor, classes: int | None, name: str = "labels") -> int:
+def check_label_range(labels: Tensor, classes: int | None, name: str = "labels") -> int:
+    """Return K, by default the largest label + 1, of labels (N) from 0 to K-1.
+
+    Raises
+    ------
+    InputError
+        A label is outside.
+    """
     # One transfer from a GPU for both.
     lowest, highest = torch.stack(torch.aminmax(labels)).tolist()
     if lowest >= 0 and (classes is None or highest < classes):
@@ -233,13 +299,17 @@ def _check_label_range(labels: Tensor, classes: int | None, name: str = "labels"
     raise InputError(f"{name}: row {row} is {int(labels[row])}, allowed are 0 to {top}")
 
 
-def _check_class_sizes(labels: Tensor, classes: int, least: int) -> Tensor:
-    # One absurd label would ask for terabytes of counts, and is too many classes already:
-    # among the first N + 1 classes one has none of the N samples.
-    counted = min(classes, len(labels) + 1)
-    counts = torch.bincount(labels.clamp_max(counted), minlength=counted)[:counted].cpu()
+def _known_classes(classes: int | None, weight: Tensor | None) -> int | None:
+    """Return K as it was asked for, or as the rows of the weight say; None if neither does."""
+    rows = None if weight is None else weight.shape[0]
+    if classes is not None and rows not in (None, classes):
+        raise InputError(f"weight: {rows} rows, allowed is one for each of the {classes} classes")
+    return classes if classes is not None else rows
+
+
+def _check_class_sizes(counts: Tensor, classes: int, least: int) -> None:
     if (counts >= least).all():
-        return counts
+        return
     label = int((counts < least).nonzero()[0])
     samples = "1 sample" if counts[label] else "no sample"
     raise InputError(
@@ -271,10 +341,6 @@ def _check_head(weight: Tensor | None, bias: Tensor | None, dim: int) -> None:
             f"{weight.shape[0]} rows of weight"
         )
     check_finite("bias", bias)
-
-
-def _widened(values: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if values is None else values.to(device, torch.float64)
 
 
 def _shape(tensor: Rows | Tensor) -> str:

@@ -15,8 +15,8 @@ from collapse.metrics.frames import (
     gram_distance,
     orthogonal_gram,
 )
-from collapse.metrics.measure import measure
-from collapse.metrics.rows import full_precision, wide_blocks
+from collapse.metrics.measure import study_metrics
+from collapse.metrics.rows import full_precision, row_blocks, widened
 
 Reading = tuple[str, str, float]
 """Layer, metric, value."""
@@ -30,7 +30,7 @@ def head_readings(
     """Yield the metrics of an M-layer linear head, layer by layer.
 
     Layer ``Hm`` holds the inputs H_m = W_{m-1} ... W_1 H_1 of W_m, read with the rest
-    P_m = W_M ... W_m as classifier: every metric of `measure`, and
+    P_m = W_M ... W_m as classifier: every metric of `study_metrics`, and
     ``NC2_W`` = norm of P_m P_m^T/norm(.) - F/norm(F), F = I - J/K with a bias, I without
     (Dang et al. 2023). Layer ``W1``: singular values of W_1. Layer ``Z``: singular values of the
     K x N logits without the bias, and ``error``, the fraction of samples whose largest logit
@@ -48,7 +48,9 @@ def head_readings(
     inputs = features
     for m, (weight, product) in enumerate(zip(weights, products, strict=True), 1):
         # The classes of a problem over free features may have a single sample each.
-        readings = measure(inputs, labels, weight=product.to(inputs.dtype), bias=bias, least=1)
+        readings = study_metrics(
+            inputs, labels, weight=product.to(inputs.dtype), bias=bias, least=1
+        )
         readings["NC2_W"] = gram_distance(product @ product.T, frame)
         yield from ((f"H{m}", name, value) for name, value in readings.items() if value is not None)
         # What the last layer makes are the logits, which `Z` measures.
@@ -56,7 +58,7 @@ def head_readings(
             inputs = _mapped(inputs, weight)
     yield from _spectrum("W1", torch.linalg.svdvals(weights[0])[:classes])
     product = products[0].to(device)
-    logits = torch.cat([block @ product.T for _, block in wide_blocks(features)])
+    logits = torch.cat([block @ product.T for block, _ in widened(row_blocks(features))])
     # The K x K factor of the logits has their singular values, without the squares of a Gram
     # matrix, in which the smallest would drown.
     triangle = torch.linalg.qr(logits, mode="r").R

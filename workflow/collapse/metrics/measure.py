@@ -1,11 +1,19 @@
 """Every metric that applies to a set of features, as one dictionary."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from collapse.errors import InputError
-from collapse.metrics import collapse, regression
+from collapse.metrics import collapse, kernels, regression
+from collapse.metrics.batches import Batches
+from collapse.metrics.collapse import ClassStatistics
 from collapse.metrics.rows import Rows
+
+Value = float | list[float] | None
+"""A number, one for each class or component, or None where it is undefined."""
 
 # The order here is that of the keys that `measure` returns.
 OF_CLASSES = {
@@ -20,8 +28,32 @@ OF_CLASSES = {
 OF_CLASSIFIER = {
     "NC3": collapse.nc3,
     "NC3_product": collapse.nc3_product,
-    "NC4": collapse.nc4,
 }
+OF_CHOICES = {"NC4": collapse.nc4}
+KERNELS = {
+    "distance": kernels.distance_kernel,
+    "log": kernels.log_kernel,
+    "riesz": kernels.riesz_kernel,
+}
+FURTHER_OF_CLASSES = {
+    "CDNV_2": partial(collapse.cdnv, exponent=2),
+    "NC2_GOF_own": collapse.nc2_gof_own,
+} | {
+    f"GNC2_{name}_{moment}": partial(of, kernel=kernel)
+    for name, kernel in KERNELS.items()
+    for moment, of in (("mean", kernels.gnc2_mean), ("variance", kernels.gnc2_variance))
+}
+FURTHER_OF_CLASSIFIER = {
+    "NC3_ETF": collapse.nc3_etf,
+    "NC2_W_GOF_own": collapse.nc2_w_gof_own,
+    "NC3_GOF_own": collapse.nc3_gof_own,
+}
+FURTHER_OF_CHOICES = {"NC4_by_class": collapse.nc4_by_class}
+OF_COVARIANCE = {"VCI": collapse.vci, "effective_rank": collapse.effective_rank}
+# Metrics of the mu_k - mu_G, which have a twin about the unweighted mean of the mu_k.
+CENTRED = ("NC1", "NC1_ratio", "NC2_ETF", "equinorm", "equiangularity", "NC3", "NC3_ETF") + tuple(
+    key for key in FURTHER_OF_CLASSES if key.startswith("GNC2_")
+)
 OF_REGRESSION = {
     "NRC1": regression.nrc1,
     "NRC1_centred": regression.nrc1_centred,
@@ -37,23 +69,24 @@ OF_SEVERAL_TARGETS = {"NRC3": regression.nrc3, "gamma": regression.gamma}
 
 
 def measure(
-    features: Rows,
+    features: Rows | Batches,
     labels: Tensor | None = None,
     targets: Tensor | None = None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     *,
     least: int = 2,
-) -> dict[str, float | list[float] | None]:
+) -> dict[str, Value]:
     """Compute every metric that applies to the features.
 
     Parameters
     ----------
-    features : Tensor, array or Rows
-        N x d of float16, bfloat16, float32 or float64; anything that yields slices of rows.
+    features : Tensor, array, Rows or Batches
+        N x d of float16, bfloat16, float32 or float64; anything that yields slices of rows; or
+        batches, which bring their labels or targets, and may bring a weight and bias.
     labels : Tensor or array, optional
-        N integers, 0 to K-1, K the rows of `weight` or else the largest label + 1. Either
-        labels or targets are needed.
+        N integers, 0 to K-1, K the rows of `weight` or else the largest label + 1. Of what is not
+        batches either labels or targets are needed.
     targets : Tensor or array, optional
         N x n floats, each of which varies.
     weight, bias : Tensor or array, optional
@@ -64,28 +97,118 @@ def measure(
     Returns
     -------
     dict
-        With labels: NC1, NC1_ratio, CDNV, NC2_ETF, NC2_OF, equinorm, equiangularity; with a
-        weight also NC3, NC3_product, NC4. With targets: NRC1, NRC1_centred,
-        explained_variance_ratio; with a weight also NRC2, NRC2_centred, r2, mse, and for two
-        targets or more NRC3, gamma. A value is None where the metric is undefined, and never
-        NaN or infinite; a key that does not apply is absent.
+        With labels: NC1, NC1_ratio, CDNV, NC2_ETF, NC2_OF, equinorm, equiangularity, CDNV_2,
+        NC2_GOF_own and GNC2_KERNEL_mean and _variance of the kernels distance, log and riesz; up
+        to d = 2048 also VCI and effective_rank; with a weight also NC3, NC3_product, NC4, NC3_ETF,
+        NC2_W_GOF_own, NC3_GOF_own and NC4_by_class. Those of centred class means are there a
+        second time, about the unweighted mean of the class means, as NAME_unweighted (NC1 up to
+        d = 2048). With targets: NRC1, NRC1_centred, explained_variance_ratio, effective_rank; with
+        a weight also NRC2, NRC2_centred, r2, mse, and for two targets or more NRC3, gamma. A value
+        is None where the metric is undefined, and never NaN or infinite; a key that does not apply
+        is absent.
+
+    Raises
+    ------
+    InputError
+        Neither or both of labels and targets, a tensor that is not as described, or features of
+        which no metric is defined.
+    """
+    found = measured(features, labels, targets, weight, bias, least=least)
+    if all(value is None for value in found.values()):
+        raise InputError(
+            "features: no metric is defined of them, all rows are equal; allowed are features "
+            "that vary"
+        )
+    return found
+
+
+def measured(
+    features: Rows | Batches,
+    labels: Tensor | None = None,
+    targets: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    least: int = 2,
+) -> dict[str, Value]:
+    """Return what `measure` does, also where no metric is defined: then every value is None.
+
+    Raises
+    ------
+    InputError
+        As `measure`, but for that.
+    """
+    features, labels, targets, weight, bias = _given(features, labels, targets, weight, bias)
+    if targets is not None or isinstance(features, Batches) and features.of_targets:
+        statistics = regression.regression_statistics(features, targets, weight, bias)
+        further = {"effective_rank": regression.effective_rank(statistics)}
+        return regression_metrics(statistics) | further
+    statistics = collapse.class_statistics(
+        features, labels, weight=weight, bias=bias, least=least, covariance=True
+    )
+    return every_class_metric(statistics)
+
+
+def study_metrics(
+    features: Rows,
+    labels: Tensor | None = None,
+    targets: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    least: int = 2,
+) -> dict[str, Value]:
+    """Compute the metrics that the studies take of every state: of `measure`'s the cheap ones.
+
+    With labels: NC1, NC1_ratio, CDNV, NC2_ETF, NC2_OF, equinorm, equiangularity, with a weight also
+    NC3, NC3_product, NC4. With targets what `measure` has but effective_rank. The arguments are
+    those of `measure`.
 
     Raises
     ------
     InputError
         Neither or both of labels and targets, or a tensor that is not as described.
     """
-    features, labels, targets, weight, bias = (
-        _as_tensor(tensor) for tensor in (features, labels, targets, weight, bias)
-    )
-    # Labels and targets mean different metrics: which are meant is not guessed.
-    if (labels is None) == (targets is None):
-        inputs = "neither labels nor targets" if labels is None else "both labels and targets"
-        raise InputError(f"features: found with {inputs}, allowed is one of the two")
+    features, labels, targets, weight, bias = _given(features, labels, targets, weight, bias)
     if targets is not None:
         return regression_metrics(regression.regression_statistics(features, targets, weight, bias))
     statistics = collapse.class_statistics(features, labels, weight=weight, bias=bias, least=least)
-    metrics = OF_CLASSES | (OF_CLASSIFIER if weight is not None else {})
+    metrics = OF_CLASSES | (OF_CLASSIFIER | OF_CHOICES if weight is not None else {})
+    return {key: metric(statistics) for key, metric in metrics.items()}
+
+
+def every_class_metric(statistics: ClassStatistics) -> dict[str, Value]:
+    """Compute every metric that applies to labelled features, as `measure` names them.
+
+    Raises
+    ------
+    InputError
+        There is one class only.
+    """
+    if statistics.classes < 2:
+        raise InputError("labels: class 0 is the only one, allowed are two classes or more")
+    metrics = dict(OF_CLASSES)
+    if statistics.weight is not None:
+        metrics |= OF_CLASSIFIER | (OF_CHOICES if statistics.mismatches is not None else {})
+    metrics |= FURTHER_OF_CLASSES
+    if statistics.within is not None:
+        metrics |= OF_COVARIANCE
+    if statistics.weight is not None:
+        metrics |= FURTHER_OF_CLASSIFIER
+        metrics |= FURTHER_OF_CHOICES if statistics.mismatches is not None else {}
+    unweighted = statistics.unweighted()
+    twins = {key: metrics[key] for key in CENTRED if key in metrics}
+    if statistics.within is None:
+        # It would need the features once more.
+        del twins["NC1"]
+    return _values(metrics, statistics) | {
+        f"{key}_unweighted": value for key, value in _values(twins, unweighted).items()
+    }
+
+
+def _values(
+    metrics: dict[str, Callable[[ClassStatistics], Value]], statistics: ClassStatistics
+) -> dict[str, Value]:
     return {key: metric(statistics) for key, metric in metrics.items()}
 
 
@@ -100,6 +223,30 @@ def regression_metrics(
         if len(statistics.target_covariance) > 1:
             metrics = metrics | OF_SEVERAL_TARGETS
     return {key: metric(statistics) for key, metric in metrics.items()}
+
+
+def _given(
+    features: object, labels: object, targets: object, weight: object, bias: object
+) -> tuple:
+    """Return what was given with arrays as tensors, and the head that batches bring.
+
+    Raises
+    ------
+    InputError
+        Neither or both of labels and targets are there.
+    """
+    features, labels, targets, weight, bias = (
+        _as_tensor(tensor) for tensor in (features, labels, targets, weight, bias)
+    )
+    if isinstance(features, Batches):
+        if labels is not None or targets is not None:
+            raise InputError("labels, targets: found beside batches, which bring their own")
+        return features, None, None, *(features.head if weight is None else (weight, bias))
+    # Labels and targets mean different metrics: which are meant is not guessed.
+    if (labels is None) == (targets is None):
+        inputs = "neither labels nor targets" if labels is None else "both labels and targets"
+        raise InputError(f"features: found with {inputs}, allowed is one of the two")
+    return features, labels, targets, weight, bias
 
 
 def _as_tensor(tensor: object) -> object:

@@ -1,22 +1,26 @@
 """Neural regression collapse: NRC1 to NRC3 and the fit, for features with real targets.
 
-Everything is float64, in three reads of the features; the d x d covariance is formed.
+Everything is float64, in two reads of the features; the d x d covariance is formed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from collapse.errors import InputError
 from collapse.metrics.checks import (
     LARGEST,
     ROUNDING,
     check_finite,
+    check_linear_head,
     check_regression,
     check_spread,
+    widened_head,
 )
+from collapse.metrics.collapse import effective_rank_of
 from collapse.metrics.frames import defined, gram, unit_norm
-from collapse.metrics.rows import Rows, device_of, full_precision, row_blocks, wide_blocks
+from collapse.metrics.rows import Batched, Rows, Samples, full_precision, put_back, widened
 
 COMPONENTS = 5  # of the explained variance ratio, as in Andriopoulos et al. 2024, figure 3
 TIE = 1e-15  # NRC3 values closer than this are equal: a squared distance of at most 4 rounds so
@@ -50,8 +54,8 @@ class RegressionStatistics:
 
 @torch.no_grad()
 def regression_statistics(
-    features: Rows,
-    targets: Tensor,
+    features: Rows | Batched,
+    targets: Tensor | None = None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
 ) -> RegressionStatistics:
@@ -59,10 +63,11 @@ def regression_statistics(
 
     Parameters
     ----------
-    features : Tensor or Rows
-        N x d of float16, bfloat16, float32 or float64; anything that yields slices of rows.
-    targets : Tensor
-        N x n floats.
+    features : Tensor, Rows or Batches
+        N x d of float16, bfloat16, float32 or float64; anything that yields slices of rows, or
+        batches that bring their targets.
+    targets : Tensor, optional
+        N x n floats; of batches none.
     weight, bias : Tensor, optional
         n x d and n, the linear head's.
 
@@ -71,27 +76,33 @@ def regression_statistics(
     InputError
         The input is not as described, or holds NaN or infinity.
     """
-    targets, weight, bias = check_regression(features, targets, weight, bias)
-    with full_precision(device_of(features)):
-        mean, length = _mean(features)
-        spectrum, components = _principal_components(features, mean, length)
-        bases = {"NRC1": components[:, : targets.shape[1]]}
+    if targets is None:
+        samples = features.reading()
+    else:
+        samples = check_regression(features, targets, weight, bias)
+    moments = _first_read(samples, weight, bias)
+    mean, device = moments.mean, moments.mean.device
+    weight, _ = widened_head(weight, None, device)
+    with full_precision(device):
+        spectrum, components = _principal_components(moments)
+        bases = {"NRC1": components[:, : moments.targets.shape[1]]}
         if weight is not None:
             bases["NRC2"] = _row_space(weight)
         # The same bases for both: those of NRC1 are of the centred features in either case.
-        residuals = {}
-        for suffix, origin in (("", None), ("_centred", mean)):
-            values = _residuals(features, origin, length, list(bases.values()))
-            residuals |= {name + suffix: value for name, value in zip(bases, values, strict=True)}
-        return RegressionStatistics(
-            spectrum=spectrum,
-            residuals=residuals,
-            target_covariance=_target_covariance(targets),
-            squared_error=None
-            if weight is None
-            else _squared_error(features, targets, weight, bias),
-            weight=weight,
-        )
+        origins = {"": torch.zeros_like(mean), "_centred": mean}
+        values = _residuals(samples, moments, list(origins.values()), list(bases.values()))
+        residuals = {
+            name + suffix: value
+            for suffix, of_origin in zip(origins, values, strict=True)
+            for name, value in zip(bases, of_origin, strict=True)
+        }
+    return RegressionStatistics(
+        spectrum=spectrum,
+        residuals=residuals,
+        target_covariance=_target_covariance(moments.targets),
+        squared_error=None if weight is None else moments.squared_error / moments.count,
+        weight=weight,
+    )
 
 
 def nrc1(statistics: RegressionStatistics) -> float | None:
@@ -187,6 +198,15 @@ def explained_variance_ratio(statistics: RegressionStatistics) -> list[float] | 
     return shares + [0.0] * (COMPONENTS - len(shares))
 
 
+def effective_rank(statistics: RegressionStatistics) -> float | None:
+    """Effective rank of the features less their mean, as `collapse.effective_rank` of classes.
+
+    ``exp(-sum_i p_i log p_i)``, p_i the singular values over their sum (Roy & Vetterli 2007). None
+    when the features do not vary.
+    """
+    return effective_rank_of(statistics.spectrum)
+
+
 def r2(statistics: RegressionStatistics) -> float | None:
     """R2, the coefficient of determination pooled over outputs.
 
@@ -205,36 +225,109 @@ def mse(statistics: RegressionStatistics) -> float | None:
     return defined(statistics.squared_error / len(statistics.target_covariance))
 
 
-def _mean(features: Rows) -> tuple[Tensor, Tensor]:
-    """Return the mean feature (d) and the root mean square length of the features."""
-    total = torch.zeros(features.shape[1], dtype=torch.float64, device=device_of(features))
-    squares = total.new_zeros(())
-    for _, block in wide_blocks(features):
-        total += block.sum(dim=0)
-        squares += block.square().sum()
+@dataclass
+class _Moments:
+    """What one read adds up of features about one of them, float64.
+
+    Attributes
+    ----------
+    origin : Tensor
+        d, the first row.
+    total, scatter : Tensor
+        d, the sum of h - origin; d x d, that of its outer products, once there are more than d.
+    few : list of Tensor
+        Blocks of h - origin, as long as they are smaller than a d x d matrix.
+    squares, squared_error : Tensor
+        Scalars, sums of norm(h)^2 and of norm(W h + b - y)^2.
+    answers : list of Tensor
+        Blocks of targets.
+    count : int
+        N.
+    """
+
+    origin: Tensor
+    total: Tensor
+    squares: Tensor
+    squared_error: Tensor
+    scatter: Tensor | None = None
+    few: list[Tensor] = field(default_factory=list)
+    answers: list[Tensor] = field(default_factory=list)
+    count: int = 0
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean feature, d."""
+        return self.origin + self.total / self.count
+
+    @property
+    def length(self) -> Tensor:
+        """Root mean square length of the features."""
+        return (self.squares / self.count).sqrt()
+
+    @property
+    def targets(self) -> Tensor:
+        """The targets, N x n."""
+        return torch.cat(self.answers)
+
+    def add(self, block: Tensor, targets: Tensor) -> None:
+        """Add features, b x d, which are overwritten, and their targets, b x n."""
+        self.count += len(block)
+        self.answers.append(targets.to(torch.float64))
+        self.squares += block.square().sum()
+        block -= self.origin
+        self.total += block.sum(dim=0)
+        if self.scatter is None and self.count < len(self.origin):
+            self.few.append(block.clone())
+            return
+        if self.scatter is None:
+            self.scatter = self.total.new_zeros(len(self.total), len(self.total))
+        for part in (*self.few, block):
+            self.scatter.addmm_(part.T, part)
+        self.few.clear()
+
+
+def _first_read(samples: Samples, weight: Tensor | None, bias: Tensor | None) -> _Moments:
+    blocks = samples.blocks()
+    first, targets = next(blocks)
+    if targets.ndim != 2:
+        raise InputError("batches: found with labels, allowed are targets")
+    check_linear_head(weight, bias, first.shape[1], targets.shape[1])
+    origin = first[0].to(torch.float64, copy=True)
+    weight, bias = widened_head(weight, bias, origin.device)
+    moments = _Moments(origin, torch.zeros_like(origin), origin.new_zeros(()), origin.new_zeros(()))
+    blocks = put_back((first, targets), blocks)
+    # They need not live as long as the others are read.
+    del first, targets
+    for block, answers in widened(blocks):
+        if weight is not None:
+            # Against y - b rather than of W h + b.
+            shifted = answers if bias is None else answers - bias
+            moments.squared_error += (block @ weight.T - shifted).square().sum()
+        moments.add(block, answers)
     # As for the class means: the row is searched for only where a sum is bad; NaN fails `<`.
-    if not squares < LARGEST:
-        for window, block in row_blocks(features):
-            check_finite("features", block, window.start)
-    return total / features.shape[0], (squares / features.shape[0]).sqrt()
+    if not moments.squares < LARGEST:
+        start = 0
+        for block, _ in samples.blocks():
+            check_finite("features", block, start)
+            start += len(block)
+    return moments
 
 
-def _principal_components(features: Rows, mean: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+def _principal_components(moments: _Moments) -> tuple[Tensor, Tensor]:
     """Variances, descending, and directions (d x r, NaN if the features do not vary)."""
-    samples, dim = features.shape
-    if samples < dim:  # then the features are smaller than a d x d matrix
-        centred = torch.cat([block - mean for _, block in row_blocks(features)])
-        _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
-        spectrum, directions = singular.square() / samples, directions.T
+    mean = moments.total / moments.count
+    if moments.scatter is None:  # then the features are smaller than a d x d matrix
+        _, singular, directions = torch.linalg.svd(
+            torch.cat(moments.few) - mean, full_matrices=False
+        )
+        spectrum, directions = singular.square() / moments.count, directions.T
     else:
-        covariance = mean.new_zeros(dim, dim)
-        for _, centred in wide_blocks(features, mean):
-            covariance.addmm_(centred.T, centred)
-        spectrum, directions = torch.linalg.eigh(covariance / samples)
+        covariance = moments.scatter / moments.count - torch.outer(mean, mean)
+        spectrum, directions = torch.linalg.eigh(covariance)
         # `eigh` sorts ascending, and rounds zeros below zero.
         spectrum, directions = spectrum.flip(0).clamp_min(0), directions.flip(1)
     # What varies by rounding alone has no directions.
-    if spectrum.sum().sqrt() <= ROUNDING * length:
+    if spectrum.sum().sqrt() <= ROUNDING * moments.length:
         return torch.zeros_like(spectrum), torch.full_like(directions, torch.nan)
     return spectrum, directions
 
@@ -254,31 +347,27 @@ def _target_covariance(targets: Tensor) -> Tensor:
 
 
 def _residuals(
-    features: Rows, origin: Tensor | None, length: Tensor, bases: list[Tensor]
-) -> list[Tensor]:
-    """Mean squared residual of unit-norm h - origin outside each basis; NaN if all are zero."""
-    sums = length.new_zeros(len(bases))
-    any_present = False
-    for _, block in wide_blocks(features, origin):
-        lengths = torch.linalg.vector_norm(block, dim=1, keepdim=True)
-        present = lengths > ROUNDING * length
-        any_present |= bool(present.any())
-        # Over infinity a zero vector stays zero, and counts as residual 0.
-        block /= torch.where(present, lengths, torch.inf)
-        for index, basis in enumerate(bases):
-            # u - (u B) B^T, with no d x d projection.
-            sums[index] += torch.addmm(block, block @ basis, basis.T, alpha=-1).square().sum()
-    return list(sums / features.shape[0] if any_present else sums * torch.nan)
+    samples: Samples, moments: _Moments, origins: list[Tensor], bases: list[Tensor]
+) -> Tensor:
+    """Mean squared residual of unit-norm h - origin outside each basis; NaN if all are zero.
 
-
-def _squared_error(features: Rows, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Mean over samples of norm(W h + b - y)^2."""
-    # Against y - b rather than of W h + b: one subtraction for all blocks.
-    shifted_targets = targets if bias is None else targets - bias
-    total = targets.new_zeros(())
-    for window, block in wide_blocks(features):
-        total += (block @ weight.T - shifted_targets[window]).square().sum()
-    return total / len(targets)
+    A row for each origin (d), a column for each basis (d x r).
+    """
+    sums = moments.total.new_zeros(len(origins), len(bases))
+    any_present = sums.new_zeros(len(origins), 1, dtype=torch.bool)
+    for block, _ in widened(samples.blocks()):
+        for row, origin in enumerate(origins):
+            unit = block - origin
+            lengths = torch.linalg.vector_norm(unit, dim=1, keepdim=True)
+            present = lengths > ROUNDING * moments.length
+            any_present[row] |= present.any()
+            # Over infinity a zero vector stays zero, and counts as residual 0.
+            unit /= torch.where(present, lengths, torch.inf)
+            for column, basis in enumerate(bases):
+                # u - (u B) B^T, with no d x d projection.
+                residual = torch.addmm(unit, unit @ basis, basis.T, alpha=-1)
+                sums[row, column] += residual.square().sum()
+    return torch.where(any_present, sums / moments.count, torch.nan)
 
 
 def _nrc3_minimum(statistics: RegressionStatistics) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from collapse.metrics.frames import defined
 from collapse.metrics.layers import Reading, entries
 from collapse.metrics.measure import regression_metrics
 from collapse.metrics.regression import nrc3_at, regression_statistics
-from collapse.metrics.rows import wide_blocks
+from collapse.metrics.rows import row_blocks, widened
 
 # Enough for a scatter plot, whatever the size of the data set.
 SCATTER = 250
@@ -27,8 +27,8 @@ def regression_readings(
 ) -> Iterator[Reading]:
     """Yield what is measured of a linear head Z = H W^T + b on real targets.
 
-    On layer ``H1``: the metrics of `collapse.metrics.measure` that concern the features and the
-    weight, lists as ``name[k]``; ``NRC3_c``, see `nrc3_at`, at c = weight_decay feature_decay;
+    On layer ``H1``: the metrics of `collapse.metrics.study_metrics` that concern the features and
+    the weight, lists as ``name[k]``; ``NRC3_c``, see `nrc3_at`, at c = weight_decay feature_decay;
     ``gram[i,j]`` (i <= j), the entries of W W^T; ``weight_norm_squared`` = norm(W)^2,
     ``feature_norm_mean`` and ``feature_norm_squared_mean``, the means of norm(h) and of its square;
     ``mean_feature_ratio`` = norm(hbar) over the former. On layer ``all``: ``r2``, ``mse``,
@@ -116,7 +116,7 @@ def space_points(features: Tensor, weight: Tensor) -> dict[str, NDArray]:
     # The sign of a column is the factorisation's: along its row.
     basis = basis * triangle.diagonal().sign()
     moment = torch.zeros(2 * features.shape[1:], dtype=torch.float64, device=features.device)
-    for _, block in wide_blocks(features):
+    for block, _ in widened(row_blocks(features)):
         rest = block - (block @ basis) @ basis.mT
         moment += rest.mT @ rest
     axes = torch.zeros(features.shape[1], 3, dtype=torch.float64, device=features.device)
@@ -156,7 +156,7 @@ def fit_readings(outputs: Tensor, targets: Tensor) -> Iterator[Reading]:
 def _lengths(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the mean feature (d), the mean norm and the mean squared norm."""
     sums, lengths, squares = 0.0, 0.0, 0.0
-    for _, block in wide_blocks(features):
+    for block, _ in widened(row_blocks(features)):
         norms = torch.linalg.vector_norm(block, dim=1)
         sums, lengths = sums + block.sum(0), lengths + norms.sum()
         squares = squares + norms.square().sum()
@@ -166,7 +166,7 @@ def _lengths(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _residuals(features: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     # In double precision: near the optimum the residuals are differences of close numbers.
     matrix = weight.to(features.device).double()
-    outputs = torch.cat([block @ matrix.T for _, block in wide_blocks(features)])
+    outputs = torch.cat([block @ matrix.T for block, _ in widened(row_blocks(features))])
     return (outputs if bias is None else outputs + bias.to(outputs)) - targets.to(outputs)
 
 

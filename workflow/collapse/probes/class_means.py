@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from collapse.metrics.collapse import class_means
-from collapse.metrics.measure import measure
+from collapse.metrics.measure import study_metrics
 from collapse.probes import Reading, State
 
 
@@ -15,7 +15,7 @@ def rows(state: State, _: Mapping[str, Any]) -> Iterator[Reading]:
     ``H1``.
     """
     features, labels = state.features, state.targets
-    for name, value in measure(features, labels, least=1).items():
+    for name, value in study_metrics(features, labels, least=1).items():
         if value is not None:
             yield "H1", name, value
     means = class_means(features, labels, int(labels.max()) + 1, least=1)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from collapse.errors import InputError
-from collapse.metrics.measure import measure
+from collapse.metrics.measure import study_metrics
 from collapse.probes import Reading, State
 from collapse.probes.response import held
 from collapse.problems.parameters import Parameters
@@ -37,6 +37,6 @@ def rows(state: State, settings: Mapping[str, Any]) -> Iterator[Reading]:
     velocity = -free.speed * free.gradient(start).features.flatten()
     bend = free.speed * free.hessian(start)[0] @ velocity
     yield "H1", "flow_gap_order", bend.norm().item() / 2
-    for name, value in measure(flow[0].T.contiguous(), state.targets, least=1).items():
+    for name, value in study_metrics(flow[0].T.contiguous(), state.targets, least=1).items():
         if name in ("NC1", "NC1_ratio") and value is not None:
             yield "H1", f"flow_{name}", value

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from collapse.metrics.measure import measure
+from collapse.metrics.measure import study_metrics
 from collapse.probes import Reading, State
 
 
@@ -14,7 +14,7 @@ def rows(state: State, _: Mapping[str, Any]) -> Iterator[Reading]:
     for layer, features in state.tensors.items():
         if not layer.startswith("hidden"):
             continue
-        for name, value in measure(features, **answers, least=1).items():
+        for name, value in study_metrics(features, **answers, least=1).items():
             # A spectrum is no scalar row.
             if isinstance(value, float):
                 yield layer, name, value

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from collapse.errors import InputError
-from collapse.metrics.measure import measure
+from collapse.metrics.measure import study_metrics
 from collapse.metrics.similarity import cka, procrustes
 from collapse.probes import Reading, State
 from collapse.upstream import feature_layers, features_by_class
@@ -32,7 +32,7 @@ def rows(state: State, settings: Mapping[str, Any]) -> Iterator[Reading]:
                 yield layer, name, likeness(state.features, own)
             if following is not None and _vary(own, following):
                 yield layer, f"network_{name}", likeness(own, following)
-        values = measure(own, labels, least=1)
+        values = study_metrics(own, labels, least=1)
         for name in ("NC1", "NC1_ratio", "NC2_ETF"):
             if values[name] is not None:
                 yield layer, f"network_{name}", values[name]
