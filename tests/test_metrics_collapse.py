@@ -30,7 +30,7 @@ KERNEL_KEYS = [
     for kernel in ("distance", "log", "riesz")
     for moment in ("mean", "variance")
 ]
-FURTHER_KEYS = ["CDNV_2", "NC2_GOF_own", *KERNEL_KEYS, "VCI", "effective_rank"]
+FURTHER_KEYS = ["CDNV_2", "NC2_GOF_own", "VCI", "effective_rank", *KERNEL_KEYS]
 TWINS = ["NC1", "NC1_ratio", "NC2_ETF", "equinorm", "equiangularity", *KERNEL_KEYS]
 
 

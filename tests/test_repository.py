@@ -4,11 +4,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -62,6 +65,45 @@ def test_stages_that_need_no_torch_do_not_import_it(module):
         "collapse.studies.deep_linear.geometry; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+# Imported under other names than they are installed by, if at all.
+MODULES = {"pyyaml": "yaml", "scikit-learn": "sklearn", "snakemake-executor-plugin-slurm": None}
+LIBRARY_ALONE = """
+import sys
+for name in {missing}:
+    sys.modules[name] = None
+from collapse.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def without_extras(*command):
+    """Run a command of the package as if the library were installed alone."""
+    extras = EXTRAS["optional-dependencies"]
+    names = [re.match(r"[\w-]+", each)[0] for key in extras for each in extras[key]]
+    missing = {MODULES.get(name, name.replace("-", "_")) for name in names} - {None}
+    # pytest's own process needs some; this one must not.
+    program = LIBRARY_ALONE.format(missing=sorted(missing))
+    call = [sys.executable, "-c", program, *map(str, command)]
+    return subprocess.run(call, capture_output=True, text=True)
+
+
+def test_the_library_alone_predicts_and_measures(tmp_path):
+    depends = [re.match(r"\w+", each)[0] for each in EXTRAS["dependencies"]]
+    assert sorted(depends) == ["numpy", "safetensors", "scipy", "torch", "tqdm"]
+    path = tmp_path / "features.safetensors"
+    labels = torch.arange(3).repeat(4)
+    save_file({"features": torch.randn(12, 5), "labels": labels}, path)
+    done = without_extras("measure", path)
+    assert done.returncode == 0 and '"NC1"' in done.stdout, done.stderr
+    done = without_extras("predict", "deep_linear", "--help")
+    assert done.returncode == 0 and done.stdout, done.stderr
+    done = without_extras("list", "claims")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "list: needs the package" in done.stderr and "pip install" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,22 @@ def test_the_notebook_ran_without_an_error(finished, study):
     assert stem.with_suffix(".html").stat().st_size > 100_000
 
 
+def test_the_example_measures_alike_in_each_of_its_ways(finished):
+    page = finished.folder / "results/notebooks/own_network.html"
+    assert page.stat().st_size < 1.5e6
+    one, two, shards, last = (
+        [float(cell) for cell in re.findall(rf'_col{column}">([\d.e-]+)<', part)]
+        for part in re.findall("<tbody>.*?</tbody>", page.read_text(), re.DOTALL)[1:]
+        for column in (0, 1)
+    )
+    assert one == pytest.approx(two, rel=1e-4) and len(one) == 3
+    assert shards == pytest.approx(last, rel=1e-4) and len(shards) == 6
+    cells = json.loads(page.with_suffix(".ipynb").read_text())["cells"]
+    outputs = [out for cell in cells for out in cell.get("outputs", [])]
+    assert sum("image/png" in out.get("data", {}) for out in outputs) == 1
+    assert not any(out["output_type"] == "error" for out in outputs)
+
+
 def test_the_checkout_stays_clean(finished):
     known = {"Snakefile", "workflow", "config", "envs", "notebooks", "profiles", "results"}
     known |= {".snakemake"}

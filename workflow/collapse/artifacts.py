@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from collapse.errors import InputError
+from collapse.errors import InputError, first_line
 
 Provenance = Mapping[str, Any]
 
@@ -494,8 +494,3 @@ def check(path: str | Path) -> None:
     readers = {".parquet": read_table, ".safetensors": read_tensors}
     read = readers.get(Path(path).suffix, verified)
     (listed_files if holds_digests(path) else read)(path)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, for one-line errors."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

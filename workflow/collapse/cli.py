@@ -8,6 +8,7 @@ import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 from collapse import __version__
@@ -35,7 +36,7 @@ STAGES = {
     "claims": "decide the claims of a study",
     "join_claims": "join the claims of all studies",
     "overview": "write the first page of the report",
-    "notebook": "execute the notebook of a study",
+    "notebook": "execute a notebook",
     "benchmark": "time the engine against the textbook ways",
     "benchmark_precision": "train at several precisions and compare the metrics",
     "benchmark_figure": "draw a figure of the benchmark",
@@ -106,7 +107,7 @@ def _dispatch(name: str, arguments: list[str]) -> int:
     # The millions of objects that torch makes on import live for ever: the collector should
     # search them neither while they are made nor later.
     gc.disable()
-    stage = import_module(f"collapse.stages.{name}")
+    stage = _stage(name)
     gc.freeze()
     gc.enable()
     parser = _Parser(
@@ -131,6 +132,26 @@ def _dispatch(name: str, arguments: list[str]) -> int:
     with heartbeat.beating(log, args.spec.digest), naming_files():
         _check(args.spec, path, args.expect, shlex.join(["collapse", name, *arguments]))
         return stage.run(args) or 0
+
+
+def _stage(name: str) -> ModuleType:
+    """Import the module of a command.
+
+    Raises
+    ------
+    InputError
+        The library is installed alone, without what the workflow needs.
+    """
+    try:
+        return import_module(f"collapse.stages.{name}")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "collapse"):
+            raise
+        raise InputError(
+            f"{name}: needs the package {missing}, which is not installed; the library alone has "
+            "predict and measure, `pip install '.[workflow,notebooks]'` the rest"
+        ) from None
 
 
 def _out_of_memory(error: BaseException) -> bool:

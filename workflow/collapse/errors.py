@@ -17,6 +17,11 @@ class InputError(Exception):
         super().__init__(_shortened(_on_one_line(str(message))))
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, for one-line errors."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 def _on_one_line(text: str) -> str:
     """Return a text on one line: what ends one, or moves a cursor, is spelt out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -26,6 +26,8 @@ TABLES = ("metrics", "predictions", "samples")
 """The files that figures and claims read of an experiment."""
 DRAWN = ("pdf", "png", "csv")
 """What is written of a figure, beside the caption of a study's."""
+EXAMPLES = {"own_network": ("collapse.metrics", "collapse.metrics.torchmetrics")}
+"""Notebooks that are of no study, with the modules that they show."""
 
 
 # Compared by identity (eq=False): the functions below are cached, so that a job is one object, and
@@ -395,8 +397,14 @@ def overview(atlas: Atlas) -> Job:
 
 
 @cache
-def notebook(atlas: Atlas, study: str) -> Job:
-    """Return the job that executes a notebook; what it shows it reads from the results."""
+def notebook(atlas: Atlas, name: str) -> Job:
+    """Return the job that executes a study's notebook, or an example.
+
+    A study's shows what it reads from the results; an example computes what it shows.
+    """
+    if name in EXAMPLES:
+        return Job("notebook", {"notebook": name}, EXAMPLES[name])
+    study = name
     modules = ["collapse.showing", *(f"collapse.{part}.{study}" for part in ("studies", "theory"))]
     reads = {
         "claims": [(f"claims/{study}.csv", claims(atlas, study))],

@@ -85,8 +85,9 @@ def files_of(atlas: Atlas) -> dict[Job, list[str]]:
     pending: list[tuple[str, Job]] = [("claims.csv", jobs.join_claims(atlas))]
     for study, experiments in atlas.studies.items():
         pending += jobs.tables(atlas, study, experiments) + jobs.figures(atlas, study)
-        if Path("notebooks", f"{study}.ipynb").is_file():
-            pending.append((f"notebooks/{study}.html", jobs.notebook(atlas, study)))
+    for name in (*atlas.studies, *jobs.EXAMPLES):
+        if Path("notebooks", f"{name}.ipynb").is_file():
+            pending.append((f"notebooks/{name}.html", jobs.notebook(atlas, name)))
     files: dict[Job, dict[str, None]] = {}
     while pending:
         path, job = pending.pop()
@@ -101,6 +102,8 @@ def _place(job: Job) -> tuple[str, str]:
         return job.told["study"], job.told["experiment"]
     if job.stage == "data":
         return "", "data"
+    if job.stage == "notebook" and "study" not in job.told:
+        return "", "examples"
     return job.told.get("study", ""), "figures, claims"
 
 

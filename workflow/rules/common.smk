@@ -130,14 +130,15 @@ ENVIRONMENT = (
     .replace("}", "}}")
 )
 NOTEBOOKS = [
-    study
-    for study in ATLAS.studies
-    if Path(workflow.basedir, "notebooks", f"{study}.ipynb").is_file()
+    name
+    for name in (*ATLAS.studies, *jobs.EXAMPLES)
+    if Path(workflow.basedir, "notebooks", f"{name}.ipynb").is_file()
 ]
 
 
 wildcard_constraints:
     study="|".join(ATLAS.studies),
+    notebook="|".join((*ATLAS.studies, *jobs.EXAMPLES)),
     group=r"[^/]+",
     figure="[A-Za-z0-9_]+",
     dataset="[^/]+",
@@ -345,9 +346,9 @@ def claims_files(*names):
 
 def notebook_files(*names):
     return with_digests(
-        f"{RESULTS}/notebooks/{study}.html"
-        for study in NOTEBOOKS
-        if not names or study in names
+        f"{RESULTS}/notebooks/{name}.html"
+        for name in NOTEBOOKS
+        if not names or name in names
     )
 
 

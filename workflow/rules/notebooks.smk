@@ -1,20 +1,20 @@
 rule notebook:
     input:
-        notebook=lambda wildcards: relative(f"notebooks/{wildcards.study}.ipynb"),
+        notebook=lambda wildcards: relative(f"notebooks/{wildcards.notebook}.ipynb"),
         claims=reads("notebook", "claims"),
         tables=reads("notebook", "tables"),
         figures=reads("notebook", "figures"),
     output:
-        notebook=f"{RESULTS}/notebooks/{{study}}.ipynb",
+        notebook=f"{RESULTS}/notebooks/{{notebook}}.ipynb",
         html=report(
-            f"{RESULTS}/notebooks/{{study}}.html",
+            f"{RESULTS}/notebooks/{{notebook}}.html",
             caption="../report/notebook.rst",
-            category=planned("{study}", "notebook"),
+            category=planned("{notebook}", "notebook"),
             labels={"figure": "notebook"},
         ),
-        digest=f"{RESULTS}/notebooks/{{study}}.digest.json",
+        digest=f"{RESULTS}/notebooks/{{notebook}}.digest.json",
     log:
-        f"{RESULTS}/logs/notebooks/{{study}}.log",
+        f"{RESULTS}/logs/notebooks/{{notebook}}.log",
     localrule: True
     conda:
         ENVIRONMENT
@@ -22,7 +22,7 @@ rule notebook:
         digest=digest_of("notebook"),
         upstream=upstream_of("notebook"),
     message:
-        "Executing the notebook of {wildcards.study}"
+        "Executing the notebook of {wildcards.notebook}"
     shell:
         "collapse notebook --spec {log:q}.json --expect {params.digest}"
         " {input.notebook:q}"

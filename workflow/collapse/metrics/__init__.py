@@ -42,13 +42,7 @@ from collapse.metrics.frames import (
     gram_distance,
     orthogonal_gram,
 )
-from collapse.metrics.kernels import (
-    distance_kernel,
-    gnc2_mean,
-    gnc2_variance,
-    log_kernel,
-    riesz_kernel,
-)
+from collapse.metrics.kernels import gnc2
 from collapse.metrics.layers import gof_readings
 from collapse.metrics.measure import measure, study_metrics
 from collapse.metrics.mixup import (
@@ -90,7 +84,6 @@ __all__ = [
     "confidence",
     "confidence_gap",
     "convex_r2",
-    "distance_kernel",
     "effective_rank",
     "equiangularity",
     "equinorm",
@@ -101,12 +94,10 @@ __all__ = [
     "full_precision",
     "gamma",
     "general_orthogonal_gram",
-    "gnc2_mean",
-    "gnc2_variance",
+    "gnc2",
     "gof_readings",
     "gram",
     "gram_distance",
-    "log_kernel",
     "logit_coordinates",
     "measure",
     "mse",
@@ -131,7 +122,6 @@ __all__ = [
     "r2",
     "regression_statistics",
     "reliability",
-    "riesz_kernel",
     "study_metrics",
     "triangle_plane",
     "vci",

@@ -15,7 +15,6 @@ from collapse.metrics.rows import Rows
 Value = float | list[float] | None
 """A number, one for each class or component, or None where it is undefined."""
 
-# The order here is that of the keys that `measure` returns.
 OF_CLASSES = {
     "NC1": collapse.nc1,
     "NC1_ratio": collapse.nc1_ratio,
@@ -30,18 +29,9 @@ OF_CLASSIFIER = {
     "NC3_product": collapse.nc3_product,
 }
 OF_CHOICES = {"NC4": collapse.nc4}
-KERNELS = {
-    "distance": kernels.distance_kernel,
-    "log": kernels.log_kernel,
-    "riesz": kernels.riesz_kernel,
-}
 FURTHER_OF_CLASSES = {
     "CDNV_2": partial(collapse.cdnv, exponent=2),
     "NC2_GOF_own": collapse.nc2_gof_own,
-} | {
-    f"GNC2_{name}_{moment}": partial(of, kernel=kernel)
-    for name, kernel in KERNELS.items()
-    for moment, of in (("mean", kernels.gnc2_mean), ("variance", kernels.gnc2_variance))
 }
 FURTHER_OF_CLASSIFIER = {
     "NC3_ETF": collapse.nc3_etf,
@@ -51,9 +41,7 @@ FURTHER_OF_CLASSIFIER = {
 FURTHER_OF_CHOICES = {"NC4_by_class": collapse.nc4_by_class}
 OF_COVARIANCE = {"VCI": collapse.vci, "effective_rank": collapse.effective_rank}
 # Metrics of the mu_k - mu_G, which have a twin about the unweighted mean of the mu_k.
-CENTRED = ("NC1", "NC1_ratio", "NC2_ETF", "equinorm", "equiangularity", "NC3", "NC3_ETF") + tuple(
-    key for key in FURTHER_OF_CLASSES if key.startswith("GNC2_")
-)
+CENTRED = ("NC1", "NC1_ratio", "NC2_ETF", "equinorm", "equiangularity", "NC3", "NC3_ETF")
 OF_REGRESSION = {
     "NRC1": regression.nrc1,
     "NRC1_centred": regression.nrc1_centred,
@@ -98,14 +86,13 @@ def measure(
     -------
     dict
         With labels: NC1, NC1_ratio, CDNV, NC2_ETF, NC2_OF, equinorm, equiangularity, CDNV_2,
-        NC2_GOF_own and GNC2_KERNEL_mean and _variance of the kernels distance, log and riesz; up
-        to d = 2048 also VCI and effective_rank; with a weight also NC3, NC3_product, NC4, NC3_ETF,
-        NC2_W_GOF_own, NC3_GOF_own and NC4_by_class. Those of centred class means are there a
-        second time, about the unweighted mean of the class means, as NAME_unweighted (NC1 up to
-        d = 2048). With targets: NRC1, NRC1_centred, explained_variance_ratio, effective_rank; with
-        a weight also NRC2, NRC2_centred, r2, mse, and for two targets or more NRC3, gamma. A value
-        is None where the metric is undefined, and never NaN or infinite; a key that does not apply
-        is absent.
+        NC2_GOF_own, up to d = 2048 VCI and effective_rank; with a weight NC3, NC3_product, NC3_ETF,
+        NC2_W_GOF_own, NC3_GOF_own, NC4, NC4_by_class; and what `gnc2` returns. Those of mu_k - mu_G
+        are there a second time, about the unweighted mean of the mu_k, as NAME_unweighted (NC1 up
+        to d = 2048). With targets: NRC1, NRC1_centred, explained_variance_ratio, effective_rank;
+        with a weight also NRC2, NRC2_centred, r2, mse, and for two targets or more NRC3, gamma. A
+        value is None where the metric is undefined, and never NaN or infinite; a key that does not
+        apply is absent.
 
     Raises
     ------
@@ -187,23 +174,21 @@ def every_class_metric(statistics: ClassStatistics) -> dict[str, Value]:
     """
     if statistics.classes < 2:
         raise InputError("labels: class 0 is the only one, allowed are two classes or more")
-    metrics = dict(OF_CLASSES)
-    if statistics.weight is not None:
-        metrics |= OF_CLASSIFIER | (OF_CHOICES if statistics.mismatches is not None else {})
-    metrics |= FURTHER_OF_CLASSES
+    metrics = OF_CLASSES | FURTHER_OF_CLASSES
     if statistics.within is not None:
         metrics |= OF_COVARIANCE
     if statistics.weight is not None:
-        metrics |= FURTHER_OF_CLASSIFIER
-        metrics |= FURTHER_OF_CHOICES if statistics.mismatches is not None else {}
+        metrics |= OF_CLASSIFIER | FURTHER_OF_CLASSIFIER
+    if statistics.mismatches is not None:
+        metrics |= OF_CHOICES | FURTHER_OF_CHOICES
     unweighted = statistics.unweighted()
     twins = {key: metrics[key] for key in CENTRED if key in metrics}
     if statistics.within is None:
         # It would need the features once more.
         del twins["NC1"]
-    return _values(metrics, statistics) | {
-        f"{key}_unweighted": value for key, value in _values(twins, unweighted).items()
-    }
+    found = _values(metrics, statistics) | kernels.gnc2(statistics)
+    twins = _values(twins, unweighted) | kernels.gnc2(unweighted)
+    return found | {f"{key}_unweighted": value for key, value in twins.items()}
 
 
 def _values(

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from collapse.errors import InputError
+from collapse.errors import InputError, first_line
 
 OTHERS = ("labels", "targets")
 HEAD = ("weight", "bias")
@@ -105,8 +105,7 @@ def opened(path: str | Path) -> Iterator[safe_open]:
             yield handle
     # Of types that torch packs otherwise, two numbers to a byte.
     except (SafetensorError, RuntimeError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path}: a tensor that cannot be read ({said}), allowed are float16, bfloat16, "
-            "float32 and float64, and integers for labels"
+            f"{path}: a tensor that cannot be read ({first_line(error)}), allowed are float16, "
+            "bfloat16, float32 and float64, and integers for labels"
         ) from None

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from collapse.artifacts import first_line, replacing, verified, write_csv, write_digests
+from collapse.artifacts import replacing, verified, write_csv, write_digests
 from collapse.claims_page import page
-from collapse.errors import InputError
+from collapse.errors import InputError, first_line
 from collapse.studies.verdicts import COLUMNS
 
 

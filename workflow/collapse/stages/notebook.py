@@ -1,4 +1,4 @@
-"""Execute a study's notebook and write it with its outputs, as notebook and as a web page."""
+"""Execute a notebook and write it with its outputs, as notebook and as a web page."""
 
 import argparse
 import os
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Execute the notebook; a cell that fails ends it with the cell's error."""
     # Tables are checked as the notebook reads them; of pictures it shows all without a look.
-    for path in (*args.spec.reads["claims"], *args.spec.reads["figures"]):
+    for path in (path for role in ("claims", "figures") for path in args.spec.reads.get(role, ())):
         verified(path)
     notebook = nbformat.read(args.source, as_version=4)
     with _nothing_of_the_users():

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from collapse.artifacts import first_line
 from collapse.data.regressions import Array, check_targets, held_out, split
 from collapse.data.spec import required
 from collapse.data.tensors import Tensors
-from collapse.errors import InputError
+from collapse.errors import InputError, first_line
 
 # Variances of larger numbers leave float64.
 LARGEST = 1e140
