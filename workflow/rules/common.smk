@@ -403,9 +403,22 @@ onsuccess:
     check_unread()
 
 
+def look_for_jobs_when_one_ends():
+    """Take away Snakemake's own limit of jobs started in a second, 100: ours are no such jobs.
+
+    To hold to a limit the scheduler looks again a second after each look, beside the looks that
+    it is at already: one more in every second for each job that ended, until they are all it does.
+    """
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    # Another was asked for.
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 def begin():
     """Write what all jobs are told, and whose results these are."""
     check_cluster()
+    look_for_jobs_when_one_ends()
     atlas_config.mark_results(ATLAS)
     # Jobs on other machines parse the Snakefile again, perhaps after an edit: what they are told,
     # and with which code, is what the driver wrote beside their logs.
