@@ -9,6 +9,7 @@ import pytest
 from collapse import config, jobs, studies
 from collapse.artifacts import write_table
 from collapse.errors import InputError
+from collapse.plotting import category_colours
 from collapse.studies import Results, along_axes, load, read_experiments
 from collapse.studies.analysis import matrix
 from collapse.studies.curves import clipped, curves
@@ -289,3 +290,11 @@ def test_networks_are_named_by_their_labels():
     given = {"labels": labels}
     assert (model_name(given), data_name(given)) == ("MLP 6x512", "Fashion-MNIST")
     assert describe(given) == "MLP 6x512 on Fashion-MNIST, 200 samples a class, MSE"
+
+
+@pytest.mark.parametrize("count", [0, 3, 10, 13])
+def test_colours_of_categories_are_those_of_seaborns_palette_for_the_colour_blind(count):
+    import seaborn
+
+    found = list(category_colours(range(count)).values())
+    assert found == list(seaborn.color_palette("colorblind", count))

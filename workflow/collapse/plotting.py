@@ -1,6 +1,7 @@
 """The look of every figure: sizes, colours, bands over seeds, theory and floors."""
 
 import io
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,12 @@ FLOAT32_FLOOR = 2.0**-23
 """Relative rounding of float32."""
 THEORY = {"color": "black", "linestyle": (0, (4, 2)), "linewidth": 1.0}
 """How every closed form is drawn."""
+
+# Seaborn's palette "colorblind": seaborn itself imports all of scipy.stats, half a second per job.
+_COLOUR_BLIND = (
+    *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
+    *("#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"),
+)
 
 _STYLE = {
     "font.size": 8,
@@ -83,8 +90,10 @@ def save(figure: Figure, path: Path, suffix: str, provenance: Provenance) -> Non
     drawn = io.BytesIO()
     figure.savefig(drawn, format=suffix[1:], metadata=metadata)
     path.write_bytes(drawn.getvalue())
-    # The layout is settled: the next format need not work it out again.
-    figure.set_layout_engine("none")
+    # The layout is settled: the next format need not work it out again. With an engine "none" it
+    # would still be drawn twice, once for the layout.
+    with plt.rc_context({"figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
 
 
 def save_all(figure: Figure, paths: Iterable[str], provenance: Provenance) -> None:
@@ -104,10 +113,8 @@ def ordered_colours(values: Sequence[Any]) -> dict[Any, tuple]:
 
 def category_colours(values: Sequence[Any]) -> dict[Any, tuple]:
     """Return one colour-blind-safe colour per category."""
-    # Seaborn imports all of scipy.stats, a second per job: only where it is used.
-    import seaborn
-
-    return dict(zip(values, seaborn.color_palette("colorblind", len(values)), strict=True))
+    colours = map(matplotlib.colors.to_rgb, itertools.cycle(_COLOUR_BLIND))
+    return dict(zip(values, colours, strict=False))
 
 
 def number(value: float) -> str:
