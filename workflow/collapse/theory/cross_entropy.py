@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
-from scipy.special import expit
 
 from collapse.errors import InputError
 from collapse.theory.decay import root_of_product
@@ -109,13 +108,15 @@ class _Family:
         flat = at_zero + 2
         # The pull's slope lies between -2 and 0: near zero power/alpha outweighs it, and at ln K +
         # 2, where the softmax is almost saturated, it outweighs power/alpha.
-        peak = brentq(lambda alpha: self.log_pull_slope(alpha) + power / alpha, 1e-3 * power, flat)
+        peak = scipy.optimize.brentq(
+            lambda alpha: self.log_pull_slope(alpha) + power / alpha, 1e-3 * power, flat
+        )
         if excess(peak) <= 0:
             return at_zero, 0.0
         # -D' <= K e^-alpha and ln alpha <= alpha/2: beyond 2 (ln K - ln C) the excess is negative.
         end = max(peak, 2 * (at_zero - level)) + 1
         # The relative tolerance alone decides; SciPy takes none below 4 eps.
-        alpha = brentq(excess, peak, end, xtol=1e-300, rtol=1e-15, maxiter=1000)
+        alpha = scipy.optimize.brentq(excess, peak, end, xtol=1e-300, rtol=1e-15, maxiter=1000)
         loss = float(self.loss(alpha))
         # At the jump from alpha > 0 to 0 rounding would choose the side.
         if abs(loss / at_zero - 1) <= TIE:
@@ -134,7 +135,7 @@ def _etf(
         # log1p and logaddexp keep the digits of a loss far below eps, at a large alpha.
         data_term=lambda alpha: np.log1p((classes - 1) * np.exp(-alpha)),
         log_pull=lambda alpha: -np.logaddexp(0, alpha - shift),
-        log_pull_slope=lambda alpha: -expit(alpha - shift),
+        log_pull_slope=lambda alpha: -scipy.special.expit(alpha - shift),
         coefficient=(classes - 1)
         * root_of_product([*weight_decay, feature_decay, class_size], depth + 1),
     )

@@ -10,8 +10,8 @@ y (1 - y)^((M-1)/(M+1)) = (b/(M n))^(M/(M+1)) neither overflows nor cancels.
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
 
 def threshold(depth: ArrayLike) -> NDArray[np.float64]:
@@ -77,7 +77,7 @@ def logit_fraction(x: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
     # A collapsed direction has x = 0; the logistic function takes its logarithm, minus infinity, to
     # 0, and never overflows as x^M would.
     with np.errstate(divide="ignore"):
-        return expit(np.asarray(depth) * np.log(x))
+        return scipy.special.expit(np.asarray(depth) * np.log(x))
 
 
 def residual_fraction(constant: NDArray[np.float64], depth: ArrayLike) -> NDArray[np.float64]:

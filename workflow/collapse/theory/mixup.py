@@ -29,9 +29,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
-from scipy.special import digamma, poch, wrightomega
 
 from collapse.errors import InputError
 from collapse.quadrature import beta_nodes
@@ -233,7 +232,7 @@ def same_class_gap(
     if loss == "mse":
         return kappa / (kappa + 1)
     # Each term alone bounds t from above; from there Newton's steps on a convex function fall.
-    t = np.minimum(kappa, wrightomega(np.log(kappa) + math.log(classes)))
+    t = np.minimum(kappa, scipy.special.wrightomega(np.log(kappa) + math.log(classes)))
     for _ in range(100):
         slope = 1 + (np.expm1(t) + t * np.exp(t)) / classes
         step = (t * (1 + np.expm1(t) / classes) - kappa) / slope
@@ -318,7 +317,9 @@ def _logit(k: NDArray[np.float64], pull: NDArray[np.float64]) -> NDArray[np.floa
     would lose all digits where pull is large, z = log(w/k) where it is small.
     """
     linear = pull / (1 + k)
-    z = np.where(linear < LINEAR, linear, np.log(wrightomega(np.log(k) + pull + k) / k))
+    z = np.where(
+        linear < LINEAR, linear, np.log(scipy.special.wrightomega(np.log(k) + pull + k) / k)
+    )
     for _ in range(2):
         z = z - (k * np.expm1(z) + z - pull) / (k * np.exp(z) + 1)
     return z
@@ -335,7 +336,9 @@ def probabilities(
     kappa = _kappa(classes, classifier_norm, feature_decay)
     k = _other(classes, classifier_norm, feature_decay, mix)
     # kappa p_i = k e^u by its own equation: of full precision, where lambda - p_i is small too.
-    p_i, p_j = (wrightomega(np.log(k) + kappa * x + k) / kappa for x in (mix, 1 - mix))
+    p_i, p_j = (
+        scipy.special.wrightomega(np.log(k) + kappa * x + k) / kappa for x in (mix, 1 - mix)
+    )
     return p_i, p_j, k / kappa
 
 
@@ -391,7 +394,10 @@ def entropy_floor(classes: int, alpha: float) -> float:
     """
     # From there on it is log 2 to the last digit, while digamma would lose digits, then overflow.
     alpha = min(alpha, 1e15)
-    return float((1 - 1 / classes) * (digamma(2 * alpha + 1) - digamma(alpha + 1)))
+    return float(
+        (1 - 1 / classes)
+        * (scipy.special.digamma(2 * alpha + 1) - scipy.special.digamma(alpha + 1))
+    )
 
 
 def ideal_confidence(alpha: float) -> float:
@@ -400,7 +406,7 @@ def ideal_confidence(alpha: float) -> float:
     The mean confidence, on pairs of different classes, of a network that outputs its mixed labels.
     """
     # Gamma(alpha + 1/2)/(2 sqrt(pi) Gamma(alpha + 1)): no difference of large numbers.
-    return float(0.5 + 0.5 / (math.sqrt(math.pi) * poch(alpha + 0.5, 0.5)))
+    return float(0.5 + 0.5 / (math.sqrt(math.pi) * scipy.special.poch(alpha + 0.5, 0.5)))
 
 
 def mean_square_norm(
@@ -482,7 +488,7 @@ def balanced_norm(
         low -= 1
     while imbalance(high) > 0:
         high += 1
-    return math.exp(brentq(imbalance, low, high, xtol=1e-15, rtol=1e-14))
+    return math.exp(scipy.optimize.brentq(imbalance, low, high, xtol=1e-15, rtol=1e-14))
 
 
 def _mean_shift(classes: int, weight_decay: float, feature_decay: float) -> float:

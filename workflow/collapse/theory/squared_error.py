@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from collapse.theory.decay import root_of_product, scaled_decay
 from collapse.theory.direction import residual_fraction, threshold
@@ -79,7 +79,9 @@ def _direction_across(
     distances = sizes - origin
     # To the last digit of the offset, however small: the relative tolerance alone decides, and a
     # root hundreds of orders of magnitude below the interval takes as many halvings.
-    offset = brentq(secular, 0, end, args=(distances,), xtol=1e-300, rtol=1e-15, maxiter=1000)
+    offset = scipy.optimize.brentq(
+        secular, 0, end, args=(distances,), xtol=1e-300, rtol=1e-15, maxiter=1000
+    )
     components = (sizes / (distances - offset)) ** 2
     return float(origin + offset), components / np.sum(members * components)
 
