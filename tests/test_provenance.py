@@ -1,3 +1,4 @@
+import ast
 import shutil
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import collapse
+from collapse.provenance import _statements
 
 
 @pytest.fixture
@@ -18,7 +20,12 @@ def copy(tmp_path):
 
 def digest(root, *modules):
     """The code digest of modules, by a fresh Python that sees the copy."""
-    program = f"from collapse.provenance import code_digest; print(code_digest(*{modules!r}))"
+    return asked(root, f"code_digest(*{modules!r})")
+
+
+def asked(root, call):
+    """What a function of the copy's `provenance` returns, in a fresh Python."""
+    program = f"from collapse.provenance import *; print({call})"
     return subprocess.run(
         [sys.executable, "-c", program],
         cwd=root.parent,
@@ -66,3 +73,51 @@ def test_a_figure_does_not_touch_another_figure(copy):
     with (copy / "studies/deep_linear/geometry.py").open("a") as handle:
         handle.write("\nEDITED = True\n")
     assert digest(copy, *names) == before
+
+
+def test_every_byte_of_every_source_counts_for_the_package(copy):
+    digests = [asked(copy, "package_digest()")]
+    (copy / "__pycache__").mkdir(exist_ok=True)
+    (copy / "__pycache__" / "cli.pyc").write_bytes(b"no source")
+    assert asked(copy, "package_digest()") == digests[0]
+    with (copy / "studies/deep_linear/geometry.py").open("a") as handle:
+        handle.write("# A comment.\n")
+    digests.append(asked(copy, "package_digest()"))
+    (copy / "theory" / "new.py").touch()
+    digests.append(asked(copy, "package_digest()"))
+    (copy / "theory" / "new.py").rename(copy / "theory" / "newer.py")
+    digests.append(asked(copy, "package_digest()"))
+    assert len(set(digests)) == 4
+
+
+def test_imports_and_docstrings_are_found_in_all_kinds_of_statements():
+    text = """
+if x:
+    import a
+elif y:
+    for _ in z:
+        import b
+    else:
+        import c
+else:
+    while x:
+        with y:
+            import d
+try:
+    import e
+except ValueError:
+    import f
+else:
+    import g
+finally:
+    import h
+match x:
+    case 1:
+        import i
+class K:
+    async def f():
+        def g():
+            import j
+"""
+    found = [node for node in _statements(ast.parse(text)) if isinstance(node, ast.Import)]
+    assert sorted(node.names[0].name for node in found) == list("abcdefghij")

@@ -10,7 +10,7 @@ from collapse import jobs, specs
 from collapse.artifacts import write_table
 from collapse.config import load
 from collapse.errors import InputError
-from collapse.provenance import imported_modules
+from collapse.provenance import imported_modules, package_digest
 from collapse.specs import Spec
 
 MODULES = ("collapse.stages.table",)
@@ -29,12 +29,14 @@ def atlas():
 
 
 def test_a_spec_survives_its_file(tmp_path):
-    written = spec(inputs={"tables": {"a/b.parquet": {"code": "0123", "config": "4567"}}})
+    inputs = {"tables": {"a/b.parquet": {"code": "0123", "config": "4567"}}}
+    written = spec(inputs=inputs, package=package_digest())
     written.write(tmp_path / "spec.json")
     read = specs.read(tmp_path / "spec.json", "table")
     assert read == written and read.digest == written.digest
     read.check("spec.json", written.digest)
     assert json.loads((tmp_path / "spec.json").read_text())["job"] == {"a": [1, 2]}
+    assert read.package == written.package == package_digest()
 
 
 def test_the_code_of_inputs_does_not_enter_the_digest_and_all_else_does():
@@ -54,6 +56,19 @@ def test_another_spec_than_planned_is_refused():
 def test_other_code_than_planned_is_refused():
     with pytest.raises(InputError, match="the code changed since this job was planned"):
         spec(code="0123456789abcdef").check("x.json", None)
+
+
+def test_code_is_parsed_only_where_a_source_of_the_package_changed(monkeypatch):
+    asked = []
+    monkeypatch.setattr(specs, "code_digest", lambda *modules: asked.append(modules) or "same")
+    spec(code="same", package=package_digest()).check("x.json", None)
+    assert not asked
+    for package in ("", "another"):
+        spec(code="same", package=package).check("x.json", None)
+    assert asked == [MODULES] * 2
+    with pytest.raises(InputError, match="the code changed since this job was planned"):
+        spec(code="other", package="another").check("x.json", None)
+    assert spec(package="another").digest == spec().digest
 
 
 @pytest.mark.parametrize("what", ["code", "config"])

@@ -19,7 +19,7 @@ from collapse.config.slots import implementation, kinds, nested
 from collapse.data import catalogue
 from collapse.errors import InputError
 from collapse.grid import tied
-from collapse.provenance import code_digest
+from collapse.provenance import code_digest, package_digest
 from collapse.specs import Spec, json_digest
 
 TABLES = ("metrics", "predictions", "samples")
@@ -62,12 +62,15 @@ class Job:
         InputError
             If a module does not exist.
         """
+        # Before any code digest: an edit in between is then found, by a job that parses again.
+        package = package_digest()
         modules = (f"collapse.stages.{self.stage}", *self.modules)
         inputs = {
             role: {path: {"code": job.spec.code, "config": job.spec.config} for path, job in files}
             for role, files in self.reads.items()
         }
-        return Spec(self.stage, modules, self.told, code_digest(*modules), inputs)
+        code = code_digest(*modules)
+        return Spec(self.stage, modules, self.told, code, inputs, package=package)
 
     @cached_property
     def upstream(self) -> str:

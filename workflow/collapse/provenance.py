@@ -8,8 +8,9 @@ docstring changes nothing.
 
 import ast
 import hashlib
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -31,13 +32,26 @@ def _source(module: str) -> Path | None:
 def _tree(path: Path) -> ast.Module:
     """Return a file's syntax tree without its docstrings; comments are in no tree."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 # A body must not be empty: a class may be nothing but its docstring.
                 node.body = body[1:] or [ast.Pass()]
     return tree
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield a tree's root and its statements, with what they are grouped in, but no expression.
+
+    Definitions and imports are statements; most of what is in a tree is expressions.
+    """
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            pending.extend(getattr(node, name, ()))
 
 
 @cache
@@ -57,7 +71,7 @@ def _imports(module: str, path: Path) -> frozenset[str]:
     """Return the modules of this package that `module` imports, anywhere in its text."""
     names: set[str] = set()
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(_tree(path)):
+    for node in _statements(_tree(path)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -93,11 +107,32 @@ def imported_modules(roots: Iterable[str]) -> list[str]:
     return sorted(modules)
 
 
+# The Python too: it determines results, and how `ast.dump` spells a tree.
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}".encode()
+
+
+@cache
+def package_digest() -> str:
+    """Return the digest of all this package's sources, byte by byte.
+
+    Where it is the same all code digests are: a job that finds it need not parse what it runs.
+    """
+    digest = hashlib.sha256(_PYTHON)
+    for folder, folders, files in os.walk(PACKAGE_ROOT, followlinks=True):
+        folders.sort()
+        for name in sorted(files):
+            if name.endswith(".py"):
+                path = Path(folder, name)
+                content = path.read_bytes()
+                place = path.relative_to(PACKAGE_ROOT)
+                digest.update(f"|{place}|{len(content)}|".encode() + content)
+    return digest.hexdigest()[:16]
+
+
 @cache
 def code_digest(*roots: str) -> str:
     """Return the digest of the code reachable from the modules `roots`."""
-    # The Python too: it determines results, and how `ast.dump` spells a tree.
-    digest = hashlib.sha256(f"{sys.version_info.major}.{sys.version_info.minor}".encode())
+    digest = hashlib.sha256(_PYTHON)
     for module in imported_modules(roots):
         digest.update(f"|{module}|{_spelt(_source(module))}".encode())
     return digest.hexdigest()[:16]

@@ -17,8 +17,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from collapse.artifacts import (
     bytes_digest,
     canonical_json,
@@ -28,7 +26,7 @@ from collapse.artifacts import (
     stored_provenance,
 )
 from collapse.errors import InputError
-from collapse.provenance import code_digest
+from collapse.provenance import code_digest, package_digest
 
 _LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib", "torch", "torchvision")
 
@@ -52,6 +50,8 @@ class Spec:
         planned, files relative to the results.
     results
         The folder of the results, which may have any name.
+    package
+        Digest of all sources that there were before `code` was taken of some; may be empty.
     """
 
     stage: str
@@ -60,6 +60,7 @@ class Spec:
     code: str
     inputs: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     results: str = "results"
+    package: str = ""
 
     @cached_property
     def config(self) -> str:
@@ -69,7 +70,8 @@ class Spec:
     @cached_property
     def digest(self) -> str:
         """The digest of all that determines the job but what is in its inputs: that is seen."""
-        # Snakemake itself looks whether the inputs changed; the results' folder changes nothing.
+        # Snakemake itself looks whether the inputs changed; the results' folder changes nothing,
+        # nor do sources that the job does not run.
         names = {role: list(files) for role, files in self.inputs.items()}
         return json_digest([self.stage, self.modules, self.job, self.code, names])
 
@@ -111,6 +113,7 @@ class Spec:
             "modules": list(self.modules),
             "job": self.job,
             "results": self.results,
+            "package": self.package,
             "inputs": self.inputs,
         }
         with replacing(path) as temporary:
@@ -132,6 +135,9 @@ class Spec:
                 f"{path}: the spec or the code is not what this job was planned with (--expect "
                 f"{expected}, found {self.digest}): start the workflow again"
             )
+        # No source has changed, so what the job runs has not.
+        if self.package and self.package == package_digest():
+            return
         code = code_digest(*self.modules)
         if code != self.code:
             raise InputError(
@@ -187,19 +193,55 @@ def read(path: str | Path, stage: str) -> Spec:
         If the file is missing, is no spec, or one of another stage.
     """
     try:
-        content = parsed_json(Path(path).read_bytes())
-        # Whatever else the file holds is ignored: only these make a spec.
-        spec = TypeAdapter(Spec).validate_python(content)
+        spec = _spec(parsed_json(Path(path).read_bytes()))
         # Told is what has a digest: no NaN.
         spec.config  # noqa: B018
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}, allowed is the spec of a job") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "its content"
-        raise InputError(f"{path}: not the spec of a job, {place}: {first['msg']}") from None
+    except _NoSpecError as error:
+        raise InputError(f"{path}: not the spec of a job, {error}") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from None
     if spec.stage != stage:
         raise InputError(f"{path}: the spec of `collapse {spec.stage}`, not of {stage}")
     return spec
+
+
+class _NoSpecError(Exception):
+    """What JSON spells is no spec, and where."""
+
+
+def _spec(content: Any) -> Spec:
+    """Return the spec that JSON spells; whatever else it holds is ignored."""
+    match content:
+        case {
+            "stage": str(stage),
+            "modules": [*modules],
+            "job": dict(job),
+            "code": str(code),
+            "inputs": dict(inputs),
+            "results": str(results),
+            "package": str(package),
+        } if all(isinstance(module, str) for module in modules) and _are_digests(inputs):
+            return Spec(stage, tuple(modules), job, code, inputs, results, package)
+    # Slow to import, so only to say what is wrong, or what may be absent.
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(Spec).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "its content"
+        raise _NoSpecError(f"{place}: {first['msg']}") from None
+
+
+def _are_digests(inputs: Mapping[str, Any]) -> bool:
+    """Return whether inputs are, by role and file, digests by name."""
+    return all(
+        isinstance(files, dict)
+        and all(
+            isinstance(digests, dict) and all(isinstance(each, str) for each in digests.values())
+            for digests in files.values()
+        )
+        for files in inputs.values()
+    )
