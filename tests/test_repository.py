@@ -114,6 +114,27 @@ def test_help_is_printed(command):
     assert done.returncode == 0 and len(done.stdout.splitlines()) > 8
 
 
+def test_a_command_ends_once_all_is_written_and_said():
+    program = (
+        "import atexit, sys; from collapse import cli; "
+        "atexit.register(print, 'last', file=sys.stderr); "
+        "cli._run = lambda words: atexit.register(print, 'late') and print('x' * 70_000) or 3; "
+        "sys.exit(cli.main())"
+    )
+    # Not a terminal: what is printed waits in a buffer.
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    # The process ends before what was registered before the command.
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout == "x" * 70_000 + "\nlate\n"
+    if not Path("/dev/full").exists():
+        return
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [BIN / "collapse", "list"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode != 0 and "No space left" in done.stderr
+
+
 def test_the_reference_results_are_those_that_were_signed():
     done = subprocess.run(
         [BIN / "collapse", "verify", str(ROOT / "results/reference")],

@@ -1,11 +1,13 @@
 """The command ``collapse``: one subcommand per stage, imported only when it is called."""
 
 import argparse
+import atexit
 import gc
 import io
 import os
 import shlex
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -110,6 +112,9 @@ def _dispatch(name: str, arguments: list[str]) -> int:
     stage = _stage(name)
     gc.freeze()
     gc.enable()
+    if "torch" not in sys.modules:
+        # Joining tables and drawing make many objects, little garbage, and end soon.
+        gc.set_threshold(20_000)
     parser = _Parser(
         prog=f"collapse {name}",
         description=stage.__doc__,
@@ -161,9 +166,35 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or torch_says
 
 
+def _end_at_once(code: list[int]) -> None:
+    """Leave the process with its exit code, if there is one, as the last of all that it does.
+
+    To take apart all that torch imported takes longer than many a job.
+    """
+    if code:
+        # What cannot be written Python itself says, on the longer way.
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code[0])
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return its exit code: its own, or 2 after one line about bad input."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run one command; return its exit code: its own, or 2 after one line about bad input.
+
+    Without arguments it is that of the command line, after which the process ends.
+    """
+    if arguments is not None:
+        return _run(arguments)
+    code: list[int] = []
+    # Before all imports that register something: the first is called last.
+    atexit.register(_end_at_once, code)
+    code.append(_run(sys.argv[1:]))
+    return code[0]
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one command; return its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file's name need not be text.
         sys.stdout.reconfigure(errors="backslashreplace")
