@@ -9,16 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import nbformat
-from ipykernel.kernelspec import make_ipkernel_cmd
-from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, DeadKernelError
+# Behind the check of a notebook's form is a grammar of addresses in all scripts, a second to build,
+# which nothing asks for; where it is not installed it is left out.
+sys.modules.setdefault("rfc3987_syntax", None)
 
-from collapse.artifacts import replacing, verified, write_digests
-from collapse.errors import InputError
-from collapse.notebook_page import page
+import nbformat  # noqa: E402
+from ipykernel.kernelspec import make_ipkernel_cmd  # noqa: E402
+from jupyter_client import AsyncKernelManager  # noqa: E402
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager  # noqa: E402
+from nbclient import NotebookClient  # noqa: E402
+from nbclient.exceptions import CellExecutionError, DeadKernelError  # noqa: E402
+
+from collapse.artifacts import replacing, verified, write_digests  # noqa: E402
+from collapse.errors import InputError  # noqa: E402
+from collapse.notebook_page import page  # noqa: E402
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+>")
 # The name of a styled table, which its cells and rules begin with.
