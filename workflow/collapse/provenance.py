@@ -20,6 +20,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parent
 _PACKAGE = PACKAGE_ROOT.name
 
 
+@cache
 def _source(module: str) -> Path | None:
     path = PACKAGE_ROOT.parent.joinpath(*module.split("."))
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
