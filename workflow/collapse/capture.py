@@ -1,4 +1,4 @@
-"""Work on a GPU that is captured once and replayed, and whether it can be compiled."""
+"""Work on a GPU that is captured once and replayed, and compiled where it can be."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ import sysconfig
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,6 +51,15 @@ def captured(step: Callable[[], None], state: Sequence[Tensor], count: int = 1) 
 def _replay(graph: torch.cuda.CUDAGraph, step: Callable[[], None]) -> None:
     """Replay a graph; the step comes along because the graph's memory lives as long as it."""
     graph.replay()
+
+
+def compile_deterministically(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function compiled for the shapes that it is first called with, always alike.
+
+    PyTorch's compiler would pad products of matrices where that was faster in a trial of its own,
+    which on a loaded GPU comes out otherwise: the same training then ends in other digits.
+    """
+    return torch.compile(function, dynamic=False, options={"deterministic": True})
 
 
 def can_compile() -> bool:

@@ -15,7 +15,7 @@ from itertools import chain, groupby, pairwise
 import torch
 from torch import Tensor
 
-from collapse.capture import can_compile, captured
+from collapse.capture import can_compile, captured, compile_deterministically
 from collapse.errors import InputError
 from collapse.problems.base import Problem
 from collapse.problems.chunks import chunks
@@ -44,7 +44,7 @@ def update_pass(start: Parameters, steps: int) -> Callable[[Tensor, Tensor, Tens
     otherwise, and the same run must give the same bytes.
     """
     if _repays_compiling(start, steps) and can_compile():
-        return torch.compile(_descend_pass, dynamic=False)
+        return compile_deterministically(_descend_pass)
     return _descend_pass
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from collapse.capture import can_compile, captured
+from collapse.capture import can_compile, captured, compile_deterministically
 from collapse.errors import InputError
 from collapse.progress import Progress
 from collapse.schedule import log_spaced
@@ -141,7 +141,7 @@ class Trainer:
             compiled = device.type == "cuda" and repays and can_compile()
         self.compiled = compiled
         # Fixed shapes: all batches but a last have one size.
-        self._forward = torch.compile(self._terms, dynamic=False) if compiled else self._terms
+        self._forward = compile_deterministically(self._terms) if compiled else self._terms
         # By batch size, of which there are two at most.
         self._steps: dict[int, Callable[[], None]] = {}
 
