@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": "print the closed form for given hyperparameters as JSON",
     "measure": "print every applicable metric of dumped features as JSON",
     "list": "list studies, experiments, figures or claims",
+    "describe": "say what a key of the config, a metric or a figure is",
     "plan": "say what a run will cost before it begins",
     "status": "say what of a run is done, running, waiting and failed",
     "verify": "compare files with their digests and name what differs",

@@ -14,11 +14,12 @@ from collapse.metrics.frames import defined
 def gnc2(statistics: ClassStatistics) -> dict[str, float | None]:
     """GNC2, mean and variance (ddof 0) of kernels over pairs k < l of directions.
 
-    Of ``u_k = (mu_k - mu_G)/norm(mu_k - mu_G)`` and the kernels ``distance``, ``norm(u_k - u_l)``;
-    ``log``, ``-log norm(u_k - u_l)``; ``riesz``, ``sign(s) norm(u_k - u_l)^(-s)`` with ``s = d -
-    2``, of least energy on a sphere (Liu et al. 2023). Keys ``GNC2_KERNEL_mean`` and
-    ``GNC2_KERNEL_variance``. None when a class mean coincides with mu_G, or the kernel leaves
-    float64.
+    Of ``u_k = (mu_k - mu_G)/norm(mu_k - mu_G)``: of the distance ``norm(u_k - u_l)``,
+    ``GNC2_distance_mean`` and ``GNC2_distance_variance``; of its negative logarithm,
+    ``GNC2_log_mean`` and ``GNC2_log_variance``; of the Riesz kernel ``sign(s) norm(u_k -
+    u_l)^(-s)`` with ``s = d - 2``, of least energy on a sphere, ``GNC2_riesz_mean`` and
+    ``GNC2_riesz_variance`` (Liu et al. 2023). None when a class mean coincides with mu_G, or the
+    kernel leaves float64.
     """
     lengths = torch.linalg.vector_norm(statistics.centred, dim=1, keepdim=True)
     directions = statistics.centred / lengths

@@ -32,7 +32,7 @@ def head_readings(
     Layer ``Hm`` holds the inputs H_m = W_{m-1} ... W_1 H_1 of W_m, read with the rest
     P_m = W_M ... W_m as classifier: every metric of `study_metrics`, and
     ``NC2_W`` = norm of P_m P_m^T/norm(.) - F/norm(F), F = I - J/K with a bias, I without
-    (Dang et al. 2023). Layer ``W1``: singular values of W_1. Layer ``Z``: singular values of the
+    (Dang et al. 2023). Layer ``W1``: ``singular_value[i]`` of W_1. Layer ``Z``: those of the
     K x N logits without the bias, and ``error``, the fraction of samples whose largest logit
     (with the bias) is not their label's, on layer ``all``.
 

@@ -56,6 +56,13 @@ OF_LINEAR_HEAD = {
 OF_SEVERAL_TARGETS = {"NRC3": regression.nrc3, "gamma": regression.gamma}
 
 
+def functions() -> dict[str, Callable]:
+    """Return the functions behind the keys that `measure` returns, without twins and GNC2."""
+    of_classes = OF_CLASSES | FURTHER_OF_CLASSES | OF_COVARIANCE
+    of_classifier = OF_CLASSIFIER | FURTHER_OF_CLASSIFIER | OF_CHOICES | FURTHER_OF_CHOICES
+    return of_classes | of_classifier | OF_REGRESSION | OF_LINEAR_HEAD | OF_SEVERAL_TARGETS
+
+
 def measure(
     features: Rows | Batches,
     labels: Tensor | None = None,

@@ -28,7 +28,7 @@ def regression_readings(
     """Yield what is measured of a linear head Z = H W^T + b on real targets.
 
     On layer ``H1``: the metrics of `collapse.metrics.study_metrics` that concern the features and
-    the weight, lists as ``name[k]``; ``NRC3_c``, see `nrc3_at`, at c = weight_decay feature_decay;
+    the weight, lists entry by entry; ``NRC3_c``, see `nrc3_at`, at c = weight_decay feature_decay;
     ``gram[i,j]`` (i <= j), the entries of W W^T; ``weight_norm_squared`` = norm(W)^2,
     ``feature_norm_mean`` and ``feature_norm_squared_mean``, the means of norm(h) and of its square;
     ``mean_feature_ratio`` = norm(hbar) over the former. On layer ``all``: ``r2``, ``mse``,
