@@ -183,6 +183,11 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 # Features, and the collapse metrics by their definitions
 
 
+CLASS_KEYS = ("NC1", "NC1_ratio", "CDNV", "NC2_ETF", "NC2_OF", "equinorm", "equiangularity")
+STUDY_KEYS = (*CLASS_KEYS, "NC3", "NC3_product", "NC4")
+"""What `study_metrics` takes of labelled features, without and with a classifier."""
+
+
 def unit(matrix):
     return matrix / np.linalg.norm(matrix)
 

@@ -26,7 +26,7 @@ def declared(section, done):
 
 
 def test_every_key_of_the_config_is_described_with_its_type():
-    texts = [entry.text for entry in describing.entries(ATLAS) if entry.kind == "key"]
+    texts = [entry.text for entry in describing.entries(ATLAS) if entry.category == "key"]
     shown = " ".join(" ".join(texts).split())
     for section in kinds("procedure").values():
         for name, description in declared(section, []):
@@ -70,13 +70,13 @@ def test_all_names_are_listed_and_each_can_be_described(capsys):
     assert main(["describe"]) == 0
     names = re.findall(r"^  (\S+)$", capsys.readouterr().out, re.MULTILINE)
     entries = describing.entries(ATLAS)
-    assert len(names) == len({(entry.kind, entry.name) for entry in entries})
+    assert len(names) == len({(entry.category, entry.name) for entry in entries})
     assert {entry.name for entry in entries} == set(names)
     assert set(functions()) < set(names)
 
 
 def test_every_metric_of_every_table_is_described(finished):
-    known = {entry.name for entry in describing.entries(ATLAS) if entry.kind == "metric"}
+    known = {entry.name for entry in describing.entries(ATLAS) if entry.category == "metric"}
     tables = sorted((finished.folder / "results").glob("*/*/metrics.parquet"))
     assert len(tables) > 20
     for path in tables:

@@ -14,8 +14,7 @@ from collapse.metrics.layers import (
     gof_readings,
     head_readings,
 )
-from collapse.metrics.measure import OF_CHOICES, OF_CLASSES, OF_CLASSIFIER
-from conftest import FEW, class_reference, collapsed, needs_gpu, rotation, unit
+from conftest import FEW, STUDY_KEYS, class_reference, collapsed, needs_gpu, rotation, unit
 
 
 def layered(counts, bias, dtype=torch.float32, seed=0):
@@ -41,7 +40,7 @@ def test_head_readings_agree_with_the_definitions(counts, bias):
     target = unit(np.eye(classes) - bias / classes)
     for layer, product, weight in (("H1", w3 @ w2 @ w1, w1), ("H2", w3 @ w2, w2), ("H3", w3, w3)):
         expected = class_reference(inputs, labels, product, offsets)
-        for key in (*OF_CLASSES, *OF_CLASSIFIER, *OF_CHOICES):
+        for key in STUDY_KEYS:
             value = expected[key]
             assert found[layer, key] == pytest.approx(value, rel=1e-4, abs=1e-6), (layer, key)
         spread = np.linalg.norm(unit(product @ product.T) - target)

@@ -23,8 +23,8 @@ from collapse.metrics import (
     confidence,
     confidence_gap,
     expected_calibration_error,
-    measure,
     reliability,
+    study_metrics,
 )
 from collapse.procedures.network import measure as network_measure
 from collapse.schedule import log_spaced
@@ -241,7 +241,7 @@ def test_the_stages_write_states_history_features_and_metrics(data, tmp_path, ke
             labels = torch.from_numpy(features["labels"])
             own = metrics[(metrics["seed"] == int(run[-1])) & (metrics["step"] == epoch)]
             value = own[(own["layer"] == "H1") & (own["metric"] == "NC1")]["value"].item()
-            direct = measure(torch.from_numpy(features[f"{run}/{epoch:06d}/H1"]), labels)
+            direct = study_metrics(torch.from_numpy(features[f"{run}/{epoch:06d}/H1"]), labels)
             assert value == pytest.approx(direct["NC1"], rel=1e-5)
             trained = history[(history["seed"] == int(run[-1])) & (history["epoch"] == epoch)]
             objective = own[own["metric"] == "objective"]
@@ -564,7 +564,7 @@ def test_a_regression_from_data_to_tables(tmp_path, standardise):
             for name in ("H1", "W1", "bias")
         }
         np.testing.assert_allclose(dumped["H1"], h, rtol=1e-3, atol=1e-4)
-        direct = measure(
+        direct = study_metrics(
             dumped["H1"],
             targets=torch.from_numpy(features["targets"]),
             weight=dumped["W1"],

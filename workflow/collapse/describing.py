@@ -18,7 +18,7 @@ from collapse.config.planning import Atlas
 from collapse.config.slots import kinds
 from collapse.errors import InputError
 
-KINDS = ("key", "metric", "figure")
+CATEGORIES = ("key", "metric", "figure")
 _WIDTH = 98
 # Whose docstrings say what the rows of tables are: the functions that yield them.
 _MEASURING = ("metrics", "probes", "procedures")
@@ -34,8 +34,8 @@ class Entry:
 
     Attributes
     ----------
-    kind
-        One of `KINDS`.
+    category
+        One of `CATEGORIES`.
     name
         A dotted key, a metric as tables and JSON have it, or a figure.
     of
@@ -44,18 +44,18 @@ class Entry:
         What is declared of it: paragraphs.
     """
 
-    kind: str
+    category: str
     name: str
     of: str
     text: str
 
     def matches(self, name: str) -> bool:
         """Return whether a name means this: the whole, or the end of a dotted key."""
-        return self.name == name or self.kind == "key" and self.name.endswith(f".{name}")
+        return self.name == name or self.category == "key" and self.name.endswith(f".{name}")
 
     def __str__(self) -> str:
         where = f" of {self.of}" if self.of else ""
-        return f"{self.name}  ({self.kind}{where})\n{indent(self.text, '  ')}"
+        return f"{self.name}  ({self.category}{where})\n{indent(self.text, '  ')}"
 
 
 def entries(atlas: Atlas) -> list[Entry]:

@@ -43,7 +43,6 @@ from collapse.metrics.frames import (
     orthogonal_gram,
 )
 from collapse.metrics.kernels import gnc2
-from collapse.metrics.layers import gof_readings
 from collapse.metrics.measure import measure, study_metrics
 from collapse.metrics.mixup import (
     amplification,
@@ -95,7 +94,6 @@ __all__ = [
     "gamma",
     "general_orthogonal_gram",
     "gnc2",
-    "gof_readings",
     "gram",
     "gram_distance",
     "logit_coordinates",

@@ -21,9 +21,9 @@ def run(args: argparse.Namespace) -> None:
     atlas = command_line.atlas(args)
     if args.name is None:
         entries = describing.entries(atlas)
-        for kind in describing.KINDS:
-            names = sorted({entry.name for entry in entries if entry.kind == kind})
-            print(f"{kind}s ({len(names)})", *names, sep="\n  ")
+        for category in describing.CATEGORIES:
+            names = sorted({entry.name for entry in entries if entry.category == category})
+            print(f"{category}s ({len(names)})", *names, sep="\n  ")
         return
     if args.name.endswith("_unweighted"):
         print("About the unweighted mean of the class means in the place of mu_G:\n")
