@@ -201,6 +201,10 @@ REFUSED = {
         flaky((FEATURES, LABELS), (FEATURES + 0.01, LABELS)),
         "features: another pass over the batches found others",
     ),
+    "targets' columns": (
+        [(FEATURES, FEATURES[:, :2]), (FEATURES, FEATURES[:, :1])],
+        "batch 1: targets: 1 columns, allowed are the 2 of batch 0",
+    ),
     "other targets": ([(FEATURES, FEATURES[:, :2]), (FEATURES, LABELS)], "batch 1: targets: "),
 }
 
@@ -221,6 +225,7 @@ def test_bad_batches_are_refused_in_one_line(name):
         (dict(model=Network(), head="nothing"), "model: it has no module 'nothing'"),
         (dict(model=Network(), head="body"), "head: 'body' has no weight of K x d"),
         (dict(model=nn.ReLU()), "model: it has no Linear"),
+        (dict(model=LABELS), "model: found Tensor, allowed is a torch.nn.Module"),
     ],
 )
 def test_a_head_or_layer_that_is_not_there_is_refused(given_, message):
@@ -228,10 +233,37 @@ def test_a_head_or_layer_that_is_not_there_is_refused(given_, message):
         Batches([(FEATURES, LABELS)], **given_)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_is_compiled_is_read_all_the_same(kept):
+    network = Network().eval()
+    expected = measure(Batches(cut(20, FEATURES, LABELS), network))
+    compiled = torch.compile(network, backend="eager")
+    if kept:
+        compiled(FEATURES)
+    assert measure(Batches(cut(20, FEATURES, LABELS), compiled, head="fc")) == expected
+
+
+def test_a_pass_leaves_alone_that_of_a_training_over_the_same_loader():
+    data = TensorDataset(FEATURES, LABELS)
+    loader = DataLoader(data, batch_size=20, num_workers=1, persistent_workers=True)
+    batches, met = Batches(loader), 0
+    for _ in loader:
+        measure(batches)
+        met += 1
+    assert met == 3
+
+
+def test_an_error_in_the_middle_of_a_pass_leaves_the_network_as_it_was():
+    network = Network(dropout=0.5)
+    with pytest.raises(RuntimeError):
+        measure(Batches([(FEATURES, LABELS), (FEATURES[:, :3], LABELS)], network))
+    assert network.training and network.body[3].training and not network.fc._forward_pre_hooks
+
+
 def test_a_module_that_is_not_reached_is_refused():
     network = Network()
     network.forward = network.body.forward
-    with pytest.raises(InputError, match="^model: module 'fc' was called 0 times"):
+    with pytest.raises(InputError, match="^batch 0: model: module 'fc' was called 0 times"):
         measure(Batches([(FEATURES, LABELS)], network))
 
 

@@ -77,6 +77,32 @@ def test_processes_join_as_torchmetrics_adds_their_states():
     assert whole.counts.sum() == 0
 
 
+def test_a_network_cast_to_another_format_leaves_the_sums_as_exact():
+    features, labels = collapsed([300, 200, 100], 8, 0.3)
+    head = nn.Linear(8, 3)
+    owner = nn.ModuleDict({"head": head, "metric": NeuralCollapse(3, 8, head=head)})
+    owner.to(torch.bfloat16)
+    metric = owner["metric"]
+    metric.update(features.bfloat16(), labels)
+    expected = measure(features.bfloat16(), labels)
+    assert as_numbers(metric.compute())["NC1"] == pytest.approx(expected["NC1"], rel=1e-5)
+    metric.update(features * math.nan, labels)
+    assert all(value.isnan() for value in metric.compute().values())
+
+
+@pytest.mark.parametrize(
+    ("given_", "message"),
+    [
+        (dict(classes=1, dim=8), "classes, dim: found 1, 8"),
+        (dict(classes=3, dim=8, head=nn.Linear(8, 4)), "head: allowed is a Linear with a weight"),
+        (dict(classes=3, dim=8, head=nn.ReLU()), "head: allowed is a Linear with a weight"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_the_start(given_, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        NeuralCollapse(**given_)
+
+
 def test_until_every_class_was_met_nothing_is_defined():
     metric = NeuralCollapse(3, 8)
     metric.update(torch.randn(4, 8), torch.tensor([0, 1, 0, 1]))

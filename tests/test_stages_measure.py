@@ -116,12 +116,13 @@ def test_what_is_undefined_is_printed_as_null(dump, capsys):
 @pytest.mark.parametrize(
     ("features", "labels", "said"),
     [
-        (torch.zeros(6, 3), [0, 0, 0, 1, 1, 1], "features: no metric is defined of them"),
+        (torch.zeros(6, 6), [0, 0, 0, 1, 1, 1], "features: no metric is defined of them"),
         (torch.eye(6), [0] * 6, "labels: class 0 is the only one, allowed are two classes or more"),
     ],
 )
 def test_where_nothing_is_defined_a_line_says_why(dump, capsys, features, labels, said):
-    path = dump(features=features, labels=torch.tensor(labels))
+    weight = torch.eye(6)[: max(labels) + 1]
+    path = dump(features=features, labels=torch.tensor(labels), weight=weight)
     assert main(["measure", str(path)]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""

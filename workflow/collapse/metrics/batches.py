@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from collapse.errors import InputError
 from collapse.metrics import shards
@@ -39,7 +41,7 @@ class Batches:
         without gradients, and in float32 without TF32 or autocast.
     head : str, optional
         Name of the module whose inputs are the features, and whose weight and bias are the
-        classifier's; by default the model's last Linear.
+        classifier's; by default the last Linear of the model's modules.
     layer : str, optional
         Name of the module whose outputs, flattened, are the features instead, without a classifier.
 
@@ -58,9 +60,11 @@ class Batches:
         head: str | None = None,
         layer: str | None = None,
     ) -> None:
-        if model is None and (head or layer):
+        if not (model is None or isinstance(model, nn.Module)):
+            raise InputError(f"model: found {type(model).__name__}, allowed is a torch.nn.Module")
+        if model is None and not (head is None and layer is None):
             raise InputError("head, layer: found without a model, allowed are names of its modules")
-        if head and layer:
+        if not (head is None or layer is None):
             raise InputError("head, layer: found both, allowed is one of the two")
         self._begin = _beginning(source)
         self._model = _Tapped(model, head, layer) if model is not None else None
@@ -91,9 +95,10 @@ class Batches:
         batches, self._ahead = self._ahead or self._opened(), None
         for number, batch in enumerate(batches):
             given, others = _pair(batch, number)
-            features = given if self._model is None else self._model.features(given)
             with _naming(number):
-                yield features, _checked(features, others, targets)
+                features = given if self._model is None else self._model.features(given)
+                others = _checked(features, others, targets)
+            yield features, others
 
     def _opened(self) -> Iterator:
         number = -1
@@ -131,7 +136,7 @@ class Reading:
         current = self._current = _Pass()
         for number, (features, others) in enumerate(self._batches):
             with _naming(number):
-                current.join(features, None if self._batches.of_targets else others)
+                current.join(features, others)
             # On a GPU sums by class take a number for each class and row.
             for block, window in row_blocks(features, max(columns, len(current.counts))):
                 current.add(block)
@@ -146,20 +151,26 @@ class _Pass:
 
     def __init__(self) -> None:
         self.counts = torch.zeros(0, dtype=torch.int64)
-        self._dim: int | None = None
+        self._shape: tuple[int, int] | None = None
         self._dtype: torch.dtype | None = None
         self._sums: Tensor | None = None
 
-    def join(self, features: Rows, labels: Tensor | None) -> None:
-        """Check that a batch goes with those before, and count its labels."""
-        dim, dtype = features.shape[1], features.dtype
-        if self._dim not in (None, dim):
-            raise InputError(f"features: {dim} columns, allowed are the {self._dim} of batch 0")
+    def join(self, features: Rows, others: Tensor) -> None:
+        """Check that a batch goes with those before, and count its labels if it has any."""
+        dtype = features.dtype
+        shape = features.shape[1], others.shape[1] if others.ndim == 2 else 0
+        for name, found, first in zip(
+            ("features", "targets"), shape, self._shape or shape, strict=True
+        ):
+            if found != first:
+                raise InputError(f"{name}: {found} columns, allowed are the {first} of batch 0")
         if self._dtype not in (None, dtype):
             raise InputError(f"features: dtype {dtype}, allowed is the {self._dtype} of batch 0")
-        self._dim, self._dtype = dim, dtype
-        if labels is None:
-            return
+        self._shape, self._dtype = shape, dtype
+        if others.ndim == 1:
+            self._count(others)
+
+    def _count(self, labels: Tensor) -> None:
         lowest, highest = torch.stack(torch.aminmax(labels)).tolist()
         if lowest < 0 or highest >= MOST_CLASSES:
             bad = lowest if lowest < 0 else highest
@@ -198,7 +209,8 @@ class _Folder:
         for path in self._files:
             for name, tensor in shards.read_head(path).items():
                 other, before = self._heads.setdefault(name, (path, tensor))
-                if not torch.equal(before, tensor):
+                # By the path first: NaN, which is refused elsewhere, differs from itself.
+                if other != path and not torch.equal(before, tensor):
                     raise InputError(f"{path}: {name} is not that of {other}, allowed is one")
 
     def __call__(self) -> Iterator[tuple[Rows, Tensor]]:
@@ -220,6 +232,8 @@ class _Tapped:
     """A model whose features are read at one of its modules."""
 
     def __init__(self, model: nn.Module, head: str | None, layer: str | None) -> None:
+        # What `torch.compile` returned holds the model under another name.
+        model = getattr(model, "_orig_mod", model)
         self._model, self._of_output = model, layer is not None
         modules = dict(model.named_modules())
         if head is None and layer is None:
@@ -227,7 +241,7 @@ class _Tapped:
             if not linear:
                 raise InputError("model: it has no Linear, allowed is to name a head or a layer")
             head = linear[-1]
-        name = layer or head
+        name = head if layer is None else layer
         if name not in modules:
             listing = ", ".join(each for each in modules if each)
             raise InputError(f"model: it has no module '{name}' (there are: {listing})")
@@ -246,10 +260,15 @@ class _Tapped:
 
     def features(self, inputs: Tensor) -> Tensor:
         """Return what the module is given, or puts out, of inputs on any device: b x d."""
-        parameter = next(self._model.parameters(), torch.empty(0))
-        caught = []
-        with self._tap(caught), _evaluating(self._model), full_precision(parameter.device):
-            self._model(inputs.to(parameter.device))
+        if not isinstance(inputs, Tensor):
+            raise InputError(
+                f"inputs: found {type(inputs).__name__}, allowed is a tensor, or a model that "
+                "makes of one what yours takes"
+            )
+        device = next(self._model.parameters(), torch.empty(0)).device
+        caught: list = []
+        with self._tap(caught), _evaluating(self._model), full_precision(device):
+            self._model(inputs.to(device))
         if len(caught) != 1 or not isinstance(caught[0], Tensor):
             found = f"called {len(caught)} times" if len(caught) != 1 else "not given one tensor"
             raise InputError(f"model: module '{self._name}' was {found}, allowed is once, with one")
@@ -259,16 +278,21 @@ class _Tapped:
         # Removed on leaving the block.
         if self._of_output:
             return self._module.register_forward_hook(lambda *call: caught.append(call[-1]))
-        return self._module.register_forward_pre_hook(lambda _, given: caught.append(given[0]))
+        return self._module.register_forward_pre_hook(
+            lambda _, args, named: caught.extend([*args, *named.values()][:1]), with_kwargs=True
+        )
 
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch a model to eval mode without gradients; put each module's own mode back."""
+    """Switch a model to eval mode without gradients; put each module's own mode back.
+
+    Nothing compiled runs: it would go past hooks that were not there when it was compiled.
+    """
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             yield
     finally:
         for module, mode in modes.items():
@@ -294,6 +318,10 @@ def _beginning(source: Source) -> Callable[[], Iterable]:
             "batches: an iterator can be read once only, metrics read twice; allowed are a list, a "
             "DataLoader, a folder, or a function that returns an iterator"
         )
+    if isinstance(source, DataLoader) and source.persistent_workers:
+        # It has one pass at a time, and beginning another would end that of a training.
+        source = copy(source)
+        source._iterator = None
     if isinstance(source, Iterable):
         return lambda: source
     if callable(source):

@@ -295,7 +295,9 @@ def vci(statistics: ClassStatistics) -> float | None:
     between = gram((roots @ basis[:, :rank]).T)
     unexplained = _schur_complement(within, rank)
     # tr(S_T^+ S_B) = tr((E + B)^-1 B), hence without a difference of near numbers:
-    return defined(torch.linalg.solve(unexplained + between, unexplained).trace() / rank)
+    share = torch.linalg.solve(unexplained + between, unexplained).trace() / rank
+    # Rounding may leave collapse below 0.
+    return defined(share.clamp_min(0))
 
 
 def effective_rank(statistics: ClassStatistics) -> float | None:

@@ -108,7 +108,8 @@ def measure(
         which no metric is defined.
     """
     found = measured(features, labels, targets, weight, bias, least=least)
-    if all(value is None for value in found.values()):
+    # What is of the weight alone says nothing of features.
+    if all(value is None for key, value in found.items() if key != "NC2_W_GOF_own"):
         raise InputError(
             "features: no metric is defined of them, all rows are equal; allowed are features "
             "that vary"
@@ -230,6 +231,13 @@ def _given(
     features, labels, targets, weight, bias = (
         _as_tensor(tensor) for tensor in (features, labels, targets, weight, bias)
     )
+    given = {"features": features, "labels": labels, "targets": targets}
+    for name, tensor in (given | {"weight": weight, "bias": bias}).items():
+        if not (tensor is None or isinstance(tensor, Batches) or hasattr(tensor, "dtype")):
+            raise InputError(
+                f"{name}: found {type(tensor).__name__}, allowed is a tensor or an array (features "
+                "also as Batches)"
+            )
     if isinstance(features, Batches):
         if labels is not None or targets is not None:
             raise InputError("labels, targets: found beside batches, which bring their own")

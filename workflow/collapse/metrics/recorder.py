@@ -1,7 +1,9 @@
 """Metrics of a network while it trains, at log-spaced steps."""
 
 import math
+import random
 
+import numpy as np
 import torch
 
 from collapse.errors import InputError
@@ -13,7 +15,8 @@ class Recorder:
     """Measures a network at steps evenly spaced on a logarithmic axis.
 
     Call it after every step of a training loop; it measures when it is time to. The training is
-    the same, to the byte, as without it: each module's mode and the random numbers are put back.
+    the same, to the byte, as without it: each module's mode and the random numbers are put back
+    (not those of a generator that its loader shares with the training's).
 
     Parameters
     ----------
@@ -56,7 +59,10 @@ class Recorder:
     def record(self, step: int) -> dict[str, Value]:
         """Measure now, the last step for instance; return the metrics."""
         # A loader that shuffles draws from the generators that the training draws from.
+        states = random.getstate(), np.random.get_state()
         with torch.random.fork_rng():
             found = measured(self._batches)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
         self.rows.append({"step": step} | found)
         return found

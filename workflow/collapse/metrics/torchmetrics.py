@@ -3,6 +3,7 @@
 Needs the package torchmetrics, of the extra ``notebooks``.
 """
 
+from math import nan
 from typing import Any
 
 import torch
@@ -19,6 +20,10 @@ except ImportError:
     raise InputError(
         "collapse.metrics.torchmetrics: needs the package torchmetrics, which is not installed"
     ) from None
+
+
+SUMS = ("counts", "totals", "squares", "scatter")
+"""States, see `collapse.metrics.streaming.add_to_sums`."""
 
 
 class NeuralCollapse(Metric):
@@ -61,18 +66,25 @@ class NeuralCollapse(Metric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if classes < 2 or dim < 1:
+            raise InputError(f"classes, dim: found {classes}, {dim}, allowed are from 2 and from 1")
+        weight = getattr(head, "weight", None)
+        if head is not None and (weight is None or weight.shape != (classes, dim)):
+            raise InputError(f"head: allowed is a Linear with a weight of {classes} x {dim}")
         shapes = {"counts": (classes,), "totals": (classes, dim), "squares": (classes,)}
         for name, shape in (shapes | {"scatter": (dim, dim)}).items():
             self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
-        shift = torch.zeros(dim) if shift is None else shift
+        shift = torch.zeros(dim) if shift is None else torch.as_tensor(shift)
         if shift.shape != (dim,):
             raise InputError(f"shift: shape {tuple(shift.shape)}, allowed is ({dim},)")
-        self.register_buffer("shift", shift.to(torch.float64), persistent=False)
+        # A state, not a buffer: these follow the network to other number formats.
+        self.add_state("shift", shift.detach().to(torch.float64), dist_reduce_fx="max")
         # In a tuple: it is the network's part, not this metric's.
         self._head = (head,)
 
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Add features, b x d, with their labels, b from 0 to K-1."""
+        features, labels = torch.as_tensor(features), torch.as_tensor(labels)
         check_features(features)
         if features.shape[1] != len(self.shift):
             raise InputError(
@@ -80,28 +92,36 @@ class NeuralCollapse(Metric):
             )
         labels = check_labels(labels, len(features)).to(features.device)
         check_label_range(labels, len(self.counts))
-        add_to_sums(self._sums(), features.detach(), labels, self.shift)
+        sums = self._sums()
+        add_to_sums(sums, features.detach(), labels, self.shift)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the metrics as `measure` names them, scalars.
 
-        NaN where one is undefined: of all as long as a class has no sample.
+        NaN where one is undefined: of all as long as a class has no sample, or where a feature is
+        NaN or infinite.
         """
         head = self._head[0]
         weight, bias = (None, None) if head is None else (head.weight.detach(), head.bias)
-        weight, bias = widened_head(weight, None if bias is None else bias.detach(), self.device)
+        weight, bias = widened_head(
+            weight, None if bias is None else bias.detach(), self.counts.device
+        )
         sums = self._sums()
-        complete = bool(self.counts.all())
+        complete = bool(self.counts.all() and self.scatter.isfinite().all())
         if not complete:
             # Of which nothing is defined.
             sums = {name: torch.full_like(sum_, name == "counts") for name, sum_ in sums.items()}
         values = every_class_metric(statistics_of_sums(sums, self.shift, weight, bias))
         if not complete:
             values = dict.fromkeys(values)
+        device = self.counts.device
         return {
-            name: torch.tensor(float("nan") if value is None else value, device=self.device)
+            name: torch.tensor(nan if value is None else value, dtype=torch.float64, device=device)
             for name, value in values.items()
         }
 
     def _sums(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for name in ("counts", "totals", "squares", "scatter")}
+        """Return the sums, float64 also where a network was cast that holds this."""
+        for name in ("shift", *SUMS):
+            setattr(self, name, getattr(self, name).to(torch.float64))
+        return {name: getattr(self, name) for name in SUMS}

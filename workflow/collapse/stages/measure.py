@@ -89,4 +89,6 @@ def measure_file(path: str | Path) -> dict[str, Value]:
     try:
         return measure(**tensors)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        # Of a folder the line may name the file in it.
+        named = str(error).startswith(str(path))
+        raise error if named else InputError(f"{path}: {error}") from None
