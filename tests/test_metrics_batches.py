@@ -275,6 +275,8 @@ def test_batches_bring_their_own_labels_and_are_of_one_kind():
         regression_statistics(batches)
     with pytest.raises(InputError, match="^batches: found with targets, allowed are labels"):
         class_statistics(Batches([(FEATURES, FEATURES)]))
+    with pytest.raises(InputError, match="^bias: found without weight"):
+        measure(batches, bias=BIAS)
     with pytest.raises(InputError, match="^labels: class 3 has no sample"):
         measure(batches, weight=torch.randn(4, 8))
     with pytest.raises(InputError, match="^labels: one is 2, allowed are 0 to 1"):

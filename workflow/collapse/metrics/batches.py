@@ -27,7 +27,8 @@ Source = str | Path | Iterable | Callable[[], Iterable]
 class Batches:
     """Features with their labels or targets, batch by batch.
 
-    Metrics read them twice; what is kept is one batch, and sums in float64 on its device.
+    Metrics read them twice; what is kept is one batch, sums in float64 on its device, and of
+    regressions the targets and at most d features.
 
     Parameters
     ----------

@@ -93,11 +93,6 @@ class ClassStatistics:
         return len(self.counts)
 
     @property
-    def global_mean(self) -> Tensor:
-        """The mean mu_G over all N samples, d."""
-        return _shares(self.counts) @ self.means
-
-    @property
     def within_trace(self) -> Tensor:
         """Trace of S_W = (1/N) sum over samples (h - mu_y)(h - mu_y)^T."""
         return _shares(self.counts) @ self.variances
@@ -286,11 +281,12 @@ def vci(statistics: ClassStatistics) -> float | None:
     """
     if not statistics.between_trace:
         return None
-    roots = statistics.centred * _shares(statistics.counts).sqrt()[:, None]
-    kept = _eigen(roots)[0].isfinite()
+    roots = _weighted(statistics)
+    eigenvalues, vectors = _eigen(roots)
+    kept = eigenvalues.isfinite()
     rank = int(kept.sum())
     # The class means' span first, then what is orthogonal to it.
-    basis, _ = torch.linalg.qr(_eigen(roots)[1][:, kept], mode="complete")
+    basis, _ = torch.linalg.qr(vectors[:, kept], mode="complete")
     within = basis.T @ statistics.within @ basis
     between = gram((roots @ basis[:, :rank]).T)
     unexplained = _schur_complement(within, rank)
@@ -304,11 +300,10 @@ def effective_rank(statistics: ClassStatistics) -> float | None:
     """Effective rank of the features less their mean.
 
     ``exp(-sum_i p_i log p_i)``, p_i the singular values over their sum (Roy & Vetterli 2007): from
-    1 to d. Singular values below 5e-7 of the largest count as zero. Needs S_W. None when the
-    features do not vary.
+    1 to d, see `effective_rank_of`. Needs S_W. None when the features do not vary.
     """
-    roots = statistics.centred * _shares(statistics.counts).sqrt()[:, None]
-    return effective_rank_of(torch.linalg.eigvalsh(statistics.within + gram(roots.T)))
+    total = statistics.within + gram(_weighted(statistics).T)
+    return effective_rank_of(torch.linalg.eigvalsh(total))
 
 
 def effective_rank_of(spectrum: Tensor) -> float | None:
@@ -680,6 +675,11 @@ def _second_read(
         scatter = scatter.to(remainder.device) / counts.sum()
     # The subtraction may leave a rounding below zero.
     return squares.clamp_min(0), projected.to(remainder.device), mismatches, scatter
+
+
+def _weighted(statistics: ClassStatistics) -> Tensor:
+    """Return the mu_k - mu_G times the root of their class's share of the samples, K x d."""
+    return statistics.centred * _shares(statistics.counts).sqrt()[:, None]
 
 
 def _shares(counts: Tensor) -> Tensor:

@@ -17,9 +17,9 @@ def gnc2(statistics: ClassStatistics) -> dict[str, float | None]:
     Of ``u_k = (mu_k - mu_G)/norm(mu_k - mu_G)``: of the distance ``norm(u_k - u_l)``,
     ``GNC2_distance_mean`` and ``GNC2_distance_variance``; of its negative logarithm,
     ``GNC2_log_mean`` and ``GNC2_log_variance``; of the Riesz kernel ``sign(s) norm(u_k -
-    u_l)^(-s)`` with ``s = d - 2``, of least energy on a sphere, ``GNC2_riesz_mean`` and
-    ``GNC2_riesz_variance`` (Liu et al. 2023). None when a class mean coincides with mu_G, or the
-    kernel leaves float64.
+    u_l)^(-s)`` with ``s = d - 2``, 1 at ``s = 0``, of least energy on a sphere,
+    ``GNC2_riesz_mean`` and ``GNC2_riesz_variance`` (Liu et al. 2023). None when a class mean
+    coincides with mu_G, or the kernel leaves float64.
     """
     lengths = torch.linalg.vector_norm(statistics.centred, dim=1, keepdim=True)
     directions = statistics.centred / lengths
@@ -31,6 +31,8 @@ def gnc2(statistics: ClassStatistics) -> dict[str, float | None]:
         "log": -distances.log(),
         "riesz": (-1 if power < 0 else 1) * distances.pow(-power),
     }
+    # It is never 0, but underflows where d is in the hundreds or more.
+    kernels["riesz"].masked_fill_(kernels["riesz"] == 0, torch.nan)
     found = {}
     for name, values in kernels.items():
         found[f"GNC2_{name}_mean"] = defined(values.mean())

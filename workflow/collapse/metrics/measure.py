@@ -241,6 +241,8 @@ def _given(
     if isinstance(features, Batches):
         if labels is not None or targets is not None:
             raise InputError("labels, targets: found beside batches, which bring their own")
+        if weight is None and bias is not None:
+            raise InputError("bias: found without weight, allowed is a bias beside its weight")
         return features, None, None, *(features.head if weight is None else (weight, bias))
     # Labels and targets mean different metrics: which are meant is not guessed.
     if (labels is None) == (targets is None):

@@ -14,7 +14,8 @@ from collapse.metrics.measure import Value, measured
 class Recorder:
     """Measures a network at steps evenly spaced on a logarithmic axis.
 
-    Call it after every step of a training loop; it measures when it is time to. The training is
+    Call it before every step of a training loop, with the number of steps done; it measures when it
+    is time to. The training is
     the same, to the byte, as without it: each module's mode and the random numbers are put back
     (not those of a generator that its loader shares with the training's).
 

@@ -8,22 +8,26 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from collapse.errors import InputError
 from collapse.metrics.checks import check_features, check_label_range, check_labels, widened_head
 from collapse.metrics.measure import every_class_metric
 from collapse.metrics.streaming import add_to_sums, statistics_of_sums
 
-try:
-    from torchmetrics import Metric
-except ImportError:
-    raise InputError(
-        "collapse.metrics.torchmetrics: needs the package torchmetrics, which is not installed"
-    ) from None
-
-
 SUMS = ("counts", "totals", "squares", "scatter")
 """States, see `collapse.metrics.streaming.add_to_sums`."""
+
+
+class _Shared:
+    """A module of the network's, no part of the metric's own: copies of the metric share it."""
+
+    def __init__(self, module: nn.Module | None) -> None:
+        self.module = module
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Shared":
+        # Where the network is copied with its metric, the copy's head, if that came first.
+        return _Shared(memo.get(id(self.module), self.module))
 
 
 class NeuralCollapse(Metric):
@@ -49,7 +53,8 @@ class NeuralCollapse(Metric):
     Notes
     -----
     Sums are float64, d x d of them: `update` costs b d^2. Of NC1 = 1e-8 the relative error is about
-    1e-8, see `collapse.metrics.streaming.statistics_of_sums`. NC4 needs every sample a second time,
+    1e-8 times the squared distance of the features from `shift` over that of the class means from
+    each other: at 100 times their distance give one. NC4 needs every sample a second time,
     with the class means known: `collapse.metrics.Batches`.
     """
 
@@ -79,8 +84,7 @@ class NeuralCollapse(Metric):
             raise InputError(f"shift: shape {tuple(shift.shape)}, allowed is ({dim},)")
         # A state, not a buffer: these follow the network to other number formats.
         self.add_state("shift", shift.detach().to(torch.float64), dist_reduce_fx="max")
-        # In a tuple: it is the network's part, not this metric's.
-        self._head = (head,)
+        self._head = _Shared(head)
 
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Add features, b x d, with their labels, b from 0 to K-1."""
@@ -98,16 +102,16 @@ class NeuralCollapse(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Return the metrics as `measure` names them, scalars.
 
-        NaN where one is undefined: of all as long as a class has no sample, or where a feature is
-        NaN or infinite.
+        NaN where one is undefined: of all as long as a class has not two samples, or where a
+        feature is NaN or infinite.
         """
-        head = self._head[0]
+        head = self._head.module
         weight, bias = (None, None) if head is None else (head.weight.detach(), head.bias)
         weight, bias = widened_head(
             weight, None if bias is None else bias.detach(), self.counts.device
         )
         sums = self._sums()
-        complete = bool(self.counts.all() and self.scatter.isfinite().all())
+        complete = bool((self.counts >= 2).all() and self.scatter.isfinite().all())
         if not complete:
             # Of which nothing is defined.
             sums = {name: torch.full_like(sum_, name == "counts") for name, sum_ in sums.items()}

@@ -38,13 +38,13 @@ with labels and a weight:
   NC3_ETF         distance of W (mu_k - mu_G) to a simplex ETF
   NC2_W_GOF_own   distance of W W^T to an orthogonal frame's of the same lengths
   NC3_GOF_own     distance of W mu_k to an orthogonal frame's of the lengths of w_k and mu_k
-KEY_unweighted, of each key about mu_G but VCI and effective_rank: the same about the unweighted
-mean of the mu_k, as the library neural_collapse has it; equal where classes are balanced
-(NC1_unweighted for d up to 2048). With targets:
+KEY_unweighted, of each key about mu_G but VCI, effective_rank and NC3_product (see NC3_ETF): the
+same about the unweighted mean of the mu_k, as the library neural_collapse has it; equal where
+classes are balanced (NC1_unweighted for d up to 2048). With targets:
   NRC1, NRC1_centred        mean squared residual of unit-norm features outside their top n
                             principal components
   explained_variance_ratio  of the first 5 principal components
-  effective_rank            as above
+  effective_rank            as above, of any d
 with targets and a weight:
   NRC2, NRC2_centred        the same residual outside the row space of the weight
   r2, mse                   fit of W h + b, pooled over outputs
