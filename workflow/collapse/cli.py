@@ -188,8 +188,10 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is not None:
         return _run(arguments)
     code: list[int] = []
-    # Before all imports that register something: the first is called last.
-    atexit.register(_end_at_once, code)
+    # Before all imports that register something: the first is called last. What had registered
+    # before this, a tool that watches the process, would not be called at all.
+    if not atexit._ncallbacks():
+        atexit.register(_end_at_once, code)
     code.append(_run(sys.argv[1:]))
     return code[0]
 
