@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from collapse.errors import InputError
-from collapse.metrics.rows import Paired, Rows, device_of
+from collapse.metrics.rows import Paired, Rows, Samples, device_of
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LARGEST = 1e140  # squares of larger numbers leave float64
@@ -185,6 +185,20 @@ def check_mixes(mix: Tensor, count: int) -> None:
         raise InputError(
             f"mix: {lowest:g} to {highest:g}, allowed are values from 0 to 1, both among them"
         )
+
+
+def check_finite_features(samples: Samples) -> None:
+    """Read samples once, to refuse the first row of features that is not finite.
+
+    Raises
+    ------
+    InputError
+        Names that row.
+    """
+    start = 0
+    for block, _ in samples.blocks():
+        check_finite("features", block, start)
+        start += len(block)
 
 
 def check_finite(name: str, values: Tensor, first_row: int = 0) -> None:

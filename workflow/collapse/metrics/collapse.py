@@ -15,7 +15,7 @@ from collapse.metrics.checks import (
     LARGEST,
     check_batches,
     check_classification,
-    check_finite,
+    check_finite_features,
     widened_head,
 )
 from collapse.metrics.frames import (
@@ -473,10 +473,7 @@ def _first_read(samples: Samples) -> tuple[Tensor, Tensor, torch.dtype]:
     # NaN and infinity reach the sums: the features are searched for the row to name only where a
     # sum is bad. NaN fails every comparison, hence `not <`.
     if not sums.abs().amax() < LARGEST:
-        start = 0
-        for block, _ in samples.blocks():
-            check_finite("features", block, start)
-            start += len(block)
+        check_finite_features(samples)
     return sums, origin, dtype
 
 

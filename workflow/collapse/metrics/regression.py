@@ -12,7 +12,7 @@ from collapse.errors import InputError
 from collapse.metrics.checks import (
     LARGEST,
     ROUNDING,
-    check_finite,
+    check_finite_features,
     check_linear_head,
     check_regression,
     check_spread,
@@ -306,10 +306,7 @@ def _first_read(samples: Samples, weight: Tensor | None, bias: Tensor | None) ->
         moments.add(block, answers)
     # As for the class means: the row is searched for only where a sum is bad; NaN fails `<`.
     if not moments.squares < LARGEST:
-        start = 0
-        for block, _ in samples.blocks():
-            check_finite("features", block, start)
-            start += len(block)
+        check_finite_features(samples)
     return moments
 
 
