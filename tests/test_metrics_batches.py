@@ -136,6 +136,19 @@ def test_a_folder_of_shards_is_measured_as_the_whole(tmp_path, capsys):
     assert "9.safetensors: features with neither labels nor targets" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"targets": LABELS}, "targets: dtype torch.int64, allowed are floats"),
+        ({"labels": FEATURES[:, :2].clone()}, "labels: dtype torch.float32, allowed are integers"),
+    ],
+)
+def test_the_name_of_a_tensor_in_a_folder_says_what_it_is(tmp_path, tensors, message):
+    save_file({"features": FEATURES, **tensors}, tmp_path / "0.safetensors")
+    with pytest.raises(InputError, match=f"0.safetensors: {message}"):
+        measure(Batches(tmp_path))
+
+
 def test_features_are_what_enters_the_head_of_a_network():
     network = Network(dropout=0.5)
     network.body[1].eval()

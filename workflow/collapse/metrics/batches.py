@@ -217,11 +217,16 @@ class _Folder:
     def __call__(self) -> Iterator[tuple[Rows, Tensor]]:
         for path in self._files:
             tensors = shards.read(path)
-            others = [tensors[name] for name in shards.OTHERS if name in tensors]
-            if len(others) != 1:
-                what = "both labels and targets" if others else "neither labels nor targets"
+            names = [name for name in shards.OTHERS if name in tensors]
+            if len(names) != 1:
+                what = "both labels and targets" if names else "neither labels nor targets"
                 raise InputError(f"{path}: features with {what}, allowed is one of the two")
-            yield tensors["features"], others[0]
+            others = tensors[names[0]]
+            # Batches take floats for targets: the name must say so, too.
+            if others.is_floating_point() != (names[0] == "targets"):
+                allowed = "floats" if names[0] == "targets" else "integers"
+                raise InputError(f"{path}: {names[0]}: dtype {others.dtype}, allowed are {allowed}")
+            yield tensors["features"], others
 
     @property
     def head(self) -> tuple[Tensor | None, Tensor | None]:
