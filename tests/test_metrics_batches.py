@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from collapse.cli import main
 from collapse.errors import InputError
 from collapse.metrics import Batches, class_statistics, measure, regression_statistics, rows
-from conftest import FEW, assert_metrics, collapsed, random_head
+from conftest import FEW, assert_metrics, collapsed, needs_gpu, random_head
 
 FEATURES, LABELS = collapsed([30, 20, 10], 8, 0.3)
 WEIGHT, BIAS = random_head(3, 8)
@@ -74,6 +74,35 @@ def test_batches_of_targets_measure_as_the_whole(samples, dim, size, seed):
     expected = measure(features, targets=targets, weight=weight, bias=bias)
     found = measure(Batches(cut(size, features, targets)), weight=weight, bias=bias)
     assert_metrics(found, expected, rel=1e-7)
+
+
+@needs_gpu
+@pytest.mark.parametrize("counts, dim", [([600, 300, 90, 9], 48), ([5] * 200, 16)], ids=str)
+def test_a_gpu_measures_batches_as_a_cpu(tf32, counts, dim):
+    features, labels = collapsed(counts, dim, 1e-4)
+    weight, bias = random_head(len(counts), dim)
+    head = {"weight": weight, "bias": bias}
+    on_gpu = {name: tensor.cuda() for name, tensor in head.items()}
+    parts = cut(100, features, labels)
+    expected = measure(Batches(parts), **head)
+    resident = Batches([(part.cuda(), of.cuda()) for part, of in parts])
+    found = measure(resident, **on_gpu)
+    assert_metrics(found, expected, rel=1e-5)
+    assert found == measure(resident, **head)
+    targets = (features[:, :2] + torch.sin(features[:, 3:5])).float()
+    parts, fit = cut(100, features, targets), {name: each[:2] for name, each in head.items()}
+    resident = Batches([(part.cuda(), of) for part, of in parts])
+    assert_metrics(measure(resident, **fit), measure(Batches(parts), **fit), rel=1e-7)
+
+
+@needs_gpu
+def test_a_network_on_a_gpu_is_measured_as_on_a_cpu(tf32):
+    loader = DataLoader(TensorDataset(FEATURES, LABELS), batch_size=7)
+    expected = measure(Batches(loader, Network(dropout=0.5)))
+    found = measure(Batches(loader, Network(dropout=0.5).cuda()))
+    assert_metrics(found, expected, rel=1e-4)
+    compiled = torch.compile(Network(dropout=0.5).cuda())
+    assert measure(Batches(loader, compiled)) == found
 
 
 def test_features_of_batches_are_read_twice_and_never_held(monkeypatch):

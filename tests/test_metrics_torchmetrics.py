@@ -14,7 +14,7 @@ from torchmetrics import MetricCollection
 from collapse.errors import InputError
 from collapse.metrics import measure
 from collapse.metrics.torchmetrics import NeuralCollapse
-from conftest import FEW, assert_metrics, class_reference, collapsed, random_head
+from conftest import FEW, assert_metrics, class_reference, collapsed, needs_gpu, random_head
 
 OF_CHOICES = ("NC4", "NC4_by_class")
 
@@ -75,6 +75,23 @@ def test_processes_join_as_torchmetrics_adds_their_states():
     assert_metrics(as_numbers(joined.compute()), as_numbers(whole.compute()), rel=1e-6)
     whole.reset()
     assert whole.counts.sum() == 0
+
+
+@needs_gpu
+def test_a_gpu_sums_what_a_cpu_sums_twice_the_same():
+    features, labels = collapsed([600, 300, 90, 9], 48, 3.6e-4)
+    head = nn.Linear(48, 4)
+
+    def once(device):
+        owner = nn.ModuleDict({"head": head, "metric": NeuralCollapse(4, 48, head=head)})
+        metric = owner.to(device)["metric"]
+        for part, of in zip(features.split(100), labels.split(100), strict=True):
+            metric.update(part.to(device), of)
+        return as_numbers(metric.compute())
+
+    expected, found = once("cpu"), once("cuda")
+    assert_metrics(found, expected, rel=1e-6)
+    assert found == once("cuda")
 
 
 def test_a_network_cast_to_another_format_leaves_the_sums_as_exact():

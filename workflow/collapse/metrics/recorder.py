@@ -61,7 +61,9 @@ class Recorder:
         """Measure now, the last step for instance; return the metrics."""
         # A loader that shuffles draws from the generators that the training draws from.
         states = random.getstate(), np.random.get_state()
-        with torch.random.fork_rng():
+        # Named, or it warns where there are several.
+        cards = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        with torch.random.fork_rng(cards):
             found = measured(self._batches)
         random.setstate(states[0])
         np.random.set_state(states[1])
