@@ -24,6 +24,7 @@ from collapse.problems.deep_linear import DeepLinear, class_targets
 from collapse.provenance import code_digest
 from collapse.specs import Spec
 from collapse.training.ensemble import Ensemble
+from collapse.training.learner import Learner
 from collapse.training.objective import Objective
 from collapse.training.order import generator
 from collapse.training.samples import Samples
@@ -454,12 +455,17 @@ def network(model=MLP, depth=2, bias=True, seed=0, init="orthogonal", frozen=Fal
     return build({"model": model, "head": head}, (1, 8, 8), K, seed)
 
 
-def prepared(networks, seeds, samples=50, decays=DECAYS, loss=MSE, input=None, **changes):
-    """A training of networks on the toy images, on the networks' device."""
+def learner(networks, seeds, samples=50, decays=DECAYS, loss=MSE, input=None, **changes):
+    """Networks of one shape that learn the toy images, on the networks' device."""
     images, labels = digits(samples, next(networks[0].parameters()).device)
     objective, settings = Objective(loss, **decays, samples=samples), SETTINGS | changes
     batches = {} if input is None else {"input": input}
-    return Trainer(Ensemble(networks), images, labels, objective, settings, seeds, **batches)
+    return Learner(Ensemble(networks), images, labels, objective, settings, seeds, **batches)
+
+
+def prepared(*networks_and_seeds, **changes):
+    """A training of networks of one shape."""
+    return Trainer([learner(*networks_and_seeds, **changes)])
 
 
 def fit(samples=50, model=MLP, checkpoints=None, net=None, **changes):

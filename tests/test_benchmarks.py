@@ -149,7 +149,7 @@ def test_the_textbook_loop_takes_the_trainers_steps(size, optimiser, annulled, s
     optimiser = optimiser | {"learning_rate": 1e-3}
     work = networks.Work(replace(size, batch=6, optimiser=optimiser, decay=0.1), CPU)
     training = work.training("float32")
-    start = {name: tensor.clone() for name, tensor in training.ensemble.member(0).items()}
+    start = {name: tensor.clone() for name, tensor in training.member(0).items()}
     order = Order(work.images, [0], [], [])
     order.draw(1)
     textbook = work.textbook(workers=0, order=order.indices[0].tolist())
@@ -157,10 +157,10 @@ def test_the_textbook_loop_takes_the_trainers_steps(size, optimiser, annulled, s
     batches = training.epoch(1)
     assert len(batches) == 2 and loss == pytest.approx(batches[:, 1, 0].mean(), rel=1e-4)
     parts = {"0.": "backbone.layers.", "1.": "head."}
-    ours = training.ensemble.member(0)
+    ours = training.member(0)
     theirs = {parts[key[:2]] + key[2:]: value for key, value in textbook.model.state_dict().items()}
     assert ours.keys() == theirs.keys()
-    names = training.ensemble.parameters.keys() - {annulled}
+    names = dict(work.network(0).named_parameters()).keys() - {annulled}
     moved, apart = (
         torch.cat([(ours[name] - other[name]).flatten() for name in sorted(names)])
         for other in (start, theirs)

@@ -98,9 +98,21 @@ def test_new_experiments_may_be_added():
             {"seeds": 2, "model": {"kind": "cnn", "channels": [4]}},
             ["depth=3+bias=false+seed=0", "depth=3+bias=false+seed=1"],
         ),
+        (
+            {
+                "seeds": 2,
+                "side_by_side": "experiment",
+                "grid": {"head.depth": [1, 2], "training.epochs": [1, 2], "model.hidden": [[4]]},
+            },
+            ["epochs=1+seeds=0-1", "epochs=2+seeds=0-1"],
+        ),
+        (
+            {"model": {"kind": "resnet18"}, "side_by_side": "experiment", "seeds": 2},
+            ["seeds=0-1"],
+        ),
     ],
 )
-def test_mlps_of_one_shape_share_a_job_and_other_networks_do_not(changes, folders):
+def test_networks_that_train_side_by_side_share_a_job(changes, folders):
     atlas = load(study_deep_linear(network_mlp=changes), scale="smoke")
     groups = atlas.groups("deep_linear", "network_mlp")
     assert list(groups) == folders

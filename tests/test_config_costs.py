@@ -63,8 +63,9 @@ def resources(section, **changes):
     atlas = config.load("config", settings)
     experiment = atlas.experiment("deep_linear", "mine")
     (group, *_) = atlas.groups("deep_linear", "mine").values()
-    told = group.runs[0].config, len(group.runs), atlas.data_set(experiment)
-    return told[0].resources(*told[1:]), experiment.measure_resources(*told[1:])
+    configs, data_set = [run.config for run in group.runs], atlas.data_set(experiment)
+    first = configs[0]
+    return first.resources(configs, data_set), first.measure_resources(configs, data_set)
 
 
 def test_a_gpu_is_asked_for_where_it_pays():

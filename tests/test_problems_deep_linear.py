@@ -141,7 +141,7 @@ def experiment(widths=64, sizes=(100,) * 4, depth=3, loss="mse", optimisers=("sg
 )
 def test_cores_follow_from_the_size_of_a_problem(options, runs, cores):
     asked = experiment(**options)
-    assert asked.resources(runs, None).cores == min(cores, 8)
+    assert asked.resources([asked] * runs, None).cores == min(cores, 8)
     if "sgd" in options.get("optimisers", ["sgd"]):
         problem = build([config.plain(asked)] * runs)
         _, start, _ = problem.reduced(problem.initial(range(runs), 0.1))

@@ -155,7 +155,7 @@ def cores_of(problem, runs, **optimiser):
     asked = problem_procedure.Section(
         problem=problem, optimiser=optimiser, weight_decay=0.1, feature_decay=0.1, seeds=1
     )
-    return asked.resources(runs, None).cores
+    return asked.resources([asked] * runs, None).cores
 
 
 @pytest.mark.parametrize(

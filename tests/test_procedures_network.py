@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -85,7 +87,8 @@ def spec_of(seeds=(1,), **training):
 def without(spec, unread):
     """What a job of these runs reads: their spec without the keys that it leaves alone."""
     config = {key: value for key, value in spec["config"].items() if key not in unread}
-    return spec | {"config": config}, {"procedure": "network", "references": {}}
+    common = {"procedure": "network", "references": {}, "stacked": True}
+    return spec | {"config": config}, common
 
 
 def command(folder, data, spec):
@@ -254,6 +257,36 @@ def test_the_stages_write_states_history_features_and_metrics(data, tmp_path, ke
     assert sorted(metrics["step"].unique()) == recorded
     samples = read_table(tmp_path / "samples.parquet")
     assert samples.empty and list(samples) == ["depth", "seed", "step", "layer", "probe"]
+
+
+def test_an_experiment_in_one_job_computes_and_measures_what_one_job_a_shape_does(data, tmp_path):
+    def done(name, point, **lists):
+        spec = spec_of(seeds=(1, 4), epochs=2)
+        order = ["model.hidden", "head.depth", "weight_decay"]
+        spec |= {"order": order, "point": point, "grid": lists}
+        spec["config"] = assign(spec["config"], point)
+        folder = tmp_path / name
+        folder.mkdir()
+        assert main(command(folder, data, spec)) == 0
+        assert main(measured(folder, data, spec)) == 0
+        tensors, attributes = read_tensors(folder / "states.safetensors")
+        tables = [read_table(folder / f"{name}.parquet") for name in ("history", "metrics")]
+        return tensors, attributes["runs"], *tables
+
+    widths, decays = [[16, 12], [8]], {"weight_decay": [1e-3, 1e-2]}
+    grid = {"model.hidden": widths, "head.depth": [1, 2]}
+    whole = done("whole", {}, **grid, **decays)
+    parts = [
+        done(f"{number}", {"model.hidden": hidden, "head.depth": depth}, **decays)
+        for number, (hidden, depth) in enumerate(product(*grid.values()))
+    ]
+    assert whole[0].keys() == {name for part in parts for name in part[0]}
+    for name, array in (item for part in parts for item in part[0].items()):
+        assert array.tobytes() == whole[0][name].tobytes(), name
+    assert whole[1] == [run for part in parts for run in part[1]]
+    for place in (2, 3):
+        joined = pd.concat([part[place] for part in parts], ignore_index=True)
+        pd.testing.assert_frame_equal(whole[place], joined, check_dtype=False)
 
 
 def test_calibration_is_of_held_out_samples_at_the_end(data, tmp_path, monkeypatch):

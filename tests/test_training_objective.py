@@ -61,7 +61,8 @@ def test_batches_of_an_epoch_add_up_to_the_objective_of_the_set(kind, members):
     ensemble, values = Ensemble(nets), torch.zeros(3, members, dtype=torch.float64)
     bound = Objective(loss, *map(list, zip(*decays, strict=True)), "all", samples).bind(ensemble)
     with torch.no_grad():
-        outputs, features = ensemble(images)
+        features = ensemble.features(images)
+        outputs = ensemble.head(features)
         for part in torch.randperm(samples, generator=generator).split(batch_sizes(samples, 5)):
             of = outputs[:, part], features[:, part], y[:, part]
             data, penalty = bound.terms(*of)
@@ -218,7 +219,8 @@ def test_the_released_objective_of_the_regression_paper_is_n_times_smaller(outpu
             own.copy_(given)
     ensemble, strong = Ensemble([ours]), outputs * decay
     bound = Objective(MSE, strong, 0.0, strong, "all_and_head_bias", 20).bind(ensemble)
-    predicted, features = ensemble(inputs.view(1, 20, 5, 1, 1))
+    features = ensemble.features(inputs.view(1, 20, 5, 1, 1))
+    predicted = ensemble.head(features)
     terms = sum(bound.terms(predicted, features, targets[None]))[0]
     terms.backward()
     bound.add_penalty_gradient()

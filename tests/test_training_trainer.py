@@ -16,7 +16,7 @@ from collapse.training.ensemble import Ensemble
 from collapse.training.extract import extract
 from collapse.training.objective import Objective
 from collapse.training.order import Order
-from collapse.training.trainer import learning_rate, train
+from collapse.training.trainer import Trainer, learning_rate, train
 from conftest import (
     ADAM,
     CE,
@@ -31,6 +31,7 @@ from conftest import (
     assert_same_states,
     digits,
     fit,
+    learner,
     needs_gpu,
     network,
     prepared,
@@ -148,7 +149,7 @@ def test_batchnorm_between_convolutions_alone_counts(members):
         return prepared([network(model, seed=seed) for seed in seeds], seeds, 17, **changes)
 
     for model, normalised in ((inner, True), (CNN, True), (MLP, True), (PLAIN, False)):
-        assert training(model).ensemble.normalised == normalised
+        assert training(model).normalised(members - 1) == normalised
     for result in train(training(inner, epochs=1)):
         assert list(result.states) == [1]
     with pytest.raises(InputError, match="training.batch_size"):
@@ -296,6 +297,36 @@ def test_networks_of_an_ensemble_train_as_they_do_alone(model, changes):
     assert len(set(losses)) == 3
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+def test_learners_side_by_side_train_as_each_does_alone(tmp_path, monkeypatch, device):
+    monkeypatch.setattr(history_module, "SHARE", np.inf)
+    mild, fatal = DECAYS, DECAYS | {"weight_decay": 1e30}
+    # More than there are streams: some share one.
+    kinds = [(MLP, [3, 0], 2, mild), (PLAIN, [1], 3, mild), (PLAIN, [2], 1, fatal)]
+    kinds += [(model, [4], 1, mild) for model in (CNN, WRN, VIT)]
+
+    def learners(chosen):
+        return [
+            learner([network(model, depth, seed=seed).to(device) for seed in seeds], seeds,
+                    decays=decays, optimiser=SGD, learning_rate=1e-2)
+            for model, seeds, depth, decays in chosen
+        ]  # fmt: skip
+
+    together = train(Trainer(learners(kinds)))
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        train(Trainer(learners(kinds)), checkpoints)
+        (tmp_path / "resume.safetensors").unlink()
+        continued = train(Trainer(learners(kinds)), checkpoints)
+    alone = [result for kind in kinds for result in train(Trainer(learners([kind])))]
+    steps = [list(each.states) for each in together[:4]]
+    assert steps == [[1, 2, 3, 6]] * 2 + [[0, 1, 2, 3, 6], [0]]
+    assert together[3].diverged_epoch == 1
+    for results in (together, continued):
+        for left, right in zip(results, alone, strict=True):
+            assert_same_states(left.states, right.states)
+            assert left.history.equals(right.history)
+
+
 def test_a_divergence_harms_no_other_network():
     nets = [network(PLAIN, seed=seed) for seed in (0, 1)]
     decays = DECAYS | {"weight_decay": [[1e-3, 1e-3], [1e30, 1e30]]}
@@ -339,11 +370,13 @@ def test_an_ensemble_of_five_or_more_is_batched_and_trains_as_its_members_do(
     train_networks(range(4), epochs=1)
     assert not batched
     together = train_networks(range(5))
-    assert len(batched) == 5 * 4
+    # Backbones and heads, in each of five epochs of four batches.
+    assert len(batched) == 2 * 5 * 4
     alone = [train_networks([seed])[0] for seed in range(5)]
     monkeypatch.setattr(ensemble_module, "SMALL", 0)
     in_turn = train_networks(range(5))
-    assert len(batched) == 5 * 4
+    # Backbones and heads, in each of five epochs of four batches.
+    assert len(batched) == 2 * 5 * 4
     for one, *others in zip(alone, together, in_turn, strict=True):
         for other in others:
             assert one.states.keys() == other.states.keys()
@@ -367,7 +400,7 @@ def test_training_on_a_gpu_is_deterministic_and_continues(
     tmp_path, monkeypatch, model, seeds, compiled
 ):
     monkeypatch.setattr(history_module, "SHARE", np.inf)
-    monkeypatch.setattr("collapse.training.trainer.COMPILE_FROM", 0 if compiled else np.inf)
+    monkeypatch.setattr("collapse.training.learner.COMPILE_FROM", 0 if compiled else np.inf)
 
     def once(checkpoints=None):
         return train(prepared(on_gpu(model, seeds), seeds), checkpoints)
@@ -436,7 +469,7 @@ def test_a_gpu_trains_as_a_cpu_does(monkeypatch, name):
 def test_a_compiled_step_trains_as_the_plain_one(new, monkeypatch, model, seeds, parts):
     changes = {"precision": "float32", "epochs": 3} | parts
     plain = train(prepared(on_gpu(model, seeds), seeds, **changes))
-    monkeypatch.setattr("collapse.training.trainer.COMPILE_FROM", 0)
+    monkeypatch.setattr("collapse.training.learner.COMPILE_FROM", 0)
     training = prepared(on_gpu(model, seeds), seeds, **changes)
     assert training.compiled
     for left, right in zip(plain, train(training), strict=True):

@@ -136,6 +136,7 @@ def compute(atlas: Atlas, study: str, experiment: str, folder: str) -> Job:
     modules = _implementations(first, "compute", first.measure_only)
     spec = {
         "procedure": first.procedure,
+        **first.ways,
         **_without(group, first.measure_only),
         "references": references,
     }

@@ -284,8 +284,8 @@ def computing(resource):
 
     def wanted(wildcards):
         group = or_refuse(ATLAS.group, *where(wildcards))
-        config = group.runs[0].config
-        return config.resources(len(group.runs), ATLAS.data_set(config))
+        configs = [run.config for run in group.runs]
+        return configs[0].resources(configs, ATLAS.data_set(configs[0]))
 
     return by_attempt(resource, wanted)
 
@@ -300,8 +300,8 @@ def measuring(resource):
             if folder
             else ATLAS.runs(study, name)
         )
-        config = ATLAS.studies[study][name]
-        return config.measure_resources(len(runs), ATLAS.data_set(config))
+        configs = [run.config for run in runs]
+        return configs[0].measure_resources(configs, ATLAS.data_set(configs[0]))
 
     return by_attempt(resource, wanted)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from collapse.artifacts import write_tensors
-from collapse.benchmarks.sizes import MSE, PLAIN, Networks, Sizes
+from collapse.benchmarks.sizes import MSE, Networks, Sizes
 from collapse.benchmarks.table import Line, Row
 from collapse.benchmarks.textbook.networks import TextbookTraining, loader, usable_workers
 from collapse.benchmarks.timing import device_name, interleaved, seconds
@@ -21,6 +21,7 @@ from collapse.models.states import get_arrays
 from collapse.schedule import log_spaced
 from collapse.training.ensemble import Ensemble
 from collapse.training.extract import extract
+from collapse.training.learner import Learner
 from collapse.training.objective import Objective
 from collapse.training.samples import Samples
 from collapse.training.trainer import Trainer
@@ -89,7 +90,8 @@ class Work:
         seeds = range(self.size.members)
         ensemble = Ensemble([self.network(seed).to(self.device) for seed in seeds])
         settings = self.settings(precision)
-        return Trainer(ensemble, self.images, self.labels, objective, settings, seeds, PLAIN)
+        learner = Learner(ensemble, self.images, self.labels, objective, settings, seeds)
+        return Trainer([learner])
 
     def textbook(
         self, workers: int | None = None, order: Sequence[int] | None = None

@@ -13,12 +13,13 @@ import torch
 
 from collapse.artifacts import Provenance, canonical_json, read_table, write_table
 from collapse.benchmarks.networks import readings
-from collapse.benchmarks.sizes import ADAM, MSE, PLAIN, RESNET18
+from collapse.benchmarks.sizes import ADAM, MSE, RESNET18
 from collapse.data.dataset import Dataset
 from collapse.errors import InputError
 from collapse.models.network import build
 from collapse.models.states import set_arrays
 from collapse.training.ensemble import Ensemble
+from collapse.training.learner import Learner
 from collapse.training.objective import Objective
 from collapse.training.samples import Samples, training_set
 from collapse.training.trainer import Trainer, train
@@ -123,7 +124,8 @@ def _measured(
         decayed="all",
         samples=len(samples),
     )
-    training = Trainer(Ensemble([network]), samples, labels, objective, settings, [seed], PLAIN)
+    learner = Learner(Ensemble([network]), samples, labels, objective, settings, [seed])
+    training = Trainer([learner])
     (result,) = train(training)
     for epoch, state in result.states.items():
         set_arrays(network.state_dict(), state)

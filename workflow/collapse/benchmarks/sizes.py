@@ -6,7 +6,6 @@ from types import ModuleType
 from typing import Any
 
 from collapse.models import mlp, resnet18
-from collapse.training.inputs import plain
 from collapse.training.losses import mse
 from collapse.training.update_rules import adam, sgd
 
@@ -22,7 +21,6 @@ def section(module: ModuleType, **keys: Any) -> dict[str, Any]:
 MLP = section(mlp, hidden=[512] * 6, normalisation="batch", ending="signed", init="uniform")
 RESNET18 = section(resnet18, stem="cifar", feature_normalisation="batch")
 MSE = section(mse)
-PLAIN = section(plain)
 SGD = {"optimiser": section(sgd), "learning_rate": 0.05, "momentum": 0.9}
 ADAM = {"optimiser": section(adam), "learning_rate": 1e-4, "momentum": 0.0}
 

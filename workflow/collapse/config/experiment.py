@@ -1,8 +1,8 @@
 """What every experiment has, whatever its procedure, and what planning asks of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -87,12 +87,17 @@ class Experiment(Section):
         """Return how many steps a run takes, and their name; None where that says nothing."""
         return None
 
-    def resources(self, runs: int, data_set: DataSet | None) -> Resources:
-        """Return what a job that computes so many runs asks for."""
+    @property
+    def ways(self) -> dict[str, Any]:
+        """What a job that computes is told of how, beside the config."""
+        return {}
+
+    def resources(self, runs: Sequence[Self], data_set: DataSet | None) -> Resources:
+        """Return what a job that computes these runs asks for, of which this is the first."""
         return Resources()
 
-    def measure_resources(self, runs: int, data_set: DataSet | None) -> Resources:
-        """Return what a job that measures so many runs asks for."""
+    def measure_resources(self, runs: Sequence[Self], data_set: DataSet | None) -> Resources:
+        """Return what a job that measures these runs asks for, of which this is the first."""
         return Resources(minutes=60)
 
     def probes_for(self, data_set: DataSet | None) -> list[str]:

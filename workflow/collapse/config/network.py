@@ -1,8 +1,8 @@
 """What procedures that train networks have in common: data, head, training and objective."""
 
 import math
-from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -218,25 +218,25 @@ class NetworkExperiment(Experiment):
         """Return the epochs of all its trainings."""
         return self.training.epochs * self.trainings, "epochs"
 
-    def resources(self, runs: int, data_set: DataSet) -> Resources:
-        """Return what follows from samples, epochs and the network, for all side by side."""
-        size, samples = self._size(data_set), self._samples(data_set)
+    def resources(self, runs: Sequence[Self], data_set: DataSet) -> Resources:
+        """Return what follows from samples, epochs and the networks, all side by side."""
+        size, samples = self._sizes(runs, data_set), self._samples(data_set)
         epochs, batch = self.training.epochs, min(self.training.batch_size, samples)
         # A backward pass takes two forward ones.
-        units = 3 * size.products * samples * epochs * runs
+        units = 3 * size.products * samples * epochs
         steps = epochs * math.ceil(samples / batch) * self.trainings
-        states = self._records * size.parameters * runs
+        states = self._records * size.parameters
         data = 2 * samples * math.prod(_shape(data_set, self.data.size))
         # Parameters, gradients, moments; and what the backward pass needs.
-        training = (5 * size.parameters + 2 * size.activations * batch) * runs
+        training = 5 * size.parameters + 2 * size.activations * batch
         # States are kept, and copied once to be written.
         held = 4 * (data + 2 * states)
         work = Work(self.training.precision, units, steps, held, 4 * training, 4 * states)
         return asked(work)
 
-    def measure_resources(self, runs: int, data_set: DataSet) -> Resources:
+    def measure_resources(self, runs: Sequence[Self], data_set: DataSet) -> Resources:
         """Return what follows from samples, recorded states and probes."""
-        size, samples = self._size(data_set), self._samples(data_set)
+        size, samples = self._sizes(runs, data_set), self._samples(data_set)
         records = self._records
         # The others read what is there, or pass over the samples anew.
         probed = sum(
@@ -244,15 +244,17 @@ class NetworkExperiment(Experiment):
             for probe in self.probes
         )
         passed = 2 * samples * records + probed
-        states = self._records * size.parameters * runs
+        states = records * size.parameters
         data = 2 * samples * math.prod(_shape(data_set, self.data.size))
         # Of a state in float64, twice with probes; and what is kept of all, to be written.
-        kept = runs * (self._records if self.features == "all" else 1)
-        features = samples * (self.model.dim or 1000) * (4 * (2 if self.probes else 1) + kept)
+        kept = sum(run.model.dim or 1000 for run in runs)
+        kept *= records if self.features == "all" else 1
+        widest = max(run.model.dim or 1000 for run in runs) * 4 * (2 if self.probes else 1)
+        largest = max(run._size(data_set).activations for run in runs)
         work = Work(
-            "float32", size.products * passed * runs, passed / 500 * runs,
-            4 * (data + states) + 8 * features, 4 * 500 * size.activations,
-            4 * samples * (self.model.dim or 1000) * kept,
+            "float32", size.products * passed, passed / 500 * len(runs),
+            4 * (data + states) + 8 * samples * (widest + kept), 4 * 500 * largest,
+            4 * samples * kept,
         )  # fmt: skip
         return asked(work)
 
@@ -263,6 +265,11 @@ class NetworkExperiment(Experiment):
     def _size(self, data_set: DataSet) -> Size:
         """Return the size of the backbone; the head is small beside it."""
         return self.model.size(_shape(data_set, self.data.size))
+
+    @staticmethod
+    def _sizes(runs: Sequence["NetworkExperiment"], data_set: DataSet) -> Size:
+        """Return the size of all backbones."""
+        return sum((run._size(data_set) for run in runs), Size())
 
     def _samples(self, data_set: DataSet) -> int:
         """Return the number of training samples, as far as it is known before the data are."""

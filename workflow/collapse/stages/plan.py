@@ -46,14 +46,15 @@ def run(args: argparse.Namespace) -> None:
 def _asked(atlas: Atlas, study: str, name: str) -> Iterator[Resources]:
     """Yield what each job of an experiment asks for that computes or measures."""
     for group in atlas.groups(study, name).values():
-        config, size = group.runs[0].config, len(group.runs)
-        yield config.resources(size, atlas.data_set(config))
-        if config.measured_by_group:
-            yield config.measure_resources(size, atlas.data_set(config))
+        configs = [run.config for run in group.runs]
+        data_set = atlas.data_set(configs[0])
+        yield configs[0].resources(configs, data_set)
+        if configs[0].measured_by_group:
+            yield configs[0].measure_resources(configs, data_set)
     experiment = atlas.experiment(study, name)
     if not experiment.measured_by_group:
-        runs = len(atlas.runs(study, name))
-        yield experiment.measure_resources(runs, atlas.data_set(experiment))
+        configs = [run.config for run in atlas.runs(study, name)]
+        yield experiment.measure_resources(configs, atlas.data_set(experiment))
 
 
 def _row(runs: int, length: str, asked: list[Resources]) -> tuple[str, ...]:

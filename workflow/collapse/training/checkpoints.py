@@ -153,7 +153,7 @@ class Checkpoints:
         # States beyond it, of a process that was killed before it saved, are computed again.
         past = sorted(number for number in epochs if number <= epoch)
         states = {n: self._read(self._state_file(n), "state", n)[0] for n in past}
-        parts: dict[str, Arrays] = {"network": {}, "optimiser": {}, "history": {}}
+        parts: dict[str, Arrays] = {"ensemble": {}, "optimiser": {}, "history": {}}
         for key, array in tensors.items():
             # The first slash only: names in an update rule's state have their own.
             part, name = key.split("/", 1)

@@ -42,6 +42,11 @@ class Ensemble:
             self.parameters = {name: _laid_out(tensor) for name, tensor in stacked.items()}
             # Only the structure of this copy is used: no memory for its values.
             self._network = deepcopy(self._network).to("meta")
+        # Of each part of a network its parameters and buffers, by the names that it has for them.
+        self._parts = {
+            part: tuple(_of_part(part, tensors) for tensors in (self.parameters, self.buffers))
+            for part, _ in self._network.named_children()
+        }
         self._parameter_count = sum(tensor.numel() for tensor in self._network.parameters())
 
     def __len__(self) -> int:
@@ -64,26 +69,31 @@ class Ensemble:
         kinds = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
         return any(isinstance(module, kinds) for module in self._network.modules())
 
-    def __call__(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the outputs, E x B x K, and features, E x B x d, of inputs, E x B x C x H x W."""
+    def features(self, inputs: Tensor) -> Tensor:
+        """Return the features, E x B x d, of inputs, E x B x C x H x W."""
+        return self._passed("backbone", inputs)
+
+    def head(self, features: Tensor) -> Tensor:
+        """Return the outputs, E x B x K, of features, E x B x d."""
+        return self._passed("head", features)
+
+    def _passed(self, part: str, inputs: Tensor) -> Tensor:
+        """Return what a part of each network makes of its inputs."""
+        module = getattr(self._network, part)
         if self._size == 1:
-            outputs = self._network(inputs[0])
-            return outputs[0].unsqueeze(0), outputs[1].unsqueeze(0)
+            return module(inputs[0]).unsqueeze(0)
+
+        def member(state: tuple[dict[str, Tensor], dict[str, Tensor]], inputs: Tensor) -> Tensor:
+            # No parameter is shared between layers: the search for ties is spared.
+            return functional_call(module, state, (inputs,), tie_weights=False)
+
+        state = self._parts[part]
         # Together where the number of calls is what costs: on a GPU, or many small networks.
         if inputs.is_cuda or (len(self) > 4 and inputs.shape[1] * self._parameter_count <= SMALL):
             # The parameters' first axis becomes that of a batched product.
-            return vmap(self._member)(self.parameters, self.buffers, inputs)
-        parameters, buffers = (self._split(part) for part in (self.parameters, self.buffers))
-        members = zip(parameters, buffers, inputs, strict=True)
-        logits, features = zip(*(self._member(*member) for member in members), strict=True)
-        return torch.stack(logits), torch.stack(features)
-
-    def _member(
-        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        state = (parameters, buffers)
-        # No parameter is shared between layers: the search for ties is spared.
-        return functional_call(self._network, state, (inputs,), tie_weights=False)
+            return vmap(member)(state, inputs)
+        states = zip(*(self._split(tensors) for tensors in state), strict=True)
+        return torch.stack([member(*each) for each in zip(states, inputs, strict=True)])
 
     def _split(self, tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
         """Return one dictionary per network; the gradient of unbound views is one stack."""
@@ -126,6 +136,12 @@ class Ensemble:
         if self._size == 1:
             return self.state
         return {name: tensor[index] for name, tensor in self.state.items()}
+
+
+def _of_part(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    prefix = f"{part}."
+    named = ((name, tensor) for name, tensor in tensors.items() if name.startswith(prefix))
+    return {name.removeprefix(prefix): tensor for name, tensor in named}
 
 
 def _laid_out(parameter: Tensor) -> Tensor:

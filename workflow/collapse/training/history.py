@@ -9,15 +9,17 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from collapse.models.states import get_arrays, set_arrays
 from collapse.training.checkpoints import Arrays, Checkpoints
-from collapse.training.ensemble import Ensemble
 
 MEANS = ("objective", "data_loss", "error")
 """Columns of the history whose means over an epoch are kept."""
 LABEL_ENTROPY = "label_entropy"
 """One more of them, where labels are soft."""
+PARTS = ("ensemble", "optimiser")
+"""What a checkpoint holds beside the history, see `Trained.state`."""
 # Longer trainings keep the means of evenly spaced epochs only.
 MOST_ROWS = 20_000
 # Saving checkpoints may take at most this share of the time.
@@ -27,11 +29,21 @@ SHARE = 0.02
 class Trained(Protocol):
     """Networks in training: what a checkpoint holds, and what an epoch is."""
 
-    ensemble: Ensemble
-    optimiser: Any
     settings: Mapping[str, Any]
     sizes: Sequence[int]
     means: Sequence[str]
+
+    def __len__(self) -> int:
+        """Return E, the number of networks."""
+
+    def member(self, index: int) -> Mapping[str, Tensor]:
+        """Return the parameters and buffers of one network."""
+
+    def normalised(self, index: int) -> bool:
+        """Return whether the features of one network depend on the batch."""
+
+    def state(self, part: str) -> Mapping[str, Tensor]:
+        """Return the tensors of one of `PARTS` of all networks, by name."""
 
 
 class History:
@@ -53,7 +65,7 @@ class History:
         self, trainer: Trained, recorded: frozenset[int], checkpoints: Checkpoints | None
     ) -> None:
         self._trainer, self._recorded, self._checkpoints = trainer, recorded, checkpoints
-        size = len(trainer.ensemble)
+        size = len(trainer)
         self.done = 0
         # Both rounded up: at most `MOST_ROWS` rows.
         self._stride = -(-trainer.settings["epochs"] // MOST_ROWS)
@@ -82,8 +94,8 @@ class History:
         self.done = snapshot.epoch
         print(f"continues after epoch {self.done}", file=sys.stderr, flush=True)
         # Into the tensors that are there: optimiser and captured step go on to use their memory.
-        set_arrays(self._trainer.ensemble.state, snapshot.parts["network"])
-        set_arrays(self._trainer.optimiser.state, snapshot.parts["optimiser"])
+        for part in PARTS:
+            set_arrays(self._trainer.state(part), snapshot.parts[part])
         history = snapshot.parts["history"]
         self._epochs, self._means = history["epochs"], history["means"]
         self._rates, self._diverged = history["rates"], history["diverged"]
@@ -129,8 +141,9 @@ class History:
     def _record(self, epoch: int) -> None:
         # A diverged network has no state to keep.
         for index in np.flatnonzero(self._diverged[:, 0] == 0):
-            member = self._trainer.ensemble.member(index)
-            self.states[index][epoch] = get_arrays(member)
+            # BatchNorm has seen no data before the first epoch.
+            if epoch > 0 or not self._trainer.normalised(index):
+                self.states[index][epoch] = get_arrays(self._trainer.member(index))
         self._unsaved.add(epoch)
 
     def save(self) -> None:
@@ -152,11 +165,8 @@ class History:
             "rates": self._rates,
             "diverged": self._diverged,
         }
-        parts = {
-            "network": get_arrays(self._trainer.ensemble.state),
-            "optimiser": get_arrays(self._trainer.optimiser.state),
-            "history": history,
-        }
+        parts = {part: get_arrays(self._trainer.state(part)) for part in PARTS}
+        parts["history"] = history
         self._checkpoints.save(self.done, parts)
         end = time.monotonic()
         # After a save of t seconds t/SHARE of training, so that saving takes at most the share.

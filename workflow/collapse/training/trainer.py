@@ -4,31 +4,21 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
-from collapse.capture import can_compile, captured, compile_deterministically
-from collapse.errors import InputError
+from collapse.capture import captured, in_turn, side_by_side
 from collapse.progress import Progress
 from collapse.schedule import log_spaced
-from collapse.training import kinds
 from collapse.training.checkpoints import Arrays, Checkpoints
-from collapse.training.device import mixed, precision
-from collapse.training.ensemble import Ensemble
-from collapse.training.history import LABEL_ENTROPY, MEANS, History
-from collapse.training.objective import Objective
-from collapse.training.order import Order, batch_sizes
-from collapse.training.samples import Samples
+from collapse.training.device import precision
+from collapse.training.history import History
+from collapse.training.learner import Learner
 from collapse.training.termination import EXIT_CODE, termination
-
-# Steps from which compiling repays its 15 to 25 seconds: 130 epochs of 50,000 images by 128.
-COMPILE_FROM = 50_000
-# The section `input` of a config that does not say.
-PLAIN = {"kind": "plain"}
 
 
 @dataclass(frozen=True)
@@ -73,77 +63,61 @@ def learning_rate(settings: Mapping[str, Any], epoch: int) -> float:
 
 
 class Trainer:
-    """Networks, their data and their optimiser, advanced epoch by epoch.
+    """Networks, their data and their optimisers, advanced epoch by epoch.
 
-    Everything that a step needs lies on the device, and a step is the same sequence of kernels
-    each time, whatever the kinds of loss, input and optimiser: on a GPU it is captured once, as one
-    CUDA graph, and replayed. On a CPU the same step runs as it is.
+    A step is the same sequence of kernels each time. On a GPU it is captured once, as one CUDA
+    graph, and replayed; learners step side by side in it, as small networks leave a GPU idle. On a
+    CPU the same steps run as they are, one after the other. What a network becomes does not depend
+    on those beside it.
 
     Parameters
     ----------
-    ensemble
-        The E networks, on the device of samples and targets.
-    samples, targets
-        The N training samples and their labels from 0 to K - 1, or N x n real targets.
-    settings, input
-        The config's sections ``training`` and ``input``, of what a batch is made.
-    seeds
-        Seeds of the order of samples, one per network.
-    compiled
-        Whether forward and backward pass are compiled; None decides by the number of steps.
+    learners
+        Of one device, alike in the number of samples, in `Learner.settings` and in what is kept of
+        an epoch.
 
     Attributes
     ----------
+    settings
+        The config's section ``training``.
+    sizes
+        Of the batches of an epoch.
     means
         What is kept of each epoch, by the history's names.
-
-    Raises
-    ------
-    InputError
-        If the networks have BatchNorm and batches hold one sample, or the decays do not fit.
+    compiled
+        Whether forward and backward passes are.
     """
 
-    def __init__(
-        self,
-        ensemble: Ensemble,
-        samples: Samples,
-        targets: Tensor,
-        objective: Objective,
-        settings: Mapping[str, Any],
-        seeds: Sequence[int],
-        input: Mapping[str, Any] = PLAIN,
-        compiled: bool | None = None,
-    ) -> None:
-        _check_batches(ensemble, len(samples), settings["batch_size"])
-        self.ensemble, self.settings = ensemble, settings
-        rule = kinds.load("update_rules", settings["optimiser"])
-        self.optimiser = rule.make(ensemble.parameters, settings)
-        self.sizes = batch_sizes(len(samples), settings["batch_size"])
-        self._objective = objective.bind(ensemble)
-        device = targets.device
-        order = Order(samples, seeds, settings["augmentation"], self.sizes)
-        batches = kinds.load("inputs", input)
-        self._input = batches.build(order, targets, ensemble.outputs, input)
-        # The step's own clock: where in the epoch it is, by samples and by batches.
-        # Advanced inside the step, which takes no arguments and so can be replayed.
-        self._place = torch.zeros(1, dtype=torch.int64, device=device)
-        self._batch = torch.zeros(1, dtype=torch.int64, device=device)
-        # The largest batch may be one above the batch size, see `batch_sizes`.
-        self._range = torch.arange(max(self.sizes), device=device)
-        self.means = (*MEANS, LABEL_ENTROPY) if self._input.soft else MEANS
-        # What the history keeps of each batch stays on the device until the epoch ends.
-        self._log = torch.zeros(len(self.sizes), len(self.means), len(ensemble), device=device)
-        # A tensor: a captured step reads it, where a number would be frozen into the graph.
-        self._rate = torch.zeros((), device=device)
-        if compiled is None:
-            repays = len(self.sizes) * settings["epochs"] >= COMPILE_FROM
-            # By what is known beforehand, so that the same config takes the same way in every run.
-            compiled = device.type == "cuda" and repays and can_compile()
-        self.compiled = compiled
-        # Fixed shapes: all batches but a last have one size.
-        self._forward = compile_deterministically(self._terms) if compiled else self._terms
+    def __init__(self, learners: Sequence[Learner]) -> None:
+        first = learners[0]
+        self._learners = tuple(learners)
+        self.settings, self.sizes, self.means = first.settings, first.sizes, first.means
+        self.compiled = first.compiled
+        # Network by network, the learner it belongs to and its place there.
+        self._members = [(each, place) for each in learners for place in range(len(each.ensemble))]
         # By batch size, of which there are two at most.
         self._steps: dict[int, Callable[[], None]] = {}
+
+    def __len__(self) -> int:
+        """Return E, the number of networks."""
+        return len(self._members)
+
+    def member(self, index: int) -> dict[str, Tensor]:
+        """Return the parameters and buffers of one network."""
+        learner, place = self._members[index]
+        return learner.ensemble.member(place)
+
+    def normalised(self, index: int) -> bool:
+        """Return whether the features of one network depend on the batch."""
+        return self._members[index][0].ensemble.normalised
+
+    def state(self, part: str) -> dict[str, Tensor]:
+        """Return the tensors of every ``ensemble``, or ``optimiser``, by learner and name."""
+        return {
+            f"{number}/{name}": tensor
+            for number, learner in enumerate(self._learners)
+            for name, tensor in getattr(learner, part).state.items()
+        }
 
     def epoch(self, number: int) -> np.ndarray:
         """Take one pass over the samples; order and learning rate follow from the epoch, from 1.
@@ -151,60 +125,23 @@ class Trainer:
         Returns `means`, each of every batch and network, (batches, means, E). A network that
         diverges has NaN from there on.
         """
-        self._input.draw(number)
-        self._place.zero_()
-        self._batch.zero_()
-        self._rate.fill_(learning_rate(self.settings, number))
+        rate = learning_rate(self.settings, number)
+        for learner in self._learners:
+            learner.begin(number, rate)
         # Also while a step is captured: the graph keeps the kernels that are chosen then.
         with precision(self.settings["precision"]):
             for size in self.sizes:
                 self._step(size)
-        # The one transfer of the epoch: until here a GPU never waits for the host.
-        rows = self._log.double().cpu().numpy()
-        # Parameters may become infinite in the last step, after its objective was logged.
-        rows[-1, :][:, ~self.ensemble.finite().cpu().numpy()] = np.nan
-        # Where the objective is not finite, neither are its terms worth a number.
-        return np.where(np.isfinite(rows[:, :1]), rows, np.nan)
+        # The transfers of the epoch: until here a GPU never waits for the host.
+        return np.concatenate([learner.rows() for learner in self._learners], axis=2)
 
     def _step(self, size: int) -> None:
         if size not in self._steps:
-
-            def step() -> None:
-                self._advance(size)
-
-            # What the capture's trial steps change and has to be put back; the log is written anew.
-            state = [*self.ensemble.state.values(), *self.optimiser.state.values()]
-            state += [self._place, self._batch]
-            self._steps[size] = captured(step, state) if self._place.is_cuda else step
+            steps = [partial(learner.advance, size) for learner in self._learners]
+            state = [tensor for learner in self._learners for tensor in learner.state]
+            together = state[0].is_cuda
+            self._steps[size] = captured(side_by_side(steps), state) if together else in_turn(steps)
         self._steps[size]()
-
-    def _advance(self, size: int) -> None:
-        """Take the next batch of `size` samples of each network; log and count it."""
-        # A last, smaller batch is not worth a compilation of its own.
-        forward = self._forward if size == self.sizes[0] else self._terms
-        data, features, *logged = forward(self._place + self._range[:size])
-        penalty = self._objective.penalty()
-        # The networks share no parameter: the gradient of the sum is that of each. The penalty's is
-        # added without autograd.
-        (data + features).sum().backward()
-        self._objective.add_penalty_gradient()
-        self.optimiser.step(self._rate)
-        self.ensemble.drop_gradients()
-        row = torch.stack([data + features + penalty, data, *logged]).detach()
-        # By a tensor, not a Python index: the graph is the same for every batch.
-        self._log.index_copy_(0, self._batch, row.unsqueeze(0))
-        self._place += size
-        self._batch += 1
-
-    def _terms(self, places: Tensor) -> tuple[Tensor, ...]:
-        inputs, targets = self._input.take(places)
-        with mixed(self.settings["precision"], targets.device):
-            outputs, features = self.ensemble(inputs)
-        # The objective in float32, also under mixed precision.
-        outputs, features = outputs.float(), features.float()
-        data, penalty = self._objective.terms(outputs, features, targets)
-        error = self._objective.error(outputs, targets)
-        return (data, penalty, error, *([_entropy(targets)] if self._input.soft else []))
 
 
 def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[TrainingResult]:
@@ -217,7 +154,7 @@ def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[Trai
     """
     settings = trainer.settings
     recorded = frozenset(log_spaced(settings["epochs"], settings["record"]))
-    if trainer.ensemble.normalised:
+    if all(trainer.normalised(index) for index in range(len(trainer))):
         # Before the first epoch BatchNorm has seen no data: epoch 0 has no features to speak of.
         recorded -= {0}
     history = History(trainer, recorded, checkpoints)
@@ -239,19 +176,5 @@ def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[Trai
                 raise SystemExit(EXIT_CODE)
     return [
         TrainingResult(history.states[index], history.frame(index), *history.divergence(index))
-        for index in range(len(trainer.ensemble))
+        for index in range(len(trainer))
     ]
-
-
-def _entropy(targets: Tensor) -> Tensor:
-    """Return the mean entropy of soft labels, E x B x K, in nats, (E,)."""
-    return -torch.special.xlogy(targets, targets).sum(-1).mean(1)
-
-
-def _check_batches(ensemble: Ensemble, samples: int, size: int) -> None:
-    # In the middle of an epoch PyTorch would refuse the batch statistics of one value a channel.
-    if ensemble.normalised and min(samples, size) == 1:
-        raise InputError(
-            f"training.batch_size: batches of {min(samples, size)} sample found, "
-            "a network with BatchNorm needs at least 2"
-        )

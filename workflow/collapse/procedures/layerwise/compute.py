@@ -16,7 +16,7 @@ from collapse.procedures.layerwise.stages import stage_configs
 from collapse.procedures.network.compute import checkpoints_of, prepare
 from collapse.training.extract import extract
 from collapse.training.samples import Samples, training_set
-from collapse.training.trainer import train
+from collapse.training.trainer import Trainer, train
 from collapse.upstream import Upstream
 
 
@@ -36,7 +36,8 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
         print(f"hidden layer {step} of {len(configs)}", file=sys.stderr, flush=True)
         # Of a layer its last epoch is what remains.
         config["training"] = {**run["config"]["training"], "record": 1}
-        trainer = prepare([config], [_seed_of(run["seed"], step)], dataset, samples, targets)
+        layer = {"config": config, "seed": _seed_of(run["seed"], step)}
+        trainer = Trainer([prepare([layer], dataset, samples, targets)])
         # Of the first: all layers take as many steps, and are compiled or not together.
         checkpoints = checkpoints or checkpoints_of(trainer, job)
         (result,) = train(trainer, checkpoints.part(f"layer-{step:06d}"))

@@ -1,8 +1,7 @@
 """Train the networks of a group side by side."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,20 +12,36 @@ from collapse.models.network import build
 from collapse.procedures import Computed, JobContext, Runs, run_record
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.ensemble import Ensemble
+from collapse.training.learner import Learner
 from collapse.training.objective import Objective
 from collapse.training.samples import Samples, training_set
 from collapse.training.trainer import Trainer, TrainingResult, train
 from collapse.upstream import Upstream
 
+# What networks of one shape may differ in.
+DECAYS = ("weight_decay", "feature_decay", "backbone_decay")
+
 
 def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     """Train the networks of a group; a killed training continues from its checkpoints."""
-    configs, seeds = [run["config"] for run in runs], [run["seed"] for run in runs]
     # The device before the data: who waits for one holds none.
     device, dataset = job.device, upstream.data_set()
-    samples, targets = training_set(dataset, configs[0]["data"], device)
-    trainer = prepare(configs, seeds, dataset, samples, targets)
-    return _computed(runs, train(trainer, checkpoints_of(trainer, job)))
+    samples, targets = training_set(dataset, runs[0]["config"]["data"], device)
+    groups = _of_one_shape(runs, job.settings["stacked"])
+    trainer = Trainer([prepare(group, dataset, samples, targets) for group in groups])
+    results = iter(train(trainer, checkpoints_of(trainer, job)))
+    by_run = {run["id"]: next(results) for group in groups for run in group}
+    return _computed(runs, [by_run[run["id"]] for run in runs])
+
+
+def _of_one_shape(runs: Runs, stacked: bool) -> list[Runs]:
+    """Split runs into those whose networks can be stacked: they differ in decays and seed only."""
+    groups: dict[str, list] = {}
+    for run in runs:
+        rest = {key: value for key, value in run["config"].items() if key not in DECAYS}
+        # By their text: configs hold lists, which cannot be keys.
+        groups.setdefault(repr(rest) if stacked else run["id"], []).append(run)
+    return list(groups.values())
 
 
 def checkpoints_of(trainer: Trainer, job: JobContext) -> Checkpoints:
@@ -40,14 +55,12 @@ def checkpoints_of(trainer: Trainer, job: JobContext) -> Checkpoints:
     return checkpoints
 
 
-def prepare(
-    configs: Sequence[Mapping[str, Any]],
-    seeds: Sequence[int],
-    dataset: Dataset,
-    samples: Samples,
-    targets: torch.Tensor,
-) -> Trainer:
-    """Return the trainer of new networks, one for each config and seed, on samples on a device."""
+def prepare(runs: Runs, dataset: Dataset, samples: Samples, targets: torch.Tensor) -> Learner:
+    """Return what trains new networks, one for each run, all of one shape, on samples on a device.
+
+    Of a run its ``config`` and ``seed`` are looked at.
+    """
+    configs, seeds = [run["config"] for run in runs], [run["seed"] for run in runs]
     shared, outputs = configs[0], len(dataset.outputs)
     # Initialised on the CPU: the start is the same on every device.
     networks = [build(shared, samples.shape, outputs, seed).to(targets.device) for seed in seeds]
@@ -68,7 +81,7 @@ def prepare(
         samples=len(samples),
     )
     ensemble = Ensemble(networks)
-    return Trainer(
+    return Learner(
         ensemble, samples, targets, objective, shared["training"], seeds, shared["input"]
     )
 

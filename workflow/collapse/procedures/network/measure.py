@@ -30,9 +30,14 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
     config, device, dataset = runs[0]["config"], job.device, upstream.data_set()
     samples, targets = training_set(dataset, config["data"], device)
     test = held_out(dataset, config["data"], device)
-    # One network for all states: the seed is of no account, every parameter is loaded.
-    network = build(config, samples.shape, len(dataset.outputs), seed=0).to(device)
+    network, built = None, None
     for run in runs:
+        # One network for all states of its kind: every parameter is loaded, the seed is of no
+        # account.
+        shape = run["config"]["model"], run["config"]["head"]
+        if shape != built:
+            built, outputs = shape, len(dataset.outputs)
+            network = build(run["config"], samples.shape, outputs, seed=0).to(device)
         record, history = states.run(run["id"]), states.history_of(run["keys"])
         readings = Readings(run, record, targets, upstream, job)
         for epoch in record["steps"]:

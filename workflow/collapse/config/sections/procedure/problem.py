@@ -1,7 +1,8 @@
 """Optimisations over free features."""
 
 import math
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -136,29 +137,29 @@ class Section(Experiment):
         stages, entries = len(self.sweep.scaled_decay) if self.sweep else 1, self.problem.entries
         return stages * sum(math.ceil(each.calls(entries)) for each in self.solvers), "steps"
 
-    def resources(self, runs: int, data_set: DataSet | None) -> Resources:
+    def resources(self, runs: Sequence[Self], data_set: DataSet | None) -> Resources:
         """Return what follows from the problem's size and the solvers' steps."""
-        entries, solvers = self.problem.entries, self.solvers
-        cores = max(solver.cores(runs, entries) for solver in solvers)
+        entries, solvers, count = self.problem.entries, self.solvers, len(runs)
+        cores = max(solver.cores(count, entries) for solver in solvers)
         stages = len(self.sweep.scaled_decay) if self.sweep else 1
         passes = stages * sum(solver.passes(entries) for solver in solvers)
         # Of a solver that takes one problem after the other each has steps of its own.
         steps = stages * sum(
-            solver.calls(entries) * (1 if solver.side_by_side else runs) for solver in solvers
+            solver.calls(entries) * (1 if solver.side_by_side else count) for solver in solvers
         )
         numbers = entries + self.problem.products / PRODUCTS
         # Records, which are copied once to be written, and what a solver keeps beside them.
-        records = entries * stages * sum(solver.records for solver in solvers) * runs
-        held = 2 * records + 50 * entries * runs + max(solver.held(entries) for solver in solvers)
+        records = entries * stages * sum(solver.records for solver in solvers) * count
+        held = 2 * records + 50 * entries * count + max(solver.held(entries) for solver in solvers)
         work = Work(
-            "problem", numbers * passes * runs, steps, 8 * held, written_bytes=8 * records
+            "problem", numbers * passes * count, steps, 8 * held, written_bytes=8 * records
         )  # fmt: skip
         return asked(work, cores, gpu=all(solver.side_by_side for solver in solvers))
 
-    def measure_resources(self, runs: int, data_set: DataSet | None) -> Resources:
+    def measure_resources(self, runs: Sequence[Self], data_set: DataSet | None) -> Resources:
         """Return what follows from the problem's size and the number of states."""
         entries, stages = self.problem.entries, len(self.sweep.scaled_decay) if self.sweep else 1
-        states = stages * sum(solver.records for solver in self.solvers) * runs
+        states = stages * sum(solver.records for solver in self.solvers) * len(runs)
         # Each a few decompositions.
         work = Work("problem", 1000 * entries * states, 20 * states, 8 * entries * (states + 100))
         return asked(work, gpu=False)
