@@ -564,6 +564,8 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
         "results/figures/deep_linear/direct_optimisation.png",
         "results/deep_linear/network_mlp/metrics.parquet",
         "results/deep_linear/größen.v-2/metrics.parquet",
+        "results/figures/deep_linear/experiment/mine.png",
+        "results/figures/deep_linear/experiment/größen.v-2.pdf",
     ]
     done = checkout.snakemake(*targets, "--configfile", "my.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -589,10 +591,49 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
     # Whole, however short the names of folders are.
     told = {"-".join(map(str, each)) for each in sizes}
     assert set(read_table(checkout.folder / targets[4])["class_sizes"]) == told
+    # Drawn are the runs that reached their end, beside their closed form.
+    drawn = pd.read_csv((checkout.folder / targets[5]).with_suffix(".csv"))
+    assert set(drawn["learning_rate"]) == {0.1} and set(drawn["weight_decay"]) == {1e-3, 1e-2}
+    shown = drawn[(drawn["metric"] == "objective") & (drawn["place"] == 40)]
+    medians = fine[fine["step"] == 40].groupby("weight_decay")["value"].median()
+    assert shown.set_index("weight_decay")["median"].to_dict() == medians.to_dict()
+    assert sorted(shown["predicted"]) == sorted(
+        predictions.loc[predictions["metric"] == "loss", "value"].unique()
+    )
+    said = (checkout.folder / targets[5]).with_suffix(".rst").read_text()
+    assert "4 of 8 runs diverged and are not drawn: learning_rate = 1e+06, weight" in said
+    assert (checkout.folder / targets[6]).read_bytes().startswith(b"%PDF")
     # One job, one folder for the six networks.
     assert [path.name for path in (checkout.folder / targets[3]).parent.glob("*=*")] == [
         "depth=1+seeds=0-1"
     ]
+
+
+def test_a_line_a_study_says_how_its_experiments_are_drawn(finished):
+    listed = finished.run("collapse", "list", "figures", "--scale", "smoke").stdout.splitlines()
+    paths = [line for line in listed if line.startswith("results/figures/")]
+    assert len(paths) == len(FIGURES) + len(STUDIES)
+    assert [f"results/figures/{study}/experiment/NAME.pdf" for study in STUDIES] == [
+        line for line in paths if "/experiment/" in line
+    ]
+
+
+@pytest.mark.parametrize(
+    ("study", "name"), [("mixup", "free_classifier"), ("regression", "hopper")]
+)
+def test_a_shipped_experiment_is_drawn_from_its_tables_alone(finished, tmp_path, study, name):
+    checkout = Checkout(tmp_path / "checkout", copy=False)
+    shutil.copytree(finished.folder, checkout.folder, symlinks=True)
+    target = f"results/figures/{study}/experiment/{name}.png"
+    assert checkout.planned("--", target) == {"picture": 1}
+    done = checkout.snakemake("--", target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    image = imread(checkout.folder / target)[..., :3]
+    assert image.shape[1] >= 600 and (image.min(axis=2) < 0.9).mean() > 0.005
+    assert checkout.run("collapse", "verify", str(checkout.folder / target)).returncode == 0
+    assert checkout.planned("--", target) == {}
+    edit(checkout.folder / "workflow/collapse/studies/picture.py")
+    assert checkout.planned("--", target) == {"picture": 1} and checkout.planned() == {}
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -639,6 +680,10 @@ def diverge(experiment, share):
         (["results/figures/deep_linear/network_vgg.pdf"], ["'network_vgg' at this scale"]),
         (["results/figures/deep_linear/nonsense.pdf"], ["no figure 'nonsense'", "geometry"]),
         (["results/deep_linear/nonsense/metrics.parquet"], ["no experiment", "nonsense"]),
+        (
+            ["results/figures/deep_linear/experiment/nonsense.pdf"],
+            ["no experiment of deep_linear 'nonsense'", "network_mlp"],
+        ),
         (["results/data/nonsense.safetensors"], ["no data set 'nonsense'", "digits"]),
         (["results/data/no-such.é.safetensors"], ["no data set 'no-such.é'", "digits"]),
         (["--cache", "--", "deep_linear"], ["--cache", "SNAKEMAKE_OUTPUT_CACHE is not set"]),

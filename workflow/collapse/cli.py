@@ -36,6 +36,7 @@ STAGES = {
     "predictions": "compute an experiment's closed forms and the frames it is measured against",
     "table": "join what is measured of an experiment's runs into tidy tables",
     "figure": "draw a figure",
+    "picture": "draw the metrics of an experiment",
     "claims": "decide the claims of a study",
     "join_claims": "join the claims of all studies",
     "overview": "write the first page of the report",

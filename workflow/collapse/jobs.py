@@ -22,8 +22,6 @@ from collapse.grid import tied
 from collapse.provenance import code_digest, package_digest
 from collapse.specs import Spec, json_digest
 
-TABLES = ("metrics", "predictions", "samples")
-"""The files that figures and claims read of an experiment."""
 DRAWN = ("pdf", "png", "csv")
 """What is written of a figure, beside the caption of a study's."""
 EXAMPLES = {"own_network": ("collapse.metrics", "collapse.metrics.torchmetrics")}
@@ -304,7 +302,9 @@ def tables(atlas: Atlas, study: str, experiments: Iterable[str]) -> list[tuple[s
         by_group = atlas.experiment(study, name).measured_by_group
         job = (table if by_group else measure)(atlas, study, name)
         makers = {"predictions": predictions(atlas, study, name)}
-        files += [(f"{study}/{name}/{kind}.parquet", makers.get(kind, job)) for kind in TABLES]
+        files += [
+            (f"{study}/{name}/{kind}.parquet", makers.get(kind, job)) for kind in studies.TABLES
+        ]
     return files
 
 
@@ -346,6 +346,22 @@ def figures(atlas: Atlas, study: str) -> list[tuple[str, Job]]:
         for name in drawn(atlas, study)
         for kind in (*DRAWN, "rst")
     ]
+
+
+@cache
+def picture(atlas: Atlas, study: str, name: str) -> Job:
+    """Return the job that draws the metrics of an experiment, whatever it is.
+
+    Raises
+    ------
+    InputError
+        If the study has no such experiment.
+    """
+    clock = atlas.experiment(study, name).clock
+    config = described(atlas, study, [name])[name]
+    spec = {"study": study, "experiment": name, "clock": clock, "config": config}
+    modules = (f"collapse.studies.{study}",)
+    return Job("picture", spec, modules, {"tables": tables(atlas, study, [name])})
 
 
 def _present(atlas: Atlas, study: str, experiments: Iterable[str], reader: str) -> tuple[str, ...]:

@@ -26,3 +26,36 @@ rule figure:
     shell:
         "collapse figure --spec {log:q}.json --expect {params.digest}"
         " --pdf {output.pdf:q} --png {output.png:q} --csv {output.csv:q} --rst {output.rst:q} > {log:q} 2>&1"
+
+
+# The metrics of any experiment, asked for by name: no target of the whole.
+rule picture:
+    input:
+        reads("picture", "tables"),
+    output:
+        pdf=f"{RESULTS}/figures/{{study}}/experiment/{{experiment}}.pdf",
+        png=report(
+            f"{RESULTS}/figures/{{study}}/experiment/{{experiment}}.png",
+            caption="../report/figure.rst",
+            category=planned("{study}", "picture"),
+            labels={"figure": "{experiment}"},
+        ),
+        csv=f"{RESULTS}/figures/{{study}}/experiment/{{experiment}}.csv",
+        rst=f"{RESULTS}/figures/{{study}}/experiment/{{experiment}}.rst",
+        digest=f"{RESULTS}/figures/{{study}}/experiment/{{experiment}}.digest.json",
+    log:
+        f"{RESULTS}/logs/figures/{{study}}/experiment/{{experiment}}.log",
+    wildcard_constraints:
+        experiment="[^/]+",
+    cache: True
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        digest=digest_of("picture"),
+        upstream=upstream_of("picture"),
+    message:
+        "Drawing {wildcards.study} {wildcards.experiment}"
+    shell:
+        "collapse picture --spec {log:q}.json --expect {params.digest}"
+        " --pdf {output.pdf:q} --png {output.png:q} --csv {output.csv:q} --rst {output.rst:q} > {log:q} 2>&1"

@@ -40,8 +40,8 @@ FULL_SCALE = "paper"
 
 RESERVED = frozenset(
     {"all", "benchmark", "benchmarks", "claims", "data", "figure", "figures", "logs", "notebook"}
-    | {"notebooks", "policies", "policy", "precision", "predictions", "reference", "table"}
-    | {"compute", "measure", "measure_group", "solve", "study_claims", "train"}
+    | {"notebooks", "picture", "policies", "policy", "precision", "predictions", "reference"}
+    | {"compute", "measure", "measure_group", "solve", "study_claims", "table", "train"}
 )
 """Names of folders in the results and of rules: no study's."""
 

@@ -80,11 +80,13 @@ class SolverKind(Section):
 
     Keys that are `batched` may differ inside one job; one that `sweeps` can follow a path of
     decays. One that works `side_by_side` on the problems of a job takes its steps for all at once.
+    What a step is, or the metric that says it, is its `clock`.
     """
 
     batched: ClassVar[frozenset[str]] = frozenset()
     sweeps: ClassVar[bool] = False
     side_by_side: ClassVar[bool] = False
+    clock: ClassVar[str] = "step"
 
     def cores(self, runs: int, entries: int) -> int:
         """Return how many cores a job can use for so many problems of so many numbers each."""

@@ -83,6 +83,11 @@ class Experiment(Section):
         data = getattr(self, "data", None)
         return None if data is None else data.name
 
+    @property
+    def clock(self) -> str:
+        """What a step of its tables is; a metric of that name is drawn against in its place."""
+        return "step"
+
     def length(self) -> tuple[int, str] | None:
         """Return how many steps a run takes, and their name; None where that says nothing."""
         return None

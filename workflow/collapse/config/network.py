@@ -214,6 +214,11 @@ class NetworkExperiment(Experiment):
         """How many trainings of so many epochs a run is, each of a part of the network."""
         return 1
 
+    @property
+    def clock(self) -> str:
+        """A step is an epoch."""
+        return "epoch"
+
     def length(self) -> tuple[int, str]:
         """Return the epochs of all its trainings."""
         return self.training.epochs * self.trainings, "epochs"

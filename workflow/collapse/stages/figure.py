@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping
 from importlib import import_module
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -22,15 +23,19 @@ def run(args: argparse.Namespace) -> None:
     """Draw the figure."""
     study, name = args.spec.job["study"], args.spec.job["figure"]
     experiments = read_experiments(args.spec.reads["tables"], args.spec.job["experiments"], study)
-    provenance = args.spec.provenance()
     module = import_module(f"collapse.studies.{study}.{name}")
     with paper_style():
         figure, figure_rows = module.draw(experiments)
         say_what_diverged(figure, experiments)
-        save_all(figure, (args.pdf, args.png), provenance)
+        write(args, figure, figure_rows, caption(study, name, module.findings(figure_rows)))
+
+
+def write(args: argparse.Namespace, figure: Figure, figure_rows: pd.DataFrame, text: str) -> None:
+    """Write a figure, what is drawn in it and its caption, with their digests."""
+    provenance = args.spec.provenance()
+    save_all(figure, (args.pdf, args.png), provenance)
     write_csv(args.csv, figure_rows)
     with replacing(args.rst) as temporary:
-        text = caption(study, name, module.findings(figure_rows))
         temporary.write_text(text, encoding="utf-8", newline="\n")
     write_sidecar(args.rst)
     write_digests((args.pdf, args.png, args.csv, args.rst), provenance)

@@ -16,6 +16,7 @@ from collapse.studies.verdicts import RULE, VERDICTS, as_word, counts
 
 REFERENCE = Path("results/reference")
 """The results that this project ships, beside whose claims a run's are listed."""
+_PICTURE = "The metrics of an experiment, any that `collapse list experiments"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +80,8 @@ def _figures(atlas: config.Atlas, names: Sequence[str]) -> None:
         figures = studies.load(study).figures
         for name in jobs.drawn(atlas, study):
             print(f"{atlas.results}/figures/{study}/{name}.pdf\n  {figures[name].caption}")
+        # One for each experiment would be a list of these.
+        print(f"{atlas.results}/figures/{study}/experiment/NAME.pdf\n  {_PICTURE} {study}` has.")
 
 
 def _decided(folder: Path, scale: str | None, names: Sequence[str]) -> pd.DataFrame:

@@ -12,6 +12,9 @@ from collapse.artifacts import read_table
 from collapse.errors import InputError
 from collapse.grid import format_value, tied
 
+TABLES = ("metrics", "predictions", "samples")
+"""The files that figures and claims read of an experiment."""
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -177,10 +180,12 @@ def read_experiments(
     replication = load(study)
     experiments = {}
     for name, config in described.items():
-        tables = [
-            read_table(files[study, name, f"{table}.parquet"])
-            for table in ("metrics", "predictions", "samples")
-        ]
+        tables = {table: files[study, name, f"{table}.parquet"] for table in TABLES}
         axes = (*replication.axes, *replication.own_axes.get(name, ()))
-        experiments[name] = along_axes(Results(config, *tables), axes)
+        experiments[name] = along_axes(read_results(tables, config), axes)
     return experiments
+
+
+def read_results(tables: Mapping[str, str], config: dict[str, Any]) -> Results:
+    """Read the tables of an experiment, whatever its grid varies, from their paths by name."""
+    return Results(config, *(read_table(tables[name]) for name in TABLES))

@@ -1,6 +1,6 @@
 """Gradient flow, the path of steepest descent itself."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,8 @@ class Section(SolverKind):
 
     A step is a record; the history holds its `time`.
     """
+
+    clock: ClassVar = "time"
 
     kind: Literal["flow"] = Field(description="Optimiser.")
     first: Positive = Field(description="The first recorded time after 0.")

@@ -19,6 +19,11 @@ class Section(NetworkExperiment):
     procedure: Literal["layerwise"] = Field(description="How it is carried out.")
 
     @property
+    def clock(self) -> str:
+        """A step is a hidden layer more."""
+        return "layers"
+
+    @property
     def trainings(self) -> int:
         """One a hidden layer."""
         return len(self.model.hidden)

@@ -132,6 +132,13 @@ class Section(Experiment):
             paths |= {f"optimiser.{key}" for key in self.optimiser.batched}
         return frozenset(paths)
 
+    @property
+    def clock(self) -> str:
+        """The decay of a sweep, or what its solver follows; of several solvers they are steps."""
+        if self.sweep:
+            return "scaled_decay"
+        return self.solvers[0].clock if len(self.solvers) == 1 else "step"
+
     def length(self) -> tuple[int, str]:
         """Return the steps that its solvers may take, at all decays of a sweep."""
         stages, entries = len(self.sweep.scaled_decay) if self.sweep else 1, self.problem.entries
