@@ -58,7 +58,9 @@ def test_every_public_module_says_what_it_is():
         assert path.read_text().lstrip().startswith('"""'), path
 
 
-@pytest.mark.parametrize("module", ["figure", "claims", "table", "predictions", "list", "data"])
+@pytest.mark.parametrize(
+    "module", ["figure", "picture", "claims", "table", "predictions", "list", "data"]
+)
 def test_stages_that_need_no_torch_do_not_import_it(module):
     program = (
         f"import sys, collapse.stages.{module}, collapse.studies.deep_linear.claims, "

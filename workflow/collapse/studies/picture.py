@@ -39,7 +39,7 @@ _HEIGHT = 1.3
 # What marks on an axis are multiples of.
 _STEPS = (1, 2, 2.5, 5, 10)
 _NARROWEST = 1e-3
-# Of text of the legend, in inches.
+# Widths in the legend, in inches: of a letter, and of a symbol with its gaps.
 _LETTER, _HANDLE = 0.052, 0.45
 
 
