@@ -11,6 +11,7 @@ include: "workflow/rules/measure.smk"
 include: "workflow/rules/table.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/claims.smk"
+include: "workflow/rules/reference.smk"
 include: "workflow/rules/notebooks.smk"
 include: "workflow/rules/benchmarks.smk"
 
@@ -22,6 +23,7 @@ rule all:
         figure_files(),
         notebook_files(),
         claims_files(),
+        reference_files(),
 
 
 for study in ATLAS.studies:

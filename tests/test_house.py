@@ -98,6 +98,7 @@ def test_only_the_toys_are_planned_and_they_run(extended):
     assert planned == {
         **{"solve": 1, "measure": 1, "predictions": 2, "figure": 1, "study_claims": 2},
         **{"data": 1, "compute": 1, "measure_group": 1, "table": 1, "claims": 1, "overview": 1},
+        "reference_page": 1,
     }
     done = checkout.snakemake()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -113,6 +114,8 @@ def test_only_the_toys_are_planned_and_they_run(extended):
     assert len(points) == 2 * 60 and (points["first"] >= 0).all()
     for suffix in ("pdf", "png", "csv"):
         assert (results / f"figures/relu_toy/descent.{suffix}").stat().st_size > 300
+    reference = (results / "reference.html").read_text()
+    assert "figure-relu_toy-descent" in reference and "experiments (power_toy)" in reference
     caption = (results / "figures/relu_toy/descent.rst").read_text()
     assert caption.startswith("Loss and features of a toy.\n\nThe loss ends at 0.")
 
@@ -165,6 +168,7 @@ def test_planning_needs_no_torch():
     program = (
         "import sys; from collapse import config, jobs; "
         "atlas = config.load('config', {'scale': 'smoke'}); jobs.join_claims(atlas).spec; "
+        "jobs.reference_page(atlas).spec; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0

@@ -49,6 +49,31 @@ def test_comments_and_docstrings_do_not_count_but_code_does(copy):
     assert digest(copy, *TRAIN) != before
 
 
+def test_docstrings_have_a_digest_of_their_own(copy):
+    def found():
+        return asked(copy, "docstring_digest('collapse.training.trainer', 'collapse.grid')")
+
+    before, trainer, grid = found(), copy / "training" / "trainer.py", copy / "grid.py"
+    text = trainer.read_text()
+    trainer.write_text("# a comment\n" + text + "\nSPEED = 3\n")
+    assert found() == before
+    trainer.write_text(text.replace('"""', '"""Another word: ', 1))
+    assert found() != before
+    trainer.write_text(text)
+    # Whose docstring it is counts, too.
+    grid.write_text(grid.read_text().replace("def points", "def places", 1))
+    assert found() != before
+
+
+def test_the_modules_of_a_package_are_found_without_importing_them(copy):
+    names = ast.literal_eval(asked(copy, "modules_in('collapse.procedures')"))
+    paths = sorted((copy / "procedures").rglob("*.py"))
+    assert len(names) == len(paths) and names[0] == "collapse.procedures"
+    assert "collapse.procedures.network.compute" in names
+    call = "modules_in('collapse.metrics') and 'torch' in __import__('sys').modules"
+    assert asked(copy, call) == "False\n"
+
+
 def test_training_does_not_depend_on_what_it_does_not_import(copy):
     before = digest(copy, *TRAIN)
     for name in (

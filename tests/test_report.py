@@ -69,6 +69,13 @@ def test_the_claims_open_in_the_page(report):
     report.wait_for_frame("Claims at smoke scale")
 
 
+def test_what_can_be_set_opens_in_the_page(report):
+    category(report, "reference")
+    report.wait("document.querySelector('#app nav table a')")
+    report.evaluate("document.querySelector('#app nav table a').click()")
+    report.wait_for_frame("What can be set, is measured and is drawn")
+
+
 @pytest.mark.parametrize("study", SMOKE.studies)
 def test_a_study_shows_its_notebook_and_a_figure_with_what_it_measured(report, finished, study):
     category(report, study)

@@ -40,6 +40,7 @@ STAGES = {
     "claims": "decide the claims of a study",
     "join_claims": "join the claims of all studies",
     "overview": "write the first page of the report",
+    "reference_page": "write the page of all keys, metrics and figures",
     "notebook": "execute a notebook",
     "benchmark": "time the engine against the textbook ways",
     "benchmark_precision": "train at several precisions and compare the metrics",

@@ -6,7 +6,7 @@ import inspect
 import math
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from textwrap import dedent, fill, indent
@@ -14,9 +14,10 @@ from typing import Any
 
 from collapse import studies
 from collapse.config import Settings
-from collapse.config.planning import Atlas
+from collapse.config.section import Section
 from collapse.config.slots import kinds
 from collapse.errors import InputError
+from collapse.provenance import docstring_digest, modules_in
 
 CATEGORIES = ("key", "metric", "figure")
 _WIDTH = 98
@@ -40,14 +41,31 @@ class Entry:
         A dotted key, a metric as tables and JSON have it, or a figure.
     of
         Where it belongs: the procedure and kinds of a key, the studies of a figure.
-    text
-        What is declared of it: paragraphs.
+    paragraphs
+        What is declared of it; of a metric docstrings, in their lines.
+    takes
+        Type, range and default of a key.
     """
 
     category: str
     name: str
     of: str
-    text: str
+    paragraphs: tuple[str, ...]
+    takes: str = ""
+
+    @property
+    def text(self) -> str:
+        """All that is declared of it, in lines that fit a terminal."""
+        if self.category == "metric":
+            return "\n\n".join(self.paragraphs)
+        lines = [self.takes, *self.paragraphs] if self.takes else self.paragraphs
+        return "\n".join(fill(line, _WIDTH) for line in lines)
+
+    @property
+    def places(self) -> list[str]:
+        """Where it belongs in a word each: to which procedures, or to which study."""
+        parts = (part.partition(",")[0] for part in self.of.split("; "))
+        return list(dict.fromkeys(filter(None, parts)))
 
     def matches(self, name: str) -> bool:
         """Return whether a name means this: the whole, or the end of a dotted key."""
@@ -58,12 +76,29 @@ class Entry:
         return f"{self.name}  ({self.category}{where})\n{indent(self.text, '  ')}"
 
 
-def entries(atlas: Atlas) -> list[Entry]:
-    """Return everything that can be described, of the studies and experiments of a config."""
-    return [*_keys(), *_metrics(), *_figures(atlas)]
+def entries(names: Iterable[str]) -> list[Entry]:
+    """Return everything that can be described: keys, metrics, and figures of these studies."""
+    return [*_keys(), *_metrics(), *_figures(names)]
 
 
-def find(atlas: Atlas, name: str) -> list[Entry]:
+def modules(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the modules whose code says what there is, with those of these studies."""
+    # Sections are found by listing their folders: no import leads to them.
+    sections = modules_in("collapse.config.sections")
+    return (*sections, "collapse.metrics.measure", *(f"collapse.studies.{name}" for name in names))
+
+
+def docstrings() -> str:
+    """Return the digest of the docstrings that say what metrics are, which code digests leave out.
+
+    Of the sources, so that planning need not import what measures.
+    """
+    return docstring_digest(
+        *(each for part in _MEASURING for each in modules_in(f"collapse.{part}"))
+    )
+
+
+def find(names: Iterable[str], name: str) -> list[Entry]:
     """Return what has a name: ``singular_value[0]`` that of all places, ``depth`` keys that end so.
 
     What ends in ``_unweighted`` is the metric of the name before, about another mean.
@@ -74,7 +109,7 @@ def find(atlas: Atlas, name: str) -> list[Entry]:
         There is nothing of this name; the message has the nearest.
     """
     plain = re.sub(r"\[[^]]*\]$", "", name).removesuffix("_unweighted")
-    everything = entries(atlas)
+    everything = entries(names)
     found = [entry for entry in everything if entry.matches(plain)]
     if not found:
         close = difflib.get_close_matches(plain, {entry.name for entry in everything}, 1)
@@ -86,23 +121,32 @@ def find(atlas: Atlas, name: str) -> list[Entry]:
 
 
 def _keys() -> Iterator[Entry]:
-    """Yield keys of the config: its settings, then those of experiments by procedure."""
-    found: dict[tuple[str, str], list[str]] = {}
-    sections = {"the whole config": Settings} | {
-        f"experiments ({name})": section for name, section in kinds("procedure").items()
-    }
-    for of, section in sections.items():
+    """Yield keys of the config, those that mean the same in several blocks once."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for of, path, section in _blocks():
         schema = section.model_json_schema()
-        for path, where, text in _walk(schema, schema.get("$defs", {})):
-            found.setdefault((path, text), []).append(", ".join([of, *where]))
-    for (path, text), of in found.items():
-        yield Entry("key", path, "; ".join(dict.fromkeys(of)), text)
+        for key, where in _walk(schema, schema.get("$defs", {}), path):
+            found.setdefault(key, []).append(", ".join([of, *where]))
+    for (path, takes, text), of in found.items():
+        yield Entry("key", path, "; ".join(dict.fromkeys(of)), (text,) if text else (), takes)
+
+
+def _blocks() -> Iterator[tuple[str, str, type[Section]]]:
+    """Yield the blocks that a config is made of: what each is, its place, and its section."""
+    yield "the whole config", "", Settings
+    for name, section in kinds("source").items():
+        yield f"data sets ({name})", "datasets.NAME", section
+    for name, section in kinds("procedure").items():
+        yield f"experiments ({name})", "", section
 
 
 def _walk(
     schema: Mapping[str, Any], defs: Mapping[str, Any], path: str = "", where: tuple[str, ...] = ()
-) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Yield dotted keys of a section's schema, the kinds they are of, and what it says of each."""
+) -> Iterator[tuple[tuple[str, str, str], tuple[str, ...]]]:
+    """Yield what a section's schema says of its keys, and the kinds that each is of.
+
+    It says the dotted key, what that takes and what it is.
+    """
     required = schema.get("required", ())
     for name, field in schema["properties"].items():
         key = f"{path}.{name}" if path else name
@@ -110,8 +154,8 @@ def _walk(
         if name == "kind" and kind is not None:
             continue
         default = "" if name in required else f", default {_shown(field.get('default'))}"
-        lines = f"{_type(field, defs)}{default}", field["description"]
-        yield key, where, "\n".join(fill(line, _WIDTH) for line in lines)
+        # A kind of the user's own need not describe its keys.
+        yield (key, f"{_type(field, defs)}{default}", field.get("description", "")), where
         for section in _sections(field, defs):
             kind = section["properties"].get("kind", {}).get("const")
             # A reference to another experiment would begin anew.
@@ -196,7 +240,7 @@ def _metrics() -> Iterator[Entry]:
                 if text not in texts.setdefault(name, []):
                     texts[name].append(text)
     for name, paragraphs in texts.items():
-        yield Entry("metric", name, "", "\n\n".join(paragraphs))
+        yield Entry("metric", name, "", tuple(paragraphs))
 
 
 @cache
@@ -218,13 +262,13 @@ def _doc(place: Any) -> str:
     return dedent(f"{' ' * 4}{inspect.getdoc(getattr(place, 'func', place))}").strip()
 
 
-def _figures(atlas: Atlas) -> Iterator[Entry]:
-    for name in atlas.studies:
+def _figures(names: Iterable[str]) -> Iterator[Entry]:
+    for name in names:
         study = studies.load(name)
         for figure, plot in study.figures.items():
-            lines = [
+            paragraphs = (
                 plot.caption,
                 f"Reads {', '.join(plot.reads)}.",
                 f"Objective: {study.objective.removesuffix('.')}.",
-            ]
-            yield Entry("figure", figure, name, "\n".join(fill(line, _WIDTH) for line in lines))
+            )
+            yield Entry("figure", figure, name, paragraphs)

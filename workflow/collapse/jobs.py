@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import Any
 
-from collapse import studies
+from collapse import describing, studies
 from collapse.config.experiment import Experiment
 from collapse.config.planning import Atlas, Group, Run, plain
 from collapse.config.reading import known
@@ -414,6 +414,15 @@ def overview(atlas: Atlas) -> Job:
     modules = tuple(f"collapse.studies.{study}" for study in atlas.studies)
     reads = {"claims": [("claims.csv", join_claims(atlas))]}
     return Job("overview", {"studies": list(atlas.studies)}, modules, reads)
+
+
+@cache
+def reference_page(atlas: Atlas) -> Job:
+    """Return the job that writes the page of all keys, metrics and figures."""
+    names = list(atlas.studies)
+    # What docstrings say is no code: without their digest the page would outlive an edit of one.
+    told = {"studies": names, "docstrings": describing.docstrings()}
+    return Job("reference_page", told, describing.modules(names))
 
 
 @cache

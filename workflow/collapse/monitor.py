@@ -83,6 +83,7 @@ def sections(atlas: Atlas) -> list[Section]:
 def files_of(atlas: Atlas) -> dict[Job, list[str]]:
     """Return the jobs of the plain call, with the files that others read of each."""
     pending: list[tuple[str, Job]] = [("claims.csv", jobs.join_claims(atlas))]
+    pending.append(("reference.html", jobs.reference_page(atlas)))
     for study, experiments in atlas.studies.items():
         pending += jobs.tables(atlas, study, experiments) + jobs.figures(atlas, study)
     for name in (*atlas.studies, *jobs.EXAMPLES):

@@ -42,9 +42,9 @@ _TEMPLATE = """\
 <h1>Collapse Atlas at {{ scale }} scale</h1>
 <p>Replications of the neural-collapse literature. Claims are decided by code from the tables of
 this run; beside them stand the verdicts of the reference runs at the papers' hyperparameters. In
-the menu are all claims, and of each study its figures and its notebook. In figures measured values
-are lines with bands over seeds, theory is black and dashed, the floor of the number format is
-grey.</p>
+the menu are all claims, of each study its figures and its notebook, and what every key, metric and
+figure is. In figures measured values are lines with bands over seeds, theory is black and dashed,
+the floor of the number format is grey.</p>
 <h2>What replicated</h2>
 <table>
 <tr><th rowspan="2">Study</th>

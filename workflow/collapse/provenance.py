@@ -30,16 +30,24 @@ def _source(module: str) -> Path | None:
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
-    """Return a file's syntax tree without its docstrings; comments are in no tree."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+def _parsed(path: Path) -> tuple[ast.Module, list[tuple[str, str]]]:
+    """Return a file's syntax tree without its docstrings, and these, each with whose it is.
+
+    Comments are in no tree.
+    """
+    tree, docstrings = ast.parse(path.read_text(encoding="utf-8"), filename=str(path)), []
     for node in _statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+                docstrings.append((getattr(node, "name", ""), str(body[0].value.value)))
                 # A body must not be empty: a class may be nothing but its docstring.
                 node.body = body[1:] or [ast.Pass()]
-    return tree
+    return tree, docstrings
+
+
+def _tree(path: Path) -> ast.Module:
+    return _parsed(path)[0]
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.AST]:
@@ -136,4 +144,21 @@ def code_digest(*roots: str) -> str:
     digest = hashlib.sha256(_PYTHON)
     for module in imported_modules(roots):
         digest.update(f"|{module}|{_spelt(_source(module))}".encode())
+    return digest.hexdigest()[:16]
+
+
+def modules_in(package: str) -> list[str]:
+    """Return a package of this one and all modules in it, sorted; none of them is imported."""
+    root = _source(package).parent
+    paths = (path.relative_to(root).with_suffix("") for path in root.rglob("*.py"))
+    names = (".".join([package, *path.parts]).removesuffix(".__init__") for path in paths)
+    return sorted(names)
+
+
+def docstring_digest(*modules: str) -> str:
+    """Return the digest of the docstrings of these modules, of which `code_digest` says nothing."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, text in _parsed(_source(module))[1]:
+            digest.update(f"|{module}|{name}|{len(text)}|{text}".encode())
     return digest.hexdigest()[:16]

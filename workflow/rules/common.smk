@@ -106,6 +106,7 @@ try:
                 "claims",
                 "claims.csv",
                 "overview.html",
+                "reference.html",
                 "data",
                 "figures",
                 "notebooks",
@@ -348,6 +349,10 @@ def claims_files(*names):
         [f"{RESULTS}/claims/{study}.csv" for study in names]
         or [f"{RESULTS}/{name}" for name in together]
     )
+
+
+def reference_files():
+    return with_digests([f"{RESULTS}/reference.html"])
 
 
 def notebook_files(*names):

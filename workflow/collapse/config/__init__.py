@@ -41,7 +41,8 @@ FULL_SCALE = "paper"
 RESERVED = frozenset(
     {"all", "benchmark", "benchmarks", "claims", "data", "figure", "figures", "logs", "notebook"}
     | {"notebooks", "picture", "policies", "policy", "precision", "predictions", "reference"}
-    | {"compute", "measure", "measure_group", "solve", "study_claims", "table", "train"}
+    | {"compute", "measure", "measure_group", "reference_page", "solve", "study_claims", "table"}
+    | {"train"}
 )
 """Names of folders in the results and of rules: no study's."""
 

@@ -20,11 +20,11 @@ def run(args: argparse.Namespace) -> None:
     """Print what is declared of everything of this name, or all names."""
     atlas = command_line.atlas(args)
     if args.name is None:
-        entries = describing.entries(atlas)
+        entries = describing.entries(atlas.studies)
         for category in describing.CATEGORIES:
             names = sorted({entry.name for entry in entries if entry.category == category})
             print(f"{category}s ({len(names)})", *names, sep="\n  ")
         return
     if args.name.endswith("_unweighted"):
         print("About the unweighted mean of the class means in the place of mu_G:\n")
-    print(*describing.find(atlas, args.name), sep="\n\n")
+    print(*describing.find(atlas.studies, args.name), sep="\n\n")
