@@ -31,7 +31,7 @@ from collapse.training.samples import Samples
 from collapse.training.trainer import Trainer, train
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("Snakefile", "workflow", "config", "envs", "notebooks", "profiles")
+PARTS = ("Snakefile", "workflow", "config", "envs", "notebooks", "profiles", "tests/toys")
 WITHOUT_SLURM = "need a SLURM cluster and were skipped: `make test-full` runs them"
 WITHOUT_CHROMIUM = "need a Chromium and were skipped: `make test-full` installs one"
 WITHOUT_FAULTS = "inject further faults and were skipped: `make test-full` runs them"

@@ -1,8 +1,11 @@
 """A notebook's page is the workflow's own, whatever the user has set up for notebooks."""
 
 import json
+import os
 import sys
 from argparse import Namespace
+from contextlib import suppress
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -25,7 +28,7 @@ def execute(tmp_path):
         reads = {"claims": {}, "figures": {}}
         spec = Spec("notebook", (), {}, "0", reads, str(tmp_path))
         files = {"notebook": str(tmp_path / "out.ipynb"), "html": str(tmp_path / "out.html")}
-        notebook.run(Namespace(source=str(source), spec=spec, **files))
+        notebook.run(Namespace(source=str(source), shown=[], spec=spec, **files))
         done = nbformat.read(files["notebook"], as_version=4)
         return "".join(out.get("text", "") for cell in done.cells for out in cell.outputs)
 
@@ -61,9 +64,38 @@ def test_kernels_startup_files_and_templates_of_the_user_have_no_say(
     assert (tmp_path / "out.html").read_text() == page
 
 
+def test_commands_are_those_of_this_python_whatever_the_user_has_set_up_for_them(
+    execute, tmp_path, monkeypatch
+):
+    (tmp_path / "start.sh").write_text("echo of the user")
+    monkeypatch.setenv("BASH_ENV", str(tmp_path / "start.sh"))
+    for name in ("SNAKEMAKE_PROFILE", "SNAKEMAKE_OUTPUT_CACHE", "SNAKEMAKE_CONDA_PREFIX"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("PATH", os.pathsep.join(("/usr/bin", "/bin")))
+    said = execute("%%bash\nenv | grep SNAKEMAKE\ncommand -v snakemake collapse")
+    beside = Path(sys.executable).parent
+    assert said == f"{beside}/snakemake\n{beside}/collapse\n"
+
+
+@pytest.mark.parametrize("last", ["pass", "1 / 0"])
+def test_a_kernel_ends_with_its_notebook_and_takes_its_temporary_files_along(
+    execute, tmp_path, monkeypatch, last
+):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    with suppress(InputError):
+        execute("import tempfile; kept = tempfile.TemporaryDirectory()", last)
+    assert not list(folder.iterdir())
+
+
 @pytest.mark.parametrize(
     ("cell", "words"),
-    [("import os; os.kill(os.getpid(), 9)", "its kernel died"), ("1 / 0", "ZeroDivisionError")],
+    [
+        ("import os; os.kill(os.getpid(), 9)", "its kernel died"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("%%bash\necho first >&2\necho reason >&2\nexit 3", r"exit status 3\. \(reason\)$"),
+    ],
 )
 def test_a_cell_that_fails_or_kills_is_one_line_and_no_page(execute, tmp_path, cell, words):
     with pytest.raises(InputError, match=words) as caught:

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from importlib import import_module
@@ -26,6 +27,7 @@ from collapse.config import load
 from collapse.plotting import paper_style
 from collapse.stages.figure import say_what_diverged
 from collapse.studies.verdicts import VERDICTS
+from collapse.theory import deep_linear
 from conftest import Checkout
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,7 +143,6 @@ def test_the_notebook_ran_without_an_error(finished, study):
 
 def test_the_example_measures_alike_in_each_of_its_ways(finished):
     page = finished.folder / "results/notebooks/own_network.html"
-    assert page.stat().st_size < 1.5e6
     one, two, shards, last = (
         [float(cell) for cell in re.findall(rf'_col{column}">([\d.e-]+)<', part)]
         for part in re.findall("<tbody>.*?</tbody>", page.read_text(), re.DOTALL)[1:]
@@ -149,15 +150,103 @@ def test_the_example_measures_alike_in_each_of_its_ways(finished):
     )
     assert one == pytest.approx(two, rel=1e-4) and len(one) == 3
     assert shards == pytest.approx(last, rel=1e-4) and len(shards) == 6
-    cells = json.loads(page.with_suffix(".ipynb").read_text())["cells"]
-    outputs = [out for cell in cells for out in cell.get("outputs", [])]
+
+
+@pytest.mark.parametrize("name", jobs.EXAMPLES)
+def test_an_example_shows_a_picture_and_nothing_of_the_machine(finished, name):
+    page = finished.folder / f"results/notebooks/{name}.html"
+    assert page.stat().st_size < 1.5e6
+    outputs = shown_by(page)
     assert sum("image/png" in out.get("data", {}) for out in outputs) == 1
-    assert not any(out["output_type"] == "error" for out in outputs)
+    # Neither errors nor what commands complain about.
+    assert {"error", "stderr"}.isdisjoint(out.get("name", out["output_type"]) for out in outputs)
+    for out in outputs:
+        out.get("data", {}).pop("image/png", None)
+        assert not re.search(rf"{tempfile.gettempdir()}/|{Path.home()}/", json.dumps(out))
+
+
+def shown_by(page):
+    """Return the outputs of the notebook of a page."""
+    cells = json.loads(page.with_suffix(".ipynb").read_text())["cells"]
+    return [out for cell in cells for out in cell.get("outputs", [])]
+
+
+def shown_tables(page):
+    """Return the rows of each table among a notebook's outputs."""
+    found = ("".join(out.get("data", {}).get("text/html", "")) for out in shown_by(page))
+    return [
+        [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in text.split("<tr>")[2:]]
+        for text in found
+        if text
+    ]
+
+
+def test_an_own_experiment_reaches_its_closed_form(finished):
+    page = finished.folder / "results/notebooks/own_experiment.html"
+    *_, beside = shown_tables(page)
+    rows = [[float(value) for value in row] for row in beside]
+    assert [decay for decay, *_ in rows] == [1e-3, 3e-3, 1e-2]
+    for decay, descent, predicted, command in rows:
+        theory = deep_linear.predict(
+            class_sizes=[20] * 3, weight_decay=[decay] * 2, feature_decay=1e-3
+        )
+        assert predicted == command == pytest.approx(theory["loss"], abs=1e-6)
+        assert descent == pytest.approx(predicted, abs=2e-6)
+    printed = ["".join(out["text"]) for out in shown_by(page) if "text" in out]
+    refused, files = printed
+    assert refused.startswith("collapse: error: misspelt.yaml: deep_linear.mine.problem.dept: ")
+    assert refused.count("\n") == 1 and "did you mean 'depth'?" in refused
+    assert "results/figures/deep_linear/experiment/mine.png\n" in files
+
+
+def test_an_own_study_shows_all_its_files_and_is_decided(finished):
+    page = finished.folder / "results/notebooks/own_study.html"
+    said = ["".join(out["data"].get("text/markdown", "")) for out in shown_by(page)]
+    files = jobs.shown("own_study", ROOT)
+    assert len(files) == 11
+    for path in files:
+        name = Path(path).relative_to(ROOT / "tests/toys/relu")
+        (text,) = (text for text in said if text.startswith(f"`{name}`\n"))
+        assert Path(path).read_text() in text
+    (first,), (second,) = shown_tables(page)
+    assert (first[-2:], second[-2:]) == (["2", "inconclusive"], ["3", "replicated"])
+    told = json.loads(digests_path(page).read_text())["provenance"]["sources"]
+    assert [name for name, _ in told] == ["own_study.ipynb", *(Path(path).name for path in files)]
+
+
+def test_examples_are_the_same_elsewhere_whatever_the_user_has_set_up(finished, tmp_path):
+    elsewhere = tmp_path / "else where"
+    targets = [f"results/notebooks/{name}.html" for name in ("own_experiment", "own_study")]
+    words = ["-s", str(finished.folder / "Snakefile"), "--directory", str(elsewhere)]
+    # For the commands in cells: this one is told to mind none.
+    user = {"SNAKEMAKE_PROFILE": "/nowhere", "SNAKEMAKE_OUTPUT_CACHE": str(tmp_path / "cache")}
+    done = finished.snakemake(*words, "--profile", "none", "--", *targets, **user)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for target in targets:
+        assert (elsewhere / target).read_bytes() == (finished.folder / target).read_bytes()
+    assert finished.planned() == {}
+
+
+def test_an_edit_of_a_file_that_an_example_shows_executes_it_again(finished):
+    path = finished.folder / "tests/toys/relu/config/studies/relu_toy.yaml"
+    before = edit(path, "# edited\n")
+    try:
+        assert finished.planned() == {"notebook": 1}
+    finally:
+        path.write_text(before)
+    assert finished.planned() == {}
+
+
+def test_an_example_whose_files_are_not_there_is_not_planned(tmp_path):
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    assert jobs.notebooks(SMOKE, tmp_path) == [*STUDIES, "own_network", "own_experiment"]
+    (tmp_path / "notebooks/own_network.ipynb").unlink()
+    assert jobs.notebooks(SMOKE, tmp_path) == [*STUDIES, "own_experiment"]
 
 
 def test_the_checkout_stays_clean(finished):
     known = {"Snakefile", "workflow", "config", "envs", "notebooks", "profiles", "results"}
-    known |= {".snakemake"}
+    known |= {".snakemake", "tests"}
     assert {path.name for path in finished.folder.iterdir()} == known
     assert not list(finished.folder.glob("notebooks/**/.*"))
 

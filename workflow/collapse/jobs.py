@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from collapse import describing, studies
@@ -24,8 +25,64 @@ from collapse.specs import Spec, json_digest
 
 DRAWN = ("pdf", "png", "csv")
 """What is written of a figure, beside the caption of a study's."""
-EXAMPLES = {"own_network": ("collapse.metrics", "collapse.metrics.torchmetrics")}
-"""Notebooks that are of no study, with the modules that they show."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A notebook that is of no study: it computes what it shows.
+
+    Attributes
+    ----------
+    modules
+        What it runs, itself or in commands: the roots of its code digest.
+    shows
+        Folders of this project whose files it shows.
+    """
+
+    modules: tuple[str, ...]
+    shows: tuple[str, ...] = ()
+
+
+# What the jobs of a problem run that descends by plain gradients from random points.
+_DESCENT = (
+    "collapse.stages.compute",
+    "collapse.procedures.problem.compute",
+    "collapse.problems.starts.random",
+    "collapse.problems.solvers.sgd",
+    "collapse.stages.measure_runs",
+    "collapse.procedures.problem.measure",
+    "collapse.stages.predictions",
+)
+EXAMPLES = {
+    "own_network": Example(("collapse.metrics", "collapse.metrics.torchmetrics")),
+    "own_experiment": Example(
+        (
+            *_DESCENT,
+            "collapse.problems.deep_linear",
+            "collapse.probes.classifier",
+            "collapse.theory.deep_linear",
+            "collapse.studies.deep_linear",
+            "collapse.stages.picture",
+            "collapse.stages.predict",
+            # Whose word about a misspelt key it shows.
+            "collapse.config",
+        )
+    ),
+    "own_study": Example(
+        (
+            *_DESCENT,
+            # What the study's own files import.
+            "collapse.config.bases",
+            "collapse.problems.base",
+            "collapse.theory.hyperparameters",
+            "collapse.studies.analysis",
+            "collapse.stages.figure",
+            "collapse.stages.claims",
+        ),
+        shows=("tests/toys/relu",),
+    ),
+}
+"""Notebooks that are of no study."""
 
 
 # Compared by identity (eq=False): the functions below are cached, so that a job is one object, and
@@ -416,6 +473,30 @@ def overview(atlas: Atlas) -> Job:
     return Job("overview", {"studies": list(atlas.studies)}, modules, reads)
 
 
+def notebooks(atlas: Atlas, home: str) -> list[str]:
+    """Return the notebooks that there are, of studies and examples.
+
+    `home` is the folder of this project. An example whose files to show are not there, as in an
+    installation without the tests, is none.
+    """
+    return [
+        name
+        for name in (*atlas.studies, *EXAMPLES)
+        if Path(home, "notebooks", f"{name}.ipynb").is_file()
+        and all(Path(home, folder).is_dir() for folder in _shows(name))
+    ]
+
+
+def shown(name: str, home: str) -> list[str]:
+    """Return the files of this project that a notebook shows, beside what it reads of results."""
+    found = (path for folder in _shows(name) for path in Path(home, folder).rglob("*"))
+    return sorted(str(path) for path in found if path.suffix in (".py", ".yaml"))
+
+
+def _shows(name: str) -> tuple[str, ...]:
+    return EXAMPLES[name].shows if name in EXAMPLES else ()
+
+
 @cache
 def reference_page(atlas: Atlas) -> Job:
     """Return the job that writes the page of all keys, metrics and figures."""
@@ -432,7 +513,7 @@ def notebook(atlas: Atlas, name: str) -> Job:
     A study's shows what it reads from the results; an example computes what it shows.
     """
     if name in EXAMPLES:
-        return Job("notebook", {"notebook": name}, EXAMPLES[name])
+        return Job("notebook", {"notebook": name}, EXAMPLES[name].modules)
     study = name
     modules = ["collapse.showing", *(f"collapse.{part}.{study}" for part in ("studies", "theory"))]
     reads = {

@@ -86,9 +86,8 @@ def files_of(atlas: Atlas) -> dict[Job, list[str]]:
     pending.append(("reference.html", jobs.reference_page(atlas)))
     for study, experiments in atlas.studies.items():
         pending += jobs.tables(atlas, study, experiments) + jobs.figures(atlas, study)
-    for name in (*atlas.studies, *jobs.EXAMPLES):
-        if Path("notebooks", f"{name}.ipynb").is_file():
-            pending.append((f"notebooks/{name}.html", jobs.notebook(atlas, name)))
+    for name in jobs.notebooks(atlas, "."):
+        pending.append((f"notebooks/{name}.html", jobs.notebook(atlas, name)))
     files: dict[Job, dict[str, None]] = {}
     while pending:
         path, job = pending.pop()

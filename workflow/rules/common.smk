@@ -136,11 +136,7 @@ ENVIRONMENT = (
     .replace("{", "{{")
     .replace("}", "}}")
 )
-NOTEBOOKS = [
-    name
-    for name in (*ATLAS.studies, *jobs.EXAMPLES)
-    if Path(workflow.basedir, "notebooks", f"{name}.ipynb").is_file()
-]
+NOTEBOOKS = jobs.notebooks(ATLAS, workflow.basedir)
 
 
 wildcard_constraints:

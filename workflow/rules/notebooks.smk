@@ -1,6 +1,7 @@
 rule notebook:
     input:
         notebook=lambda wildcards: relative(f"notebooks/{wildcards.notebook}.ipynb"),
+        shown=lambda wildcards: jobs.shown(wildcards.notebook, relative("")),
         claims=reads("notebook", "claims"),
         tables=reads("notebook", "tables"),
         figures=reads("notebook", "figures"),
@@ -25,5 +26,5 @@ rule notebook:
         "Executing the notebook of {wildcards.notebook}"
     shell:
         "collapse notebook --spec {log:q}.json --expect {params.digest}"
-        " {input.notebook:q}"
+        " {input.notebook:q} {input.shown:q}"
         " --notebook {output.notebook:q} --html {output.html:q} > {log:q} 2>&1"

@@ -29,7 +29,9 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+>")
 _TABLE = re.compile(r"\bT_[0-9a-f]{5}(?=[_\"\s])")
 # Where kernels, pages' templates, settings and startup files of the user's are looked for.
 _FOLDERS = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
-_OTHERS = ("JUPYTER_PATH", "PYTHONSTARTUP")
+# Of Snakemake a profile that sends jobs to a cluster, a cache of results, a folder of environments:
+# what an example's commands make is made anew, where the notebook is executed.
+_OTHERS = re.compile("JUPYTER_PATH|PYTHONSTARTUP|BASH_ENV|SNAKEMAKE_.*")
 
 
 class _OwnPython(KernelSpecManager):
@@ -43,6 +45,7 @@ class _OwnPython(KernelSpecManager):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the stage's arguments."""
     parser.add_argument("source", metavar="FILE", help="notebook to execute, in its folder")
+    parser.add_argument("shown", metavar="SHOWN", nargs="*", help="files that it shows")
     parser.add_argument("--notebook", required=True, metavar="FILE", help="ipynb to write")
     parser.add_argument("--html", required=True, metavar="FILE", help="web page to write")
 
@@ -60,17 +63,23 @@ def run(args: argparse.Namespace) -> None:
         nbformat.write(notebook, temporary)
     with replacing(args.html) as temporary:
         temporary.write_text(html, encoding="utf-8")
-    write_digests((args.notebook, args.html), args.spec.provenance(sources=[args.source]))
+    sources = [args.source, *args.shown]
+    write_digests((args.notebook, args.html), args.spec.provenance(sources=sources))
 
 
 @contextmanager
 def _nothing_of_the_users() -> Iterator[None]:
-    """Hide what the user may have set up for notebooks: the same page comes out everywhere."""
+    """Hide what the user may have set up: the same page comes out everywhere.
+
+    For notebooks, and for the commands in their cells, which are those beside this Python.
+    """
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="collapse-notebook-") as folder:
         os.environ.update(dict.fromkeys(_FOLDERS, folder))
-        for name in _OTHERS:
-            os.environ.pop(name, None)
+        for name in filter(_OTHERS.fullmatch, before):
+            del os.environ[name]
+        beside = str(Path(sys.executable).parent)
+        os.environ["PATH"] = os.pathsep.join([beside, *os.get_exec_path()])
         try:
             yield
         finally:
@@ -97,15 +106,29 @@ def _execute(notebook: nbformat.NotebookNode, source: str, results: str) -> None
     # The kernel starts in the notebook's folder, from where a relative path leads elsewhere.
     environment = os.environ | {"COLLAPSE_RESULTS": str(Path(results).resolve())}
     try:
-        client.execute(env=environment)
+        # A kernel that the client did not make it would leave to die, with its temporary files.
+        client.execute(env=environment, cleanup_kc=True)
     except CellExecutionError as error:
-        raise InputError(f"{source}: {error.ename}: {error.evalue}") from error
+        said = _complaint(notebook)
+        raise InputError(f"{source}: {error.ename}: {error.evalue}{said}") from error
     # The latter where it dies before it answers.
     except (DeadKernelError, RuntimeError) as error:
         raise InputError(
             f"{source}: its kernel died, killed perhaps for want of memory ({error})"
         ) from None
     _name_tables(notebook)
+
+
+def _complaint(notebook: nbformat.NotebookNode) -> str:
+    """Return the last line that the cell which failed wrote to stderr: why its command ended."""
+    failed = (
+        cell.outputs
+        for cell in notebook.cells
+        if any(output.output_type == "error" for output in cell.get("outputs", ()))
+    )
+    text = "".join(output.text for output in next(failed, ()) if output.get("name") == "stderr")
+    lines = [line for line in text.splitlines() if line.strip()]
+    return f" ({lines[-1].strip()})" if lines else ""
 
 
 def _name_tables(notebook: nbformat.NotebookNode) -> None:
