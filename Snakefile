@@ -21,6 +21,7 @@ rule all:
     input:
         experiment_files(),
         figure_files(),
+        moving_files(),
         notebook_files(),
         claims_files(),
         reference_files(),
@@ -34,6 +35,7 @@ for study in ATLAS.studies:
         input:
             experiment_files(study),
             figure_files(study),
+            moving_files(study),
             notebook_files(study),
             claims_files(study),
 

@@ -37,6 +37,7 @@ STAGES = {
     "table": "join what is measured of an experiment's runs into tidy tables",
     "figure": "draw a figure",
     "picture": "draw the metrics of an experiment",
+    "moving": "make the moving picture of a study from the recorded states of a run",
     "claims": "decide the claims of a study",
     "join_claims": "join the claims of all studies",
     "overview": "write the first page of the report",

@@ -25,6 +25,8 @@ from collapse.specs import Spec, json_digest
 
 DRAWN = ("pdf", "png", "csv")
 """What is written of a figure, beside the caption of a study's."""
+MOVING = ("html", "gif")
+"""What is written of a moving picture."""
 
 
 @dataclass(frozen=True)
@@ -419,6 +421,55 @@ def picture(atlas: Atlas, study: str, name: str) -> Job:
     spec = {"study": study, "experiment": name, "clock": clock, "config": config}
     modules = (f"collapse.studies.{study}",)
     return Job("picture", spec, modules, {"tables": tables(atlas, study, [name])})
+
+
+@cache
+def moving(atlas: Atlas, study: str) -> Job:
+    """Return the job that makes the moving picture of a study.
+
+    Raises
+    ------
+    InputError
+        If the study has none, or the config leaves out what it shows.
+    """
+    known("study", study, atlas.studies)
+    wanted = studies.load(study).moving
+    if wanted is None:
+        there = ", ".join(name for name in atlas.studies if studies.load(name).moving) or "none"
+        raise InputError(f"{study} has no moving picture (studies that have one: {there})")
+    name = wanted.experiment
+    if name not in atlas.studies[study]:
+        raise InputError(f"{study} has no moving picture at this scale: {name} left out of it")
+    folder, run = _run_like(atlas, study, name, wanted.run)
+    spec = {
+        "study": study,
+        "experiment": name,
+        "run": run.id,
+        "keys": run.keys,
+        "clock": run.config.clock,
+        "config": plain(run.config),
+    }
+    states = f"{study}/{name}/{folder}/states.safetensors"
+    reads = {
+        "states": [(states, compute(atlas, study, name, folder))],
+        "tables": tables(atlas, study, [name]),
+    }
+    return Job("moving", spec, (f"collapse.studies.{study}.moving",), reads)
+
+
+def _run_like(atlas: Atlas, study: str, name: str, keys: Mapping[str, Any]) -> tuple[str, Run]:
+    """Return the first of the runs that have the most of some keys, and its group's folder."""
+    groups = atlas.groups(study, name).items()
+    runs = [(folder, run) for folder, group in groups for run in group.runs]
+    return max(runs, key=lambda pair: sum(pair[1].keys.get(k) == v for k, v in keys.items()))
+
+
+def movings(atlas: Atlas, study: str) -> list[tuple[str, Job]]:
+    """Return the files of a study's moving picture, if it has one, with the job that makes them."""
+    wanted = studies.load(study).moving
+    if wanted is None or wanted.experiment not in atlas.studies[study]:
+        return []
+    return [(f"moving/{study}.{kind}", moving(atlas, study)) for kind in MOVING]
 
 
 def _present(atlas: Atlas, study: str, experiments: Iterable[str], reader: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from collapse.artifacts import (
 from collapse.errors import InputError
 from collapse.specs import json_digest
 
-KINDS = (".parquet", ".safetensors", ".csv", ".png", ".pdf", ".rst", ".html", ".ipynb")
+KINDS = (".parquet", ".safetensors", ".csv", ".png", ".pdf", ".rst", ".html", ".gif", ".ipynb")
 """Suffixes of the files that hold a digest, or have one beside them."""
 _OF_A_RUN = ("wall_seconds", "host", "date", "commit")
 

@@ -86,6 +86,7 @@ def files_of(atlas: Atlas) -> dict[Job, list[str]]:
     pending.append(("reference.html", jobs.reference_page(atlas)))
     for study, experiments in atlas.studies.items():
         pending += jobs.tables(atlas, study, experiments) + jobs.figures(atlas, study)
+        pending += jobs.movings(atlas, study)
     for name in jobs.notebooks(atlas, "."):
         pending.append((f"notebooks/{name}.html", jobs.notebook(atlas, name)))
     files: dict[Job, dict[str, None]] = {}

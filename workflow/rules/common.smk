@@ -109,6 +109,7 @@ try:
                 "reference.html",
                 "data",
                 "figures",
+                "moving",
                 "notebooks",
                 "policies",
             )
@@ -331,6 +332,14 @@ def figure_files(*names):
         f"{RESULTS}/{path}"
         for study in names or ATLAS.studies
         for path, _ in or_refuse(jobs.figures, ATLAS, study)
+    )
+
+
+def moving_files(*names):
+    return with_digests(
+        f"{RESULTS}/{path}"
+        for study in names or ATLAS.studies
+        for path, _ in or_refuse(jobs.movings, ATLAS, study)
     )
 
 

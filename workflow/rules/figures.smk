@@ -59,3 +59,36 @@ rule picture:
     shell:
         "collapse picture --spec {log:q}.json --expect {params.digest}"
         " --pdf {output.pdf:q} --png {output.png:q} --csv {output.csv:q} --rst {output.rst:q} > {log:q} 2>&1"
+
+
+# The recorded states of one run of a study, one after the other.
+rule moving:
+    input:
+        reads("moving", "states"),
+        reads("moving", "tables"),
+    output:
+        page=report(
+            f"{RESULTS}/moving/{{study}}.html",
+            caption="../report/moving.rst",
+            category=planned("{study}", "moving"),
+            labels={"figure": "moving"},
+        ),
+        gif=f"{RESULTS}/moving/{{study}}.gif",
+        digest=f"{RESULTS}/moving/{{study}}.digest.json",
+    log:
+        f"{RESULTS}/logs/moving/{{study}}.log",
+    # Names of no study, too, which are refused in one line.
+    wildcard_constraints:
+        study="[^/]+",
+    cache: True
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        digest=digest_of("moving"),
+        upstream=upstream_of("moving"),
+    message:
+        "Moving {wildcards.study}"
+    shell:
+        "collapse moving --spec {log:q}.json --expect {params.digest}"
+        " --page {output.page:q} --gif {output.gif:q} > {log:q} 2>&1"

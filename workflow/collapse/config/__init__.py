@@ -39,10 +39,10 @@ FULL_SCALE = "paper"
 """The scale that reduces nothing: the studies' own values."""
 
 RESERVED = frozenset(
-    {"all", "benchmark", "benchmarks", "claims", "data", "figure", "figures", "logs", "notebook"}
-    | {"notebooks", "picture", "policies", "policy", "precision", "predictions", "reference"}
-    | {"compute", "measure", "measure_group", "reference_page", "solve", "study_claims", "table"}
-    | {"train"}
+    {"all", "benchmark", "benchmarks", "claims", "data", "figure", "figures", "logs", "moving"}
+    | {"notebook", "notebooks", "picture", "policies", "policy", "precision", "predictions"}
+    | {"compute", "measure", "measure_group", "reference", "reference_page", "solve"}
+    | {"study_claims", "table", "train"}
 )
 """Names of folders in the results and of rules: no study's."""
 

@@ -80,6 +80,8 @@ def _figures(atlas: config.Atlas, names: Sequence[str]) -> None:
         figures = studies.load(study).figures
         for name in jobs.drawn(atlas, study):
             print(f"{atlas.results}/figures/{study}/{name}.pdf\n  {figures[name].caption}")
+        for path in dict.fromkeys(path for path, _ in jobs.movings(atlas, study)):
+            print(f"{atlas.results}/{path}\n  {studies.load(study).moving.caption}")
         # One for each experiment would be a list of these.
         print(f"{atlas.results}/figures/{study}/experiment/NAME.pdf\n  {_PICTURE} {study}` has.")
 

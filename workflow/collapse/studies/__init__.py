@@ -29,6 +29,41 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Moving:
+    """The moving picture of a study, whose module ``moving`` makes points of a run's states.
+
+    Attributes
+    ----------
+    experiment
+        That of the run.
+    run
+        Its keys as tables have them. Of runs that have as many of these the first is shown.
+    curves
+        What moves along.
+    caption
+        What is drawn and by which projection, in whole sentences.
+    """
+
+    experiment: str
+    run: Mapping[str, Any]
+    curves: "tuple[Curve, ...]"
+    caption: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric that moves along, of a layer (``all``: of none), under a label.
+
+    `predicted` names the closed form that it goes to, if there is one.
+    """
+
+    metric: str
+    label: str
+    layer: str = "H1"
+    predicted: str | None = None
+
+
+@dataclass(frozen=True)
 class Results:
     """What figures and claims see of an experiment.
 
@@ -112,6 +147,8 @@ class Study:
         Experiments that a config may leave out: figures and claims then do without.
     deviations
         Where the replication differs from the paper whatever the scale, in sentences.
+    moving
+        Its moving picture, if it has one.
     """
 
     paper: str
@@ -122,6 +159,7 @@ class Study:
     own_axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
     deviations: tuple[str, ...] = ()
+    moving: Moving | None = None
 
 
 def along_axes(experiment: Results, axes: tuple[str, ...]) -> Results:

@@ -1,6 +1,7 @@
 """Dang et al., "Neural Collapse in Deep Linear Networks" (ICML 2023): the balanced case."""
 
-from collapse.studies import Plot, Study
+from collapse.studies import Curve, Moving, Plot, Study
+from collapse.studies.moving_classes import PROJECTION
 
 STUDY = Study(
     paper=(
@@ -158,6 +159,23 @@ STUDY = Study(
         "direct_width": ("problem.init_scale",),
     },
     optional=frozenset({"network_vgg"}),
+    moving=Moving(
+        experiment="direct_optimisation",
+        run={"depth": 3, "bias": False},
+        curves=(
+            Curve("NC1", "NC1"),
+            Curve("NC2_OF", "NC2 (OF)"),
+            Curve("NC3_product", "NC3"),
+            Curve("objective", "loss", layer="all", predicted="loss"),
+        ),
+        caption=(
+            "Gradient descent over free features of K classes under a linear head of M layers: "
+            "samples (dots) and means (lines from the origin) of the first three classes, and "
+            f"theory's class means (dashed). {PROJECTION} With a last-layer bias the mean of all "
+            "class means is taken off. Beside it NC1, NC2 and NC3 (all zero at collapse) and the "
+            "loss with its closed-form optimum (dashed)."
+        ),
+    ),
     deviations=(
         "Networks train on Fashion-MNIST in place of CIFAR-10, whose images had to be "
         "fetched from their authors; scale paper takes CIFAR-10.",

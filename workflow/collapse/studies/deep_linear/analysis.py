@@ -14,6 +14,9 @@ OF_HEAD = {HEAD[False]: "Without a bias", HEAD[True]: "With a last-layer bias"}
 NC2 = {False: "NC2_OF", True: "NC2_ETF"}
 """Which frame the class means converge to, without and with a last-layer bias."""
 
+FRAME = {False: "orthogonal frame", True: "simplex ETF"}
+"""What that frame is called."""
+
 
 def fractions(experiment: Results) -> pd.DataFrame:
     """Return the top logit singular value over sqrt(n) per run and stage, with its scaled decay."""

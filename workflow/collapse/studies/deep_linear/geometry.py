@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from collapse.plotting import TWO_COLUMNS
 from collapse.studies import Results
 from collapse.studies.analysis import matrix
-from collapse.studies.deep_linear.analysis import HEAD
+from collapse.studies.deep_linear.analysis import FRAME, HEAD
 from collapse.studies.geometry import (
     Comparison,
     distances_told,
@@ -22,7 +22,6 @@ from collapse.studies.geometry import (
 from collapse.studies.networks import data_name, model_name
 
 _DEPTH = 3
-_TARGET = {False: "orthogonal frame", True: "simplex ETF"}
 
 
 def class_gram(experiment: Results, bias: bool) -> np.ndarray | None:
@@ -68,9 +67,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         axes = figure.add_axes((0.04 + 0.46 * index, -0.03, 0.42, 0.43), projection="3d")
         comparison = _compared("three classes in space", experiments["frames"], bias)
         figure_rows += draw_frame(axes, comparison, [f"class {k}" for k in range(3)], plane=bias)
-        figure.text(
-            0.25 + 0.46 * index, 0.425, f"$K=3$, {HEAD[bias]}: {_TARGET[bias]}", ha="center"
-        )
+        figure.text(0.25 + 0.46 * index, 0.425, f"$K=3$, {HEAD[bias]}: {FRAME[bias]}", ha="center")
     # An empty table first: without any run there would be nothing to join, nor any columns.
     return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *figure_rows], ignore_index=True)
 
@@ -83,4 +80,4 @@ def findings(rows: pd.DataFrame) -> str:
 def _compared(panel: str, experiment: Results, bias: bool) -> Comparison:
     measured = class_gram(experiment, bias)
     theory = None if measured is None else frame_gram(len(measured), bias)
-    return Comparison(panel, HEAD[bias], _TARGET[bias], measured, theory)
+    return Comparison(panel, HEAD[bias], FRAME[bias], measured, theory)

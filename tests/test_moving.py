@@ -1,0 +1,171 @@
+"""Moving pictures: their projection, the states that they show and no others, and their page."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import browser
+from collapse import config, jobs, studies
+from collapse.artifacts import check
+from collapse.errors import InputError
+from collapse.moving_page import page
+from collapse.studies import Curve
+from collapse.studies.moving import DIAGONAL, Film, Layer, Scene, along, along_diagonal, of_run
+from collapse.studies.moving_classes import scene
+from collapse.upstream import RecordedStates
+from conftest import WITHOUT_CHROMIUM
+from tables import results
+
+SMOKE = config.load("config", {"scale": "smoke"})
+MOVING = [study for study in SMOKE.studies if studies.load(study).moving]
+THIRDS = np.array([[0, 1], [-np.sqrt(3) / 2, -1 / 2], [np.sqrt(3) / 2, -1 / 2]])
+
+
+def axes(dim, count=3):
+    """Return orthonormal rows, at random."""
+    return np.linalg.qr(np.random.default_rng(0).normal(size=(dim, count)))[0].T
+
+
+@pytest.mark.parametrize("lengths", [(1, 1, 1), (3, 2, 0.5)])
+def test_orthogonal_directions_stand_at_120_degrees(lengths):
+    directions = np.array(lengths)[:, None] * axes(7)
+    view = along_diagonal(directions)
+    assert np.allclose(view @ view.T, np.eye(2))
+    expected = np.sqrt(2 / 3) * np.array(lengths)[:, None] * THIRDS
+    assert np.allclose(directions @ view.T, expected)
+    # What is orthogonal to all of them is not seen.
+    assert np.allclose(view @ (np.eye(7) - axes(7).T @ axes(7)), 0)
+
+
+@pytest.mark.parametrize(("count", "dim"), [(2, 5), (3, 2), (1, 1)])
+def test_fewer_directions_and_narrow_features_have_a_picture_too(count, dim):
+    view = along_diagonal(axes(max(dim, count), count)[:, :dim])
+    assert view.shape == (2, dim) and np.isfinite(view).all()
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_a_simplex_etf_fills_its_dashes_once_the_mean_is_taken_off(classes):
+    centred = (np.eye(classes) - 1 / classes) @ axes(8, classes) * 2.0
+    labels = np.repeat(np.arange(classes), 2)
+    last = (centred + 5.0)[labels].T
+    lengths = np.linalg.norm(centred, axis=1)
+    shown = scene([{"H": last / 2}, {"H": last}], labels, lengths, "simplex ETF", centred=True)
+    samples, means = shown.layers
+    assert samples.at.shape == (2, 6, 2) and samples.colour.tolist() == [0, 0, 1, 1, 2, 2]
+    tips = np.stack([line[1] for line in shown.theory])
+    assert np.allclose(tips, 2 * DIAGONAL.T) and np.allclose(means.at, [tips / 2, tips])
+    assert np.allclose(samples.at[1], tips[[0, 0, 1, 1, 2, 2]])
+
+
+def film(values=(1.0, 0.5, 0.25), places=(0, 19436, 123457)):
+    """Return a film of two points that grow; the second is behind a name that is no markup."""
+    at = np.arange(1, 4)[:, None, None] * np.array([[1.0, 0.0], [0.0, -1 / 3]])
+    shown = Scene((Layer("<points>", at, np.array([0, 1])),), (np.array([[0, 0], [3.0, 0]]),), "t")
+    curves = [(Curve("NC1", "</script>"), np.array(values), 0.125)]
+    return Film("a < b", "step", places, shown, curves, "what it shows")
+
+
+def told(text):
+    """Return what a page draws."""
+    return json.loads(re.search(r'type="application/json">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def test_a_page_holds_the_recorded_places_and_positions_alone():
+    text = page(film())
+    drawn = told(text)
+    assert drawn["places"] == [0, 19436, 123457]
+    # In units of the largest coordinate.
+    assert drawn["layers"][0]["at"] == [
+        [[0.3333, 0], [0, -0.1111]], [[0.6667, 0], [0, -0.2222]], [[1, 0], [0, -0.3333]],
+    ]  # fmt: skip
+    assert drawn["theory"] == [[[0, 0], [1, 0]]]
+    (curve,) = drawn["curves"]
+    assert (curve["values"], curve["theory"], curve["logarithmic"]) == ([1, 0.5, 0.25], 0.125, True)
+    assert "a &lt; b" in text and "&lt;points&gt;" in text and text.count("</script>") == 2
+    assert not re.search(r"https?://|\bsrc=|\bimport\b|fetch\(", text)
+
+
+def test_what_is_not_finite_leaves_a_gap():
+    (curve,) = told(page(film(values=(1.0, np.nan, 0.0))))["curves"]
+    assert curve["values"] == [1, None, 0] and not curve["logarithmic"]
+
+
+def test_curves_are_those_of_the_run():
+    runs = [
+        (
+            {"decay": decay, "seed": seed},
+            {(s, "H1", "NC1"): place + s for s in (0, 7)},
+            {"loss": place},
+        )
+        for place, (decay, seed) in enumerate([(0.1, 0), (0.1, 1), (None, 0), (None, 1)])
+    ]
+    run = of_run(results({}, runs), {"decay": None, "seed": 1})
+    wanted = (Curve("NC1", "its label", predicted="loss"), Curve("NC9", "not there"))
+    ((curve, values, theory),) = along(run, wanted, [0, 7])
+    assert curve.label == "its label" and values.tolist() == [3, 10] and theory == 3
+
+
+@pytest.mark.parametrize("study", MOVING)
+def test_the_recorded_states_of_the_run_are_shown_and_no_others(finished, study):
+    folder = finished.folder / "results"
+    job = jobs.moving(SMOKE, study)
+    (states,) = job.files("states")
+    recorded = RecordedStates(folder / states).run(job.told["run"])
+    drawn = told((folder / f"moving/{study}.html").read_text())
+    assert len(drawn["places"]) == len(recorded["steps"]) > 2
+    if drawn["clock"] == "step":
+        assert drawn["places"] == recorded["steps"]
+    assert all(len(layer["at"]) == len(recorded["steps"]) for layer in drawn["layers"])
+    assert len(drawn["curves"]) == len(studies.load(study).moving.curves)
+    for suffix in ("html", "gif"):
+        check(folder / f"moving/{study}.{suffix}")
+    with Image.open(folder / f"moving/{study}.gif") as image:
+        assert image.n_frames <= len(recorded["steps"])
+    assert (folder / f"moving/{study}.gif").stat().st_size < 1e6
+
+
+def test_the_run_is_the_one_nearest_to_what_the_study_asks_for(load):
+    atlas = load({"deep_linear": {"direct_optimisation": {"grid": {"problem.depth": [1, 2]}}}})
+    assert jobs.moving(atlas, "deep_linear").told["keys"] == {"depth": 1, "seed": 0}
+
+
+def test_names_that_have_none_are_refused_in_one_line(finished):
+    with pytest.raises(InputError, match="no study 'nosuch'"):
+        jobs.moving(SMOKE, "nosuch")
+    done = finished.snakemake("--dry-run", "--", "results/moving/nosuch.html")
+    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode == 2 and len(errors) == 1 and "no study 'nosuch'" in errors[0]
+
+
+def test_an_experiment_that_a_config_leaves_out_has_no_moving_picture(load):
+    atlas = load({"deep_linear": {"direct_optimisation": None}})
+    assert jobs.movings(atlas, "deep_linear") == []
+    with pytest.raises(InputError, match="direct_optimisation left out of it"):
+        jobs.moving(atlas, "deep_linear")
+
+
+@pytest.mark.skipif(browser.PROGRAM is None, reason=WITHOUT_CHROMIUM)
+def test_a_browser_plays_the_page_and_asks_for_nothing(tmp_path):
+    path = tmp_path / "moving.html"
+    path.write_text(page(film()))
+    with browser.browser(tmp_path / "chromium") as opened:
+        opened.open(path.as_uri())
+        assert opened.evaluate("place.value") == "step 0"
+        for key, found in (("ArrowRight", 19436), ("End", 123457), ("ArrowLeft", 19436)):
+            pressed = f"new KeyboardEvent('keydown', {{key: '{key}'}})"
+            opened.evaluate(f"document.dispatchEvent({pressed})")
+            assert opened.evaluate("place.value") == f"step {found}"
+        opened.evaluate("show(0.5)")
+        assert opened.evaluate("place.value") == "step 0 to 19436, interpolated"
+        assert opened.evaluate("places(told.layers[0], 0, 0.5)") == [
+            [pytest.approx(0.5), 0], [0, pytest.approx(-0.16665)],
+        ]  # fmt: skip
+        opened.evaluate("play.click()")
+        opened.wait("position > 0.6")
+        opened.evaluate("play.click()")
+        # At rest it shows a recorded state.
+        assert opened.evaluate("Number.isInteger(position)")
+        assert opened.requests == [path.as_uri()] and opened.errors == []

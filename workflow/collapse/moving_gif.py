@@ -1,0 +1,115 @@
+"""A moving picture as a GIF: its recorded states alone, one after the other."""
+
+import io
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.figure import Figure
+from PIL import Image
+
+from collapse.moving_page import COLOURS
+from collapse.plotting import THEORY
+from collapse.studies.moving import Film, Layer, Scene
+
+SIZE = (6.4, 3.6)
+"""In inches of `DPI` pixels."""
+DPI = 100
+SECONDS, REST = 4.8, 1.2
+"""How long all states take together, and the last one beside."""
+_SHADES = 64
+
+
+def gif(film: Film) -> bytes:
+    """Return the GIF of a film, a frame for each recorded state."""
+    figure = plt.figure(figsize=SIZE, dpi=DPI)
+    # The scene beside a column of curves, if there are any.
+    places = [["scene", str(place)] for place in range(len(film.curves))]
+    panels = figure.subplot_mosaic(places or [["scene"]])
+    figure.suptitle(film.heading, x=0.01, ha="left", fontsize=8)
+    moving = _Moving(panels, film)
+    # The places of panels are settled once: titles that change would move them.
+    figure.canvas.draw()
+    figure.set_layout_engine(None)
+    images = []
+    for frame in range(len(film.places)):
+        moving.show(frame)
+        images.append(_image(figure))
+    palette = _palette([images[0], images[len(images) // 2], images[-1]])
+    frames = [each.quantize(palette=palette, dither=Image.Dither.NONE) for each in images]
+    duration = [int(1000 * SECONDS / len(frames))] * len(frames)
+    duration[-1] += int(1000 * REST)
+    written = io.BytesIO()
+    frames[0].save(
+        written, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0
+    )
+    return written.getvalue()
+
+
+def _palette(images: Sequence[Image.Image]) -> Image.Image:
+    """Return an image with the colours that some images share: one for each would flicker."""
+    together = Image.fromarray(np.concatenate([np.asarray(image) for image in images]))
+    return together.quantize(_SHADES, dither=Image.Dither.NONE)
+
+
+def _image(figure: Figure) -> Image.Image:
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+
+
+class _Moving:
+    """The artists of a film, which show one frame after the other."""
+
+    def __init__(self, panels: dict[str, Axes], film: Film) -> None:
+        self._film, self._axes = film, panels["scene"]
+        _stage(self._axes, film.scene)
+        self._artists = [_artist(self._axes, layer) for layer in film.scene.layers]
+        self._marks = []
+        for place, (curve, values, theory) in enumerate(film.curves):
+            axes = panels[str(place)]
+            axes.plot(values, color=COLOURS[0])
+            if theory is not None:
+                axes.axhline(theory, **THEORY)
+            if (values[np.isfinite(values)] > 0).all():
+                axes.set_yscale("log")
+            axes.set_xticks([])
+            axes.minorticks_off()
+            axes.set_title(curve.label, loc="left", fontsize=8, pad=3)
+            self._marks += axes.plot([0], values[:1], "o", color=COLOURS[3])
+
+    def show(self, frame: int) -> None:
+        """Show a frame."""
+        film = self._film
+        self._axes.set_title(f"{film.clock} {film.places[frame]:.3g}", loc="left", fontsize=8)
+        for artist, layer in zip(self._artists, film.scene.layers, strict=True):
+            if layer.rays:
+                artist.set_segments(_rays(layer.at[frame]))
+            else:
+                artist.set_offsets(layer.at[frame])
+        for mark, (_, values, _) in zip(self._marks, film.curves, strict=True):
+            mark.set_data([frame], [values[frame]])
+
+
+def _stage(axes: Axes, scene: Scene) -> None:
+    """Prepare the panel of the scene: its extent, and theory."""
+    limits = (-1.05 * (scene.reach or 1), 1.05 * (scene.reach or 1))
+    axes.set(xlim=limits, ylim=limits, aspect="equal", xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    for place, line in enumerate(scene.theory):
+        axes.plot(*line.T, **THEORY, zorder=3, label=None if place else scene.theory_name)
+    if scene.theory:
+        axes.legend(loc="lower left", borderaxespad=0)
+
+
+def _artist(axes: Axes, layer: Layer) -> LineCollection | PathCollection:
+    colours = [COLOURS[i] for i in np.broadcast_to(layer.colour, layer.at.shape[1])]
+    if layer.rays:
+        return axes.add_collection(LineCollection(_rays(layer.at[0]), colors=colours, linewidths=2))
+    return axes.scatter(*layer.at[0].T, s=6, c=colours, alpha=0.5, linewidth=0)
+
+
+def _rays(tips: np.ndarray) -> np.ndarray:
+    """Return the lines from the origin to each tip."""
+    return np.stack([np.zeros_like(tips), tips], axis=1)
