@@ -107,7 +107,9 @@ def _artist(axes: Axes, layer: Layer) -> LineCollection | PathCollection:
     colours = [COLOURS[i] for i in np.broadcast_to(layer.colour, layer.at.shape[1])]
     if layer.rays:
         return axes.add_collection(LineCollection(_rays(layer.at[0]), colors=colours, linewidths=2))
-    return axes.scatter(*layer.at[0].T, s=6, c=colours, alpha=0.5, linewidth=0)
+    return axes.scatter(
+        *layer.at[0].T, s=6 if len(colours) >= 100 else 16, c=colours, alpha=0.5, linewidth=0
+    )
 
 
 def _rays(tips: np.ndarray) -> np.ndarray:

@@ -116,6 +116,7 @@ function drawScene(before, part) {
   const half = Math.min(width, height) / 2, scale = 0.94 * half;
   const seen = ([x, y]) => [half + scale * x, half - scale * y];
   for (const layer of told.layers) {
+    const radius = layer.colours.length < 100 ? 4 : 2.5;
     places(layer, before, part).map(seen).forEach((point, i) => {
       const own = told.colours[layer.colours[i] % told.colours.length];
       if (layer.rays) {
@@ -124,7 +125,7 @@ function drawScene(before, part) {
         pen.globalAlpha = 0.55;
         pen.fillStyle = own;
         pen.beginPath();
-        pen.arc(...point, 2.5, 0, 2 * Math.PI);
+        pen.arc(...point, radius, 0, 2 * Math.PI);
         pen.fill();
         pen.globalAlpha = 1;
       }

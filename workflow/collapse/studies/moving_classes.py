@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from collapse.studies import Results
 from collapse.studies.moving import DIAGONAL, Layer, Scene, along_diagonal, means, ray
 
 SHOWN = 3
@@ -16,6 +17,22 @@ PROJECTION = (
     "plane is not seen."
 )
 """How these pictures come to be, in a caption."""
+
+
+def of_class_sizes(
+    states: Sequence[Mapping[str, np.ndarray]], run: Results, frame: str, centred: bool = False
+) -> Scene:
+    """Return the scene of a problem of ``class_sizes`` whose closed form has norms of class means.
+
+    Other arguments are as in `scene`.
+    """
+    sizes = run.config["problem"]["class_sizes"]
+    squares = run.predictions.set_index("metric")["value"]
+    names = [f"feature_norms_squared[{k}]" for k in range(len(sizes))]
+    # Of some losses and heads theory says nothing of the kind.
+    known = set(names) <= set(squares.index)
+    lengths = np.sqrt(squares[names].to_numpy()) if known else None
+    return scene(states, np.repeat(np.arange(len(sizes)), sizes), lengths, frame, centred)
 
 
 def scene(

@@ -7,14 +7,11 @@ import numpy as np
 from collapse.studies import Results
 from collapse.studies.deep_linear.analysis import FRAME
 from collapse.studies.moving import Scene
-from collapse.studies.moving_classes import scene as by_class
+from collapse.studies.moving_classes import of_class_sizes
 
 
 def scene(states: Sequence[Mapping[str, np.ndarray]], run: Results) -> Scene:
     """Return what moves."""
-    problem = run.config["problem"]
-    labels = np.repeat(np.arange(len(problem["class_sizes"])), problem["class_sizes"])
-    names = [f"feature_norms_squared[{k}]" for k in range(labels.max() + 1)]
-    squares = run.predictions.set_index("metric")["value"].reindex(names).to_numpy()
-    lengths = None if np.isnan(squares).any() else np.sqrt(squares)
-    return by_class(states, labels, lengths, FRAME[problem["bias"]], centred=problem["bias"])
+    bias = run.config["problem"]["bias"]
+    # With a bias the class means are an ETF once their mean is taken off.
+    return of_class_sizes(states, run, FRAME[bias], centred=bias)

@@ -1,6 +1,7 @@
 """Dang et al., "Neural Collapse in Deep Linear Networks" (ICML 2023): the imbalanced case."""
 
-from collapse.studies import Plot, Study
+from collapse.studies import Curve, Moving, Plot, Study
+from collapse.studies.moving_classes import PROJECTION
 
 STUDY = Study(
     paper=(
@@ -122,6 +123,24 @@ STUDY = Study(
         "released_normalisation",
         "network_mlp",
         "network_shuttle",
+    ),
+    moving=Moving(
+        experiment="direct_optimisation",
+        run={"depth": 3},
+        curves=(
+            Curve("NC1", "NC1"),
+            Curve("NC2_GOF", "NC2 (GOF)"),
+            Curve("NC3_GOF", "NC3 (GOF)"),
+            Curve("objective", "loss", layer="all", predicted="loss"),
+        ),
+        caption=(
+            "Gradient descent over free features of K classes of unequal sizes under a linear head "
+            "of M layers: samples (dots) and means (lines from the origin) of the first three "
+            "classes, and theory's class means, a general orthogonal frame (GOF), the length of "
+            f"whose axes follows from the classes' sizes (dashed). {PROJECTION} Beside it NC1, NC2 "
+            "and NC3 to that frame (all zero at the optimum) and the loss with its closed-form "
+            "optimum (dashed)."
+        ),
     ),
     deviations=(
         "Networks train on imbalanced subsets of Fashion-MNIST in place of CIFAR-10.",
