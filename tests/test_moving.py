@@ -15,6 +15,7 @@ from collapse.moving_page import page
 from collapse.studies import Curve
 from collapse.studies.moving import DIAGONAL, Film, Layer, Scene, along, along_diagonal, of_run
 from collapse.studies.moving_classes import scene
+from collapse.theory.perturbation import optimal_length
 from collapse.upstream import RecordedStates
 from conftest import WITHOUT_CHROMIUM
 from tables import results
@@ -169,3 +170,16 @@ def test_a_browser_plays_the_page_and_asks_for_nothing(tmp_path):
         # At rest it shows a recorded state.
         assert opened.evaluate("Number.isInteger(position)")
         assert opened.requests == [path.as_uri()] and opened.errors == []
+
+
+@pytest.mark.parametrize(("decays", "alive"), [((0.1, 0.05), True), ((4.0, 0.3), False)])
+def test_the_frame_of_the_flow_is_where_it_rests(decays, alive):
+    length = optimal_length(*decays)
+    assert (length is not None) == alive
+    if alive:
+        weight_decay, feature_decay = decays
+        # Each class alone, W eliminated: what a longer mean saves of the fit it pays in decay.
+        mean = np.linspace(0.9, 1.1, 201) * length
+        cost = weight_decay / (mean**2 + weight_decay) + feature_decay * mean**2
+        assert mean[cost.argmin()] == pytest.approx(length)
+    assert optimal_length(0.1, 0.0) is None

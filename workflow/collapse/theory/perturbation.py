@@ -143,6 +143,17 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     }
 
 
+def optimal_length(weight_decay: float, feature_decay: float) -> float | None:
+    """Return sqrt(rho), the norm of the minimiser's orthogonal class means, no beta holding it.
+
+    None where nothing is collapsed onto a frame: H* is 0, or without decay unbounded.
+    """
+    decay = math.sqrt(weight_decay) * math.sqrt(feature_decay)
+    if decay >= 1 or decay == 0:
+        return None
+    return math.sqrt((1 - decay) * math.sqrt(weight_decay) / math.sqrt(feature_decay))
+
+
 def _pulls(weight_decay: float, feature_decay: float) -> dict[str, float]:
     """Return what holds each component back: its factor is beta/(beta + pull)."""
     decay = math.sqrt(weight_decay) * math.sqrt(feature_decay)

@@ -1,6 +1,7 @@
 """Perturbation analysis of neural collapse (Tirer et al. 2023): features held near a matrix."""
 
-from collapse.studies import Plot, Study
+from collapse.studies import Curve, Moving, Plot, Study
+from collapse.studies.moving_classes import PROJECTION
 
 _SEEDS = "Points are medians over seeds, bars their range."
 _RATIO = (
@@ -138,6 +139,24 @@ STUDY = Study(
         "end_to_end_mlp",
         "intermediate_features",
         *_RESNETS,
+    ),
+    moving=Moving(
+        experiment="flow",
+        run={},
+        curves=(
+            Curve("NC1_ratio", "NC1 ratio"),
+            Curve("trace_within", "tr Sigma_W"),
+            Curve("trace_between", "tr Sigma_B"),
+            Curve("NC2_OF", "NC2 (OF)"),
+        ),
+        caption=(
+            "The central-path flow from random features: samples (dots) and means (lines from the "
+            "origin) of the first three classes, and the class means of the minimiser, an "
+            f"orthogonal frame of known length (dashed). {PROJECTION} Beside it the NC1 ratio and "
+            "its parts, the traces of the covariances within and between classes, of which theory "
+            "says that the ratio falls all the way, and NC2, the distance of the Gram matrix of "
+            "the class means from that of an orthogonal frame (OF), both of norm 1."
+        ),
     ),
     deviations=(
         "Networks train on Fashion-MNIST in place of CIFAR-10.",
