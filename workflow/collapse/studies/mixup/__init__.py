@@ -1,6 +1,7 @@
 """Mixup's influence on neural collapse (Fisher et al. 2024): where mixed features go."""
 
-from collapse.studies import Plot, Study
+from collapse.studies import Curve, Moving, Plot, Study
+from collapse.studies.moving_classes import PROJECTION
 
 _LOSSES = ("network_baseline", "network_mixup", "network_mse_mixup")
 _ROWS = (
@@ -153,6 +154,27 @@ STUDY = Study(
         **dict.fromkeys(_MODELS, ("feature_decay",)),
         "network_mixup": ("input.alpha",),
     },
+    moving=Moving(
+        experiment="free_descent",
+        run={},
+        curves=(
+            Curve("classifier_ETF", "distance of W from an ETF"),
+            Curve("amplification_half", "A(1/2)", predicted="amplification_half"),
+            Curve("classifier_norm", "norm of the rows of W", predicted="classifier_norm"),
+            Curve("objective", "loss", layer="all"),
+        ),
+        caption=(
+            "Gradient descent over the classifier W and a free feature for each pair of classes "
+            "and each lambda, by cross-entropy with mixup: features of the first three classes and "
+            "of their pairs (dots), rows of W (lines from the origin, to whose length that of "
+            "features does not compare), and the closed form of the features for every lambda, W "
+            "a simplex ETF of the balanced norm (dashed). "
+            f"{PROJECTION.replace('means', 'features')} Beside it the distance of W from a simplex "
+            "ETF, A(1/2), the length of an even mix over that of the convex combination, with its "
+            "closed form (dashed), the norm of the rows of W with the balanced one (dashed), and "
+            "the loss."
+        ),
+    ),
     claims_read=(*_MODELS, *_LOSSES, "network_fixed_etf", "network_fashion"),
     optional=frozenset(_ROWS) - {"network_mixup"},
     deviations=(
