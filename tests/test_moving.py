@@ -2,8 +2,10 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -15,6 +17,7 @@ from collapse.moving_page import page
 from collapse.studies import Curve
 from collapse.studies.moving import DIAGONAL, Film, Layer, Scene, along, along_diagonal, of_run
 from collapse.studies.moving_classes import scene
+from collapse.studies.regression import moving as regression
 from collapse.theory.perturbation import optimal_length
 from collapse.upstream import RecordedStates
 from conftest import WITHOUT_CHROMIUM
@@ -183,3 +186,32 @@ def test_the_frame_of_the_flow_is_where_it_rests(decays, alive):
         cost = weight_decay / (mean**2 + weight_decay) + feature_decay * mean**2
         assert mean[cost.argmin()] == pytest.approx(length)
     assert optimal_length(0.1, 0.0) is None
+
+
+def test_residuals_are_those_of_the_targets_at_every_step():
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=(6, 2)) + 3
+    states = [
+        {"W1": rng.normal(size=(2, 4)), "H": rng.normal(size=(4, 6)), "bias": rng.normal(size=2)}
+        for _ in range(3)
+    ]
+    residuals = [(state["W1"] @ state["H"]).T + state["bias"] - targets for state in states]
+    centred = targets - targets.mean(0)
+    columns = {"sample": np.repeat(range(6), 2), "output": np.tile(range(2), 6)}
+    own = np.cov(centred.T, bias=True)
+    measured = {
+        (7, "all", f"target_covariance[{i},{j}]"): own[i, j] for i in (0, 1) for j in (0, i)
+    }
+    run = results({"weight_decay": 0.5, "feature_decay": 0.08}, [({"seed": 0}, measured, {})])
+    points = pd.concat(
+        pd.DataFrame(
+            {"seed": 0, "step": step, "layer": "all", "probe": "residuals", **columns}
+            | {"target": centred.ravel(), "residual": found.ravel()}
+        )
+        for step, found in ((0, residuals[0]), (7, residuals[2]))
+    )
+    shown = regression.scene(states, replace(run, samples=points))
+    (layer,) = shown.layers
+    assert np.allclose(layer.at, residuals)
+    # Circles of sqrt(c) and twice that.
+    assert np.allclose([np.linalg.norm(line, axis=1) for line in shown.theory], [[0.2], [0.4]])

@@ -27,6 +27,7 @@ _TEMPLATE = """\
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --faint: #b8b8b8; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8e8e8; --paper: #17191d; --faint: #5c5f66; }
+  canvas { filter: brightness(1.35); }
 }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   margin: 0 auto; max-width: 58rem; padding: 1rem; }

@@ -1,6 +1,6 @@
 """Andriopoulos et al., "The Prevalence of Neural Collapse in Neural Multivariate Regression"."""
 
-from collapse.studies import Plot, Study
+from collapse.studies import Curve, Moving, Plot, Study
 
 _DECAY = ("reacher", "swimmer", "hopper")
 _PARTLY = ("reacher_partly", "swimmer_partly", "hopper_partly")
@@ -206,6 +206,32 @@ STUDY = Study(
         *_NORMS,
         "free_features",
         "no_decay",
+    ),
+    moving=Moving(
+        experiment="whitening",
+        run={},
+        curves=(
+            *(
+                Curve(f"residual_covariance[{i},{j}]", label, layer="all")
+                for i, j, label in (
+                    (0, 0, "variance of the first residual"),
+                    (1, 1, "variance of the second"),
+                    (0, 1, "covariance of both"),
+                )
+            ),
+            Curve("NRC1", "NRC1"),
+            Curve("mse_sum", "squared error", layer="all", predicted="mse_sum"),
+        ),
+        caption=(
+            "Gradient descent over W, a bias and free features for two correlated targets y: the "
+            "residuals of single samples, output less target, coloured by the angle of the "
+            "whitened target z in six sectors. The plane is that of the two outputs itself, the "
+            "same for all frames. Theory (dashed) puts each residual at -sqrt(c) z, c = "
+            "weight_decay feature_decay, so that the circles are those of targets with a whitened "
+            "length of 1 and of 2; white residuals have equal variances, c each, and no "
+            "covariance. Beside it both variances, the covariance, NRC1 (zero at collapse) and the "
+            "mean squared error, summed over targets, with its closed form (dashed)."
+        ),
     ),
     deviations=(
         "The demonstrations are of experts made here in a simulator, with the paper's "

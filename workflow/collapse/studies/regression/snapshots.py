@@ -58,13 +58,13 @@ def before_and_after(run: Results, probe: str) -> list[Snapshot]:
     snapshots = []
     for step, points in run.completed(run.points(probe)).groupby("step"):
         of_step = residuals[residuals["step"] == step]
-        z = whitened(_by_sample(of_step, "target"), target_covariance)
+        z = whitened(by_sample(of_step, "target"), target_covariance)
         r2 = fits.get(step, np.nan)
-        snapshots.append(Snapshot(step, points, _by_sample(of_step, "residual"), z, r2))
+        snapshots.append(Snapshot(step, points, by_sample(of_step, "residual"), z, r2))
     return [snapshots[0], snapshots[-1]] if snapshots else []
 
 
-def _by_sample(rows: pd.DataFrame, column: str) -> np.ndarray:
+def by_sample(rows: pd.DataFrame, column: str) -> np.ndarray:
     """Return a column of a run's residuals as an array, a row per sample, a column per output."""
     return rows.pivot(index="sample", columns="output", values=column).to_numpy()
 
