@@ -443,7 +443,7 @@ def moving(atlas: Atlas, study: str) -> Job:
     folder, run = _run_like(atlas, study, name, wanted.run)
     spec = {
         "study": study,
-        "experiment": name,
+        "shown": name,
         "run": run.id,
         "keys": run.keys,
         "clock": run.config.clock,

@@ -12,14 +12,14 @@ from PIL import Image
 
 from collapse.moving_page import COLOURS
 from collapse.plotting import THEORY
-from collapse.studies.moving import Film, Layer, Scene
+from collapse.studies.moving import Film, Layer, Scene, spelt
 
 SIZE = (6.4, 3.6)
 """In inches of `DPI` pixels."""
 DPI = 100
 SECONDS, REST = 4.8, 1.2
 """How long all states take together, and the last one beside."""
-_SHADES = 64
+_SHADES = 128
 
 
 def gif(film: Film) -> bytes:
@@ -51,7 +51,8 @@ def gif(film: Film) -> bytes:
 def _palette(images: Sequence[Image.Image]) -> Image.Image:
     """Return an image with the colours that some images share: one for each would flicker."""
     together = Image.fromarray(np.concatenate([np.asarray(image) for image in images]))
-    return together.quantize(_SHADES, dither=Image.Dither.NONE)
+    # By what they span: by how often they come, white would take all.
+    return together.quantize(_SHADES, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
 
 
 def _image(figure: Figure) -> Image.Image:
@@ -82,7 +83,7 @@ class _Moving:
     def show(self, frame: int) -> None:
         """Show a frame."""
         film = self._film
-        self._axes.set_title(f"{film.clock} {film.places[frame]:.3g}", loc="left", fontsize=8)
+        self._axes.set_title(f"{film.clock} {spelt(film.places[frame])}", loc="left", fontsize=8)
         for artist, layer in zip(self._artists, film.scene.layers, strict=True):
             if layer.rays:
                 artist.set_segments(_rays(layer.at[frame]))

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _film(spec: Spec) -> Film:
     """Return what the states of the run show."""
-    told, wanted = spec.job, load(spec.job["study"]).moving
+    told, study = spec.job, load(spec.job["study"])
     (path,) = spec.reads["states"]
     recorded = RecordedStates(path)
     record = recorded.run(told["run"])
@@ -51,8 +51,8 @@ def _film(spec: Spec) -> Film:
         clock=told["clock"],
         places=places(shown, told["clock"], record["steps"]),
         scene=module.scene(states, shown),
-        curves=along(shown, wanted.curves, record["steps"]),
-        caption=wanted.caption,
+        curves=along(shown, study.moving.curves, record["steps"]),
+        caption=f"{study.moving.caption} Objective: {study.objective}.",
     )
 
 
@@ -60,4 +60,4 @@ def _heading(told: Mapping[str, Any], diverged_at: int | None) -> str:
     """Return which run is shown."""
     keys = ", ".join(f"{key} = {format_value(value)}" for key, value in told["keys"].items())
     lost = "" if diverged_at is None else f", diverged at step {diverged_at}"
-    return f"{told['study']}, {told['experiment']}: {keys}{lost}"
+    return f"{told['study']}, {told['shown']}: {keys}{lost}"

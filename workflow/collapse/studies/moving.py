@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from collapse.studies import Curve, Results
+from collapse.studies.sentences import number
 
 _ANGLES = np.radians([90, 210, 330])
 DIAGONAL = np.sqrt(2 / 3) * np.stack([np.cos(_ANGLES), np.sin(_ANGLES)])
@@ -119,6 +120,11 @@ def places(run: Results, clock: str, steps: Sequence[int]) -> list[float]:
     """Return the place of each step: the metric of the clock's name, or the step itself."""
     rows = run.values(clock)
     return list(steps) if rows.empty else rows.set_index("step")["value"].loc[steps].tolist()
+
+
+def spelt(place: float) -> str:
+    """Spell the place of a frame: a step with all its digits."""
+    return str(place) if isinstance(place, int) else number(place)
 
 
 def along(

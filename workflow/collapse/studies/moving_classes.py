@@ -11,7 +11,8 @@ SHOWN = 3
 """Classes that a picture shows, the first: as many as there are axes along a diagonal."""
 
 PROJECTION = (
-    "All frames are projected alike, linearly, onto the plane that shows the three orthonormal "
+    "Each class has a colour of its own. All frames are projected alike, linearly, onto the plane "
+    "that shows the three orthonormal "
     "axes nearest to the last recorded class means along their diagonal: there vectors of an "
     "orthogonal frame or of a simplex ETF are 120 degrees apart, and what lies outside of the "
     "plane is not seen."
