@@ -45,7 +45,7 @@ class Example:
     shows: tuple[str, ...] = ()
 
 
-# What the jobs of a problem run that descends by plain gradients from random points.
+# What the jobs of a problem load that descends by gradients from random points.
 _DESCENT = (
     "collapse.stages.compute",
     "collapse.procedures.problem.compute",
