@@ -95,6 +95,13 @@ def test_a_study_shows_its_notebook_and_a_figure_with_what_it_measured(report, f
     assert " ".join(caption.split("\n\n")[0].split()) in " ".join(shown.split())
 
 
+def test_a_moving_picture_opens_in_the_page(report):
+    category(report, "mixup")
+    click(report, "moving", 0)
+    report.wait_for_frame("where the slider stops")
+    assert report.errors == []
+
+
 @pytest.mark.parametrize("study", SMOKE.studies)
 def test_a_notebook_is_small_enough_to_be_shown_inside_a_page(finished, study):
     # Chromium leaves a frame of 2 MB empty; pictures are larger at other scales.
