@@ -19,12 +19,15 @@ from slurm_node import NODE, Node, processes
 
 pytestmark = pytest.mark.slurm
 
-# Python imports this module by itself: what a process of `collapse` saw, written at its end.
+# Python imports this module by itself: what a process of `collapse` saw, written at its end; not
+# those of examples, which run another workflow in a folder of their own.
 SPY = """
 import atexit, json, os, sys, uuid
 
+begun = os.getcwd()
+
 def leave():
-    if os.path.basename(sys.argv[0]) == "collapse":
+    if os.path.basename(sys.argv[0]) == "collapse" and begun == os.environ["SPIED"]:
         seen = {"words": sys.argv[1:]}
         seen |= {name: os.environ.get(name) for name in ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")}
         with open(f"{os.environ['SPY']}/{uuid.uuid4()}.json", "w") as file:
@@ -99,7 +102,7 @@ class Submitting(Checkout):
         self.notes = folder / "seen"
         (folder / "spy/sitecustomize.py").write_text(SPY)
         path = os.pathsep.join([str(self.folder / "workflow"), str(folder / "spy")])
-        self.environment = {"PYTHONPATH": path, "SPY": str(self.notes)}
+        self.environment = {"PYTHONPATH": path, "SPY": str(self.notes), "SPIED": str(self.folder)}
         (self.folder / "mine.yaml").write_text(yaml.safe_dump({"deep_linear": MINE}))
 
     def submit(self, *arguments, run=Checkout.run, settings=("scale=smoke",), **environment):
