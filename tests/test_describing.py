@@ -1,9 +1,6 @@
 """What `collapse describe` says: of every key, every metric of every table, every figure."""
 
-import json
 import re
-import shutil
-import subprocess
 from argparse import Namespace
 from html.parser import HTMLParser
 
@@ -159,45 +156,6 @@ def test_the_page_shows_what_is_quoted_as_code_and_no_markup_of_others():
     # Keys come first, and what entries belong to can be chosen.
     assert shown.index('id="key-k"') < shown.index('id="metric-m"')
     assert "<option>A (x)</option><option>B</option>" in shown
-
-
-FILTER = """
-const row = (category, of, text) => ({dataset: {category, of}, textContent: text, hidden: false});
-const rows_ = [row("key", "A;B", "Width"), row("key", "B", "decay"), row("metric", "", "NC1")];
-const fields = {category: {}, of: {}, text: {}, shown: {}};
-let listener;
-globalThis.document = {
-  querySelectorAll: () => rows_,
-  getElementById: id => fields[id],
-  querySelector: () => ({addEventListener: (_, call) => { listener = call; }}),
-};
-const answers = [];
-fields.category.value = fields.of.value = fields.text.value = "";
-SCRIPT
-for (const [category, of, text] of QUERIES) {
-  Object.assign(fields.category, {value: category});
-  Object.assign(fields.of, {value: of});
-  Object.assign(fields.text, {value: text});
-  listener();
-  answers.push([rows_.map(each => !each.hidden), fields.shown.textContent]);
-}
-console.log(JSON.stringify(answers));
-"""
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
-def test_the_page_is_filtered_by_category_place_and_text():
-    (script,) = re.findall(r"<script>(.*?)</script>", page([]), re.DOTALL)
-    queries = [["", "", ""], ["key", "", ""], ["", "B", ""], ["", "A", ""], ["", "", "nc1"]]
-    program = FILTER.replace("SCRIPT", script).replace("QUERIES", json.dumps(queries))
-    done = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [
-        [[True, True, True], "3 of 3"],
-        [[True, True, False], "2 of 3"],
-        [[True, True, False], "2 of 3"],
-        [[True, False, False], "1 of 3"],
-        [[False, False, True], "1 of 3"],
-    ]
 
 
 def test_a_docstring_that_changed_since_the_plan_is_refused(tmp_path):

@@ -1,34 +1,22 @@
 """The decided claims as one page that needs nothing else: counts, and a table to filter."""
 
 import pandas as pd
-from jinja2 import Environment
 
+from collapse.filtered_page import render
 from collapse.studies.verdicts import RULE, VERDICTS, as_word, counts
 
 _TEMPLATE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>Claims</title>
-<style>
-body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 80em; padding: 0 1em; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .35em .7em; }
-tr { border-bottom: 1px solid #ddd; }
-#claims td:nth-child(4) { width: 34%; }
-#claims th { position: sticky; top: 0; background: #fff; }
+{%- extends frame %}
+{%- block style %}
+form + table td:nth-child(4) { width: 34%; }
 #counts { width: auto; margin-bottom: 1em; }
 #counts td + td { text-align: right; }
 .verdict { white-space: nowrap; font-weight: 600; }
 .not-replicated { color: #a50f15; }
 .inconclusive { color: #6b6b6b; }
 .replicated { color: #14632d; }
-small { color: #555; display: block; }
-select, input { font: inherit; margin-right: 1em; }
-</style>
-</head>
-<body>
+{%- endblock %}
+{%- block head %}
 <h1>Claims at {{ scales }} scale</h1>
 <table id="counts">
 <tr><th></th>
@@ -38,17 +26,17 @@ select, input { font: inherit; margin-right: 1em; }
 {%- endfor %}
 </table>
 <p>{{ rule }} A bound is set by the paper, by theory or by this project.</p>
-<form onsubmit="return false">
+{%- endblock %}
+{%- block choices %}
 <label>Study <select id="study"><option value="">all</option>
 {%- for study in studies %}<option>{{ study }}</option>{% endfor %}</select></label>
 <label>Verdict <select id="verdict"><option value="">all</option>
 {%- for verdict in verdicts %}<option>{{ verdict }}</option>{% endfor %}</select></label>
 <label>Reference <select id="reference"><option value="">all</option>
 {%- for verdict in verdicts %}<option>{{ verdict }}</option>{% endfor %}</select></label>
-<label>Search <input id="text" type="search"></label>
-<span id="shown"></span>
-</form>
-<table id="claims">
+{%- endblock %}
+{%- block table %}
+<table>
 <thead><tr>
 {%- for name in columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>
@@ -66,25 +54,7 @@ data-reference="{{ claim.reference }}">
 {%- endfor %}
 </tbody>
 </table>
-<script>
-const rows = [...document.querySelectorAll("#claims tbody tr")];
-const wanted = id => document.getElementById(id).value;
-function filter() {
-  const text = wanted("text").toLowerCase();
-  let shown = 0;
-  for (const row of rows) {
-    const fits = name => !wanted(name) || row.dataset[name] === wanted(name);
-    row.hidden = !(["study", "verdict", "reference"].every(fits)
-      && row.textContent.toLowerCase().includes(text));
-    shown += !row.hidden;
-  }
-  document.getElementById("shown").textContent = shown + " of " + rows.length;
-}
-document.querySelector("form").addEventListener("input", filter);
-filter();
-</script>
-</body>
-</html>
+{%- endblock %}
 """
 
 
@@ -94,12 +64,13 @@ def page(claims: pd.DataFrame) -> str:
     `claims` has the columns of `collapse.studies.verdicts.COLUMNS` as text, and ``reference``, the
     verdict of the reference runs, empty where they decide none.
     """
-    environment = Environment(autoescape=True)
-    environment.filters["word"] = as_word
     order = claims["verdict"].map({verdict: place for place, verdict in enumerate(VERDICTS)})
     ordered = claims.iloc[order.argsort(kind="stable")]
     table = counts(claims)["this run"]
-    return environment.from_string(_TEMPLATE).render(
+    return render(
+        _TEMPLATE,
+        {"word": as_word},
+        title="Claims",
         scales=", ".join(claims["scale"].unique()),
         verdicts=VERDICTS,
         counts=zip(table.index, table.to_numpy().tolist(), strict=True),

@@ -4,23 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from collapse.describing import CATEGORIES, Entry
+from collapse.filtered_page import render
 
 _TEMPLATE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>Keys, metrics, figures</title>
-<style>
-body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 80em; padding: 0 1em; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .35em .7em; }
-tr { border-bottom: 1px solid #ddd; }
-th { position: sticky; top: 0; background: #fff; }
+{%- extends frame %}
+{%- block style %}
 th:first-child { width: 22%; }
 th:nth-child(2) { width: 20%; }
 td:first-child { overflow-wrap: anywhere; }
@@ -30,25 +21,22 @@ tr:target { background: #fff7d6; }
 td a { color: inherit; text-decoration: none; }
 td a:hover { text-decoration: underline; }
 code { font-size: 13px; }
-small { color: #555; display: block; }
-select, input { font: inherit; margin-right: 1em; }
-</style>
-</head>
-<body>
+{%- endblock %}
+{%- block head %}
 <h1>What can be set, is measured and is drawn</h1>
 <p>Every key of the config with what it takes, every metric of the tables and of <code>collapse
 measure</code> with its formula and where it is from, every figure of the studies: what the code
 declares of each, as <code>collapse describe NAME</code> prints it.</p>
-<form onsubmit="return false">
+{%- endblock %}
+{%- block choices %}
 <label>Show <select id="category"><option value="">all</option>
 {%- for category, count in counts.items() %}
 <option value="{{ category }}">{{ category }}s ({{ count }})</option>{% endfor %}</select></label>
 <label>Of <select id="of"><option value="">all</option>
 {%- for place in places %}<option>{{ place }}</option>{% endfor %}</select></label>
-<label>Search <input id="text" type="search"></label>
-<span id="shown"></span>
-</form>
-<table id="entries">
+{%- endblock %}
+{%- block table %}
+<table>
 <thead><tr><th>Name</th><th>Takes</th><th>What it is</th></tr></thead>
 <tbody>
 {%- for anchor, entry in entries %}
@@ -66,25 +54,7 @@ data-of="{{ entry.places | join(';') }}">
 {%- endfor %}
 </tbody>
 </table>
-<script>
-const rows = [...document.querySelectorAll("#entries tbody tr")];
-const wanted = id => document.getElementById(id).value;
-function filter() {
-  const text = wanted("text").toLowerCase(), of = wanted("of");
-  let shown = 0;
-  for (const row of rows) {
-    row.hidden = !((!wanted("category") || row.dataset.category === wanted("category"))
-      && (!of || row.dataset.of.split(";").includes(of))
-      && row.textContent.toLowerCase().includes(text));
-    shown += !row.hidden;
-  }
-  document.getElementById("shown").textContent = shown + " of " + rows.length;
-}
-document.querySelector("form").addEventListener("input", filter);
-filter();
-</script>
-</body>
-</html>
+{%- endblock %}
 """
 _CODE = re.compile(r"``(.+?)``|`([^`\s][^`]*)`")
 
@@ -92,10 +62,11 @@ _CODE = re.compile(r"``(.+?)``|`([^`\s][^`]*)`")
 def page(entries: Sequence[Entry]) -> str:
     """Return the page of what is declared, in the order of the categories and their names."""
     ordered = sorted(entries, key=lambda e: (CATEGORIES.index(e.category), e.name.lower(), e.of))
-    environment = Environment(autoescape=True)
-    environment.filters["text"] = _text
     counts = {category: sum(e.category == category for e in ordered) for category in CATEGORIES}
-    return environment.from_string(_TEMPLATE).render(
+    return render(
+        _TEMPLATE,
+        {"text": _text},
+        title="Keys, metrics, figures",
         entries=_anchored(ordered),
         counts=counts,
         places=[place for category in CATEGORIES for place in _places(ordered, category)],

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from collapse.kernels import Kernel, UnavailableError
 from collapse.problems.parameters import Flat
-from collapse.problems.resident import general, tensor_cores
+from collapse.problems.resident import general, layout, tensor_cores
 
 # Numbers in one problem's variables from which many small kernels fill a GPU as well.
 MOST_ENTRIES = 100_000
@@ -97,7 +97,7 @@ def _with_tensor_cores(shape: Shape) -> Form | None:
         return None
     numbers = width * padded + (layers - 1) * width**2 + (layers + 1) * classes * width
     numbers += 2 * lanes * classes * padded + shape.outputs
-    return Form(tensor_cores.SOURCE, shape.defines, threads, 8 * numbers)
+    return Form(layout.SOURCE + tensor_cores.SOURCE, shape.defines, threads, 8 * numbers)
 
 
 def _general(shape: Shape, card: Card) -> Form | None:
@@ -112,7 +112,7 @@ def _general(shape: Shape, card: Card) -> Form | None:
     if 8 * numbers > card.shared_bytes:
         return None
     defines = shape.defines | {"SHARED": int(fits)}
-    return Form(general.SOURCE, defines, threads, 8 * numbers)
+    return Form(layout.SOURCE + general.SOURCE, defines, threads, 8 * numbers)
 
 
 @cache

@@ -144,16 +144,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) descend(
     double* parts = bias + K;
     double* last = products + (M - 1) * D * K;
     const int thread = threadIdx.x, problem = blockIdx.x;
-    const size_t squares = (size_t)batch * D * C;
-    const size_t lasts = squares + (size_t)(M - 1) * batch * D * D;
-    const size_t of_last = lasts + (size_t)problem * K * D;
-    const size_t of_bias = lasts + (size_t)batch * K * D + (size_t)problem * K;
+    const size_t of_last = start_of_last(problem, batch), of_bias = start_of_bias(problem, batch);
     double *matrices[M], *speeds[M];
     #pragma unroll
     for (int m = 0; m < M; ++m) {
         const int size = m == 0 ? D * C : D * D;
-        const size_t from = m == 0 ? (size_t)problem * size
-                                   : squares + ((size_t)(m - 1) * batch + problem) * size;
+        const size_t from = start_of(m, problem, batch);
         matrices[m] = position + from;
         speeds[m] = velocity + from;
 #if SHARED

@@ -223,11 +223,6 @@ __device__ __forceinline__ void multiply_right_and_step(
     __syncthreads();
 }
 
-// Where a problem's matrix begins in the buffers.
-__device__ size_t start_of(int m, int problem, int batch) {
-    return m == 0 ? (size_t)problem * D * C
-                  : (size_t)batch * D * C + ((size_t)(m - 1) * batch + problem) * D * D;
-}
 // Call visit(where an entry lies here, where in the buffers) for a thread's share of a matrix.
 template <class Visit> __device__ void visit_matrix(int m, int problem, int batch, Visit visit) {
     const int columns = m == 0 ? C : D;
@@ -268,9 +263,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) descend(
     double* last = products + (M - 1) * CLASSES * D;
     const int thread = threadIdx.x, problem = blockIdx.x;
     const Place my = place_of(thread);
-    const size_t lasts = (size_t)batch * D * C + (size_t)(M - 1) * batch * D * D;
-    const size_t of_last = lasts + (size_t)problem * K * D;
-    const size_t of_bias = lasts + (size_t)batch * K * D + (size_t)problem * K;
+    const size_t of_last = start_of_last(problem, batch), of_bias = start_of_bias(problem, batch);
     double speeds[M][TURNS][8];
 
     // What fills up columns and classes is zero, and stays so.
