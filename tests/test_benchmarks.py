@@ -17,10 +17,14 @@ from collapse.artifacts import read_csv, write_csv, write_digests, write_tensors
 from collapse.benchmarks import metrics, networks, precision, problems, scaling, suite, table
 from collapse.benchmarks.sizes import (
     ADAM,
+    CE,
+    MIXUP,
     RESNET18,
     SGD,
     Descent,
     Features,
+    Flows,
+    Mixtures,
     Networks,
     Problems,
     Scaling,
@@ -28,10 +32,18 @@ from collapse.benchmarks.sizes import (
     section,
 )
 from collapse.benchmarks.textbook.metrics import by_batches, by_classes
-from collapse.benchmarks.textbook.problems import TextbookProblem
+from collapse.benchmarks.textbook.problems import (
+    TextbookProblem,
+    textbook_flow,
+    textbook_minimum,
+)
 from collapse.cli import main
 from collapse.data.dataset import Dataset
 from collapse.models import mlp
+from collapse.problems import mixup, perturbation
+from collapse.problems.parameters import Parameters
+from collapse.problems.solvers.flow import gradient_flow
+from collapse.problems.solvers.lbfgs import lbfgs
 from collapse.problems.solvers.sgd import gradient_descent
 from collapse.specs import Spec
 from collapse.stages import benchmark
@@ -47,8 +59,15 @@ TINY = Sizes(
     grid_core=Descent(GRID, (2, 4), 2, 10),
     grid_gpu=Descent(GRID, (4, 4), 2, 4),
     many_gpu=Descent(GRID, (2, 4), 2, 10),
+    odd_gpu=Descent(GRID, (4, 4), 2, 4),
+    many_odd_gpu=Descent(GRID, (2, 4), 2, 10),
     wide_gpu=Descent(replace(GRID, depth=1), (2, 4), 2, 10),
     resnet=Networks(RESNET18, SGD, shape=(3, 8, 8), **SMALL),
+    mixed=Networks(PERCEPTRON, SGD, shape=(3, 4, 4), loss=CE, input=MIXUP, **SMALL),
+    four=Networks(PERCEPTRON, SGD, members=2, shape=(1, 4, 4), stacked=False, **SMALL),
+    nine=Networks(PERCEPTRON, SGD, members=2, shape=(1, 4, 4), stacked=False, **SMALL),
+    flows=Flows(batch=2, classes=2, per_class=2, dim=3, last=1.0, record=3),
+    mixtures=Mixtures(batch=2, classes=3, dim=3, nodes=3, tolerance=1e-6),
     mlp=Networks(PERCEPTRON, ADAM, members=2, shape=(1, 4, 4), **SMALL),
     features_cpu=Features(60, 8, 3, 1),
     features_gpu=Features(60, 8, 3, 1),
@@ -112,6 +131,31 @@ def test_a_graph_outlives_all_other_references_to_its_memory():
     others = [torch.ones_like(tensor[0]) for tensor in (start.features, *start.weights) * 8]
     replay()
     assert all((tensor == 1).all() for tensor in others)
+
+
+def test_textbook_flows_go_where_ours_go():
+    shape = {"classes": 3, "samples_per_class": 2, "dim": 4, "beta": None}
+    decays = ((0.1, 0.03), (0.3, 0.0))
+    problem = perturbation.build(
+        [{"problem": shape, "weight_decay": w, "feature_decay": h} for w, h in decays]
+    )
+    start, times = problem.initial([0, 1], 1.0), [0.1, 1.0, 5.0]
+    ours = gradient_flow(problem, start, times, 1e-11).parameters.features
+    for index in range(2):
+        theirs = textbook_flow(problem, start, times, 1e-11, index)
+        np.testing.assert_allclose(ours[index, 1:].flatten(1), theirs, rtol=1e-7, atol=1e-9)
+
+
+def test_the_textbook_minimum_of_mixup_is_ours():
+    shape = {"classes": 3, "dim": 3, "nodes": 4, "alpha": 1.0, "loss": "ce", "classifier": "free"}
+    problem = mixup.build([{"problem": shape, "weight_decay": 1e-2, "feature_decay": 1e-2}] * 2)
+    start = problem.initial([0, 1], 1.0)
+    ours = lbfgs(problem, start, 1e-9, 5_000).objective[:, 0]
+    for index in range(2):
+        features, weight = textbook_minimum(problem, start, 1e-9, 5_000, index)
+        end = Parameters(H=features.unsqueeze(0), W1=weight.unsqueeze(0))
+        found = problem.select(slice(index, index + 1)).objective(end)
+        assert found.item() == pytest.approx(ours[index].item(), rel=1e-9)
 
 
 @pytest.mark.parametrize("way", [by_classes, partial(by_batches, batch=7)])
@@ -178,12 +222,58 @@ def test_the_loader_yields_what_the_trainer_sees():
     assert torch.equal(torch.cat([labels for _, labels in batches]), work.labels)
 
 
+def test_batches_on_the_device_are_those_of_the_loader_in_another_order():
+    work = networks.Work(TINY.resnet, CPU)
+    batches = list(work.resident(networks.TextbookTraining).batches)
+    assert [len(labels) for _, labels in batches] == [5, 5, 2]
+    images = torch.cat([images for images, _ in batches])
+    labels = torch.cat([labels for _, labels in batches])
+    places = [
+        (work.images.take(slice(0, 12)) == image).flatten(1).all(1).nonzero().item()
+        for image in images
+    ]
+    assert sorted(places) == list(range(12)) and places != list(range(12))
+    assert torch.equal(labels, work.labels[places])
+
+
+def test_the_loader_mixes_a_batch_with_itself():
+    work = networks.Work(TINY.mixed, CPU)
+    images, labels = next(iter(work.textbook(workers=0, order=range(12)).batches))
+    plain = work.images.take(slice(0, 5))
+    # MixUp's partner is the sample before.
+    share = ((images - plain.roll(1, 0)) / (plain - plain.roll(1, 0))).nanmedian()
+    torch.testing.assert_close(images, share * plain + (1 - share) * plain.roll(1, 0))
+    hard = torch.nn.functional.one_hot(work.labels[:5], 3).float()
+    torch.testing.assert_close(labels, share * hard + (1 - share) * hard.roll(1, 0))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("size", [TINY.resnet, TINY.mlp], ids=["sgd", "adam"])
+def test_a_captured_textbook_epoch_is_the_eager_one(size):
+    work = networks.Work(size, torch.device("cuda"))
+    ends = []
+    for training in (networks.TextbookTraining, networks.CapturedTraining):
+        torch.cuda.manual_seed(0)
+        each = work.resident(training)
+        losses = [each.epoch() for _ in range(2)]
+        ends.append((losses, each.model.state_dict()))
+    (eager, left), (graphed, right) = ends
+    assert graphed == pytest.approx(eager, rel=1e-3)
+    for name, tensor in left.items():
+        torch.testing.assert_close(tensor, right[name], rtol=1e-2, atol=1e-3)
+
+
 def test_every_gpu_benchmark_runs_at_any_size():
     rows = [*problems.wide(CPU, TINY), *networks.mlps(CPU, TINY), *metrics.on_gpu(CPU, TINY)]
-    rows += networks.resnet(CPU, TINY)
-    lines = [problems.WIDE, networks.MLPS, networks.MLP_SHARE]
+    rows += [*networks.resnet(CPU, TINY), *networks.mixed(CPU, TINY)]
+    rows += networks.side_by_side(CPU, TINY)
+    lines = [problems.WIDE, *networks.MLPS.values(), networks.MLP_SHARE]
     lines += [metrics.ON_GPU, metrics.ON_GPU_WHOLE, metrics.ERROR_GPU]
-    lines += [*networks.RESNET.values(), networks.RESNET_SHARE]
+    for ways in networks.RESNET.values():
+        lines += ways.values()
+    lines += [networks.RESNET_SHARE, networks.MIXED, networks.FOUR, networks.NINE]
+    # What is captured needs a GPU.
+    lines = [line for line in lines if "CUDA graph" not in line.against or line is networks.NINE]
     assert [(row["work"], row["against"]) for row in rows] == [(x.work, x.against) for x in lines]
     assert all(row["ours"] > 0 for row in rows)
 
@@ -195,6 +285,7 @@ def test_a_row_says_how_the_times_compare():
     assert (row["baseline"], row["ours"], row["ratio"]) == (10_000, 2_000, 5)
     assert row["spread"] == pytest.approx((5 - 3) / 4) and row["goal"] == ">= 4" and row["met"]
     assert not line.timed("device", [7.0], [2.0], "")["met"]
+    assert replace(line, judged=False).timed("device", [9.0], [2.0], "")["met"] is None
     bounded = table.Line("work", "other", "relative error", most=1e-4)
     assert bounded.goal == "<= 0.0001" and not bounded.valued("device", 2e-4, "")["met"]
     assert line.left_out("GPU", "no GPU")["note"] == "left out: no GPU"
@@ -220,7 +311,7 @@ def test_the_table_holds_every_row_or_why_it_is_left_out(measured):
     missing = found[kinds == "cuda"]
     assert set(missing["note"]) == {f"left out: {suite.NO_GPU}"}
     assert missing[["baseline", "ours", "ratio", "spread", "met"]].isna().all(axis=None)
-    assert (missing["goal"].notna() == [line.goal is not None for line in lines][1:-3]).all()
+    assert (missing["goal"].notna() == [line.goal is not None for line in lines][3:-3]).all()
     here = found[kinds == "cpu"]
     assert (here["ours"] > 0).all() and here["met"].notna().sum() == 3
     assert here["device"].str.contains("thread").all()
@@ -239,10 +330,10 @@ def test_too_little_memory_leaves_rows_out_with_the_reason(monkeypatch):
     def fail(device, sizes):
         raise torch.OutOfMemoryError("out of memory")
 
-    one = replace(suite.BENCHMARKS[1], measure=fail)
+    one = replace(suite.BENCHMARKS[3], measure=fail)
     monkeypatch.setattr(suite, "BENCHMARKS", (one,))
     found = suite.run(TINY, torch.device("cuda"))
-    assert list(found["note"]) == 3 * ["left out: not enough memory on the GPU"]
+    assert list(found["note"]) == 4 * ["left out: not enough memory on the GPU"]
 
 
 def test_growth_is_measured_by_every_size_beside_its_bounds(measured):

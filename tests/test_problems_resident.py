@@ -11,16 +11,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from collapse import kernels
 from collapse.problems import resident
 from collapse.problems.deep_linear import DeepLinear, class_targets
 from collapse.problems.descent import _descend_pass, _Descent
 from collapse.problems.parameters import flat_copy
-from collapse.problems.resident import Card, Shape, form_of
-from conftest import FEW, f64
+from collapse.problems.resident import Card, Shape, form_of, pays
+from conftest import FEW, f64, needs_gpu
 
 HOPPER, OLDER = Card(232_448, True), Card(101_376, False)
 # What a GPU's compiler makes of it stands in the kernel; here it is a function.
@@ -117,13 +118,102 @@ def test_a_block_takes_the_steps_of_the_batched_route(
     assert_same(velocity, theirs.velocity, 1e-13)
 
 
+def on_a_gpu(problem, start, rates):
+    """The same problems there, and the descents of both routes."""
+    there = {name: getattr(problem, name).cuda() for name in ("targets", "ones")}
+    there |= {name: getattr(problem, name).cuda() for name in ("weight_decay", "feature_decay")}
+    problem, start, rates = replace(problem, **there), start.map(Tensor.cuda), rates.cuda()
+    ours = _Descent(problem, start, rates, 0.9, _descend_pass)
+    assert problem.resident(ours.position, ours.velocity, rates, 0.9) is not None
+    return problem, ours, _Descent(Batched(problem), start, rates, 0.9, _descend_pass)
+
+
+class Batched:
+    """A problem without a kernel of its own."""
+
+    def __init__(self, problem):
+        self.objective, self.accumulator = problem.objective, problem.accumulator
+
+    def resident(self, *_):
+        return None
+
+
+@needs_gpu
+@settings(FEW, max_examples=12)
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=2, max_size=16),
+    width=st.one_of(st.integers(1, 70), st.sampled_from([16, 32, 48, 64, 80])),
+    layers=st.integers(1, 7),
+    bias=st.booleans(),
+    reduced=st.booleans(),
+)
+def test_the_routes_of_a_gpu_agree_on_any_shape(sizes, width, layers, bias, reduced):
+    _, ours, theirs = on_a_gpu(*a_problem(sizes, width, layers, bias, reduced))
+    for steps in (1, 29):
+        ours._run(steps)
+        theirs._run(steps)
+    assert_same(ours.position, theirs.position, 1e-12)
+    assert_same(ours.velocity, theirs.velocity, 1e-12)
+
+
+SHAPES = [
+    ([100] * 4, 64, 6, False, True),
+    ([100] * 4, 64, 6, True, False),
+    ([30, 9, 2], 45, 3, True, True),
+]
+
+
+@needs_gpu
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_run_on_a_gpu_gives_the_same_bytes_however_it_is_split(shape):
+    runs = [on_a_gpu(*a_problem(*shape))[1] for _ in range(3)]
+    for run, parts in zip(runs, ([50], [1, 30, 19], [50]), strict=True):
+        for steps in parts:
+            run._run(steps)
+    for run in runs[1:]:
+        assert torch.equal(run.position.rows, runs[0].position.rows)
+        assert torch.equal(run.velocity.rows, runs[0].velocity.rows)
+
+
+@needs_gpu
+@pytest.mark.parametrize("shape", SHAPES)
+def test_2000_steps_of_a_block_are_those_of_plain_autograd(shape):
+    problem, ours, _ = on_a_gpu(*a_problem(*shape))
+    plain = ours.position.parameters.map(lambda tensor: tensor.detach().cpu().clone())
+    problem, rates = on_a_cpu(problem), (0.05, 0.1, 0.15)
+    ours._run(2000)
+    for index, rate in enumerate(rates):
+        single = problem.select(slice(index, index + 1))
+        leaves = plain.map(lambda t, index=index: t[index : index + 1].clone().requires_grad_())
+        optimiser = torch.optim.SGD(leaves.tensors(), rate, momentum=0.9)
+        for _ in range(2000):
+            optimiser.zero_grad()
+            single.objective(leaves).sum().backward()
+            optimiser.step()
+        for left, right in zip(ours.position.parameters.tensors(), leaves.tensors(), strict=True):
+            error = (left[index].cpu() - right[0]).norm()
+            assert error <= 1e-14 * right.norm()
+
+
+def on_a_cpu(problem):
+    names = ("targets", "ones", "weight_decay", "feature_decay")
+    return replace(problem, **{name: getattr(problem, name).cpu() for name in names})
+
+
 def test_wide_or_many_classed_problems_fit_no_form():
     fits = Shape(6, 4, 64, 68, False)
     assert "mma.sync" in form_of(fits, HOPPER).source
     assert "mma.sync" not in form_of(fits, OLDER).source
     assert "mma.sync" not in form_of(replace(fits, width=63, columns=67), HOPPER).source
     assert form_of(replace(fits, outputs=17), HOPPER) is None
-    assert form_of(replace(fits, width=512, columns=516), HOPPER) is None
+    assert form_of(replace(fits, width=1024, columns=1028), HOPPER) is None
+
+
+def test_few_wide_problems_go_kernel_by_kernel():
+    narrow, wide = Shape(6, 4, 64, 68, False), Shape(1, 4, 256, 260, False)
+    assert pays(narrow, 1) and pays(narrow, 1024)
+    assert pays(wide, 64) and not pays(wide, 4)
+    assert not pays(Shape(6, 4, 512, 516, False), 64)
 
 
 @FEW

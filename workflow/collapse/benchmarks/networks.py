@@ -1,7 +1,7 @@
 """Networks: captured training against a data-loader loop, and what measuring them costs."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -9,11 +9,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.transforms.v2 import MixUp
 
 from collapse.artifacts import write_tensors
-from collapse.benchmarks.sizes import MSE, Networks, Sizes
+from collapse.benchmarks.sizes import Networks, Sizes
 from collapse.benchmarks.table import Line, Row
-from collapse.benchmarks.textbook.networks import TextbookTraining, loader, usable_workers
+from collapse.benchmarks.textbook.networks import (
+    CapturedTraining,
+    ResidentBatches,
+    TextbookTraining,
+    loader,
+    usable_workers,
+)
 from collapse.benchmarks.timing import device_name, interleaved, seconds
 from collapse.metrics.layers import Reading, head_readings
 from collapse.models.network import Network, build
@@ -29,15 +38,37 @@ from collapse.training.trainer import Trainer
 MEAN, STD = 0.5, 0.25
 PRECISIONS = ("tf32", "bf16")
 
-_LOOP = "textbook DataLoader loop"
-_RESNET = "ResNet18, batch 128, 50,000 images 3x32x32, {}"
-RESNET = {
-    "tf32": Line(_RESNET.format("TF32"), _LOOP, "s per epoch", least=3),
-    "bf16": Line(_RESNET.format("bf16"), _LOOP, "s per epoch", least=5),
+_WAYS = {
+    "loader": "textbook DataLoader loop",
+    "eager": "textbook step, images on the GPU",
+    "graph": "textbook step in a CUDA graph, images on the GPU",
 }
-MLPS = Line(
-    "32 MLPs (6 x 512, BatchNorm, Adam), batch 128", _LOOP, "s per epoch and network", least=75
+"""The other side: as one would write it, and without what a host decides."""
+
+
+def _lines(work: str, unit: str, loader: float) -> dict[str, Line]:
+    """Return a line for each of the other side's ways; the goal is against the loader."""
+    goals = {"loader": {"least": loader, "judged": False}}
+    return {way: Line(work, against, unit, **goals.get(way, {})) for way, against in _WAYS.items()}
+
+
+_RESNET = "ResNet18, batch 128, 50,000 images 3x32x32, {}"
+_PER_NETWORK = "s per epoch and network"
+RESNET = {
+    "tf32": _lines(_RESNET.format("TF32"), "s per epoch", 3),
+    "bf16": _lines(_RESNET.format("bf16"), "s per epoch", 5),
+}
+MIXED = Line(
+    f"{_RESNET.format('TF32')}, with mixup",
+    "textbook DataLoader loop with torchvision's MixUp",
+    "s per epoch",
 )
+MLPS = _lines("32 MLPs (6 x 512, BatchNorm, Adam), batch 128", _PER_NETWORK, 75)
+FOUR = Line(f"4 times {_RESNET.format('bf16')}", "one of them by itself", _PER_NETWORK, least=1.35)
+NINE = Line(
+    "9 ResNet18 (ImageNet stem), batch 128, 50,000 images 1x28x28, TF32", _WAYS["graph"],
+    _PER_NETWORK,
+)  # fmt: skip
 _SHARE = "share of checkpoints and metrics, {}"
 RESNET_SHARE = Line(_SHARE.format("ResNet18"), "training time", "of it", most=0.05)
 MLP_SHARE = Line(_SHARE.format("MLP"), "training time", "of it", most=0.05)
@@ -76,33 +107,65 @@ class Work:
             "augmentation": [],
         }
 
-    def training(self, precision: str) -> Trainer:
-        """Return our training; whether it compiles follows from its whole length."""
-        decay = self.size.decay
+    def training(self, precision: str, members: int | None = None) -> Trainer:
+        """Return our training of the first networks, of all if their number is not given.
+
+        Whether it compiles follows from its whole length.
+        """
+        decay, seeds = self.size.decay, range(members or self.size.members)
         objective = Objective(
-            loss=MSE,
+            loss=self.size.loss,
             weight_decay=decay,
             feature_decay=0.0,
             backbone_decay=decay,
             decayed="all",
             samples=self.size.images,
         )
-        seeds = range(self.size.members)
-        ensemble = Ensemble([self.network(seed).to(self.device) for seed in seeds])
         settings = self.settings(precision)
-        learner = Learner(ensemble, self.images, self.labels, objective, settings, seeds)
-        return Trainer([learner])
+        return Trainer(
+            [
+                Learner(
+                    Ensemble([self.network(seed).to(self.device) for seed in group]),
+                    self.images,
+                    self.labels,
+                    objective,
+                    settings,
+                    group,
+                    self.size.input,
+                )
+                for group in ([seeds] if self.size.stacked else [[seed] for seed in seeds])
+            ]
+        )
 
     def textbook(
         self, workers: int | None = None, order: Sequence[int] | None = None
     ) -> TextbookTraining:
-        """Return the textbook training of the first network."""
+        """Return the textbook training of the first network, fed by a `DataLoader`."""
         workers = usable_workers() if workers is None else workers
+        mixup, further = None, ()
+        if self.size.input["kind"] == "mixup":
+            mixup = MixUp(alpha=self.size.input["alpha"], num_classes=self.size.classes)
+            # Of soft labels; the mean over samples, as ours.
+            further = (functional.cross_entropy,)
         batches = loader(
-            self.pixels, self.classes, *self.statistics, self.size.batch, workers, order
+            self.pixels, self.classes, *self.statistics, self.size.batch, workers, order, mixup
         )
-        settings = self.settings("tf32")
-        return TextbookTraining(self.network(0), batches, settings, self.size.decay, self.device)
+        return TextbookTraining(*self._textbook(batches), *further)
+
+    def resident(self, training: type[TextbookTraining]) -> TextbookTraining:
+        """Return such a training whose images lie on the device."""
+        images = self.images.take(slice(None)).contiguous()
+        return training(*self._textbook(ResidentBatches(images, self.labels, self.size.batch)))
+
+    def _textbook(self, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple:
+        return self.network(0), batches, self.settings("tf32"), self.size.decay, self.device
+
+    def others(self) -> dict[str, Callable[[], float]]:
+        """Return what times an epoch of each of the other side's ways."""
+        ways = {"loader": self.textbook(), "eager": self.resident(TextbookTraining)}
+        if self.device.type == "cuda":
+            ways["graph"] = self.resident(CapturedTraining)
+        return {way: _epoch_seconds(each.epoch, self.device) for way, each in ways.items()}
 
     def measuring_seconds(self, folder: Path) -> float:
         """Return the time that one recorded state costs: written, its features, its metrics."""
@@ -152,17 +215,14 @@ def resnet(device: torch.device, sizes: Sizes) -> Iterator[Row]:
     """Yield the rows of ResNet18, by precision, and of what measuring it costs."""
     work = Work(sizes.resnet, device)
     trainings = {precision: work.training(precision) for precision in PRECISIONS}
-    ways = {"textbook": _epoch_seconds(work.textbook().epoch, device)} | {
+    ways = work.others() | {
         precision: _epoch_seconds(_ours(training), device)
         for precision, training in trainings.items()
     }
     # One baseline for both precisions, timed in the same rounds.
     times = interleaved(ways, sizes.repeats)
     for precision, training in trainings.items():
-        note = _note(training)
-        yield RESNET[precision].timed(
-            device_name(device), times["textbook"], times[precision], note
-        )
+        yield from _compared(RESNET[precision], times, times[precision], training, device)
     yield _share(work, RESNET_SHARE, median(times["tf32"]))
 
 
@@ -170,13 +230,50 @@ def mlps(device: torch.device, sizes: Sizes) -> Iterator[Row]:
     """Yield the rows of an ensemble of MLPs."""
     work = Work(sizes.mlp, device)
     training = work.training("tf32")
+    ours = _epoch_seconds(_ours(training), device, sizes.mlp.members)
+    times = interleaved(work.others() | {"ours": ours}, sizes.repeats)
+    yield from _compared(MLPS, times, times["ours"], training, device)
+    yield _share(work, MLP_SHARE, median(times["ours"]))
+
+
+def mixed(device: torch.device, sizes: Sizes) -> Iterator[Row]:
+    """Yield the row of ResNet18 on mixed samples."""
+    work = Work(sizes.mixed, device)
+    training = work.training("tf32")
     ways = {
-        "textbook": _epoch_seconds(work.textbook().epoch, device),
-        "ours": _epoch_seconds(_ours(training), device, sizes.mlp.members),
+        "loader": _epoch_seconds(work.textbook().epoch, device),
+        "ours": _epoch_seconds(_ours(training), device),
     }
     times = interleaved(ways, sizes.repeats)
-    yield MLPS.timed(device_name(device), times["textbook"], times["ours"], _note(training))
-    yield _share(work, MLP_SHARE, median(times["ours"]))
+    yield MIXED.timed(device_name(device), times["loader"], times["ours"], _note(training))
+
+
+def side_by_side(device: torch.device, sizes: Sizes) -> Iterator[Row]:
+    """Yield the rows of convolutional networks that train side by side."""
+    four, nine = Work(sizes.four, device), Work(sizes.nine, device)
+    single = _epoch_seconds(_ours(four.training("bf16", 1)), device)
+    together = four.training("bf16")
+    ways = {"single": single, "ours": _epoch_seconds(_ours(together), device, sizes.four.members)}
+    times = interleaved(ways, sizes.repeats)
+    yield FOUR.timed(device_name(device), times["single"], times["ours"], _note(together))
+    together = nine.training("tf32")
+    # The fastest way there is.
+    *_, other = nine.others().values()
+    ways = {"other": other, "ours": _epoch_seconds(_ours(together), device, sizes.nine.members)}
+    times = interleaved(ways, sizes.repeats)
+    yield NINE.timed(device_name(device), times["other"], times["ours"], _note(together))
+
+
+def _compared(
+    lines: dict[str, Line],
+    times: Mapping[str, Sequence[float]],
+    ours: Sequence[float],
+    training: Trainer,
+    device: torch.device,
+) -> Iterator[Row]:
+    for way, line in lines.items():
+        if way in times:
+            yield line.timed(device_name(device), times[way], ours, _note(training))
 
 
 def _note(training: Trainer) -> str:

@@ -4,14 +4,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
 
+import numpy as np
 import torch
 
 from collapse.benchmarks.sizes import Descent, Problems, Sizes
 from collapse.benchmarks.table import Line, Row
-from collapse.benchmarks.textbook.problems import TextbookProblem
+from collapse.benchmarks.textbook.problems import (
+    TextbookProblem,
+    textbook_flow,
+    textbook_minimum,
+)
 from collapse.benchmarks.timing import device_name, interleaved, seconds, threads
+from collapse.problems import mixup, perturbation
 from collapse.problems.deep_linear import DeepLinear, build
 from collapse.problems.parameters import Parameters
+from collapse.problems.solvers.flow import gradient_flow
+from collapse.problems.solvers.lbfgs import lbfgs
 from collapse.problems.solvers.sgd import gradient_descent
 
 MOMENTUM = 0.9
@@ -26,13 +34,26 @@ _EAGER = "eager autograd, one problem at a time"
 _GRAPH = "one CUDA-graphed problem at a time"
 _LEAN = f"{_GRAPH}, decay in the optimiser"
 GRID_CORE = Line(_GRID.format(64), _EAGER, _UNIT, least=15)
-GRID_SAMPLES = Line(f"{_GRID.format(64)}, all samples", _GRAPH, _UNIT, least=150)
-GRID_REDUCED = Line(f"{_GRID.format(64)}, class-reduced", _GRAPH, _UNIT, least=300)
+GRID_SAMPLES = Line(f"{_GRID.format(64)}, all samples", _GRAPH, _UNIT, least=300)
+GRID_REDUCED = Line(f"{_GRID.format(64)}, class-reduced", _GRAPH, _UNIT, least=1000)
 MANY_SAMPLES = Line(f"{_GRID.format('1,024')}, all samples", _GRAPH, _UNIT)
-MANY_REDUCED = Line(f"{_GRID.format('1,024')}, class-reduced", _GRAPH, _UNIT)
+MANY_REDUCED = Line(f"{_GRID.format('1,024')}, class-reduced", _GRAPH, _UNIT, least=2000)
+_ODD = "{} problems (K=4, d=63, N=400, M=6), class-reduced"
+GRID_ODD = Line(_ODD.format(64), _GRAPH, _UNIT, least=600)
+MANY_ODD = Line(_ODD.format("1,024"), _GRAPH, _UNIT, least=1200)
 MANY_LEAN = Line(f"{_GRID.format('1,024')}, class-reduced", _LEAN, _UNIT)
 GRID_LEAN = Line(f"{_GRID.format(64)}, class-reduced", _LEAN, _UNIT)
 WIDE = Line("16 problems (K=10, d=512, N=50,000, M=1)", _EAGER, _UNIT, least=100)
+FLOWS = Line(
+    "16 flows of perturbation (K=4, n=3, d=6) to t=30",
+    "SciPy's DOP853 with autograd, one flow at a time",
+    "ms per flow",
+)
+MIXTURES = Line(
+    "2 problems of mixup (K=5, d=6, 9 nodes), slopes below 1e-5",
+    "torch.optim.LBFGS with autograd, one problem at a time",
+    "ms per problem",
+)
 
 
 class AllSamples(DeepLinear):
@@ -158,14 +179,74 @@ def grid_on_a_gpu(device: torch.device, sizes: Sizes) -> Iterator[Row]:
     """Yield the rows of the grid on a GPU, against a problem in a CUDA graph."""
     lines = {"samples": GRID_SAMPLES, "reduced": GRID_REDUCED}
     yield from _compare(sizes.grid_gpu, device, lines, True, sizes.repeats, GRID_LEAN)
+    yield from _compare(sizes.odd_gpu, device, {"reduced": GRID_ODD}, True, sizes.repeats)
 
 
 def many_on_a_gpu(device: torch.device, sizes: Sizes) -> Iterator[Row]:
     """Yield the rows of a larger grid."""
     lines = {"samples": MANY_SAMPLES, "reduced": MANY_REDUCED}
     yield from _compare(sizes.many_gpu, device, lines, True, sizes.repeats, MANY_LEAN)
+    yield from _compare(sizes.many_odd_gpu, device, {"reduced": MANY_ODD}, True, sizes.repeats)
 
 
 def wide(device: torch.device, sizes: Sizes) -> Iterator[Row]:
     """Yield the row of many samples in a wide feature space."""
     yield from _compare(sizes.wide_gpu, device, {"reduced": WIDE}, False, sizes.repeats)
+
+
+def _in_turn(work: Callable[[int], object], count: int) -> Callable[[], None]:
+    def run() -> None:
+        for index in range(count):
+            work(index)
+
+    return run
+
+
+def _each(
+    line: Line,
+    ours: Callable[[], object],
+    theirs: Callable[[int], object],
+    count: int,
+    device: torch.device,
+    repeats: int,
+    note: str,
+) -> Row:
+    """Time what is done of all problems against one problem at a time."""
+    ways = {
+        "ours": lambda: seconds(ours, device) / count,
+        "theirs": lambda: seconds(_in_turn(theirs, count), device) / count,
+    }
+    times = interleaved(ways, repeats)
+    return line.timed(device_name(device), times["theirs"], times["ours"], note)
+
+
+def flows(device: torch.device, sizes: Sizes) -> Iterator[Row]:
+    """Yield the row of gradient flows on one core of the CPU."""
+    size = sizes.flows
+    shape = {"classes": size.classes, "samples_per_class": size.per_class, "dim": size.dim}
+    problem = perturbation.build(
+        [{"problem": shape | {"beta": None}, "weight_decay": 0.1, "feature_decay": 0.03}]
+        * size.batch
+    )
+    start = problem.initial(range(size.batch), 1.0)
+    times = np.geomspace(1e-2, size.last, size.record)
+    ours = partial(gradient_flow, problem, start, times, size.tolerance)
+    theirs = partial(textbook_flow, problem, start, times, size.tolerance)
+    note = f"both: DOP853, local error {size.tolerance:g}; ours: analytic gradients"
+    with threads(1):
+        yield _each(FLOWS, ours, theirs, size.batch, device, sizes.repeats, note)
+
+
+def mixtures(device: torch.device, sizes: Sizes) -> Iterator[Row]:
+    """Yield the row of mixup's problems on one core of the CPU."""
+    size = sizes.mixtures
+    shape = {"classes": size.classes, "dim": size.dim, "nodes": size.nodes, "alpha": 1.0}
+    shape |= {"loss": "ce", "classifier": "free"}
+    configs = [{"problem": shape, "weight_decay": 1e-3, "feature_decay": 1e-3}] * size.batch
+    problem = mixup.build(configs)
+    start = problem.initial(range(size.batch), 1.0)
+    ours = partial(lbfgs, problem, start, size.tolerance, size.iterations)
+    theirs = partial(textbook_minimum, problem, start, size.tolerance, size.iterations)
+    note = "both: L-BFGS; ours: SciPy's, analytic gradients, columns scaled by their weight"
+    with threads(1):
+        yield _each(MIXTURES, ours, theirs, size.batch, device, sizes.repeats, note)

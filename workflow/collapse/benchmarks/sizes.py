@@ -6,7 +6,8 @@ from types import ModuleType
 from typing import Any
 
 from collapse.models import mlp, resnet18
-from collapse.training.losses import mse
+from collapse.training.inputs import mixup, plain
+from collapse.training.losses import ce, mse
 from collapse.training.update_rules import adam, sgd
 
 
@@ -20,7 +21,9 @@ def section(module: ModuleType, **keys: Any) -> dict[str, Any]:
 
 MLP = section(mlp, hidden=[512] * 6, normalisation="batch", ending="signed", init="uniform")
 RESNET18 = section(resnet18, stem="cifar", feature_normalisation="batch")
-MSE = section(mse)
+SMALL_RESNET18 = section(resnet18, stem="imagenet", feature_normalisation="none")
+MSE, CE = section(mse), section(ce)
+PLAIN, MIXUP = section(plain), section(mixup, alpha=1.0, per_sample=False)
 SGD = {"optimiser": section(sgd), "learning_rate": 0.05, "momentum": 0.9}
 ADAM = {"optimiser": section(adam), "learning_rate": 1e-4, "momentum": 0.0}
 
@@ -61,11 +64,37 @@ class Descent:
 
 
 @dataclass(frozen=True)
-class Networks:
-    """Networks (`members`, side by side) on random images, trained with the MSE loss.
+class Flows:
+    """B gradient flows of perturbation problems, to a time and a local error; see their study."""
 
-    `model` is the section ``model`` of a config, `optimiser` those keys of its section ``training``
-    that choose the update rule. N images of C x H x W in K classes come in batches. A whole
+    batch: int = 16
+    classes: int = 4
+    per_class: int = 3
+    dim: int = 6
+    last: float = 30.0
+    record: int = 20
+    tolerance: float = 1e-10
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """B mixup problems with a free classifier, minimised to a largest slope; see their study."""
+
+    batch: int = 2
+    classes: int = 5
+    dim: int = 6
+    nodes: int = 9
+    tolerance: float = 1e-5
+    iterations: int = 20_000
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Networks (`members`, side by side) on random images.
+
+    `model`, `loss` and `input` are these sections of a config, `optimiser` those keys of its
+    section ``training`` that choose the update rule. Members are `stacked` in batched products, or
+    each has kernels of its own. N images of C x H x W in K classes come in batches. A whole
     training has so many epochs, of which `record` states are measured; `decay` is lambda of all
     parameters but the head's bias.
     """
@@ -80,6 +109,9 @@ class Networks:
     epochs: int = 200
     record: int = 40
     decay: float = 5e-4
+    loss: Mapping[str, Any] = field(default_factory=lambda: MSE)
+    input: Mapping[str, Any] = field(default_factory=lambda: PLAIN)
+    stacked: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,9 +153,23 @@ class Sizes:
     grid_core: Descent = Descent(Problems(64), (40, 240), 40)
     grid_gpu: Descent = Descent(Problems(64), (2_000, 10_000), 2_000)
     many_gpu: Descent = Descent(Problems(1_024), (500, 1_500), 2_000)
+    # No multiple of 16, which tensor cores would want.
+    odd_gpu: Descent = Descent(Problems(64, dim=63), (2_000, 10_000), 2_000)
+    many_odd_gpu: Descent = Descent(Problems(1_024, dim=63), (500, 1_500), 2_000)
     wide_gpu: Descent = Descent(Problems(16, 10, 5_000, 512, 1), (100, 2_100), 400)
     resnet: Networks = field(default_factory=lambda: Networks(RESNET18, SGD))
+    mixed: Networks = field(default_factory=lambda: Networks(RESNET18, SGD, loss=CE, input=MIXUP))
+    four: Networks = field(
+        default_factory=lambda: Networks(RESNET18, SGD, members=4, stacked=False)
+    )
+    nine: Networks = field(
+        default_factory=lambda: Networks(
+            SMALL_RESNET18, SGD, members=9, shape=(1, 28, 28), stacked=False
+        )
+    )
     mlp: Networks = field(default_factory=lambda: Networks(MLP, ADAM, members=32))
+    flows: Flows = Flows()
+    mixtures: Mixtures = Mixtures()
     features_cpu: Features = Features()
     features_gpu: Features = Features(calls=20)
     scaling_cpu: Scaling = Scaling(

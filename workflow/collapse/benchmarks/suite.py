@@ -25,19 +25,30 @@ class Benchmark:
 
 BENCHMARKS = (
     Benchmark("cpu", (problems.GRID_CORE,), problems.grid_on_a_core),
+    Benchmark("cpu", (problems.FLOWS,), problems.flows),
+    Benchmark("cpu", (problems.MIXTURES,), problems.mixtures),
     Benchmark(
         "cuda",
-        (problems.GRID_SAMPLES, problems.GRID_REDUCED, problems.GRID_LEAN),
+        (problems.GRID_SAMPLES, problems.GRID_REDUCED, problems.GRID_LEAN, problems.GRID_ODD),
         problems.grid_on_a_gpu,
     ),
     Benchmark(
         "cuda",
-        (problems.MANY_SAMPLES, problems.MANY_REDUCED, problems.MANY_LEAN),
+        (problems.MANY_SAMPLES, problems.MANY_REDUCED, problems.MANY_LEAN, problems.MANY_ODD),
         problems.many_on_a_gpu,
     ),
     Benchmark("cuda", (problems.WIDE,), problems.wide),
-    Benchmark("cuda", (*networks.RESNET.values(), networks.RESNET_SHARE), networks.resnet),
-    Benchmark("cuda", (networks.MLPS, networks.MLP_SHARE), networks.mlps),
+    Benchmark(
+        "cuda",
+        (
+            *(line for lines in networks.RESNET.values() for line in lines.values()),
+            networks.RESNET_SHARE,
+        ),
+        networks.resnet,
+    ),
+    Benchmark("cuda", (networks.MIXED,), networks.mixed),
+    Benchmark("cuda", (networks.FOUR, networks.NINE), networks.side_by_side),
+    Benchmark("cuda", (*networks.MLPS.values(), networks.MLP_SHARE), networks.mlps),
     Benchmark("cuda", (metrics.ON_GPU, metrics.ON_GPU_WHOLE, metrics.ERROR_GPU), metrics.on_gpu),
     Benchmark("cpu", (metrics.ON_CPU, metrics.ON_CPU_WHOLE, metrics.ERROR_CPU), metrics.on_cpu),
 )

@@ -120,6 +120,15 @@ class Problem(ABC):
 
         return accumulate_gradient
 
+    def resident(
+        self, position: Flat, velocity: Flat, learning_rate: Tensor, momentum: float
+    ) -> Callable[[int], None] | None:
+        """Return what takes so many steps of gradient descent, in place, in one kernel.
+
+        None where there is no such kernel, as here; the arguments are as in `accumulator`.
+        """
+        return None
+
     def hessian(self, parameters: Parameters) -> Tensor:
         """Return the second derivatives of each problem in all its variables, (B, V, V)."""
         with torch.enable_grad():

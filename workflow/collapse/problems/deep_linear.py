@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from collapse.errors import InputError
+from collapse.problems import resident
 from collapse.problems.base import Problem
 from collapse.problems.parameters import Flat, Parameters, add_decay, flat_copy
 
@@ -246,6 +247,26 @@ class DeepLinear(Problem):
                 call()
 
         return accumulate_gradient
+
+    def resident(
+        self, position: Flat, velocity: Flat, learning_rate: Tensor, momentum: float
+    ) -> Callable[[int], None] | None:
+        """Return what takes so many steps in one kernel, of the MSE on a GPU, in float64.
+
+        None where all layers are not of one width, or the problem is too large, see `resident`.
+        """
+        one_width = len(set(self.widths)) == 1
+        if not (self.device.type == "cuda" and self.loss == "mse" and one_width):
+            return None
+        if self.dtype != torch.float64:
+            return None
+        classes, columns = self.targets.shape
+        shape = resident.Shape(len(self.widths), classes, self.widths[0], columns, self.bias)
+        decays = torch.cat([self.feature_decay.unsqueeze(1), self.weight_decay], 1)
+        return resident.descent(
+            shape, position, velocity, self.targets, self.ones, self.samples, decays,
+            learning_rate, momentum,
+        )  # fmt: skip
 
     def _rows(self, variables: int, columns: int) -> Tensor:
         """Return room for one K x columns matrix per variable and problem."""

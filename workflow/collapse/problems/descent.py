@@ -69,12 +69,11 @@ class _Descent:
         self.position = flat_copy(start)
         self.velocity = flat_copy(start.map(torch.zeros_like))
         # The velocity is kept as learning_rate * (SGD's velocity), which saves a factor per pass.
-        step = problem.accumulator(self.position, self.velocity, learning_rate, momentum, update)
-        # How many steps each call takes, most first.
-        self.calls: dict[int, Callable[[], None]] = {1: step}
-        if start.first.is_cuda:
-            state = (self.position.rows, self.velocity.rows)
-            self.calls = {count: captured(step, state, count) for count in (GRAPH_STEPS, 1)}
+        options = self.position, self.velocity, learning_rate, momentum
+        # Takes so many steps.
+        self._run = problem.resident(*options) or self._repeated(
+            problem.accumulator(*options, update)
+        )
 
     def _state(self) -> tuple[Tensor, Tensor]:
         return self.position.rows.clone(), self.velocity.rows.clone()
@@ -83,12 +82,22 @@ class _Descent:
         self.position.rows.copy_(state[0])
         self.velocity.rows.copy_(state[1])
 
-    def _run(self, steps: int) -> None:
-        # As many graphs of several steps as fit, then single steps.
-        for count, call in self.calls.items():
-            for _ in range(steps // count):
-                call()
-            steps %= count
+    def _repeated(self, step: Callable[[], None]) -> Callable[[int], None]:
+        """Return a function that repeats a step, on a GPU in graphs of several."""
+        # How many steps each call takes, most first.
+        calls = {1: step}
+        if self.position.rows.is_cuda:
+            state = (self.position.rows, self.velocity.rows)
+            calls = {count: captured(step, state, count) for count in (GRAPH_STEPS, 1)}
+
+        def run(steps: int) -> None:
+            # As many graphs of several steps as fit, then single steps.
+            for count, call in calls.items():
+                for _ in range(steps // count):
+                    call()
+                steps %= count
+
+        return run
 
     def advance(self, step: int, until: int, diverged: Tensor) -> None:
         """Go from `step` to `until` and note in `diverged` where an objective stops being finite.

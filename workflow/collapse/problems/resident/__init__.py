@@ -1,8 +1,8 @@
 """Gradient descent on deep linear MSE problems that never leaves a GPU's multiprocessors.
 
 One block of a kernel holds one problem and takes all steps of a run: between them nothing is
-launched, and what fits stays in shared memory and registers. Problems that fit no form advance
-kernel by kernel, as `collapse.problems.descent` does.
+launched, and what fits stays in shared memory and registers. Problems that fit no form, or are few
+and large, advance kernel by kernel, as `collapse.problems.descent` does.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from collapse.kernels import Kernel, UnavailableError
 from collapse.problems.parameters import Flat
 from collapse.problems.resident import general, layout, tensor_cores
 
-# Numbers in one problem's variables from which many small kernels fill a GPU as well.
-MOST_ENTRIES = 100_000
+# Where blocks are faster, measured on an H200: of so many problems at every size that was tried, of
+# fewer while a block's step, which grows with the variables, takes less than launching the kernels
+# of a step, of which each layer needs some.
+MANY_PROBLEMS, MOST_ENTRIES, ENTRIES_PER_LAUNCHES = 28, 270_000, 12_000
 # What a thread's registers hold besides velocities.
 WORKING_REGISTERS = 60
 
@@ -71,10 +73,15 @@ class Form:
     shared_bytes: int
 
 
+def pays(shape: Shape, batch: int) -> bool:
+    """Return whether blocks are faster than kernels that take a step of all problems each."""
+    if batch >= MANY_PROBLEMS:
+        return shape.entries <= MOST_ENTRIES
+    return shape.entries <= ENTRIES_PER_LAUNCHES * (shape.layers + 1)
+
+
 def form_of(shape: Shape, card: Card) -> Form | None:
     """Return the fastest form that a shape fits; None if it fits none."""
-    if shape.entries > MOST_ENTRIES:
-        return None
     if card.tensor_cores:
         form = _with_tensor_cores(shape)
         if form is not None and form.shared_bytes <= card.shared_bytes:
@@ -148,7 +155,7 @@ def descent(
     learning_rate: Tensor,
     momentum: float,
 ) -> Callable[[int], None] | None:
-    """Return a function that takes so many steps of B problems, in place; None if none can.
+    """Return a function that takes so many steps of B problems, in place; None if none pays.
 
     Parameters
     ----------
@@ -165,11 +172,11 @@ def descent(
     momentum : float
         The factor of the old velocity.
     """
-    made = _kernel(shape, position.rows.device.index)
+    batch = len(learning_rate)
+    made = _kernel(shape, position.rows.device.index) if pays(shape, batch) else None
     if made is None:
         return None
     kernel, threads = made
-    batch = len(learning_rate)
     # Held by the function: the kernel reads them long after.
     constants = (
         targets.contiguous(),

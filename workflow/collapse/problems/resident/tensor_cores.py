@@ -107,12 +107,13 @@ __device__ __forceinline__ void multiply_left(
     #pragma unroll
     for (int first = 0; first < COLUMNS / 16; first += TILES) {
         const int columns = 16 * (first + my.tile);
-        if (columns >= COLUMNS) break;
+        if (first + TILES > COLUMNS / 16 && columns >= COLUMNS) break;
         double result[2][4] = {};
         #pragma unroll
         for (int turn = 0; turn < TURNS; ++turn) {
             const int rows = 16 * (my.lane + turn * LANES);
-            if (rows >= D) break;
+            // Known where all lanes are within: then what follows is read while this is multiplied.
+            if ((turn + 1) * LANES > TILES && rows >= D) break;
             double left[8], right[4];
             #pragma unroll
             for (int n = 0; n < 2; ++n) {
@@ -146,10 +147,10 @@ __device__ __forceinline__ int far_place(const Place& my, int columns, int i) {
     return column < C ? (16 * my.tile + my.g + 8 * (i % 2)) * C + column : -1;
 }
 __device__ __forceinline__ double load_far(const double* far, int place) {
-    return place < 0 ? 0.0 : __ldcg(far + place);
+    return place < 0 ? 0.0 : far[place];
 }
 __device__ __forceinline__ void store_far(double* far, int place, double value) {
-    if (place >= 0) __stcg(far + place, value);
+    if (place >= 0) far[place] = value;
 }
 
 // next = inner matrix^T, in parts; then the step of the matrix, whose gradient is product^T inner.
@@ -171,7 +172,7 @@ __device__ __forceinline__ void multiply_right_and_step(
     #pragma unroll
     for (int turn = 0; turn < (COLUMNS / 16 + LANES - 1) / LANES; ++turn) {
         const int columns = 16 * (my.lane + turn * LANES);
-        if (columns >= COLUMNS) break;
+        if ((turn + 1) * LANES > COLUMNS / 16 && columns >= COLUMNS) break;
         double left[8], right[4], velocity[8];
         #pragma unroll
         for (int i = 0; i < 8; ++i)
@@ -249,8 +250,9 @@ __device__ void visit_speeds(const Place& my, int m, int problem, int batch, Vis
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) descend(
-    double* position, double* velocity, const double* targets, const double* ones,
-    const double* scale, const double* decay, double momentum, int steps, int batch
+    double* position, double* velocity, const double* __restrict__ targets,
+    const double* __restrict__ ones, const double* __restrict__ scale,
+    const double* __restrict__ decay, double momentum, int steps, int batch
 ) {
     extern __shared__ __align__(16) double memory[];
     double* features = memory;
