@@ -143,7 +143,7 @@ class Work:
         """Return the textbook training of the first network, fed by a `DataLoader`."""
         workers = usable_workers() if workers is None else workers
         mixup, further = None, ()
-        if self.size.input["kind"] == "mixup":
+        if "alpha" in self.size.input:
             mixup = MixUp(alpha=self.size.input["alpha"], num_classes=self.size.classes)
             # Of soft labels; the mean over samples, as ours.
             further = (functional.cross_entropy,)

@@ -40,8 +40,6 @@ def head_readings(
     d_{m+1} x d_m with K rows in the last, whose `bias` is K or None.
     """
     device = features.device
-    # Factorisations of matrices as small as these take a GPU longer than a CPU.
-    weights = [weight.cpu().double() for weight in weights]
     products = _products(weights)
     classes = len(products[0])
     frame = orthogonal_gram(classes) if bias is None else etf_gram(classes)
@@ -56,7 +54,8 @@ def head_readings(
         # What the last layer makes are the logits, which `Z` measures.
         if m < len(weights):
             inputs = _mapped(inputs, weight)
-    yield from _spectrum("W1", torch.linalg.svdvals(weights[0])[:classes])
+    # Factorisations of matrices as small as these take a GPU longer than a CPU.
+    yield from _spectrum("W1", torch.linalg.svdvals(weights[0].cpu().double())[:classes])
     product = products[0].to(device)
     logits = torch.cat([block @ product.T for block, _ in widened(row_blocks(features))])
     # The K x K factor of the logits has their singular values, without the squares of a Gram
@@ -87,7 +86,7 @@ def frame_readings(
 
     `features`, `labels` and `weights` are those of `head_readings`.
     """
-    product = _products([weight.cpu().double() for weight in weights])[0]
+    product = _products(weights)[0]
     means = class_means(features, labels, len(product), least=1).cpu()
     by_class = {
         "feature_norm": torch.linalg.vector_norm(means, dim=1),
@@ -166,12 +165,12 @@ def accuracy_readings(logits: Tensor, labels: Tensor) -> Iterator[Reading]:
 
 
 def _products(weights: Sequence[Tensor]) -> list[Tensor]:
-    """Return P_m = W_M ... W_m for m = 1 to M."""
-    products = [weights[-1]]
+    """Return P_m = W_M ... W_m for m = 1 to M, float64, on the CPU."""
+    products = [weights[-1].double()]
     for weight in reversed(weights[:-1]):
         # From the left: each product has K rows, and none is d x d.
-        products.insert(0, products[0] @ weight)
-    return products
+        products.insert(0, products[0] @ weight.double())
+    return [product.cpu() for product in products]
 
 
 def _mapped(inputs: Tensor, weight: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ from collapse.models.network import Network
 from collapse.training.device import precision
 from collapse.training.samples import Samples
 
-# Samples in one forward pass that keep a device busy. With more, cuDNN takes convolutions of small
+# Samples in one forward pass that keep a device busy; of more, cuDNN takes convolutions of small
 # images in float32 that need five times as long.
-BATCH = {"cpu": 1024, "cuda": 1024}
+BATCH = {"cpu": 1024, "cuda": 8192}
+CONVOLVED = 1024
 
 
 def extract(
@@ -28,10 +29,15 @@ def extract(
     rounding differs from sample to sample and would be a floor under NC1. `batch` samples go
     through in one pass.
     """
-    size = batch or BATCH[samples.pixels.device.type]
+    size = batch or _batch(network, samples.pixels.device.type)
     starts = range(0, len(samples), size)
     parts = (samples.take(slice(start, start + size)) for start in starts)
     return features_of(network, parts, hidden=hidden)
+
+
+def _batch(network: Network, device: str) -> int:
+    convolved = any(isinstance(module, nn.Conv2d) for module in network.modules())
+    return min(BATCH[device], CONVOLVED) if convolved else BATCH[device]
 
 
 @torch.inference_mode()
