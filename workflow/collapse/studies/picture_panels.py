@@ -27,8 +27,6 @@ FIRST = (
 )
 """Metrics in the order in which they get a panel; then come those that theory predicts, the others
 in the order of the table, and last what never changes."""
-PREDICTED_AS = {"objective": "loss"}
-"""Metrics whose closed form has another name."""
 NULL = "null"
 """How a key of the grid that is null is spelt."""
 
@@ -187,8 +185,7 @@ class _Table:
         values = self._rows.groupby("metric", sort=False)["value"].agg(["min", "max"])
         size = values.abs().max(axis=1)
         constant = values["max"] - values["min"] <= 1e-9 * size
-        # Of two names of one number the first is enough.
-        predicted = set(self._predicted["metric"]) - set(PREDICTED_AS.values())
+        predicted = set(self._predicted["metric"])
 
         def rank(name: str) -> tuple[bool, int]:
             place = FIRST.index(name) if name in FIRST else len(FIRST) + (name not in predicted)
@@ -239,7 +236,7 @@ class _Table:
         table = over_seeds(rows, [*keys, "point", *_SERIES, "place"])
         # In the order of the layers, which is that of the network.
         table = table.iloc[table["layer"].map(list(layers).index).argsort(kind="stable")]
-        table = table.merge(self._predicted, on=["point", "metric", "entry"], how="left")
+        table = table.merge(self._predicted, on=["point", *_SERIES], how="left")
         name = rows["metric"].iloc[0]
         further = "" if len(layers) > 1 or layers[0] in (_FEATURES, "all") else f" ({layers[0]})"
         columns = [*keys, *_SERIES, "against", "place", *_RANGE, "predicted"]
@@ -292,15 +289,11 @@ class _Table:
 
     @cached_property
     def _predicted(self) -> pd.DataFrame:
-        """The closed forms of the points, medians over seeds, by the names of what is measured."""
+        """The closed forms of the points, medians over seeds."""
         points = self._rows[[*self._keys, "point"]].drop_duplicates()
         rows = self._forecast.merge(points, on=self._keys)
-        measured = {theirs: ours for ours, theirs in PREDICTED_AS.items()}
-        # Under its own name, too: another study measures a loss.
-        twins = rows[rows["metric"].isin(measured)]
-        twins = twins.assign(metric=twins["metric"].replace(measured))
-        rows = pd.concat([rows, twins]).dropna(subset=["entry", "value"]).astype({"entry": int})
-        found = rows.groupby(["point", "metric", "entry"])["value"].median()
+        rows = rows.dropna(subset=["entry", "value"]).astype({"entry": int})
+        found = rows.groupby(["point", *_SERIES])["value"].median()
         return found.rename("predicted").reset_index()
 
 
