@@ -80,7 +80,8 @@ def test_the_overview_counts_verdicts_and_tells_of_data_and_deviations(tmp_path)
     assert counts == ["0", "1", "1"] * 4
     assert f"d ({stored_digest(data)[:12]})" in text and "a card" in text and "torch 2.0" in text
     assert all(each in html.unescape(text) for each in studies.load("mixup").deviations)
-    assert "data:image/png;base64,iVBORw==" in text and "http" not in text
+    assert "data:image/png;base64,iVBORw==" in text
+    assert re.findall('https?://[^ "]*', text) == ["https://arxiv.org/abs/2402.06171"]
 
 
 def test_the_page_shows_every_claim_beside_the_reference_runs(tmp_path):

@@ -53,7 +53,10 @@ the floor of the number format is grey.</p>
 <th class="{{ verdict | word }}">{{ verdict }}</th>{% endfor %}{% endfor %}</tr>
 {%- for study, row in rows %}
 <tr><td>{{ study }}
-{%- if study in studies %}<br><small>{{ studies[study].paper }}</small>{% endif %}</td>
+{%- if study in studies %}<br><small>
+{%- set before, sign, number = studies[study].paper.rpartition("arXiv ") %}{{ before }}
+{%- if sign %} <a href="https://arxiv.org/abs/{{ number }}" target="_blank" rel="noopener">
+{{- sign }}{{ number }}</a>{% else %}{{ number }}{% endif %}</small>{% endif %}</td>
 {%- for count in row %}<td class="number">{{ count }}</td>{% endfor %}</tr>
 {%- endfor %}
 </table>

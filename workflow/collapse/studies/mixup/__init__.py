@@ -166,9 +166,9 @@ STUDY = Study(
         caption=(
             "Gradient descent over the classifier W and a free feature for each pair of classes "
             "and each lambda, by cross-entropy with mixup: features of the first three classes and "
-            "of their pairs (dots), rows of W (lines from the origin, to whose length that of "
-            "features does not compare), and the closed form of the features for every lambda, W "
-            "a simplex ETF of the balanced norm (dashed). "
+            "of their pairs (dots, a colour for each class and each pair of two), rows of W (lines "
+            "from the origin, to whose length that of features does not compare), and the closed "
+            "form of the features for every lambda, W a simplex ETF of the balanced norm (dashed). "
             f"{PROJECTION.replace('means', 'features')} Beside it the distance of W from a simplex "
             "ETF, A(1/2), the length of an even mix over that of the convex combination, with its "
             "closed form (dashed), the norm of the rows of W with the balanced one (dashed), and "
