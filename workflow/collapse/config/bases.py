@@ -166,6 +166,9 @@ class MixedProbe(ProbeKind):
         elif self.augmentation and not data_set.images:
             found = f"{self.augmentation} found, {data_set.title} is a table, not images"
             yield "augmentation", found
+        if experiment.head.activation != "linear":
+            head = f"a {experiment.head.activation} head"
+            yield "kind", f"{self.kind} found with {head}, which is no plane of logits"
 
 
 class LossKind(Section):

@@ -92,9 +92,17 @@ class Data(Section):
 
 
 class Head(Section):
-    """The M-layer linear head."""
+    """The M-layer head."""
 
     depth: Depth = Field(1, description="Number M of linear layers W_1 to W_M.")
+    activation: Literal["linear", "relu"] = Field(
+        "linear",
+        description="What is between the layers: nothing, or a ReLU behind W_1 to W_(M-1), of which "
+        "`width` says how many rows they have.",
+    )
+    width: Extent | None = Field(
+        None, description="Rows of W_1 to W_(M-1) of a `relu` head; null: as many as features."
+    )
     bias: bool = Field(False, description="Unregularised bias in the last layer.")
     init: Literal["orthogonal", "uniform", "etf"] = Field(
         "orthogonal",
@@ -110,6 +118,11 @@ class Head(Section):
         if self.depth > 1 and (self.init == "etf" or self.frozen):
             what = "frozen" if self.frozen else "init etf"
             raise fault("depth", f"{self.depth} found, allowed is 1 with {what}")
+        if self.activation == "relu" and self.depth == 1:
+            raise fault("depth", "1 found, allowed with relu are 2 or more: it stands between two")
+        if self.width is not None and self.activation == "linear":
+            message = f"{self.width} found, allowed in a linear head is null: as many as features"
+            raise fault("width", message)
         return self
 
 
@@ -287,7 +300,9 @@ class NetworkExperiment(Experiment):
 
     def probes_for(self, data_set: DataSet) -> list[str]:
         """Return what measures against labels, or against real targets, as the data have them."""
-        return ["regression", "residuals"] if data_set.regression else ["classifier"]
+        if data_set.regression:
+            return ["regression", "residuals"]
+        return ["classifier" if self.head.activation == "linear" else "relu_head"]
 
     def facts(self) -> dict[str, int | None]:
         """Return the width of the features, where the model's section says it."""

@@ -1,4 +1,10 @@
-"""The linear head W_M ... W_1 of Dang et al. 2023; with one layer that of a regression."""
+"""Heads: linear layers W_M ... W_1 (Dang et al. 2023), or with ReLUs between them.
+
+A linear head of one layer is that of a regression.
+"""
+
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,8 +16,8 @@ from collapse.simplex import simplex_etf
 class LinearHead(nn.Module):
     """A product of linear layers without nonlinearity: Z = H W_1^T ... W_M^T + b.
 
-    There are M = `depth` layers. With the feature dimension d = `dim`, W_1 to W_{M-1} are d x d;
-    W_M has a row for each of the `outputs`, K classes or n targets. Only the last layer may have a
+    There are M = `depth` layers. With the feature dimension d = `dim`, W_1 to W_{M-1} have `width`
+    rows, or d; W_M has a row for each of the `outputs`, K classes or n targets. Only the last layer may have a
     bias b, which no penalty touches.
 
     `init` says how the layers start: ``orthogonal``, as in the released code of Dang et al. 2023;
@@ -26,11 +32,19 @@ class LinearHead(nn.Module):
     """
 
     def __init__(
-        self, dim: int, outputs: int, depth: int, bias: bool, init: str, frozen: bool = False
+        self,
+        dim: int,
+        outputs: int,
+        depth: int,
+        bias: bool,
+        init: str,
+        frozen: bool = False,
+        width: int | None = None,
     ) -> None:
         super().__init__()
-        hidden = [nn.Linear(dim, dim, bias=False) for _ in range(depth - 1)]
-        self.layers = nn.ModuleList([*hidden, nn.Linear(dim, outputs, bias=bias)])
+        widths = [dim, *[width or dim] * (depth - 1)]
+        hidden = [nn.Linear(*pair, bias=False) for pair in pairwise(widths)]
+        self.layers = nn.ModuleList([*hidden, nn.Linear(widths[-1], outputs, bias=bias)])
         # `uniform` is what nn.Linear has drawn already.
         if init == "orthogonal":
             for weight in self.weights:
@@ -58,6 +72,26 @@ class LinearHead(nn.Module):
         for layer in self.layers:
             features = layer(features)
         return features
+
+
+class ReLUHead(LinearHead):
+    """The same layers with a ReLU between each two: Z = W_M relu(... relu(W_1 H)) + b.
+
+    The features themselves have none (Sukenik et al. 2024).
+    """
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the outputs, N x K, of features, N x d."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            features = layer(features).relu()
+        return last(features)
+
+
+def build(dim: int, outputs: int, activation: str = "linear", **settings: Any) -> LinearHead:
+    """Build the head that a config's section ``head`` describes, on `dim` features."""
+    kinds = {"linear": LinearHead, "relu": ReLUHead}
+    return kinds[activation](dim, outputs, **settings)
 
 
 def _simplex_etf(outputs: int, dim: int) -> torch.Tensor:

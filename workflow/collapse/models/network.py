@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from collapse.models import head
 from collapse.models.head import LinearHead
 
 
@@ -43,6 +44,6 @@ def build(
         torch.default_generator.manual_seed(seed)
         # The backbone first: its numbers do not depend on the head's.
         backbone = model.build(config["model"], image_shape)
-        network = Network(backbone, LinearHead(backbone.dim, outputs, **config["head"]))
+        network = Network(backbone, head.build(backbone.dim, outputs, **config["head"]))
     # Convolution weights in the layout of their inputs.
     return network.to(memory_format=torch.channels_last)

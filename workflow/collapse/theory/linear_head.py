@@ -94,12 +94,13 @@ def hyperparameters(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict
     Raises
     ------
     InputError
-        It is another problem, or a network without classes.
+        It is another problem or head, or a network without classes.
     """
-    classes = "widths" in config["problem"] if "problem" in config else "class_sizes" in facts
-    if not classes:
+    if "class_sizes" not in config.get("problem", facts):
         raise InputError("no linear head on features of classes: the closed form is that of one")
     values = {key: config[key] for key in ("weight_decay", "feature_decay")}
+    if config.get("head", {}).get("activation", "linear") != "linear":
+        raise InputError("head.activation: the closed form is that of a linear head")
     if "problem" in config:
         names = ("class_sizes", "depth", "widths", "loss", "bias")
         return values | {name: config["problem"][name] for name in names}
