@@ -290,4 +290,3 @@ def _block(share: float, level: float, depth: int) -> tuple[float, float | None]
     if abs(loss / zero - 1) <= TIE:
         return zero, None
     return (loss, a) if loss < zero else (zero, 0.0)
-

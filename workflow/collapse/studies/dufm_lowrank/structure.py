@@ -1,0 +1,119 @@
+"""Figure: class means and Gram matrices of DNC, of the graph, and of what descent finds."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from collapse.plotting import TWO_COLUMNS
+from collapse.studies import Results
+from collapse.studies.dufm_lowrank.analysis import (
+    alive,
+    class_means,
+    draw_matrix,
+    entries,
+    matrix_bar,
+    relative_losses,
+)
+from collapse.studies.sentences import UNFINISHED, number
+
+RESOLVED = 1e-2
+"""Share of the largest singular value from which on one counts, as the probe has it."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Class means (d x K) of layers L - 1 and L before the ReLU, and the loss over DNC's."""
+
+    name: str
+    before: np.ndarray
+    last: np.ndarray
+    ratio: float
+
+
+def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure and the numbers drawn in it."""
+    solutions = list(_solutions(experiments))
+    if not solutions:
+        return plt.figure(figsize=(TWO_COLUMNS, 1.0)), pd.DataFrame()
+    figure, axes = plt.subplots(
+        len(solutions), 4, figsize=(TWO_COLUMNS, 1.65 * len(solutions) + 0.2), squeeze=False
+    )
+    drawn = [
+        rows
+        for panels, solution in zip(axes, solutions, strict=True)
+        for rows in _draw_row(panels, solution, experiments["descent"].config["problem"]["depth"])
+    ]
+    matrix_bar(figure, axes, axes[0, 0].images[0])
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _solutions(experiments: Mapping[str, Results]) -> Iterator[Solution]:
+    """Yield both closed forms, where they were computed, and the lowest end of descent."""
+    structures = experiments.get("structures")
+    if structures is not None:
+        losses = relative_losses(structures, first=True).set_index("graph_classes")["value"]
+        for graph, name in ((max(losses.index, default=0), "SRG"), (0, "DNC")):
+            if graph in losses.index:
+                yield _solution(structures, name, 0, losses[graph], graph_classes=graph)
+    descent = experiments["descent"]
+    losses = relative_losses(descent).set_index("seed")["value"]
+    if len(losses):
+        seed, name = losses.idxmin(), f"descent, lowest of {len(losses)}"
+        last = descent.points("relu_head")
+        step = last.loc[last["seed"] == seed, "step"].max()
+        yield _solution(descent, name, step, losses[seed], seed=seed)
+
+
+def _solution(experiment: Results, name: str, step: int, ratio: float, **run: object) -> Solution:
+    depth = experiment.config["problem"]["depth"]
+    before, last = (
+        class_means(experiment, f"H{number}", step, **run) for number in (depth - 1, depth)
+    )
+    # Of a run from a random start, which its seed names, units are in no order.
+    before, last = (alive(means, ordered="seed" in run) for means in (before, last))
+    return Solution(name, before, last, ratio)
+
+
+def _draw_row(axes: np.ndarray, solution: Solution, depth: int) -> Iterator[pd.DataFrame]:
+    behind = np.maximum(solution.last, 0)
+    # Beside each matrix what its rank is counted of: squares would hide small singular values.
+    matrices = {
+        f"$M_{depth - 1}$": (solution.before, solution.before),
+        f"$M_{depth}$": (solution.last, solution.last),
+        rf"$M_{depth}^\top M_{depth}$": (solution.last.T @ solution.last, solution.last),
+        rf"$\sigma(M_{depth})^\top\sigma(M_{depth})$": (behind.T @ behind, behind),
+    }
+    for panel, (label, (matrix, factor)) in zip(axes, matrices.items(), strict=True):
+        draw_matrix(panel, matrix)
+        panel.set_title(f"{label}, rank {rank(factor)}", loc="left", fontsize=7)
+        told = {"solution": solution.name, "ratio": solution.ratio, "rank": rank(factor)}
+        yield entries(matrix).assign(panel=label, **told)
+    text = (
+        f"{solution.name}\n" + rf"$\mathcal{{L}}/\mathcal{{L}}_\mathrm{{DNC}}={solution.ratio:.4f}$"
+    )
+    axes[0].set_ylabel(text, fontsize=7)
+
+
+def rank(matrix: np.ndarray) -> int:
+    """Return how many singular values are above a hundredth of the largest."""
+    values = np.linalg.svd(matrix, compute_uv=False)
+    return int((values > RESOLVED * values[0]).sum())
+
+
+def findings(rows: pd.DataFrame) -> str:
+    """Return what was measured, in sentences."""
+    if rows.empty:
+        return UNFINISHED
+    parts = []
+    for name, part in rows.groupby("solution", sort=False):
+        before, last, _, behind = part.groupby("panel", sort=False)["rank"].first()
+        parts.append(
+            f"{name} has rank {before} and {last} in the last two layers and {behind} behind the "
+            f"last ReLU, at {number(part['ratio'].iloc[0])} of the loss of DNC"
+        )
+    text = f"{'; '.join(parts)}."
+    return text[0].upper() + text[1:]
