@@ -97,8 +97,7 @@ class Head(Section):
     depth: Depth = Field(1, description="Number M of linear layers W_1 to W_M.")
     activation: Literal["linear", "relu"] = Field(
         "linear",
-        description="What is between the layers: nothing, or a ReLU behind W_1 to W_(M-1), of which "
-        "`width` says how many rows they have.",
+        description="What is between the layers: nothing, or a ReLU behind each of W_1 to W_(M-1).",
     )
     width: Extent | None = Field(
         None, description="Rows of W_1 to W_(M-1) of a `relu` head; null: as many as features."

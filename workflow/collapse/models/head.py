@@ -17,8 +17,8 @@ class LinearHead(nn.Module):
     """A product of linear layers without nonlinearity: Z = H W_1^T ... W_M^T + b.
 
     There are M = `depth` layers. With the feature dimension d = `dim`, W_1 to W_{M-1} have `width`
-    rows, or d; W_M has a row for each of the `outputs`, K classes or n targets. Only the last layer may have a
-    bias b, which no penalty touches.
+    rows, or d; W_M has a row for each of the `outputs`, K classes or n targets. Only the last layer
+    may have a bias b, which no penalty touches.
 
     `init` says how the layers start: ``orthogonal``, as in the released code of Dang et al. 2023;
     ``uniform`` in +-1/sqrt(d), PyTorch's default, as a bias does in any case; or ``etf``, a single

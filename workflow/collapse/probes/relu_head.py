@@ -27,8 +27,8 @@ def rows(state: State, _: Mapping[str, Any]) -> Iterator[Reading]:
     on layer ``Z``, M_l the uncentred class means as columns: ``NC1_ratio``, tr Sigma_W / tr Sigma_B
     (left out where the means do not differ); ``rank``, how many singular values of M_l are above a
     hundredth of the largest; ``condition_number``, the largest over the K-th (left out where that
-    is zero); ``singular_value[i]`` of M_l, descending, K at most. The same of relu(H_l) on ``H2`` to
-    ``HL`` as ``NC1_ratio_rectified``, ``rank_rectified``, ``condition_number_rectified`` and
+    is zero); ``singular_value[i]`` of M_l, descending, K at most. The same of relu(H_l) on ``H2``
+    to ``HL`` as ``NC1_ratio_rectified``, ``rank_rectified``, ``condition_number_rectified`` and
     ``singular_value_rectified[i]``. On layer ``all``: ``fit``, 1/(2N) ||Z - Y||_F^2 against one-hot
     labels, and ``error``, the fraction of samples whose largest output is not their label's; of the
     last state of a network also ``test_accuracy``.

@@ -175,9 +175,9 @@ def collapsed_loss(edges: int, **hyperparameters: object) -> float:
 
 
 def limit_ratio(vertices: int, depth: int) -> float:
-    """Return the loss of the graph of r = `vertices` >= 4 over that of DNC as decays vanish, L >= 3.
+    """Return the loss of the graph of r = `vertices` over that of DNC as decays vanish.
 
-    (G/K^(L+1))^(1/(L+1)) with K = C(r, 2). Below 1 in all cases but r = 4, L = 3.
+    r >= 4, L >= 3: (G/K^(L+1))^(1/(L+1)), K = C(r, 2). Below 1 but for r = 4, L = 3.
     """
     classes = math.comb(vertices, 2)
     return _graph_root(vertices, depth) / classes

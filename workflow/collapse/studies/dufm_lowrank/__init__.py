@@ -7,8 +7,8 @@ _MODEL = (
     "means of H_l before its ReLU, sigma, as columns."
 )
 _SOLUTIONS = (
-    "DNC, deep neural collapse, gives each class an axis. The SRG solution takes the classes for the "
-    "edges of a complete graph of r vertices: K = r (r - 1)/2"
+    "DNC, deep neural collapse, gives each class an axis. The SRG solution takes the classes for "
+    "the edges of a complete graph of r vertices: K = r (r - 1)/2"
 )
 _RANKS = "Ranks count singular values above a hundredth of the largest."
 _DECAYS = ("weight_decay",)
@@ -28,12 +28,12 @@ STUDY = Study(
             reads=("structures", "descent"),
             caption=(
                 f"{_MODEL} {_SOLUTIONS}. A row for each solution: M_(L-1), M_L, and the Gram "
-                "matrices of M_L before and behind its ReLU, each over its largest entry. The first "
-                "two are closed forms, their losses computed from the parameters; the last is what "
-                "gradient descent from random starts, ended by L-BFGS, found, rows in the order of "
-                "their largest entry's class. Rows of class means below a hundredth of the largest "
-                "entry (dead units) are left out, and L/L_DNC is the loss over that of DNC. "
-                f"{_RANKS}"
+                "matrices of M_L before and behind its ReLU, each over its largest entry. The "
+                "first two are closed forms, their losses computed from the parameters; the last "
+                "is what gradient descent from random starts, ended by L-BFGS, found, rows in the "
+                "order of their largest entry's class. Rows of class means below a hundredth of "
+                "the largest entry (dead units) are left out, and L/L_DNC is the loss over that of "
+                f"DNC. {_RANKS}"
             ),
         ),
         "training": Plot(
@@ -42,10 +42,10 @@ STUDY = Study(
                 "Above, gradient descent over free features, whose last point is what L-BFGS makes "
                 "of its end; below, a network on images, named in the figure, with a ReLU head of "
                 "as many layers and the same kind of decays. Left, the loss, from where it is near "
-                "the closed forms on (dashed): DNC gives each class an axis, the SRG solution takes "
-                "the classes for edges of a complete graph; a network's features are not free, and "
-                "its loss is the mean over an epoch. Middle, the trace of the covariance within "
-                "classes over that between them, layer by layer before the ReLU. Right, the "
+                "the closed forms on (dashed): DNC gives each class an axis, the SRG solution "
+                "takes the classes for edges of a complete graph; a network's features are not "
+                "free, and its loss is the mean over an epoch. Middle, the trace of the covariance "
+                "within classes over that between them, layer by layer before the ReLU. Right, the "
                 "singular values of the class means M_l at the end, each over the largest; those "
                 "above the dotted line count for the rank. Lines are medians over seeds, bands "
                 "their range."
@@ -54,9 +54,9 @@ STUDY = Study(
         "ratio": Plot(
             reads=("ratio",),
             caption=(
-                f"{_SOLUTIONS}. Its loss over that of DNC against r for L layers, below 1 where DNC "
-                "is not optimal: of the parameters themselves (rings), after descent from them by "
-                "L-BFGS (dots), and by the closed form at the same decay (dashed)."
+                f"{_SOLUTIONS}. Its loss over that of DNC against r for L layers, below 1 where "
+                "DNC is not optimal: of the parameters themselves (rings), after descent from them "
+                "by L-BFGS (dots), and by the closed form at the same decay (dashed)."
             ),
         ),
         "rank": Plot(
@@ -67,8 +67,8 @@ STUDY = Study(
                 "mean of layers 2 to 4, of each run (dots) and over runs (squares), against the "
                 "decay, dashed the ranks of DNC and of the SRG solution. Right, the share of runs "
                 "that end in DNC, whose loss is DNC's to a part in a thousand and whose layers all "
-                "have the rank of the classes, against the width; bars are Wilson's 95 % intervals. "
-                f"{_RANKS}"
+                "have the rank of the classes, against the width; bars are Wilson's 95 % "
+                f"intervals. {_RANKS}"
             ),
         ),
         "small_K": Plot(
@@ -124,12 +124,12 @@ STUDY = Study(
     ),
     deviations=(
         "Networks train on Fashion-MNIST in place of CIFAR-10.",
-        "Of the paper the abstract and the captions of its figures were to be had, neither its text "
-        "nor its code: samples a class, starts and steps of gradient descent, the network's "
+        "Of the paper the abstract and the captions of its figures were to be had, neither its "
+        "text nor its code: samples a class, starts and steps of gradient descent, the network's "
         "momentum, batches, epochs and schedule, and the decay and widths of most figures are this "
         "project's choice.",
-        "The SRG solution is reconstructed from the caption of the paper's Fig. 1 and the thresholds "
-        "of its theorem, which it gives exactly.",
+        "The SRG solution is reconstructed from the caption of the paper's Fig. 1 and the "
+        "thresholds of its theorem, which it gives exactly.",
         "Gradient descent ends in L-BFGS before ranks are counted: at the paper's rate it goes on "
         "oscillating about kinks of the ReLU.",
         "How the paper measures the variability within classes and which threshold its ranks have "

@@ -1,8 +1,7 @@
 """Claims of the paper, decided from the tables."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
@@ -15,7 +14,7 @@ from collapse.studies.dufm_lowrank.analysis import (
     mean_ranks,
     relative_losses,
 )
-from collapse.studies.verdicts import Claim, Decision, lost, short_of
+from collapse.studies.verdicts import Claim, Decision, lost, missing, short_of
 from collapse.theory.dufm_lowrank import collapsed_loss
 
 PAPER = "Sukenik et al. 2024"
@@ -46,16 +45,24 @@ def decide(experiments: Mapping[str, Results]) -> Iterator[Decision]:
 
 
 def _decided(
-    claim: Claim, experiments: Mapping[str, Results], names: tuple[str, ...], values: object
+    claim: Claim,
+    experiments: Mapping[str, Results],
+    names: tuple[str, ...],
+    values: Callable[..., Sequence[float]],
+    **needs: Sequence[float],
 ) -> Decision:
-    """Decide a claim about experiments; `values` is called if this scale has all of them."""
-    absent = [f"no {name} at this scale" for name in names if name not in experiments]
-    if absent:
-        return claim.decide([], 0, absent)
+    """Decide a claim about experiments; `values` is called if this scale has all of them.
+
+    `needs` are values of the grid of the first that there is no verdict without, by column.
+    """
+    obstacles = [f"no {name} at this scale" for name in names if name not in experiments]
+    if obstacles:
+        return claim.decide([], 0, obstacles)
     found = [experiments[name] for name in names]
-    diverged = sum(len(each.values("diverged")) for each in found)
-    seeds = min(each.config["seeds"] for each in found)
-    return claim.decide(values(*found), seeds, lost(diverged))
+    obstacles = lost(sum(len(each.values("diverged")) for each in found))
+    for column, wanted in needs.items():
+        obstacles += missing(wanted, found[0].metrics[column], column)
+    return claim.decide(values(*found), min(each.config["seeds"] for each in found), obstacles)
 
 
 def _off_closed_form(experiment: Results, key: str) -> list[float]:
@@ -74,8 +81,8 @@ def _closed_forms(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         Claim(
             "dnc_and_srg_loss",
             f"{PAPER}, Fig. 1; {DERIVED}",
-            "Parameters of DNC and of the SRG solution, at L = 4 and K = 10, have the losses of the "
-            "closed forms.",
+            "Parameters of DNC and of the SRG solution, at L = 4 and K = 10, have the losses of "
+            "the closed forms.",
             "|L/L* - 1| is 0",
             EXACT,
             1,
@@ -84,6 +91,7 @@ def _closed_forms(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("structures",),
         lambda experiment: _off_closed_form(experiment, "graph_classes"),
+        graph_classes=(0, 10),
     )
     yield _decided(
         Claim(
@@ -133,6 +141,8 @@ def _thresholds(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("ratio",),
         cells,
+        depth=(3, 4, 5),
+        classes=(6, 10, 15, 21),
     )
     yield _decided(
         Claim(
@@ -148,6 +158,8 @@ def _thresholds(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("blocks",),
         between,
+        depth=(3, 4),
+        graph_classes=(6, 10),
     )
     yield _decided(
         Claim(
@@ -161,6 +173,7 @@ def _thresholds(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("ratio",),
         lambda experiment: gains(experiment, four=False),
+        classes=(10, 15, 21),
     )
     yield _decided(
         Claim(
@@ -174,6 +187,7 @@ def _thresholds(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("ratio",),
         lambda experiment: 0.01 - gains(experiment, four=True),
+        depth=(3, 4, 5),
     )
 
 
@@ -234,9 +248,9 @@ def _searches(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         ("generic_search", "ratio"),
         lower,
     )
-    for name, key, what in (
-        ("two_layers", "classes", "Two layers"),
-        ("two_classes", "depth", "Two classes"),
+    for name, key, needed, what in (
+        ("two_layers", "classes", (2, 3, 5, 10), "Two layers"),
+        ("two_classes", "depth", (3, 4, 5), "Two classes"),
     ):
         yield _decided(
             Claim(
@@ -250,6 +264,7 @@ def _searches(experiments: Mapping[str, Results]) -> Iterator[Decision]:
             experiments,
             (name,),
             lambda experiment, key=key: best(experiment, key),
+            **{key: needed},
         )
 
 
@@ -305,7 +320,7 @@ def _descent(experiment: Results) -> Iterator[Decision]:
 def _trends(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     def against_decay(experiment: Results) -> list[float]:
         ranks = mean_ranks(experiment).groupby("weight_decay")["value"].mean()
-        return [1 + spearmanr(ranks.index, ranks).statistic if len(ranks) > 1 else np.nan]
+        return [1 + spearmanr(ranks.index, ranks).statistic]
 
     def against_width(experiment: Results) -> list[float]:
         shares = found_dnc(experiment).groupby("widths")["value"].mean()
@@ -323,6 +338,7 @@ def _trends(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("decay",),
         against_decay,
+        weight_decay=(0.001, 0.002, 0.004, 0.008, 0.016),
     )
     yield _decided(
         Claim(
@@ -336,6 +352,7 @@ def _trends(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("width",),
         against_width,
+        widths=(10, 20, 40, 80),
     )
 
 
@@ -359,6 +376,7 @@ def _few_classes(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("few_classes",),
         best,
+        classes=(3, 4, 5),
     )
     yield _decided(
         Claim(

@@ -97,14 +97,14 @@ def findings(rows: pd.DataFrame) -> str:
     graphs = gains[gains.index.get_level_values("vertices") > 4]
     four = gains[gains.index.get_level_values("vertices") == 4]
     least = start.idxmin()
-    told = [
-        f"The losses of the {len(start)} SRG solutions are those of the closed form to a part in "
-        f"{number(1 / max(off, 1e-16))}; the least ratio is {number(start.min())}, at L = "
-        f"{least[0]} and r = {least[1]}, and DNC is better at {listed(above) if above else 'none'}."
-    ]
     parts = [
         f"at most {number(part.max())} % with {name}"
         for part, name in ((graphs, "r of 5 and more"), (four, "r = 4"))
         if len(part)
     ]
-    return f"{told[0]} Descent from them gains {listed(parts)}."
+    return (
+        f"The losses of SRG solutions, {len(start)} in number, are no further than "
+        f"{number(off)} from the closed form, relatively. The least ratio is "
+        f"{number(start.min())}, at L = {least[0]} and r = {least[1]}; DNC is better at "
+        f"{listed(above) if above else 'none of them'}. Descent from them gains {listed(parts)}."
+    )

@@ -131,16 +131,22 @@ def _draw_losses(axes: Axes, losses: pd.DataFrame) -> None:
     """Draw each part of the lowest loss, and all of it, over the same of DNC."""
     table = losses.pivot(index="part", columns="solution", values="value").loc[list(PARTS)]
     table.loc["loss"] = table.sum()
-    colours = category_colours(list(table.index))
     values = table[BEST] / table[DNC]
-    axes.bar(values.index, values, color=list(colours.values()), width=0.6)
-    for place, value in enumerate(values):
+    axes.axhline(1, color="0.7", linewidth=0.6, zorder=0)
+    for (part, value), colour in zip(
+        values.items(), category_colours(list(values.index)).values(), strict=True
+    ):
+        axes.plot(part, value, "o", color=colour, markersize=5)
+        # Below a point that would otherwise have its number on the line.
+        place = -9 if value <= 1 else 5
         axes.annotate(
-            f"{value:.3f}", (place, value), ha="center", xytext=(0, 1), fontsize=6,
+            f"{value:.3f}", (part, value), ha="center", xytext=(0, place), fontsize=6,
             textcoords="offset points",
         )  # fmt: skip
-    axes.axhline(1, color="0.4", linewidth=0.6)
-    axes.set_ylim(0, 1.25)
+    axes.set_xlim(-0.6, len(values) - 0.4)
+    low, high = min(values.min(), 1), max(values.max(), 1)
+    margin = 0.3 * (high - low)
+    axes.set_ylim(low - margin, high + margin)
     axes.tick_params(axis="x", length=0, labelsize=6)
 
 
@@ -152,8 +158,11 @@ def findings(rows: pd.DataFrame) -> str:
     parts = []
     for (classes, depth), part in losses.groupby(["classes", "depth"]):
         first = part.iloc[0]
+        value = part.set_index(["solution", "part"])["value"]
+        fit, penalties = (value[BEST, name] / value[DNC, name] for name in PARTS)
         parts.append(
-            f"{number(first['ratio'])} of that of DNC with K = {classes} and L = {depth} "
-            f"({first['below']:g} of {first['starts']:g} starts end below DNC)"
+            f"{number(first['ratio'])} with K = {classes} and L = {depth} (its squared error "
+            f"{number(fit)}, its penalties {number(penalties)} of those of DNC; "
+            f"{first['below']:g} of {first['starts']:g} starts end below DNC)"
         )
-    return f"The lowest loss found is {listed(parts)}."
+    return f"The lowest loss found, over that of DNC, is {listed(parts)}."

@@ -62,7 +62,7 @@ def _solutions(experiments: Mapping[str, Results]) -> Iterator[Solution]:
     descent = experiments["descent"]
     losses = relative_losses(descent).set_index("seed")["value"]
     if len(losses):
-        seed, name = losses.idxmin(), f"descent, lowest of {len(losses)}"
+        seed, name = losses.idxmin(), f"descent (lowest of {len(losses)})"
         last = descent.points("relu_head")
         step = last.loc[last["seed"] == seed, "step"].max()
         yield _solution(descent, name, step, losses[seed], seed=seed)
@@ -111,9 +111,9 @@ def findings(rows: pd.DataFrame) -> str:
     parts = []
     for name, part in rows.groupby("solution", sort=False):
         before, last, _, behind = part.groupby("panel", sort=False)["rank"].first()
-        parts.append(
-            f"{name} has rank {before} and {last} in the last two layers and {behind} behind the "
-            f"last ReLU, at {number(part['ratio'].iloc[0])} of the loss of DNC"
-        )
-    text = f"{'; '.join(parts)}."
-    return text[0].upper() + text[1:]
+        ratio = number(part["ratio"].iloc[0])
+        parts.append(f"{name}: {before}, {last} and {behind}, {ratio}")
+    return (
+        "Ranks of the last two layers and behind the last ReLU, and the loss over that of DNC: "
+        f"{'; '.join(parts)}."
+    )

@@ -25,6 +25,8 @@ from collapse.studies.networks import describe
 from collapse.studies.sentences import UNFINISHED, listed, number
 
 ROWS = {"descent": ("free features", "step"), "network": ("network", "epoch")}
+NAMES = {"free features": "free features", "network": "a network"}
+"""Of the rows, in sentences."""
 LOSSES = {"loss_dnc": "DNC", "loss_srg": "SRG"}
 RESOLVED = 1e-2
 """Share of the largest singular value from which on one counts for a rank, as the probe has it."""
@@ -135,7 +137,7 @@ def findings(rows: pd.DataFrame) -> str:
         loss = series[LOSS].sort_values("step").iloc[-1]
         ends = series.get(COLLAPSE, part.head(0)).sort_values("step").groupby("layer").last()
         text = (
-            f"With {_article(system)} the loss ends at {number(loss['median'])} in the median "
+            f"With {NAMES[system]} the loss ends at {number(loss['median'])} in the median "
             f"({number(loss['low'])} to {number(loss['high'])})"
         )
         if len(ends):
@@ -147,7 +149,3 @@ def findings(rows: pd.DataFrame) -> str:
             text += f"; singular values above a hundredth of the largest are {listed(counts)}"
         sentences.append(f"{text}.")
     return " ".join(sentences) or UNFINISHED
-
-
-def _article(system: str) -> str:
-    return "a network" if system == "network" else system
