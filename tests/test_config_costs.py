@@ -21,6 +21,7 @@ MODELS = [
     ({"kind": "resnet18"}, IMAGES),
     ({"kind": "resnet18", "stem": "imagenet", "feature_normalisation": "none"}, IMAGES),
     ({"kind": "wideresnet", "depth": 16, "width": 2}, IMAGES),
+    ({"kind": "cifar_resnet", "depth": 20}, IMAGES),
     ({"kind": "vgg16"}, [(1, 32, 32), (3, 40, 33)]),
     ({"kind": "vit", "layers": 2, "heads": 2, "width": 32, "mlp_width": 48}, IMAGES[:2]),
 ]

@@ -68,6 +68,28 @@ NETWORKS = [
         ["network_mlp.weight_decay", "allowed is 0", "frozen"],
     ),
     (
+        study_deep_linear(network_mlp={"head": {"activation": "relu"}, "grid": {}}),
+        ["network_mlp.head.depth", "1 found", "with relu are 2 or more"],
+    ),
+    (
+        study_deep_linear(network_mlp={"head": {"width": 9}}),
+        ["network_mlp.head.width", "9 found", "allowed in a linear head is null"],
+    ),
+    (
+        study_deep_linear(
+            network_mlp={
+                "head": {"activation": "relu", "depth": 2},
+                "probes": ["mixed_curves"],
+                "grid": {},
+            }
+        ),
+        ["network_mlp.probes.0.kind", "mixed_curves found with a relu head"],
+    ),
+    (
+        study_deep_linear(network_mlp={"model": {"kind": "cifar_resnet", "depth": 18}}),
+        ["network_mlp.model.depth", "18 found", "8, 14, 20"],
+    ),
+    (
         study_deep_linear(network_mlp={"head": {"init": "etf", "depth": 2}, "grid": {}}),
         ["network_mlp.head.depth", "2 found", "etf"],
     ),

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from collapse.config import slots
 from collapse.errors import InputError
 from collapse.models.head import LinearHead
+from collapse.models.head import build as build_head
 from collapse.models.network import build
 from collapse.models.states import get_arrays, set_arrays
 from collapse.training.extract import features_of
@@ -34,6 +35,7 @@ RESNET18 = {"kind": "resnet18", "stem": "cifar", "feature_normalisation": "batch
 IMAGENET = RESNET18 | {"stem": "imagenet", "feature_normalisation": "none"}
 VGG16 = {"kind": "vgg16", "feature_normalisation": "batch"}
 WRN = {"kind": "wideresnet", "depth": 10, "width": 1}
+RESNET20 = {"kind": "cifar_resnet", "depth": 20}
 VIT = {"kind": "vit", "patch": 4, "layers": 2, "heads": 2, "width": 8, "mlp_width": 12}
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8)]
 
@@ -57,6 +59,7 @@ def network(model, shape=(1, 8, 8), depth=1, bias=False, seed=0):
         ({"kind": "resnet18"}, "ResNet18"),
         ({"kind": "resnet18", "stem": "imagenet"}, "ResNet18 (ImageNet stem)"),
         ({"kind": "wideresnet", "depth": 16, "width": 2}, "WRN-16-2"),
+        (RESNET20, "ResNet20"),
         (VIT, "ViT 2x8"),
         (VGG16, "VGG16"),
     ],
@@ -134,15 +137,18 @@ def test_the_hidden_layers_of_an_mlp_are_what_the_next_ones_get(name, ending):
     ("model", "millions"),
     [
         # Published with the architectures: Zagoruyko & Komodakis 2016, Table 4, ViT-B/16
-        # without its 1000 outputs and the positions and patches of its larger images, and
-        # torchvision's VGG16 without the 123,642,856 parameters of its classifier.
+        # without its 1000 outputs and the positions and patches of its larger images,
+        # torchvision's VGG16 without the 123,642,856 parameters of its classifier, and He et al.
+        # 2016, Table 6.
         ({"kind": "wideresnet", "depth": 16, "width": 8}, 11.0),
         ({"kind": "wideresnet", "depth": 40, "width": 4}, 8.9),
         ({"kind": "wideresnet", "depth": 28, "width": 10}, 36.5),
         (VIT | {"layers": 12, "heads": 12, "width": 768, "mlp_width": 3072}, 85.1),
         (VGG16 | {"feature_normalisation": "none"}, 138.366 - 123.643),
+        (RESNET20, 0.27),
+        (RESNET20 | {"depth": 110}, 1.7),
     ],
-    ids=["WRN-16-8", "WRN-40-4", "WRN-28-10", "ViT-B", "VGG16"],
+    ids=["WRN-16-8", "WRN-40-4", "WRN-28-10", "ViT-B", "VGG16", "ResNet20", "ResNet110"],
 )
 def test_networks_have_the_published_number_of_parameters(model, millions):
     with torch.device("meta"):
@@ -160,8 +166,10 @@ def test_networks_have_the_published_number_of_parameters(model, millions):
         (WRN, (1, 1, 1), [16, 32, 64]),
         (VGG16, (1, 32, 35), [64, 128, 256, 512, 512]),
         (VIT, (2, 8, 8), [8, 8]),
+        (RESNET20, (3, 9, 9), [16, 32, 64]),
+        (RESNET20 | {"depth": 8}, (1, 1, 1), [16, 32, 64]),
     ],
-    ids=["cnn", "resnet18", "wideresnet", "one-pixel", "vgg16", "vit"],
+    ids=["cnn", "resnet18", "wideresnet", "one-pixel", "vgg16", "vit", "resnet20", "resnet8"],
 )
 def test_hidden_layers_are_vectors_of_each_sample(model, shape, widths):
     images = torch.randn(5, *shape, generator=torch.Generator().manual_seed(0))
@@ -343,6 +351,29 @@ def test_head_is_linear_and_biased_only_in_the_last_layer():
     product = head.weights[2] @ head.weights[1] @ head.weights[0]
     torch.testing.assert_close(head(features), features @ product.T + head.bias)
     assert LinearHead(6, 4, 3, bias=False, init="uniform").bias is None
+
+
+def test_a_shortcut_of_a_cifar_resnet_takes_every_second_pixel_and_adds_zeros():
+    block = network(RESNET20, (3, 9, 9)).backbone.groups[1][0].eval()
+    images = torch.randn(2, 16, 9, 9).abs()
+    with torch.no_grad():
+        block.norm2.weight.zero_()  # nothing but the shortcut is left
+        found = block(images)
+    assert found.shape == (2, 32, 5, 5) and not found[:, 16:].any()
+    assert torch.equal(found[:, :16], images[:, :, ::2, ::2])
+
+
+def test_a_relu_head_has_relus_between_its_layers_but_none_on_the_features():
+    settings = {"depth": 3, "bias": True, "init": "orthogonal", "activation": "relu", "width": 5}
+    head = build_head(6, 4, **settings)
+    assert [tuple(weight.shape) for weight in head.weights] == [(5, 6), (5, 5), (4, 5)]
+    features = torch.randn(7, 6)
+    values = features @ head.weights[0].T
+    values = values.clamp_min(0) @ head.weights[1].T
+    expected = values.clamp_min(0) @ head.weights[2].T + head.bias
+    torch.testing.assert_close(head(features), expected)
+    linear = build_head(6, 4, depth=3, bias=False, init="orthogonal")
+    assert type(linear) is LinearHead and [w.shape[1] for w in linear.weights] == [6, 6, 6]
 
 
 def test_a_seed_fixes_the_parameters_and_leaves_the_global_state_alone():

@@ -47,8 +47,8 @@ class Section(ProblemKind):
             raise fault(
                 "samples_per_class",
                 f"{self.samples_per_class} found, of which the layers of a problem take"
-                f" {size / 1e9:,.0f} GB; allowed are {MOST_BYTES / 1e9:g} GB: up to"
-                f" {max(0, spare // each)} of these widths",
+                f" {size / 1e9:,.0f} GB; allowed are {MOST_BYTES / 1e9:g} GB, at these widths up to"
+                f" {max(0, spare // each)}",
             )
         return self
 
