@@ -274,8 +274,8 @@ def test_nothing_is_decided_with_a_seed_too_few(name):
     ("name", "gone", "claim"),
     [
         ("structures", {"graph_classes": 0}, ["dnc_and_srg_loss"]),
-        ("ratio", {"depth": 5}, ["table_cells", "four_vertices"]),
-        ("ratio", {"classes": 21}, ["table_cells", "srg_gain"]),
+        ("ratio", {"depth": 5}, ["srg_loss", "table_cells", "four_vertices"]),
+        ("ratio", {"classes": 21}, ["srg_loss", "table_cells", "srg_gain"]),
         ("blocks", {"depth": 4}, ["between_graphs"]),
         ("two_layers", {"classes": 5}, ["two_layers"]),
         ("two_classes", {"depth": 3}, ["two_classes"]),
@@ -479,5 +479,5 @@ def test_the_figure_of_few_classes_splits_the_loss_of_the_lowest_start():
     assert losses[3, "DNC", "fit"] == pytest.approx((1 - answer["alpha_dnc"]) ** 2 / 2)
     assert losses[3, "lowest"].sum() == pytest.approx(0.98 * answer["loss_dnc"])
     assert losses[3, "lowest", "fit"] == 1e-4
-    assert "0.98 with K = 3 and L = 4" in text and "1 of 12 starts end below DNC" in text
-    assert "0.62 with K = 15 and L = 7" in text and "3 of 3 starts" in text
+    assert "0.980 with K = 3 and L = 4" in text and "1 of 12 starts end below DNC" in text
+    assert "0.620 with K = 15 and L = 7" in text and "3 of 3 starts" in text

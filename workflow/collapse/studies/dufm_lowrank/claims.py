@@ -106,6 +106,8 @@ def _closed_forms(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("ratio",),
         lambda experiment: _off_closed_form(experiment, "classes"),
+        depth=(3, 4, 5),
+        classes=(6, 10, 15, 21),
     )
 
 

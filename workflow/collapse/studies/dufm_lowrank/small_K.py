@@ -20,7 +20,7 @@ from collapse.studies.dufm_lowrank.analysis import (
     matrix_bar,
     relative_losses,
 )
-from collapse.studies.sentences import UNFINISHED, listed, number
+from collapse.studies.sentences import UNFINISHED, listed
 from collapse.theory.dufm_lowrank import predict
 
 PARTS = ("fit", "penalties")
@@ -145,7 +145,8 @@ def _draw_losses(axes: Axes, losses: pd.DataFrame) -> None:
         )  # fmt: skip
     axes.set_xlim(-0.6, len(values) - 0.4)
     low, high = min(values.min(), 1), max(values.max(), 1)
-    margin = 0.3 * (high - low)
+    # What differs by rounding is not blown up.
+    margin = max(0.3 * (high - low), 0.05)
     axes.set_ylim(low - margin, high + margin)
     axes.tick_params(axis="x", length=0, labelsize=6)
 
@@ -161,8 +162,8 @@ def findings(rows: pd.DataFrame) -> str:
         value = part.set_index(["solution", "part"])["value"]
         fit, penalties = (value[BEST, name] / value[DNC, name] for name in PARTS)
         parts.append(
-            f"{number(first['ratio'])} with K = {classes} and L = {depth} (its squared error "
-            f"{number(fit)}, its penalties {number(penalties)} of those of DNC; "
+            f"{first['ratio']:.3f} with K = {classes} and L = {depth} (its squared error "
+            f"{fit:.3f}, its penalties {penalties:.3f} of those of DNC; "
             f"{first['below']:g} of {first['starts']:g} starts end below DNC)"
         )
     return f"The lowest loss found, over that of DNC, is {listed(parts)}."
