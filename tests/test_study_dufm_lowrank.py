@@ -11,7 +11,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from collapse.plotting import paper_style
-from collapse.studies.dufm_lowrank import STUDY, claims
+from collapse.studies.dufm_lowrank import STUDY, claims, moving
 from collapse.studies.dufm_lowrank.analysis import (
     alive,
     class_means,
@@ -20,7 +20,9 @@ from collapse.studies.dufm_lowrank.analysis import (
     relative_losses,
 )
 from collapse.studies.dufm_lowrank.rank import wilson
-from collapse.theory.dufm_lowrank import collapsed_loss, predict
+from collapse.studies.moving import of_run
+from collapse.studies.moving_classes import scene as by_class
+from collapse.theory.dufm_lowrank import collapsed_loss, dnc_length, predict
 from tables import configured, diverged, results, scaled, undecided, valued, without
 
 DECAY = 0.004
@@ -136,6 +138,7 @@ def network(seeds=5):
         "seeds": seeds,
         "grid": {},
         "training": {"epochs": 300},
+        "model": {"kind": "cnn"},
         "head": {"depth": 4},
         "labels": {
             "model": "ResNet20",
@@ -373,7 +376,9 @@ def test_dead_units_are_left_out_and_units_may_be_ordered():
     matrix = np.array([[0.0, 2.0], [1e-3, 0.0], [-4.0, 0.0], [1.0, 3.0]])
     assert alive(matrix).tolist() == [[0, 2], [-4, 0], [1, 3]]
     assert alive(matrix, ordered=True).tolist() == [[-4, 0], [1, 3], [0, 2]]
-    assert class_means(GIVEN["descent"], "H3", 62000, seed=1) == pytest.approx(LOW)
+    run = of_run(GIVEN["descent"], {"seed": 1})
+    assert class_means(run, "H3") == pytest.approx(LOW)
+    assert class_means(run, "H4", rectified=True) == pytest.approx(np.maximum(LOW - 1, 0))
 
 
 def test_an_interval_of_shares_is_wilsons():
@@ -481,3 +486,29 @@ def test_the_figure_of_few_classes_splits_the_loss_of_the_lowest_start():
     assert losses[3, "lowest", "fit"] == 1e-4
     assert "0.980 with K = 3 and L = 4" in text and "1 of 12 starts end below DNC" in text
     assert "0.620 with K = 15 and L = 7" in text and "3 of 3 starts" in text
+
+
+# The moving picture
+
+
+def test_the_moving_picture_shows_the_last_layer_but_one_before_its_relu():
+    config = config_of(classes=3, depth=4, samples=2)
+    run = replace(GIVEN["descent"], config=config)
+    source = np.random.default_rng(0)
+    shapes = {"H": (5, 6), "W1": (4, 5), "W2": (4, 4), "W3": (6, 4), "W4": (3, 6)}
+    states = [{name: source.normal(size=shape) for name, shape in shapes.items()} for _ in "ab"]
+    shown = moving.scene(states, run)
+    expected = []
+    for state in states:
+        second = state["W1"] @ state["H"]
+        expected.append(state["W2"] @ np.maximum(second, 0))
+    alone = by_class([{"H": inputs} for inputs in expected], np.repeat(range(3), 2), None, "none")
+    for layer, other in zip(shown.layers, alone.layers, strict=True):
+        assert layer.at == pytest.approx(other.at)
+    tips = [np.linalg.norm(line[1]) for line in shown.theory]
+    length = dnc_length(
+        3, classes=3, depth=4, samples_per_class=2, weight_decay=DECAY, feature_decay=DECAY
+    )
+    assert tips == pytest.approx([length * math.sqrt(2 / 3)] * 3)
+    beyond = replace(run, config=config_of(classes=3, depth=4, decay=1.0))
+    assert not moving.scene(states[:1], beyond).theory

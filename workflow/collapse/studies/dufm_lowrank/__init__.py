@@ -1,6 +1,7 @@
 """Neural collapse versus low-rank bias (Sukenik et al. 2024): ReLU heads of several layers."""
 
-from collapse.studies import Plot, Study
+from collapse.studies import Curve, Moving, Plot, Study
+from collapse.studies.moving_classes import PROJECTION
 
 _MODEL = (
     "Features H of K classes are free under L layers with ReLUs between them; M_l are the class "
@@ -121,6 +122,24 @@ STUDY = Study(
             "two_layers",
             "two_classes",
         }
+    ),
+    moving=Moving(
+        experiment="descent",
+        run={},
+        curves=(
+            Curve("objective", "loss", layer="all", predicted="loss_dnc"),
+            Curve("NC1_ratio", "NC1 ratio", layer="H3"),
+            Curve("rank", "rank", layer="H3", predicted="rank_dnc"),
+        ),
+        caption=(
+            "Gradient descent over free features, ended by L-BFGS (the last frame): samples (dots) "
+            "and class means (lines from the origin) of the first three classes, as the inputs of "
+            "the last layer but one, before its ReLU. Dashed are the class means of DNC, three "
+            f"orthogonal axes of known length. {PROJECTION} Beside it the loss, with that of DNC; "
+            "the ratio of the traces of covariances within classes and between them, which goes "
+            "to 0; and the rank of the class means, with that of DNC: samples of a class collapse, "
+            "but not to DNC."
+        ),
     ),
     deviations=(
         "Networks train on Fashion-MNIST in place of CIFAR-10.",

@@ -59,13 +59,15 @@ def found_dnc(experiment: Results) -> pd.DataFrame:
 
 
 def class_means(
-    experiment: Results, layer: str, step: int, rectified: bool = False, **run: object
+    run: Results, layer: str, first: bool = False, rectified: bool = False
 ) -> np.ndarray:
-    """Return the class means of a layer as columns, of the run with these keys."""
-    rows = experiment.points("relu_head")
-    rows = rows[(rows["layer"] == layer) & (rows["step"] == step)]
-    for key, value in run.items():
-        rows = rows[rows[key] == value]
+    """Return the class means of a layer as columns, of an experiment of one run.
+
+    At its last step or its `first`, before the ReLU or behind it.
+    """
+    rows = run.points("relu_head")
+    rows = rows[rows["layer"] == layer]
+    rows = rows[rows["step"] == (rows["step"].min() if first else rows["step"].max())]
     column = "rectified" if rectified else "mean"
     return rows.pivot(index="unit", columns="class", values=column).to_numpy()
 

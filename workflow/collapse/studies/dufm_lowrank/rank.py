@@ -30,7 +30,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     for panel in (left, right):
         if not panel.has_data():
             panel.set_axis_off()
-            panel.text(0.5, 0.5, "not run at this scale", transform=panel.transAxes, ha="center")
+            panel.text(0.5, 0.5, "no run", transform=panel.transAxes, ha="center")
     return figure, pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame()
 
 

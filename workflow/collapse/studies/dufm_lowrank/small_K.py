@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from collapse.plotting import TWO_COLUMNS, category_colours
 from collapse.studies import Results
 from collapse.studies.dufm_lowrank.analysis import (
+    FOUND,
     alive,
     class_means,
     draw_matrix,
@@ -20,6 +21,7 @@ from collapse.studies.dufm_lowrank.analysis import (
     matrix_bar,
     relative_losses,
 )
+from collapse.studies.moving import of_run
 from collapse.studies.sentences import UNFINISHED, listed
 from collapse.theory.dufm_lowrank import predict
 
@@ -30,7 +32,19 @@ EXPERIMENTS = ("few_classes", "fifteen_classes")
 
 @dataclass(frozen=True)
 class Lowest:
-    """The start with the lowest end: its run, losses split as `PARTS`, and its class means."""
+    """The lowest end of many starts.
+
+    Attributes
+    ----------
+    ratio
+        Its loss over that of DNC.
+    starts, below
+        How many starts there were, and how many of them ended below DNC.
+    losses
+        Its loss and that of DNC, split as `PARTS`.
+    before, last
+        Class means of layers L - 1 and L before their ReLUs, without dead units.
+    """
 
     classes: int
     depth: int
@@ -52,7 +66,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     ]
     if not found:
         figure = plt.figure(figsize=(TWO_COLUMNS, 1.0))
-        figure.text(0.5, 0.5, "not run at this scale", ha="center")
+        figure.text(0.5, 0.5, UNFINISHED, ha="center")
         return figure, pd.DataFrame()
     figure, axes = plt.subplots(
         4, len(found), figsize=(TWO_COLUMNS, 6.0), squeeze=False,
@@ -78,28 +92,17 @@ def _lowest(experiment: Results) -> Iterator[Lowest]:
     # A column where the grid varies it.
     if "classes" not in losses:
         losses = losses.assign(classes=problem["classes"])
-    values, points = experiment.last("objective"), experiment.points("relu_head")
-    fits = experiment.last("fit")
+    depth = problem["depth"]
     for classes, rows in losses.groupby("classes"):
         best = rows.loc[rows["value"].idxmin()]
-        run = {key: best[key] for key in experiment.keys}
-
-        def of(table: pd.DataFrame, run: Mapping[str, object] = run) -> pd.DataFrame:
-            for key, value in run.items():
-                table = table[table[key] == value]
-            return table
-
-        loss, fit = (of(table)["value"].iloc[0] for table in (values, fits))
-        steps = of(points)["step"]
-        depth = problem["depth"]
+        alone = of_run(experiment, {key: best[key] for key in experiment.keys})
+        loss, fit = (alone.last(name)["value"].iloc[0] for name in ("objective", "fit"))
         before, last = (
-            class_means(experiment, f"H{number}", steps.max(), **run)
-            for number in (depth - 1, depth)
+            alive(class_means(alone, f"H{number}"), ordered=True) for number in (depth - 1, depth)
         )
         yield Lowest(
-            classes, depth, best["value"], len(rows), int((rows["value"] < 1 - 1e-3).sum()),
-            pd.concat([_split_dnc(experiment, classes), _split(BEST, fit, loss)]),
-            alive(before, ordered=True), alive(last, ordered=True),
+            classes, depth, best["value"], len(rows), int((rows["value"] < 1 - FOUND).sum()),
+            pd.concat([_split_dnc(experiment, classes), _split(BEST, fit, loss)]), before, last,
         )  # fmt: skip
 
 

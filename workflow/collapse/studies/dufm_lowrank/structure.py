@@ -18,6 +18,7 @@ from collapse.studies.dufm_lowrank.analysis import (
     matrix_bar,
     relative_losses,
 )
+from collapse.studies.moving import of_run
 from collapse.studies.sentences import UNFINISHED, number
 
 RESOLVED = 1e-2
@@ -26,11 +27,12 @@ RESOLVED = 1e-2
 
 @dataclass(frozen=True)
 class Solution:
-    """Class means (d x K) of layers L - 1 and L before the ReLU, and the loss over DNC's."""
+    """Class means (d x K) of layers L - 1 and L, the latter also behind its ReLU, and L/L_DNC."""
 
     name: str
     before: np.ndarray
     last: np.ndarray
+    behind: np.ndarray
     ratio: float
 
 
@@ -58,28 +60,29 @@ def _solutions(experiments: Mapping[str, Results]) -> Iterator[Solution]:
         losses = relative_losses(structures, first=True).set_index("graph_classes")["value"]
         for graph, name in ((max(losses.index, default=0), "SRG"), (0, "DNC")):
             if graph in losses.index:
-                yield _solution(structures, name, 0, losses[graph], graph_classes=graph)
+                run = of_run(structures, {"graph_classes": graph})
+                # In the order of the closed form.
+                yield _solution(run, name, losses[graph], first=True)
     descent = experiments["descent"]
     losses = relative_losses(descent).set_index("seed")["value"]
     if len(losses):
-        seed, name = losses.idxmin(), f"descent (lowest of {len(losses)})"
-        last = descent.points("relu_head")
-        step = last.loc[last["seed"] == seed, "step"].max()
-        yield _solution(descent, name, step, losses[seed], seed=seed)
+        seed = losses.idxmin()
+        name = f"descent (lowest of {len(losses)})"
+        yield _solution(of_run(descent, {"seed": seed}), name, losses[seed], first=False)
 
 
-def _solution(experiment: Results, name: str, step: int, ratio: float, **run: object) -> Solution:
-    depth = experiment.config["problem"]["depth"]
+def _solution(run: Results, name: str, ratio: float, first: bool) -> Solution:
+    """Return the solution that a run began at, or ended in."""
+    depth = run.config["problem"]["depth"]
     before, last = (
-        class_means(experiment, f"H{number}", step, **run) for number in (depth - 1, depth)
+        alive(class_means(run, f"H{number}", first), ordered=not first)
+        for number in (depth - 1, depth)
     )
-    # Of a run from a random start, which its seed names, units are in no order.
-    before, last = (alive(means, ordered="seed" in run) for means in (before, last))
-    return Solution(name, before, last, ratio)
+    return Solution(name, before, last, class_means(run, f"H{depth}", first, rectified=True), ratio)
 
 
 def _draw_row(axes: np.ndarray, solution: Solution, depth: int) -> Iterator[pd.DataFrame]:
-    behind = np.maximum(solution.last, 0)
+    behind = solution.behind
     # Beside each matrix what its rank is counted of: squares would hide small singular values.
     matrices = {
         f"$M_{depth - 1}$": (solution.before, solution.before),

@@ -45,7 +45,8 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     for panels, name in zip(axes, names, strict=True):
         experiment, (title, clock) = experiments[name], ROWS[name]
         drawn += [rows.assign(system=title) for rows in _draw_row(panels, experiment, clock)]
-        shown = describe(experiment.config) if name == "network" else _told(experiment)
+        trained = "model" in experiment.config
+        shown = describe(experiment.config) if trained else _told(experiment)
         panels[0].set_title(shown, loc="left", fontsize=7)
         diverged_note(panels[2], experiment)
     layers = sorted(set(pd.concat(drawn)["layer"].dropna()))
