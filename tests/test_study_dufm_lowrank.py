@@ -510,5 +510,5 @@ def test_the_moving_picture_shows_the_last_layer_but_one_before_its_relu():
         3, classes=3, depth=4, samples_per_class=2, weight_decay=DECAY, feature_decay=DECAY
     )
     assert tips == pytest.approx([length * math.sqrt(2 / 3)] * 3)
-    beyond = replace(run, config=config_of(classes=3, depth=4, decay=1.0))
+    beyond = replace(run, config=config_of(classes=3, depth=4, decay=1.0, samples=2))
     assert not moving.scene(states[:1], beyond).theory

@@ -322,7 +322,9 @@ def _descent(experiment: Results) -> Iterator[Decision]:
 def _trends(experiments: Mapping[str, Results]) -> Iterator[Decision]:
     def against_decay(experiment: Results) -> list[float]:
         ranks = mean_ranks(experiment).groupby("weight_decay")["value"].mean()
-        return [1 + spearmanr(ranks.index, ranks).statistic]
+        # Of equal ranks there is none.
+        found = spearmanr(ranks.index, ranks).statistic if ranks.nunique() > 1 else 0.0
+        return [1 + found]
 
     def against_width(experiment: Results) -> list[float]:
         shares = found_dnc(experiment).groupby("widths")["value"].mean()
