@@ -14,7 +14,6 @@ from collapse.cli import main
 from collapse.errors import InputError
 from collapse.theory.dufm_lowrank import (
     collapsed_loss,
-    dnc_length,
     graph_sizes,
     graph_vertices,
     limit_ratio,
@@ -206,21 +205,6 @@ def test_the_graph_of_four_vertices_is_told_of_as_no_optimum(capsys):
         main(["predict", "dufm_lowrank", "--help"])
     assert end.value.code == 0
     assert "the graph of r = 4 (K = 6) is no optimum" in " ".join(capsys.readouterr().out.split())
-
-
-@pytest.mark.parametrize(("classes", "depth", "samples"), [(2, 2, 1), (5, 4, 3)])
-def test_lengths_of_class_means_in_dnc_are_those_of_the_best_scales(classes, depth, samples):
-    weight_decay = [2e-3 * (layer + 1) for layer in range(depth)]
-
-    def value(logs):
-        factors = [math.exp(log) * np.eye(classes) for log in logs]
-        return objective(factors, weight_decay, 1e-3, samples)
-
-    logs = minimize(value, np.zeros(depth + 1), method="BFGS", options={"gtol": 1e-10}).x
-    given = settings(classes, depth, weight_decay, 1e-3, samples)
-    for layer in range(1, depth + 1):
-        assert dnc_length(layer, **given) == pytest.approx(math.exp(sum(logs[:layer])), rel=1e-5)
-    assert dnc_length(1, **settings(decay=0.03)) is None
 
 
 def test_the_command_line_prints_the_keys(capsys):

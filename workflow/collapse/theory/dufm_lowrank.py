@@ -174,25 +174,6 @@ def collapsed_loss(edges: int, **hyperparameters: object) -> float:
     return _loss(_blocks(classes, depth, edges), classes, depth, level)[0]
 
 
-def dnc_length(layer: int, **hyperparameters: object) -> float | None:
-    """Return the norm of the class means of H_l, `layer` l from 1 to L, of the best DNC.
-
-    All penalties of a class equal p = (c a^2)^(1/(L+1)): n feature_decay and weight_decay_j times
-    the squared scale of H_1 and of W_j. None where zero is better, or ties. The hyperparameters are
-    those of `predict`, and so are the errors.
-    """
-    values = parse(KEYS, hyperparameters)
-    depth = values["depth"]
-    *weight_decay, feature_decay, samples = _decays(values)
-    level = root_of_product([*weight_decay, feature_decay, samples], depth + 1)
-    _, alpha = _block(1 / values["classes"], level, depth)
-    if not alpha:
-        return None
-    penalty = level * alpha ** (2 / (depth + 1))
-    scales = [penalty / decay for decay in (samples * feature_decay, *weight_decay[: layer - 1])]
-    return math.sqrt(math.prod(scales))
-
-
 def limit_ratio(vertices: int, depth: int) -> float:
     """Return the loss of the graph of r = `vertices` over that of DNC as decays vanish.
 

@@ -134,8 +134,9 @@ STUDY = Study(
         caption=(
             "Gradient descent over free features, ended by L-BFGS (the last frame): samples (dots) "
             "and class means (lines from the origin) of the first three classes, as the inputs of "
-            "the last layer but one, before its ReLU. Dashed are the class means of DNC, three "
-            f"orthogonal axes of known length. {PROJECTION} Beside it the loss, with that of DNC; "
+            "the last layer but one, before its ReLU, in each frame over the root mean square of "
+            "all their norms. Dashed are the class means of DNC in the same unit, three "
+            f"orthogonal axes. {PROJECTION} Beside it the loss, with that of DNC; "
             "the ratio of the traces of covariances within classes and between them, which goes "
             "to 0; and the rank of the class means, with that of DNC: samples of a class collapse, "
             "but not to DNC."
