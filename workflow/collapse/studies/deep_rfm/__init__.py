@@ -1,0 +1,3 @@
+"""stub"""
+from collapse.studies import Study
+STUDY = Study(paper="A toy", objective="none", figures={}, axes=(), claims_read=())
