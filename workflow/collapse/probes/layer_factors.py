@@ -1,10 +1,7 @@
 """The singular factors of a network's hidden layers: which of them make features collapse."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-from torch import Tensor
 
 from collapse.metrics.collapse import class_statistics, nc1_ratio
 from collapse.metrics.rows import full_precision
@@ -13,11 +10,11 @@ from collapse.training.extract import extract
 
 
 def rows(state: State, _: Mapping[str, Any]) -> Iterator[Reading]:
-    """Yield what every hidden layer W = U S V^T does to NC1 of its input x (Beaglehole et al. 2024).
+    """Yield what each hidden layer W = U S V^T does to NC1 of its input x (Beaglehole et al. 2024).
 
     ``NC1_ratio_input`` is the NC1 ratio tr S_W / tr S_B of x, ``NC1_ratio_right`` that of S V^T x,
-    ``NC1_ratio_output`` that of ReLU(W x). ``right_share`` is the right factor's share of the fall:
-    ln(input / right) / ln(input / output). There is none where the layer does not lower NC1.
+    ``NC1_ratio_output`` that of ReLU(W x). The right factor's share of what the layer does is
+    ln(input / right) / ln(input / output).
     """
     samples, network = state.samples, state.network
     values = samples.take(slice(None)).flatten(1)
@@ -27,29 +24,9 @@ def rows(state: State, _: Mapping[str, Any]) -> Iterator[Reading]:
         # U turns the space, which no trace notices: W x has the ratio of S V^T x.
         with full_precision(values.device):
             turned = values.double() @ linear.weight.detach().double().T
-        ratios = {
-            "input": _ratio(values, state.targets),
-            "right": _ratio(turned, state.targets),
-            "output": _ratio(following, state.targets),
-        }
-        layer = f"hidden{number}"
-        for place, ratio in ratios.items():
+        for place, each in (("input", values), ("right", turned), ("output", following)):
+            ratio = nc1_ratio(class_statistics(each, state.targets, least=1))
             # Of features that all coincide there is none.
             if ratio is not None:
-                yield layer, f"NC1_ratio_{place}", ratio
-        share = right_share(*ratios.values())
-        if share is not None:
-            yield layer, "right_share", share
+                yield f"hidden{number}", f"NC1_ratio_{place}", ratio
         values = following
-
-
-def right_share(before: float | None, right: float | None, after: float | None) -> float | None:
-    """Return ln(before / right) / ln(before / after), None where there is no fall to share."""
-    # Zero, too, has no logarithm.
-    if not (before and right and after) or after >= before:
-        return None
-    return math.log(before / right) / math.log(before / after)
-
-
-def _ratio(values: Tensor, labels: Tensor) -> float | None:
-    return nc1_ratio(class_statistics(values, labels, least=1))

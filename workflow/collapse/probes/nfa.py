@@ -32,33 +32,37 @@ def rows(state: State, _: Mapping[str, Any]) -> Iterator[Reading]:
 def agops(network: Network, samples: Samples) -> list[Tensor]:
     """Return the AGOP by the input of each linear layer of the backbone, d x d float64 each.
 
-    ``(1/N) sum_i J_i^T J_i``, J_i the K x d Jacobian of the outputs at sample i.
+    ``(1/N) sum_i J_i^T J_i``, J_i the K x d Jacobian of the outputs at sample i. It is
+    ``W^T P W``, P the same by W x: fewer numbers where a layer has more inputs than outputs.
     """
-    widths = [linear.in_features for linear in network.backbone.linear]
+    weights = [linear.weight.detach().double() for linear in network.backbone.linear]
+    totals = [weight.new_zeros(len(weight), len(weight)) for weight in weights]
     device = samples.pixels.device
-    totals = [torch.zeros(width, width, dtype=torch.float64, device=device) for width in widths]
     size = BATCH[device.type]
     network.eval()
     with full_precision(device), torch.enable_grad():
         for start in range(0, len(samples), size):
-            inputs, outputs = _passed(network, samples.take(slice(start, start + size)))
+            products, outputs = _passed(network, samples.take(slice(start, start + size)))
             for column in outputs.unbind(1):
                 # Samples do not mix: the gradient of their sum is that of each.
-                gradients = torch.autograd.grad(column.sum(), inputs, retain_graph=True)
+                gradients = torch.autograd.grad(column.sum(), products, retain_graph=True)
                 for total, gradient in zip(totals, gradients, strict=True):
                     wide = gradient.double()
                     total.addmm_(wide.T, wide)
-    return [total / len(samples) for total in totals]
+    return [
+        weight.T @ total @ weight / len(samples)
+        for weight, total in zip(weights, totals, strict=True)
+    ]
 
 
 def _passed(network: Network, images: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Return what enters each linear layer of the backbone, B x d, and the outputs, B x K."""
-    inputs, values = [], images.requires_grad_()
+    """Return what each linear layer of the backbone gives, B x width, and the outputs, B x K."""
+    products, values = [], images
     for layer in network.backbone.layers:
-        if isinstance(layer, torch.nn.Linear):
-            inputs.append(values)
         values = layer(values)
-    return inputs, network.head(values)
+        if isinstance(layer, torch.nn.Linear):
+            products.append(values)
+    return products, network.head(values)
 
 
 def correlation(one: Tensor, other: Tensor) -> float | None:

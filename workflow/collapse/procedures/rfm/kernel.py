@@ -49,7 +49,9 @@ def fit(samples: Tensor, targets: Tensor, bandwidth: float, ridge: float) -> Ten
     matrix.diagonal().add_(ridge)
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if failed.item():
-        raise InputError(f"ridge: {ridge:g} found, too little for a kernel matrix of this bandwidth")
+        raise InputError(
+            f"ridge: {ridge:g} found, too little for a kernel matrix of this bandwidth"
+        )
     return torch.cholesky_solve(targets, factor)
 
 

@@ -1,8 +1,9 @@
-"""Measure deep recursive feature machines: every layer at its inputs, projected, and as features."""
+"""Measure deep recursive feature machines: each layer's inputs, their projection, its features."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -26,7 +27,9 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
     """
     # The device before data and states: who waits for one holds none.
     device, dataset = job.device, upstream.data_set()
-    samples = inputs_of(dataset, runs[0]["config"]["data"], device)
+    inputs, labels, test, test_labels = inputs_of(dataset, runs[0]["config"]["data"], device)
+    # As many as trained on: more would cost as much as the fit.
+    samples = inputs, labels, test[: len(inputs)], test_labels[: len(inputs)]
     for run in runs:
         record, history = states.run(run["id"]), states.history_of(run["keys"])
         reading = _Reading(run, samples)
@@ -102,12 +105,16 @@ def geometry_readings(
 
 
 def gram(values: Tensor, labels: Tensor) -> pd.DataFrame:
-    """Return cosines between samples, sorted by class, with ``row``, ``column`` and ``value``.
+    """Return cosines between samples, sorted by class, of the first samples of each class.
 
-    Of the first samples of each class, less the mean of all N x d values; each pair once.
+    Less the mean of all N x d values, each pair once: ``row``, ``column``, ``value``, and
+    ``row_class`` and ``column_class``.
     """
-    places = [torch.nonzero(labels == k)[:SHOWN, 0] for k in range(int(labels.max()) + 1)]
-    chosen = normalised(values[torch.cat(places)] - values.mean(0))
-    cosines = (chosen @ chosen.T).cpu()
-    row, column = torch.triu_indices(*cosines.shape)
-    return pd.DataFrame({"row": row, "column": column, "value": cosines[row, column].numpy()})
+    places = torch.cat(
+        [torch.nonzero(labels == k)[:SHOWN, 0] for k in range(int(labels.max()) + 1)]
+    )
+    chosen, of = normalised(values[places] - values.mean(0)), labels[places].cpu().numpy()
+    row, column = np.triu_indices(len(chosen))
+    cosines = (chosen @ chosen.T).cpu().numpy()[row, column]
+    classes = {"row_class": of[row], "column_class": of[column]}
+    return pd.DataFrame({"row": row, "column": column, **classes, "value": cosines})

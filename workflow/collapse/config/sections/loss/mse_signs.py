@@ -8,7 +8,7 @@ from collapse.config.bases import LossKind
 
 
 class Section(LossKind):
-    """Squared error 1/(2N) ||Z - (2Y - 1)||^2 of labels: targets of 1 and -1 in place of 1 and 0."""
+    """Squared error 1/(2N) ||Z - (2Y - 1)||^2 of labels: targets 1 and -1 in place of 1 and 0."""
 
     label: ClassVar = "MSE on signs"
 

@@ -12,7 +12,7 @@ from collapse.config.section import Extent, Positive
 
 
 class Section(ModelKind):
-    """Fully connected network with ReLU and no biases, whose features are the last ReLU's values."""
+    """Fully connected network with ReLU, without biases; the last ReLU's values are features."""
 
     ensemble: ClassVar = True
 

@@ -23,9 +23,7 @@ class Section(ProbeKind):
         return of_chains(self.kind, experiment, data_set)
 
 
-def of_chains(
-    kind: str, experiment: Base, data_set: DataSet
-) -> Iterator[tuple[str, str]]:
+def of_chains(kind: str, experiment: Base, data_set: DataSet) -> Iterator[tuple[str, str]]:
     """Yield what keeps a probe of a chain's weights from an experiment on a data set."""
     if data_set.regression:
         yield "kind", f"{kind} found, {data_set.title} has no classes"

@@ -50,7 +50,8 @@ class Section(Experiment):
         "products approach a Laplace kernel of bandwidth `length_scale`.",
     )
     length_scale: Positive = Field(
-        1.0, description="Of `fourier`, in units of inputs of a layer whose M has 1 as largest entry."
+        1.0,
+        description="Of `fourier`, in units of inputs of a layer whose M has 1 as largest entry.",
     )
     projection: Literal["agop", "identity", "shuffled"] = Field(
         "agop",
@@ -145,8 +146,8 @@ class Section(Experiment):
         if kernels > DEVICE_BYTES:
             most = math.isqrt(DEVICE_BYTES // (8 * MATRICES))
             message = (
-                f"{count} samples found, whose kernel matrices take {kernels / 1e9:.3g} GB; allowed "
-                f"are up to {most}, {DEVICE_BYTES / 1e9:g} GB"
+                f"{count} samples found, whose kernel matrices take {kernels / 1e9:.3g} GB; "
+                f"allowed are up to {most}, {DEVICE_BYTES / 1e9:g} GB"
             )
             yield ("data", "samples_per_class"), message
         elif self._held(data_set) > DEVICE_BYTES:
