@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from collapse.procedures import Computed, JobContext, Runs, run_record

@@ -57,7 +57,8 @@ STUDY = Study(
             caption=(
                 "The NC1 ratio through the hidden layers W = U S V^T at the end of training, "
                 f"{_STARTS}: of a layer's input x (circles), of S V^T x, what the singular values "
-                "and the right factor make of it (triangles), and of ReLU(W x), the next input, behind the last layer the features H. "
+                "and the right factor make of it (triangles), and of ReLU(W x), the next input, "
+                "behind the last layer the features H. "
                 f"{_RATIO} Right is by how much its logarithm falls in each layer: at the right "
                 "factor, from x to S V^T x, and (pale) at the ReLU, from there to ReLU(W x); the "
                 "left factor U turns the space and changes nothing. Points and columns are medians "

@@ -49,7 +49,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         panel.set_xlabel("epoch")
     handles = [Line2D([], [], color=colour, label=f"layer {n}") for n, colour in layers.items()]
     figure.legend(
-        handles=handles, loc="outside upper right", ncols=len(handles) or 1, borderaxespad=0.2,
+        handles=handles, loc="outside upper right", ncols=3, borderaxespad=0.2,
         columnspacing=1.0, handlelength=1.2, handletextpad=0.5,
     )  # fmt: skip
     figure.text(0.01, 0.995, describe(experiment.config), va="top", fontsize=7)

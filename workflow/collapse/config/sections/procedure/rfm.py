@@ -17,6 +17,10 @@ DEVICE_BYTES = 80 * 10**9
 """What a large GPU holds."""
 MATRICES = 3
 """N x N matrices that a kernel regression has in memory: one, its factor, and room to work."""
+SQUARES = 6
+"""Matrices of the largest layer's inputs by themselves: AGOP, root, eigenvectors, random ones."""
+PURE = 2.5
+"""How many times faster products of large matrices alone are than those of a network's passes."""
 
 
 class Data(Base):
@@ -75,42 +79,67 @@ class Section(Experiment):
 
     def resources(self, runs: Sequence[Self], data_set: DataSet) -> Resources:
         """Return what follows from samples, widths and layers."""
-        count, classes = self._samples(data_set), len(data_set.classes)
-        units = sum(run._products(data_set) for run in runs)
-        widest = self._widest(data_set)
-        numbers = sum(
-            run.depth * (count * classes + (run.projection != "identity") * widest**2)
-            for run in runs
-        )
+        count = self._samples(data_set)
+        written = 8 * sum(run._recorded(data_set) for run in runs)
         # States are kept, and copied once to be written.
-        held = 8 * (2 * numbers + count * widest)
-        steps = sum(run.depth for run in runs) * 100
-        # Float64: a GPU multiplies it as fast as float32, a core too where it pays.
-        return asked(Work("float32", units, steps, held, self._held(data_set), 8 * numbers))
+        held = 2 * written + 8 * count * self._inputs(data_set)[0]
+        products = sum(run._products(data_set) for run in runs)
+        layers = sum(run.depth for run in runs)
+        return asked(_work(products, layers, held, self._held(data_set), written))
 
     def measure_resources(self, runs: Sequence[Self], data_set: DataSet) -> Resources:
         """Return what follows from samples, widths and recorded layers."""
-        count, widest = self._samples(data_set), self._widest(data_set)
-        layers = sum(run.depth for run in runs)
-        # Samples and those held out, through projection and map; predictions for the latter.
-        units = layers * (4 * count * widest**2 + count**2 * widest)
-        states = layers * (widest**2 + count * len(data_set.classes))
-        device = 8 * 8 * count * widest
-        return asked(Work("float32", units, layers * 100, 8 * states, device))
+        count = self._samples(data_set)
+        # Samples and as many held out, through projection and map; predictions for the latter.
+        products = sum(
+            4 * count * inputs * max(inputs, run.width) + count**2 * inputs
+            for run in runs
+            for inputs in run._inputs(data_set)
+        )
+        states = 8 * sum(run._recorded(data_set) for run in runs)
+        # Values of a layer at its places, and what metrics make of them.
+        device = 8 * 10 * count * max(self._inputs(data_set))
+        return asked(_work(products, sum(run.depth for run in runs), states, device, 0))
+
+    def _inputs(self, data_set: DataSet) -> list[int]:
+        """Return the number of inputs of each layer."""
+        return [
+            math.prod(data_set.image_shape or (USUAL_INPUTS,)),
+            *[self.width] * (self.depth - 1),
+        ]
 
     def _products(self, data_set: DataSet) -> float:
         """Return the multiply-adds of all layers."""
         count, classes = self._samples(data_set), len(data_set.classes)
-        widest = self._widest(data_set)
-        regression = count**2 * widest + count**3 / 6
-        gradients = classes * (count**2 * widest + count * widest**2) + 10 * widest**3
-        projected = self.projection != "identity"
-        return self.depth * (regression + count * widest**2 + projected * gradients)
+        total = 0.0
+        for inputs in self._inputs(data_set):
+            total += count**2 * inputs + count**3 / 6 + count * inputs * self.width
+            if self.projection != "identity":
+                # Gradients, their outer products, eigenvectors.
+                total += classes * count * inputs * (count + inputs) + 10 * inputs**3
+        return total
+
+    def _recorded(self, data_set: DataSet) -> int:
+        """Return how many numbers its states hold: coefficients and roots."""
+        coefficients = self.depth * self._samples(data_set) * len(data_set.classes)
+        roots = sum(inputs**2 for inputs in self._inputs(data_set))
+        return coefficients + (self.projection != "identity") * roots
 
     def _held(self, data_set: DataSet) -> float:
         """Return the bytes that the largest layer takes at once."""
         count, widest = self._samples(data_set), self._widest(data_set)
-        return 8.0 * (MATRICES * count**2 + 4 * count * widest + 6 * widest**2)
+        return 8.0 * (MATRICES * count**2 + 4 * count * widest + SQUARES * widest**2)
+
+    def _most(self, data_set: DataSet) -> int:
+        """Return how many samples a device holds at this width, 0 where none."""
+        widest = self._widest(data_set)
+        room = DEVICE_BYTES // 8 - SQUARES * widest**2
+        # The positive root of `_held`, quadratic in the samples.
+        return int((math.sqrt(4 * widest**2 + MATRICES * max(room, 0)) - 2 * widest) // MATRICES)
+
+    def _widest(self, data_set: DataSet) -> int:
+        """Return the largest number of inputs or features of a layer."""
+        return max(*self._inputs(data_set), self.width)
 
     def _samples(self, data_set: DataSet) -> int:
         """Return N, as far as it is known before the data are."""
@@ -118,10 +147,6 @@ class Section(Experiment):
         if each is not None:
             return each * len(data_set.classes)
         return getattr(data_set, "train_count", None) or USUAL_SAMPLES
-
-    def _widest(self, data_set: DataSet) -> int:
-        """Return the number of inputs of the widest layer."""
-        return max(self.width, math.prod(data_set.image_shape or (USUAL_INPUTS,)))
 
     def labels(self, data_set: DataSet) -> dict[str, Any]:
         """Return how it, its data, classes and samples are called."""
@@ -142,17 +167,18 @@ class Section(Experiment):
         if len(data_set.classes) < 2:
             found = f"{name} found with {len(data_set.classes)} class"
             yield ("data", "name"), f"{found}, needed are 2 classes or more"
-        kernels = 8 * MATRICES * count**2
-        if kernels > DEVICE_BYTES:
-            most = math.isqrt(DEVICE_BYTES // (8 * MATRICES))
-            message = (
-                f"{count} samples found, whose kernel matrices take {kernels / 1e9:.3g} GB; "
-                f"allowed are up to {most}, {DEVICE_BYTES / 1e9:g} GB"
-            )
-            yield ("data", "samples_per_class"), message
-        elif self._held(data_set) > DEVICE_BYTES:
-            message = (
-                f"{self.width} found, a layer of {count} samples takes "
-                f"{self._held(data_set) / 1e9:.3g} GB; allowed are {DEVICE_BYTES / 1e9:g} GB"
-            )
-            yield ("width",), message
+        most = self._most(data_set)
+        if count > most:
+            taken = f"a layer takes {self._held(data_set) / 1e9:.3g} GB"
+            allowed = f"allowed are {DEVICE_BYTES / 1e9:g} GB"
+            if most:
+                message = f"{count} samples found, {taken}; {allowed}, up to {most} samples"
+                yield ("data", "samples_per_class"), message
+            else:
+                yield ("width",), f"{self.width} found, {taken}; {allowed}"
+
+
+def _work(products: float, layers: int, host: float, device: float, written: float) -> Work:
+    """Return the work of so many multiply-adds of large matrices in so many layers."""
+    # Float64, which is as fast as float32 on a large GPU, and on a core where nothing else is done.
+    return Work("float32", products / PURE, 100 * layers, host, device, written)
