@@ -46,11 +46,12 @@ def _short(experiment: Results) -> list[str]:
 
 def _obstacles(experiment: Results, *projections: str, feature_map: str = "relu") -> list[str]:
     """Return, in words, which runs that a claim needs diverged or are no part of the grid."""
-    rows = experiment.metrics
-    rows = rows[(rows["feature_map"] == feature_map) & rows["projection"].isin(projections)]
+    rows = experiment.metrics[experiment.metrics["feature_map"] == feature_map]
+    if rows.empty:
+        return [f"no {feature_map} features at this scale"]
+    rows = rows[rows["projection"].isin(projections)]
     diverged = int(rows["metric"].eq("diverged").sum())
-    absent = [] if len(rows) else [f"no {feature_map} features at this scale"]
-    return lost(diverged) + (absent or missing(projections, rows["projection"], "projection"))
+    return lost(diverged) + missing(projections, rows["projection"], "projection")
 
 
 def _collapse(experiment: Results, short: str) -> Decision:
