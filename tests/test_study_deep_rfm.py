@@ -479,10 +479,10 @@ def test_factors_are_drawn_of_both_starts():
     share = np.log(4) / np.log(5)
     assert found("mlp_factors", table) == (
         f"From a small start the median NC1 ratio goes from 2.1 of the images to {2.1 / 125:.3g} "
-        "of the features; the right factor lowers it by more than the ReLU does in 3 of 3 hidden "
-        f"layers, all together by {share:.3g} of its logarithm's fall. From a large start the "
-        "median NC1 ratio goes from 2.1 of the images to 2.8 of the features; the right factor "
-        "lowers it by more than the ReLU does in 0 of 3 hidden layers."
+        "of the features; the right factor lowers it, and by more than the ReLU does, in 3 of 3 "
+        f"hidden layers, all together by {share:.3g} of its logarithm's fall. From a large start "
+        "the median NC1 ratio goes from 2.1 of the images to 2.8 of the features; the right factor "
+        "lowers it, and by more than the ReLU does, in 0 of 3 hidden layers."
     )
 
 

@@ -32,7 +32,9 @@ from conftest import Checkout
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-STUDIES = ("deep_linear", "dufm_lowrank", "imbalanced", "mixup", "perturbation", "regression")
+STUDIES = (
+    "deep_linear", "deep_rfm", "dufm_lowrank", "imbalanced", "mixup", "perturbation", "regression"
+)  # fmt: skip
 SMOKE = load("config", {"scale": "smoke"})
 FIGURES = [(study, name) for study in STUDIES for name in jobs.drawn(SMOKE, study)]
 
@@ -458,7 +460,7 @@ def test_editing_a_figure_reruns_only_that_figure(finished):
 def test_editing_the_trainer_retrains_and_a_comment_does_not(finished):
     planned = replan(finished, "training/trainer.py")
     # The problem that starts from a network's features is solved anew, too.
-    assert planned["train"] == 32 and planned["solve"] == 1
+    assert planned["train"] == 33 and planned["solve"] == 1
     assert replan(finished, "training/trainer.py", "\n# only a comment\n") == {}
 
 
@@ -504,7 +506,7 @@ def test_after_a_training_that_failed_what_was_made_from_the_one_before_is_not_f
 def test_editing_a_metric_measures_again_and_computes_nothing(finished):
     planned = replan(finished, "metrics/layers.py")
     assert {"train", "data", "predictions"}.isdisjoint(planned)
-    assert planned["measure"] == 21 and planned["measure_group"] == 32
+    assert planned["measure"] == 21 and planned["measure_group"] == 33
     # What starts from features that are dumped anew.
     assert planned["solve"] == 1
 

@@ -123,8 +123,8 @@ def _of_start(start: str, rows: pd.DataFrame) -> str:
     right, rest = (part.set_index("number")["median"] for part in parts.values())
     text = (
         f"From a {start} start the median NC1 ratio goes from {number(first)} of the images to "
-        f"{number(last)} of the features; the right factor lowers it by more than the ReLU does in "
-        f"{(right > rest).sum()} of {len(right)} hidden layers"
+        f"{number(last)} of the features; the right factor lowers it, and by more than the ReLU "
+        f"does, in {((right > 0) & (right > rest)).sum()} of {len(right)} hidden layers"
     )
     fall = right.sum() + rest.sum()
     # Where NC1 does not fall there is nothing to have a share of.
