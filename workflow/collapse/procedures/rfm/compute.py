@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -30,12 +31,13 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     device, dataset = job.device, upstream.data_set()
     inputs, labels, *_ = inputs_of(dataset, runs[0]["config"]["data"], device)
     targets = signs(labels, len(dataset.outputs))
+    first = _Layer(inputs, targets, runs[0]["config"])
     tensors, records, rows = {}, [], []
     depths = [run["config"]["depth"] for run in runs]
     progress, done = Progress(sum(depths), unit="layer"), 0
     for run, depth in zip(runs, depths, strict=True):
         steps = []
-        for step, state, fitted in _layers(inputs, targets, run):
+        for step, state, fitted in _layers(first, run):
             prefix = f"{run['id']}/{step:06d}/"
             tensors |= {prefix + name: tensor.cpu().numpy() for name, tensor in state.items()}
             rows.append(run["keys"] | {"step": step} | fitted)
@@ -50,24 +52,39 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     return Computed(tensors, records, pd.DataFrame(rows, columns=columns))
 
 
+class _Layer:
+    """A layer up to its projection; runs of a job have the first one in common."""
+
+    def __init__(self, inputs: Tensor, targets: Tensor, config: Mapping[str, Any]) -> None:
+        self.inputs, self.targets = normalised(inputs), targets
+        self._bandwidth, self._ridge = config["bandwidth"], config["ridge"]
+
+    @cached_property
+    def coefficients(self) -> Tensor:
+        """Those of its regression."""
+        return kernel.fit(self.inputs, self.targets, self._bandwidth, self._ridge)
+
+    @cached_property
+    def agop(self) -> Tensor:
+        """That of its predictor; only some runs want it."""
+        return kernel.agop(self.inputs, self.coefficients, self._bandwidth)
+
+
 def _layers(
-    inputs: Tensor, targets: Tensor, run: Mapping[str, Any]
+    first: _Layer, run: Mapping[str, Any]
 ) -> Iterator[tuple[int, dict[str, Tensor], dict[str, float]]]:
     """Yield each layer's number, its state and what its predictor leaves of the targets."""
-    config, seed = run["config"], run["seed"]
-    bandwidth, ridge = config["bandwidth"], config["ridge"]
+    config, seed, fitted = run["config"], run["seed"], first
     for layer in range(1, config["depth"] + 1):
-        inputs = normalised(inputs)
-        coefficients = kernel.fit(inputs, targets, bandwidth, ridge)
-        state, root = {"coefficients": coefficients}, None
+        state, root = {"coefficients": fitted.coefficients}, None
         if config["projection"] != "identity":
-            agop = kernel.agop(inputs, coefficients, bandwidth)
             # All features alike, or none that is finite: there is no direction to project on.
-            if not (agop.isfinite().all() and agop.max() > 0):
+            if not (fitted.agop.isfinite().all() and fitted.agop.max() > 0):
                 return
-            root = state["root"] = root_of(agop, config["projection"], seed, layer)
-        yield layer, state, _left(targets, ridge * coefficients)
-        inputs = features(projected(inputs, root), config, seed, layer)
+            root = state["root"] = root_of(fitted.agop, config["projection"], seed, layer)
+        yield layer, state, _left(first.targets, config["ridge"] * fitted.coefficients)
+        outputs = features(projected(fitted.inputs, root), config, seed, layer)
+        fitted = _Layer(outputs, first.targets, config)
 
 
 def _left(targets: Tensor, residuals: Tensor) -> dict[str, float]:

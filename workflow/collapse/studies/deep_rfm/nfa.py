@@ -68,9 +68,10 @@ def _draw_collapse(axes: Axes, experiment: Results) -> list[pd.DataFrame]:
     ratios, errors = drawn
     for start, line in ratios.groupby("start"):
         seed_band(axes, line, "step", color=colours[start])
+        # Beside the curves, which come from above.
         axes.annotate(
             start, (line["step"].max(), line["median"].iloc[-1]), ha="right", fontsize=6,
-            xytext=(0, 5), textcoords="offset points",
+            xytext=(0, -9), textcoords="offset points",
         )  # fmt: skip
     mark_zero_error(axes, ratios, errors, colours, by="start")
     axes.set_ylabel("NC1 ratio of the features")
