@@ -20,7 +20,7 @@ PLACES = ("input", "right", "output")
 def state_of(hidden, gain=1.0, seed=0, count=24, classes=3):
     """A state of a chain without biases on random images of 3 x 4 pixels."""
     pixels = np.random.default_rng(seed).integers(0, 17, (count, 1, 3, 4)).astype(np.uint8)
-    model = {"kind": "scaled_mlp", "hidden": hidden, "gain": gain}
+    model = {"kind": "chain", "hidden": hidden, "gain": gain}
     head = {"depth": 1, "bias": False, "init": "uniform"}
     net = build({"model": model, "head": head}, (1, 3, 4), classes, seed)
     samples = Samples(pixels, (0.5,), (0.3,), 16, CPU)
@@ -75,7 +75,8 @@ def test_a_network_whose_layers_are_more_than_a_weight_is_refused(kind):
     with pytest.raises(InputError) as caught:
         user = {"scale": "smoke", "deep_rfm": {"mlp": {"model": MLP, "probes": [kind], "grid": {}}}}
         config.load(CONFIG, user, "my.yaml")
-    assert f"{kind} found, needed is model.kind scaled_mlp: mlp found" in str(caught.value)
+    expected = f"{kind} found, needed is a model of weights and ReLUs alone, chain: MLP 1x8 found"
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

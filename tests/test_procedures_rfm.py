@@ -16,7 +16,7 @@ from collapse.config.sections.procedure.rfm import DEVICE_BYTES, MATRICES, Secti
 from collapse.errors import InputError
 from collapse.metrics import rows as blocks
 from collapse.procedures.rfm import kernel, layers
-from conftest import CLASS_KEYS, CPU, FEW, assert_metrics, class_reference
+from conftest import CLASS_KEYS, CPU, FEW, assert_metrics, class_reference, needs_gpu
 from test_procedures_problem import CONFIG, command, make
 
 BLOCK = {
@@ -138,6 +138,21 @@ def test_blocks_of_rows_change_nothing(numbers, monkeypatch):
     monkeypatch.setitem(blocks.ELEMENTS_PER_BLOCK, "cpu", numbers)
     for part, expected in zip(everything(), whole, strict=True):
         torch.testing.assert_close(part, expected, rtol=1e-10, atol=1e-12)
+
+
+@needs_gpu
+def test_a_gpu_computes_the_same():
+    samples, targets = drawn(16, 300, 20), drawn(17, 300, 3)
+    found = []
+    for device in ("cpu", "cuda"):
+        here, there = samples.to(device), targets.to(device)
+        coefficients = kernel.fit(here, there, 1.0, 0.01)
+        agop = kernel.agop(here, coefficients, 1.0)
+        root = layers.root_of(agop, "shuffled", 0, 1)
+        outside = layers.features(layers.projected(here, root), MAP, 0, 1)
+        found.append([each.cpu() for each in (coefficients, agop, outside)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8)
 
 
 # Layers

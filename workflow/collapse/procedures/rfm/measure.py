@@ -62,32 +62,34 @@ class _Reading:
         )
         places = {"X": inputs, "MX": inside, "Phi": self._inputs}
         self._rows += [(step, *row) for row in geometry_readings(places, self._labels)]
-        self._rows += [(step, *row) for row in self._accuracy_readings(inputs, test, state)]
-        self._rows += [
-            (step, "all", name, history[name].item()) for name in ("error", "squared_error")
-        ]
+        outputs = kernel.predict(test, inputs, state["coefficients"], self._config["bandwidth"])
+        fits = fit_readings(outputs, self._test_labels, history)
+        self._rows += [(step, *row) for row in fits]
         shown = {"X": inputs} | ({"Phi": self._inputs} if step == self._config["depth"] else {})
         grams = [gram(values, self._labels).assign(layer=name) for name, values in shown.items()]
         self._points += [frame.assign(step=step, probe="gram") for frame in grams]
-
-    def _accuracy_readings(
-        self, inputs: Tensor, test: Tensor, state: Mapping[str, Tensor]
-    ) -> Iterator[tuple[str, str, float]]:
-        """Yield ``test_accuracy`` of the layer's predictor, and ``error`` and ``squared_error``.
-
-        The latter two of the training set, against targets of 1 and -1.
-        """
-        # A data set need not have samples that are held out.
-        if len(test):
-            bandwidth = self._config["bandwidth"]
-            outputs = kernel.predict(test, inputs, state["coefficients"], bandwidth)
-            right = outputs.argmax(1) == self._test_labels
-            yield "all", "test_accuracy", right.double().mean().item()
 
     def measured(self, diverged: int | None) -> Measured:
         """Return what was measured."""
         end = [] if diverged is None else [(diverged, "all", "diverged", 1.0)]
         return Measured(self._rows + end, self._points)
+
+
+def fit_readings(
+    outputs: Tensor, labels: Tensor, history: pd.DataFrame
+) -> Iterator[tuple[str, str, float]]:
+    """Yield how well a layer's kernel regression fits.
+
+    ``error`` is the fraction of training samples that it gets wrong, ``squared_error`` the mean
+    over samples and classes of its squared distance to targets of 1 and -1, both as the layer's
+    `history` has them; ``test_accuracy`` the fraction of held-out samples, with N x K `outputs`,
+    that it gets right.
+    """
+    for name in ("error", "squared_error"):
+        yield "all", name, history[name].item()
+    # A data set need not have samples that are held out.
+    if len(labels):
+        yield "all", "test_accuracy", (outputs.argmax(1) == labels).double().mean().item()
 
 
 def geometry_readings(

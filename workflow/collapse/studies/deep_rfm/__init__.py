@@ -95,6 +95,6 @@ STUDY = Study(
         "Random Fourier features are of an isotropic Laplace kernel and of the given width; in the "
         "code they are of a kernel with the l1 distance, and as many as the layer has inputs.",
         "Adam keeps its moments over all epochs; the code makes a new optimiser for each.",
-        "The ablation with a shuffled basis and the networks of a large start are not the paper's.",
+        "The ablation with a shuffled basis and the scale of a large start are this project's.",
     ),
 )

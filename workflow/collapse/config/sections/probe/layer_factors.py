@@ -1,16 +1,14 @@
 """What each hidden layer's singular factors do to collapse."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from collapse.config.bases import ProbeKind
 from collapse.config.section import Section as Base
+from collapse.config.slots import kinds
 from collapse.data.catalogue import DataSet
-
-CHAIN = "scaled_mlp"
-"""The model whose layers are a weight and a ReLU each, without a bias."""
 
 
 class Section(ProbeKind):
@@ -24,8 +22,15 @@ class Section(ProbeKind):
 
 
 def of_chains(kind: str, experiment: Base, data_set: DataSet) -> Iterator[tuple[str, str]]:
-    """Yield what keeps a probe of a chain's weights from an experiment on a data set."""
+    """Yield what keeps a probe of bare weights from an experiment on a data set."""
+    able = [name for name, section in kinds("model").items() if _bare(section)]
     if data_set.regression:
         yield "kind", f"{kind} found, {data_set.title} has no classes"
-    elif experiment.model.kind != CHAIN:
-        yield "kind", f"{kind} found, needed is model.kind {CHAIN}: {experiment.model.kind} found"
+    elif not _bare(experiment.model):
+        needed = f"needed is a model of weights and ReLUs alone, {', '.join(able)}"
+        yield "kind", f"{kind} found, {needed}: {experiment.model.label} found"
+
+
+def _bare(model: Any) -> bool:
+    """Return whether a model's layers are a weight and a ReLU each; most say nothing of it."""
+    return getattr(model, "bare", False)

@@ -8,18 +8,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from collapse.config import plain
 from collapse.config.slots import kinds
-from collapse.models import scaled_mlp
+from collapse.models import chain
 from collapse.models.network import build
 from collapse.training.extract import features_of
 
-MODEL = {"kind": "scaled_mlp", "hidden": [40, 30, 20], "gain": 0.2}
+MODEL = {"kind": "chain", "hidden": [40, 30, 20], "gain": 0.2}
 HEAD = {"depth": 1, "bias": False, "init": "uniform"}
 SHAPES = [(1, 8, 8), (3, 32, 32), (9, 1, 1)]
 
 
 @pytest.mark.parametrize("gain", [1e-3, 0.2, 1.0, 2.5])
 def test_weights_are_uniform_at_the_scale_of_xaviers(gain):
-    backbone = scaled_mlp.build(MODEL | {"hidden": [300, 200], "gain": gain}, (1, 10, 10))
+    backbone = chain.build(MODEL | {"hidden": [300, 200], "gain": gain}, (1, 10, 10))
     for linear, sizes in zip(backbone.linear, ((100, 300), (300, 200)), strict=True):
         bound = gain * math.sqrt(6 / sum(sizes))
         weight = linear.weight.detach()
@@ -58,19 +58,19 @@ def test_all_gains_start_from_the_same_numbers():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_section_says_what_a_network_is_and_costs(shape):
-    section = kinds("model")["scaled_mlp"](**MODEL)
-    network, size = scaled_mlp.build(plain(section), shape), section.size(shape)
+    section = kinds("model")["chain"](**MODEL)
+    network, size = chain.build(plain(section), shape), section.size(shape)
     assert section.label == "MLP 40-30-20 without biases" and section.dim == network.dim
     assert size.parameters == sum(each.numel() for each in network.parameters())
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(3, *shape))
     assert 3 * 2 * size.products == counter.get_total_flops()
     assert size.activations == 90
-    alike = kinds("model")["scaled_mlp"](**MODEL | {"hidden": [8, 8]})
+    alike = kinds("model")["chain"](**MODEL | {"hidden": [8, 8]})
     assert alike.label == "MLP 2x8 without biases"
 
 
 @pytest.mark.parametrize("changes", [{"gain": 0}, {"gain": -1.0}, {"hidden": []}, {"gain": None}])
 def test_a_start_needs_a_scale_and_a_network_a_layer(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
-        kinds("model")["scaled_mlp"](**MODEL | changes)
+        kinds("model")["chain"](**MODEL | changes)

@@ -15,11 +15,15 @@ class Section(ModelKind):
     """Fully connected network with ReLU, without biases; the last ReLU's values are features."""
 
     ensemble: ClassVar = True
+    # Its layers are a weight and a ReLU each.
+    bare: ClassVar = True
 
-    kind: Literal["scaled_mlp"] = Field(
-        description="Fully connected network without biases, started at a scale of choice."
+    kind: Literal["chain"] = Field(
+        description="Chain of weights and ReLUs without biases, started at a scale of choice."
     )
-    hidden: list[Extent] = Field(min_length=1, description="Widths of the hidden layers.")
+    hidden: list[Extent] = Field(
+        min_length=1, description="Widths of the hidden layers, each a weight and a ReLU."
+    )
     gain: Positive = Field(
         description="Scale of the start: weights are uniform in +-gain sqrt(6/(inputs + outputs)), "
         "as Xavier's with gain 1."

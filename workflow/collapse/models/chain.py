@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 
-class ScaledMLP(nn.Module):
+class Chain(nn.Module):
     """Linear-ReLU layers without biases; the last ReLU's values are the features.
 
     Parameters
@@ -45,6 +45,6 @@ class ScaledMLP(nn.Module):
         return self.layers(images)
 
 
-def build(config: Mapping[str, Any], image_shape: tuple[int, int, int]) -> ScaledMLP:
+def build(config: Mapping[str, Any], image_shape: tuple[int, int, int]) -> Chain:
     """Build the backbone from its section's keys for C x H x W images."""
-    return ScaledMLP(math.prod(image_shape), config["hidden"], config["gain"])
+    return Chain(math.prod(image_shape), config["hidden"], config["gain"])
