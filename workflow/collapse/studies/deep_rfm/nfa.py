@@ -68,11 +68,8 @@ def _draw_collapse(axes: Axes, experiment: Results) -> list[pd.DataFrame]:
     ratios, errors = drawn
     for start, line in ratios.groupby("start"):
         seed_band(axes, line, "step", color=colours[start])
-        # Beside the curves, which come from above.
-        axes.annotate(
-            start, (line["step"].max(), line["median"].iloc[-1]), ha="right", fontsize=6,
-            xytext=(0, -9), textcoords="offset points",
-        )  # fmt: skip
+    handles = [Line2D([], [], color=colour, label=f"{s} start") for s, colour in colours.items()]
+    axes.legend(handles=handles, loc="lower left", fontsize=6, handlelength=1.2)
     mark_zero_error(axes, ratios, errors, colours, by="start")
     axes.set_ylabel("NC1 ratio of the features")
     decades(axes)
