@@ -71,10 +71,6 @@ def _draw_row(axes: Sequence[Axes], experiment: Results, clock: str) -> list[pd.
     seed_band(axes[0], losses, "step", color=category_colours([LOSS])[LOSS])
     axes[0].set_xscale("log")
     predicted = {name: experiment.predicted(name)["value"] for name in LOSSES}
-    # Decades above the closed forms the differences to them would not show.
-    top = 6 * max((values.max() for values in predicted.values() if len(values)), default=1.0)
-    axes[0].set_ylim(top=min(top, 1.1 * losses["high"].max()) if len(losses) else top)
-    decades(axes[0])
     for name, label in LOSSES.items():
         for value in predicted[name].head(1):
             axes[0].axhline(value, **THEORY)
@@ -82,12 +78,26 @@ def _draw_row(axes: Sequence[Axes], experiment: Results, clock: str) -> list[pd.
                 label, (0.02, value), xycoords=("axes fraction", "data"), fontsize=7,
                 xytext=(0, 2 if name == "loss_dnc" else -8), textcoords="offset points",
             )  # fmt: skip
+    _limit(axes[0], losses, pd.concat(predicted.values()))
+    decades(axes[0])
     axes[0].set(xlabel=clock, ylabel="loss")
     return [
         losses.assign(series=LOSS),
         _collapse(axes[1], experiment, clock),
         _spectra(axes[2], experiment),
     ]
+
+
+def _limit(axes: Axes, losses: pd.DataFrame, predicted: pd.Series) -> None:
+    """Show the closed forms and the end of the way to them.
+
+    Decades above them, where it begins, the differences to them would not show.
+    """
+    ends = losses.loc[losses["step"] == losses["step"].max(), ["low", "high"]].to_numpy().ravel()
+    shown = np.concatenate([ends, predicted])
+    if len(shown):
+        highest = max(6 * predicted.max() if len(predicted) else 0, 1.5 * shown.max())
+        axes.set_ylim(0.7 * shown.min(), min(highest, 1.5 * max(losses["high"].max(), shown.max())))
 
 
 def _later(experiment: Results, metric: str) -> pd.DataFrame:
