@@ -18,19 +18,14 @@ def results(config, runs):
     rows, closed = [], []
     for keys, measured, predicted in runs:
         rows += [(*keys.values(), *place, float(value)) for place, value in measured.items()]
-        closed += [(*keys.values(), *_placed(at), float(value)) for at, value in predicted.items()]
+        closed += [(*keys.values(), metric, float(value)) for metric, value in predicted.items()]
     names = list(keys)
     return Results(
         config,
         pd.DataFrame(rows, columns=[*names, *PLACE]),
-        pd.DataFrame(closed, columns=[*names, "layer", "metric", "value"]),
+        pd.DataFrame(closed, columns=[*names, "metric", "value"]),
         pd.DataFrame(columns=[*names, "step", "layer", "probe"]),
     )
-
-
-def _placed(name):
-    """Return layer and metric of a prediction, whose layer is ``all`` if it is not said."""
-    return ("all", name) if isinstance(name, str) else name
 
 
 def configured(experiment, **changes):

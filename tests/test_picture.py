@@ -41,7 +41,7 @@ def network(depths=(1, 3), biases=(False, True), seeds=(0, 1, 2), layers=("H1",)
                 measured |= {(1000, "all", f"gram[{i},{j}]"): 1 for i in (0, 1) for j in (0, 1)}
                 measured |= {(1000, "all", "samples"): 50}
                 keys = {"depth": depth, "bias": bias, "seed": seed}
-                predicted = {"objective": size * 501, ("Z", "spectrum[1]"): 0.25}
+                predicted = {"loss": size * 501, "spectrum[1]": 0.25}
                 runs.append((keys, measured, predicted))
     return results(CONFIG, runs)
 
@@ -142,7 +142,7 @@ def solved(values, steps=(0, 7), key="decay", metrics=("objective", "NC1")):
                 for step in steps
                 for metric in metrics
             },
-            {("H1", "objective"): 10.0 * place},
+            {"loss": 10.0 * place},
         )
         for place, value in enumerate(values)
         for seed in (0, 1)

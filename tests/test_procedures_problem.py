@@ -212,9 +212,7 @@ def test_a_list_of_optimisers_goes_from_the_config_to_the_optimum(tmp_path):
         assert run["steps"][:-1] == list(log_spaced(50, 5)) and run["steps"][-1] > 51
         decay, end = run["keys"]["feature_decay"], f"{run['id']}/{run['steps'][-1]:06d}"
         assert f"{run['id']}/basis" not in states and states[f"{end}/H"].shape == (5, 14)
-        own = predicted[
-            (predicted["feature_decay"] == decay) & (predicted["metric"] == "objective")
-        ]
+        own = predicted[(predicted["feature_decay"] == decay) & (predicted["metric"] == "loss")]
         last = history[history["feature_decay"] == decay].iloc[-1]
         assert last["objective"] == pytest.approx(own["value"].item(), rel=1e-10)
         assert last["gradient_norm"] < 1e-8

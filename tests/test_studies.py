@@ -26,7 +26,7 @@ def experiment():
     metrics = pd.DataFrame(
         keys | {"step": 7, "layer": "all", "metric": "loss", "value": [4.0, 3.0, 2.0, 1.0]}
     )
-    predictions = pd.DataFrame(keys | {"layer": "all", "metric": "loss", "value": 1.0})
+    predictions = pd.DataFrame(keys | {"metric": "loss", "value": 1.0})
     marks = {"step": 7, "layer": "all"}
     points = [
         pd.DataFrame(keys | marks | {"probe": "residuals", "sample": 3, "residual": -0.5}),

@@ -41,7 +41,7 @@ def direct():
         last |= {("H1", FRAME[not bias]): 1, ("H2", "NC1"): 1, ("all", "objective"): loss}
         first = {(0, *place): value + 1 for place, value in last.items()}
         measured = first | {(30_000, *place): value for place, value in last.items()}
-        runs.append(({"depth": depth, "bias": bias, "seed": seed}, measured, {"objective": loss}))
+        runs.append(({"depth": depth, "bias": bias, "seed": seed}, measured, {"loss": loss}))
     return results(config, runs)
 
 
@@ -62,7 +62,7 @@ def second_solver():
     for depth, bias, seed in product((1, 2, 3), HEADS, range(8)):
         loss = 0.2 * depth
         measured = {(7, "all", "objective"): loss if seed == 5 else 1.01 * loss}
-        runs.append(({"depth": depth, "bias": bias, "seed": seed}, measured, {"objective": loss}))
+        runs.append(({"depth": depth, "bias": bias, "seed": seed}, measured, {"loss": loss}))
     return results({"seeds": 8}, runs)
 
 
@@ -129,7 +129,7 @@ def cross_entropy():
         keys = {"class_sizes": "-".join(["4"] * count), "depth": depth, "seed": seed}
         measured = {(0, "all", "objective"): 0.1, (9, "all", "objective"): etf * (1 + 0.1 * seed)}
         predicted = {"loss_etf": etf, "loss_cross_polytope": 0.9 * etf}
-        runs.append((keys, measured, {"objective": etf} if depth == 1 else predicted))
+        runs.append((keys, measured, {"loss": etf} if depth == 1 else predicted))
     return results({"seeds": 10}, runs)
 
 

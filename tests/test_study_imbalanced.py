@@ -77,7 +77,7 @@ def direct():
             measured[step, "W1", "norm"] = 99
             measured[step, "all", "objective"] = loss * factor
         measured |= per_class(30_000, "H1", "weight_norm", frame.weights)
-        runs.append(({"depth": depth, "seed": seed}, measured, {"objective": loss}))
+        runs.append(({"depth": depth, "seed": seed}, measured, {"loss": loss}))
     return results(settings, runs)
 
 
@@ -135,7 +135,7 @@ def critical():
         measured = per_class(0, "all", "class_size", sizes)
         measured |= per_class(7, "H1", "logit_norm", np.where(alive == best, 1.01e-3, 0.99e-3))
         measured[7, "all", "objective"] = depth * (1 if best else 1.01)
-        predicted = {"objective": depth, "critical_class_size": size}
+        predicted = {"loss": depth, "critical_class_size": size}
         runs.append(({"depth": depth, "weight_decay": decay, "seed": seed}, measured, predicted))
     return results({"seeds": 8}, runs)
 
@@ -149,7 +149,7 @@ def bottleneck():
         alive = np.array([False, True, True, False]) == best
         measured |= per_class(7, "H1", "logit_norm", np.where(alive, 1.01e-3, 0.99e-3))
         measured[7, "all", "objective"] = depth * (1 if best else 1.01)
-        runs.append(({"depth": depth, "seed": seed}, measured, {"objective": depth}))
+        runs.append(({"depth": depth, "seed": seed}, measured, {"loss": depth}))
     return results({"seeds": 4, "problem": {"widths": [5, 2, 4]}}, runs)
 
 
@@ -197,7 +197,7 @@ def released(stretch=1.0):
             gram = np.diag(target + stretch * (optimum - target)) if best else np.eye(3)
             measured |= entries(9, name, 5 * gram) | entries(0, name, np.eye(3))
         measured[9, "all", "objective"] = depth * (1 if best else 1.01)
-        runs.append(({"depth": depth, "seed": seed}, measured, {"objective": depth}))
+        runs.append(({"depth": depth, "seed": seed}, measured, {"loss": depth}))
     return results(settings, runs)
 
 
@@ -239,7 +239,7 @@ def network():
                 measured[step, "H1", metric] = measured[step, "H2", metric] = value
         for metric in BALANCED.values():
             measured |= {(500, "H1", metric): 2.0, (1, "H1", metric): 1e-3}
-        runs.append(({"depth": depth, "seed": seed}, measured, {"objective": optimum}))
+        runs.append(({"depth": depth, "seed": seed}, measured, {"loss": optimum}))
     return results(settings, runs)
 
 

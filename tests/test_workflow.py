@@ -97,7 +97,7 @@ def test_tables_hold_a_row_per_run_step_layer_and_metric(finished, study):
         assert not metrics.duplicated([*keys, "step", "layer", "metric"]).any()
         runs = {tuple(run.keys.values()) for run in atlas.runs(study, name)}
         assert set(metrics[keys].itertuples(index=False, name=None)) == runs
-        assert list(predictions.columns) == [*keys, "layer", "metric", "value"]
+        assert list(predictions.columns) == [*keys, "metric", "value"]
 
 
 def test_claims_are_decided_and_never_replicated_at_smoke_scale(finished):
@@ -674,7 +674,7 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
     fine = metrics[(metrics["metric"] == "objective") & (metrics["learning_rate"] == 0.1)]
     assert np.isfinite(fine["value"]).all() and fine["step"].max() == 40
     predictions = read_table(checkout.folder / targets[1])
-    assert predictions[predictions["metric"] == "objective"]["value"].nunique() == 2
+    assert predictions[predictions["metric"] == "loss"]["value"].nunique() == 2
     networks = read_table(checkout.folder / targets[3])
     assert set(networks[networks["metric"] == "diverged"]["weight_decay"]) == {1e9}
     trained = networks[(networks["metric"] == "NC1") & (networks["step"] == 6)]
@@ -689,7 +689,7 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
     medians = fine[fine["step"] == 40].groupby("weight_decay")["value"].median()
     assert shown.set_index("weight_decay")["median"].to_dict() == medians.to_dict()
     assert sorted(shown["predicted"]) == sorted(
-        predictions.loc[predictions["metric"] == "objective", "value"].unique()
+        predictions.loc[predictions["metric"] == "loss", "value"].unique()
     )
     said = (checkout.folder / targets[5]).with_suffix(".rst").read_text()
     assert "4 of 8 runs diverged and are not drawn: learning_rate = 1e+06, weight" in said

@@ -1,7 +1,6 @@
 """Compute the closed forms of an experiment's runs, and the frames they are measured against.
 
-Predictions: one tidy row per run and predicted number, under the layer and metric by which tables
-name it where it is measured too. Frames: what theory says of each class of a
+Predictions: one tidy row per run and predicted number. Frames: what theory says of each class of a
 run (``quantity``, ``index``, ``value``) that features and weights are measured against, at a
 ``step`` of the run or at every one (-1).
 """
@@ -43,14 +42,14 @@ def run(args: argparse.Namespace) -> None:
         # What theory says is the same for all seeds: it is computed once and written for each.
         keys = [{**entry["keys"], "seed": seed} for seed in entry["seeds"]]
         numbers = list(_predicted(theory, config, facts))
-        predictions += [{**key, **number} for number in numbers for key in keys]
+        predictions += [{**key, "metric": m, "value": v} for m, v in numbers for key in keys]
         for step, changes in entry["stages"]:
             frame = list(_framed(theory, config | changes, facts))
             place = EVERY_STEP if step is None else step
             frames += [{**key, "step": place, **row} for key in keys for row in frame]
     provenance = args.spec.provenance()
     for path, rows, columns in (
-        (args.predictions, predictions, ["layer", "metric", "value"]),
+        (args.predictions, predictions, ["metric", "value"]),
         (args.frames, frames, ["step", "quantity", "index", "value"]),
     ):
         # Without a theory there are no rows, from which a column could take its type.
@@ -60,19 +59,10 @@ def run(args: argparse.Namespace) -> None:
 
 def _predicted(
     theory: ModuleType, config: Mapping[str, Any], facts: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a run's predictions.
-
-    A theory's `MEASURED` tells layer and metric of what tables have under another name, or on
-    another layer than ``all``.
-    """
-    measured = getattr(theory, "MEASURED", {})
+) -> Iterator[tuple[str, float]]:
     # A run outside what a theory covers has no prediction; that is no error of the experiment.
     try:
-        for name, value in _flat(theory.of_run(config, facts)):
-            whole, bracket, index = name.partition("[")
-            layer, metric = measured.get(whole, ("all", whole))
-            yield {"layer": layer, "metric": f"{metric}{bracket}{index}", "value": value}
+        yield from _flat(theory.of_run(config, facts))
     except InputError as reason:
         print(f"no closed form: {reason}")
 

@@ -108,7 +108,7 @@ class Results:
     def predicted(self, metric: str) -> pd.DataFrame:
         """Return keys and ``value`` of one predicted number."""
         rows = self.predictions[self.predictions["metric"] == metric]
-        return rows.drop(columns=["layer", "metric"])
+        return rows.drop(columns="metric")
 
     def completed(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of runs that did not diverge."""

@@ -11,7 +11,7 @@ from collapse.studies import Results
 def loss_gap(experiment: Results) -> pd.DataFrame:
     """Return the relative distance of the loss to its closed-form optimum, per run and step."""
     keys = experiment.keys
-    optimum = experiment.predicted("objective")
+    optimum = experiment.predicted("loss")
     rows = experiment.completed(experiment.values("objective")).merge(
         optimum, on=keys, suffixes=("", "_optimum")
     )
@@ -23,7 +23,7 @@ def signed_gap(experiment: Results) -> pd.DataFrame:
     """Return ``gap``, L / L* - 1 at the last step of every run, with the run's keys."""
     keys = experiment.keys
     rows = experiment.last("objective").merge(
-        experiment.predicted("objective"), on=keys, suffixes=("", "_optimum")
+        experiment.predicted("loss"), on=keys, suffixes=("", "_optimum")
     )
     return rows.assign(gap=rows["value"] / rows["value_optimum"] - 1)[[*keys, "gap"]]
 

@@ -38,6 +38,8 @@ FIRST = (
 )
 """Metrics in the order in which they get a panel; then come those that theory predicts, the others
 in the order of the table, and last what never changes."""
+PREDICTED_AS = {"objective": "loss"}
+"""Metrics whose closed form has another name."""
 NULL = "null"
 """How a key of the grid that is null is spelt."""
 
@@ -196,7 +198,8 @@ class _Table:
         values = self._rows.groupby("metric", sort=False)["value"].agg(["min", "max"])
         size = values.abs().max(axis=1)
         constant = values["max"] - values["min"] <= 1e-9 * size
-        predicted = set(self._predicted["metric"])
+        # Of two names of one number the first is enough.
+        predicted = set(self._predicted["metric"]) - set(PREDICTED_AS.values())
 
         def rank(name: str) -> tuple[bool, int]:
             place = FIRST.index(name) if name in FIRST else len(FIRST) + (name not in predicted)
@@ -247,7 +250,7 @@ class _Table:
         table = over_seeds(rows, [*keys, "point", *_SERIES, "place"])
         # In the order of the layers, which is that of the network.
         table = table.iloc[table["layer"].map(list(layers).index).argsort(kind="stable")]
-        table = table.merge(self._predicted, on=["point", *_SERIES], how="left")
+        table = table.merge(self._predicted, on=["point", "metric", "entry"], how="left")
         name = rows["metric"].iloc[0]
         further = "" if len(layers) > 1 or layers[0] in (_FEATURES, "all") else f" ({layers[0]})"
         columns = [*keys, *_SERIES, "against", "place", *_RANGE, "predicted"]
@@ -300,11 +303,15 @@ class _Table:
 
     @cached_property
     def _predicted(self) -> pd.DataFrame:
-        """The closed forms of the points, medians over seeds."""
+        """The closed forms of the points, medians over seeds, by the names of what is measured."""
         points = self._rows[[*self._keys, "point"]].drop_duplicates()
         rows = self._forecast.merge(points, on=self._keys)
-        rows = rows.dropna(subset=["entry", "value"]).astype({"entry": int})
-        found = rows.groupby(["point", *_SERIES])["value"].median()
+        measured = {theirs: ours for ours, theirs in PREDICTED_AS.items()}
+        # Under its own name, too: another study measures a loss.
+        twins = rows[rows["metric"].isin(measured)]
+        twins = twins.assign(metric=twins["metric"].replace(measured))
+        rows = pd.concat([rows, twins]).dropna(subset=["entry", "value"]).astype({"entry": int})
+        found = rows.groupby(["point", "metric", "entry"])["value"].median()
         return found.rename("predicted").reset_index()
 
 

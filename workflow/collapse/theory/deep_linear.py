@@ -20,7 +20,6 @@ from collapse.theory.direction import (
 )
 from collapse.theory.linear_head import (
     KEYS,
-    MEASURED,
     OBJECTIVE,
     frame_of_run,
     hyperparameters,
@@ -30,7 +29,6 @@ from collapse.theory.minimum import global_minimum
 
 __all__ = [
     "KEYS",
-    "MEASURED",
     "OBJECTIVE",
     "decay_at",
     "frame_of_run",

@@ -22,7 +22,6 @@ from collapse.theory.frame import lengths
 from collapse.theory.hyperparameters import check_range
 from collapse.theory.linear_head import (
     KEYS,
-    MEASURED,
     OBJECTIVE,
     LinearHead,
     frame_of_run,
@@ -32,7 +31,7 @@ from collapse.theory.linear_head import (
 )
 from collapse.theory.minimum import global_minimum
 
-__all__ = ["KEYS", "MEASURED", "OBJECTIVE", "frame_of_run", "of_run", "predict"]
+__all__ = ["KEYS", "OBJECTIVE", "frame_of_run", "of_run", "predict"]
 
 
 def predict(**hyperparameters: object) -> dict[str, object]:

@@ -38,12 +38,6 @@ OBJECTIVE = (
     " with loss=ce the first term is 1/N sum_i CE"
 )
 """The objective whose units the decays are in."""
-MEASURED = {
-    "loss": ("all", "objective"),
-    "layer_singular_values": ("W1", "singular_value"),
-    "logit_singular_values": ("Z", "singular_value"),
-}
-"""Layer and metric by which tables name what is predicted."""
 
 _DECAY = number(0)
 _WIDTH = integer(1, 10**9)

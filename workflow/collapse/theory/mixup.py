@@ -43,9 +43,6 @@ OBJECTIVE = (
     " norm classifier_norm, no bias; loss cross-entropy, or mse: half the squared error"
 )
 """The objective whose units the decays are in; with W fixed weight_decay plays no part."""
-_OF_FEATURES = ("classifier_norm", "mean_square_norm", "amplification_half")
-MEASURED = {name: ("H1", name) for name in _OF_FEATURES}
-"""Layer and metric by which tables name what is predicted."""
 
 KEYS = {
     "classes": Hyperparameter(

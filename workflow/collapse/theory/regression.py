@@ -45,10 +45,6 @@ OBJECTIVE = (
     " bias not penalised, no fewer features than targets"
 )
 """The objective whose units the decays are in."""
-_OF_FEATURES = ("gram", "explained_variance_ratio", "gamma")
-_OF_FEATURES += ("weight_norm_squared", "feature_norm_squared_mean")
-MEASURED = {name: ("H1", name) for name in _OF_FEATURES}
-"""Layer and metric by which tables name what is predicted."""
 
 
 def _covariance() -> Kind:

@@ -37,12 +37,12 @@ def excess_losses(experiment: Results) -> pd.DataFrame:
     """
     keys = experiment.keys
     rows = experiment.last("objective")[[*keys, "value"]]
-    for family in ("loss_etf", "loss_cross_polytope", "objective"):
+    for family in ("loss_etf", "loss_cross_polytope", "loss"):
         rows = rows.merge(
             experiment.predicted(family).rename(columns={"value": family}), on=keys, how="left"
         )
     # Left joins above: which families theory has a loss of depends on depth and classes.
-    etf = rows["loss_etf"].fillna(rows["objective"])
+    etf = rows["loss_etf"].fillna(rows["loss"])
     return rows.assign(
         classes=[_classes(sizes) for sizes in rows["class_sizes"]],
         reached=rows["value"] / etf - 1,
