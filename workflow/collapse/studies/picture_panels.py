@@ -21,18 +21,7 @@ MOST_PANELS = 12
 MOST_SYMBOLS = 6
 """Lines of one colour that can still be told apart."""
 FIRST = (
-    *(
-        "objective",
-        "loss",
-        "error",
-        "mse",
-        "r2",
-        "NC1",
-        "NC2_ETF",
-        "NC2_OF",
-        "NC2_GOF",
-        "NC3_product",
-    ),
+    *("objective", "error", "mse", "r2", "NC1", "NC2_ETF", "NC2_OF", "NC2_GOF", "NC3_product"),
     *("NC4", "NRC1", "NRC2", "NRC3", "gamma", "test_mse", "gradient_norm", "singular_value[i]"),
     *("feature_norm[i]", "weight_norm[i]", "explained_variance_ratio[i]"),
 )
