@@ -48,7 +48,7 @@ from collapse.problems.solvers.sgd import gradient_descent
 from collapse.specs import Spec
 from collapse.stages import benchmark
 from collapse.training.order import Order
-from conftest import write_spec
+from conftest import needs_gpu, write_spec
 
 CPU = torch.device("cpu")
 GRID = Problems(batch=3, classes=3, per_class=4, dim=5, depth=3)
@@ -110,7 +110,7 @@ def test_textbook_gradient_descent_takes_the_solvers_steps(route, penalties_in_l
             torch.testing.assert_close(ours[index], theirs.detach(), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@needs_gpu
 def test_the_captured_textbook_problem_takes_the_same_steps():
     device = torch.device("cuda")
     problem, start = problems.make(GRID, device)
@@ -123,7 +123,7 @@ def test_the_captured_textbook_problem_takes_the_same_steps():
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@needs_gpu
 def test_a_graph_outlives_all_other_references_to_its_memory():
     problem, start = problems.make(GRID, torch.device("cuda"))
     replay = TextbookProblem(problem, start, 0, 0.1, 0.9).captured()
@@ -247,7 +247,7 @@ def test_the_loader_mixes_a_batch_with_itself():
     torch.testing.assert_close(labels, share * hard + (1 - share) * hard.roll(1, 0))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@needs_gpu
 @pytest.mark.parametrize("size", [TINY.resnet, TINY.mlp], ids=["sgd", "adam"])
 def test_a_captured_textbook_epoch_is_the_eager_one(size):
     work = networks.Work(size, torch.device("cuda"))

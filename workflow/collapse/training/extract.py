@@ -81,7 +81,7 @@ def _spare_cudnn(module: nn.Module, stack: ExitStack) -> None:
         return lambda *_: setattr(torch.backends.cudnn, "enabled", enabled)
 
     before = module.register_forward_pre_hook(switch(False))
-    after = module.register_forward_hook(switch(True), always_call=True)
+    after = module.register_forward_hook(switch(torch.backends.cudnn.enabled), always_call=True)
     for handle in (before, after):
         stack.callback(handle.remove)
 
