@@ -98,6 +98,8 @@ def assert_same(ours, theirs, tolerance):
         ([40, 50], 80, 1, True, True),
         ([3, 4, 2, 8, 1], 13, 3, True, False),
         ([20] * 16, 33, 1, False, True),
+        ([2, 3, 1, 4], 48, 3, True, False),
+        ([1, 5, 3, 2, 4, 1, 9], 64, 2, False, False),
     ],
 )
 def test_a_block_takes_the_steps_of_the_batched_route(
@@ -141,7 +143,8 @@ class Batched:
 @needs_gpu
 @settings(FEW, max_examples=12)
 @given(
-    sizes=st.lists(st.integers(1, 40), min_size=2, max_size=16),
+    # Fewer samples than dimensions too.
+    sizes=st.one_of(st.lists(st.integers(1, most), min_size=2, max_size=16) for most in (3, 40)),
     width=st.one_of(st.integers(1, 70), st.sampled_from([16, 32, 48, 64, 80])),
     layers=st.integers(1, 7),
     bias=st.booleans(),

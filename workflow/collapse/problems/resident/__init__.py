@@ -103,7 +103,7 @@ def _with_tensor_cores(shape: Shape) -> Form | None:
     if threads > 1024 or velocities + WORKING_REGISTERS > min(255, 2**16 // threads):
         return None
     numbers = width * padded + (layers - 1) * width**2 + (layers + 1) * classes * width
-    numbers += 2 * lanes * classes * padded + shape.outputs
+    numbers += 2 * lanes * classes * max(padded, width) + shape.outputs
     return Form(layout.SOURCE + tensor_cores.SOURCE, shape.defines, threads, 8 * numbers)
 
 

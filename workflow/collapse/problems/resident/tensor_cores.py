@@ -14,6 +14,8 @@ constexpr int LANES = TILES < 4 ? TILES : 2, WARPS = TILES * LANES, THREADS = 32
 constexpr int TURNS = (TILES + LANES - 1) / LANES;
 // Classes, filled up with zeros to whole products.
 constexpr int CLASSES = K <= 4 ? 4 : 8, FOURS = CLASSES / 4;
+// A row of parts: as wide as the features or a weight, whichever is wider.
+constexpr int ROW = PADDED > D ? PADDED : D, PART = CLASSES * ROW;
 
 struct alignas(16) Pair { double x, y; };
 
@@ -50,18 +52,18 @@ __device__ __forceinline__ Pair pair(const double* place) {
     return *reinterpret_cast<const Pair*>(place);
 }
 
-// What a warp's lanes left behind: partial sums of CLASSES x PADDED, to be added.
+// What a warp's lanes left behind: partial sums of CLASSES x ROW, to be added.
 __device__ __forceinline__ double summed(const double* parts, int place) {
     double sum = parts[place];
     #pragma unroll
-    for (int lane = 1; lane < LANES; ++lane) sum += parts[lane * CLASSES * PADDED + place];
+    for (int lane = 1; lane < LANES; ++lane) sum += parts[lane * PART + place];
     return sum;
 }
 __device__ __forceinline__ Pair summed_pair(const double* parts, int place) {
     Pair sum = pair(parts + place);
     #pragma unroll
     for (int lane = 1; lane < LANES; ++lane) {
-        const Pair more = pair(parts + lane * CLASSES * PADDED + place);
+        const Pair more = pair(parts + lane * PART + place);
         sum.x += more.x;
         sum.y += more.y;
     }
@@ -90,10 +92,10 @@ __device__ __forceinline__ void store(
     const Place& my, double* parts, int columns, const double (&result)[2][4]
 ) {
     if (2 * my.t >= CLASSES) return;
-    parts += my.lane * CLASSES * PADDED + 2 * my.t * PADDED + columns;
+    parts += my.lane * PART + 2 * my.t * ROW + columns;
     #pragma unroll
     for (int q = 0; q < 4; ++q)
-        parts[q % 2 * PADDED + (my.across ^ 8 * (q / 2 ^ q % 2))] = result[0][q] + result[1][q];
+        parts[q % 2 * ROW + (my.across ^ 8 * (q / 2 ^ q % 2))] = result[0][q] + result[1][q];
 }
 
 // next = product matrix, in parts. The product is in parts too, and summed into `product`, but the
@@ -121,7 +123,7 @@ __device__ __forceinline__ void multiply_left(
                 Pair value;
                 if (SUMMED) value = pair(product + of_class * D + place);
                 else {
-                    value = summed_pair(now, of_class * PADDED + place);
+                    value = summed_pair(now, of_class * ROW + place);
                     if (columns < 16)
                         *reinterpret_cast<Pair*>(product + of_class * D + place) = value;
                 }
@@ -181,7 +183,7 @@ __device__ __forceinline__ void multiply_right_and_step(
         #pragma unroll
         for (int n = 0; n < 2; ++n) {
             const Pair value =
-                summed_pair(now, my.g % CLASSES * PADDED + columns + (my.classes ^ 8 * n));
+                summed_pair(now, my.g % CLASSES * ROW + columns + (my.classes ^ 8 * n));
             right[2 * n] = my.g < CLASSES ? value.x : 0.0;
             right[2 * n + 1] = my.g < CLASSES ? value.y : 0.0;
             #pragma unroll
@@ -203,7 +205,7 @@ __device__ __forceinline__ void multiply_right_and_step(
             #pragma unroll
             for (int four = 0; four < FOURS; ++four)
                 multiply_four(speed, upper[four], lower[four],
-                    summed(now, (my.t + 4 * four) * PADDED + columns
+                    summed(now, (my.t + 4 * four) * ROW + columns
                         + (my.singles ^ 8 * (n ^ four))));
             #pragma unroll
             for (int r = 0; r < 2; ++r) {
@@ -259,8 +261,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) descend(
     double* squares = features + D * PADDED;
     double* products = squares + (M - 1) * D * D;
     double* now = products + M * CLASSES * D;
-    double* next = now + LANES * CLASSES * PADDED;
-    double* last_speed = next + LANES * CLASSES * PADDED;
+    double* next = now + LANES * PART;
+    double* last_speed = next + LANES * PART;
     double* bias = last_speed + CLASSES * D;
     double* last = products + (M - 1) * CLASSES * D;
     const int thread = threadIdx.x, problem = blockIdx.x;
@@ -309,7 +311,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) descend(
         }
         multiply_left<PADDED, M == 1>(my, features, products, now, next);
         for (int e = thread; e < CLASSES * PADDED; e += THREADS) {
-            const int k = e / PADDED, column = e % PADDED, place = at<PADDED>(k, column);
+            const int k = e / PADDED, column = e % PADDED, place = at<ROW>(k, column);
             const bool inside = k < K && column < C;
             double output = summed(next, place);
 #if BIAS
@@ -317,7 +319,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) descend(
 #endif
             now[place] = inside ? factor * (output - targets[k * C + column]) : 0.0;
             #pragma unroll
-            for (int lane = 1; lane < LANES; ++lane) now[lane * CLASSES * PADDED + place] = 0;
+            for (int lane = 1; lane < LANES; ++lane) now[lane * PART + place] = 0;
         }
         __syncthreads();
 #if BIAS
@@ -325,7 +327,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) descend(
         for (int k = thread / 32; k < K; k += WARPS) {
             double sum = 0;
             for (int column = thread % 32; column < C; column += 32)
-                sum += now[at<PADDED>(k, column)] * ones[column];
+                sum += now[at<ROW>(k, column)] * ones[column];
             #pragma unroll
             for (int distance = 16; distance > 0; distance /= 2)
                 sum += __shfl_xor_sync(~0u, sum, distance);
@@ -351,7 +353,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) descend(
         for (int e = thread; e < K * D; e += THREADS) {
             const int k = e / D, column = e % D, place = at<D>(k, column);
             const double speed = momentum * last_speed[e] + decays[M] * last[place]
-                + summed(next, at<PADDED>(k, column));
+                + summed(next, at<ROW>(k, column));
             last_speed[e] = speed;
             last[place] -= speed;
         }
