@@ -468,9 +468,9 @@ def prepared(*networks_and_seeds, **changes):
     return Trainer([learner(*networks_and_seeds, **changes)])
 
 
-def fit(samples=50, model=MLP, checkpoints=None, net=None, **changes):
+def fit(samples=50, model=MLP, checkpoints=None, net=None, keep_end=False, **changes):
     net = network(model) if net is None else net
-    return train(prepared([net], [0], samples, **changes), checkpoints)[0]
+    return train(prepared([net], [0], samples, **changes), checkpoints, keep_end)[0]
 
 
 def assert_same_states(first, second):

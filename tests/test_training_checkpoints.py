@@ -154,8 +154,11 @@ def test_checkpoints_take_their_share_of_the_time(monkeypatch, tmp_path):
     monkeypatch.setattr(Trainer, "epoch", timed)
     with Checkpoints(tmp_path, {}) as checkpoints:
         fit(checkpoints=checkpoints, epochs=9)
-    # One second each of 50: every third epoch of 20 seconds; and the last.
-    assert epochs == [1, 4, 7, 9]
+        # One second each of 50: every third epoch of 20 seconds; the results follow on the last.
+        assert epochs == [1, 4, 7]
+        fit(checkpoints=checkpoints, epochs=2, keep_end=True)
+    # Others that follow are what a successor would come for.
+    assert epochs == [1, 4, 7, 1, 2]
 
 
 def test_a_stale_checkpoint_is_ignored_with_a_line(monkeypatch, tmp_path, capsys):

@@ -133,9 +133,7 @@ class History:
         self.done = epoch
         if epoch in self._recorded:
             self._record(epoch)
-        # At the end too: of several trainings in a row a successor repeats none that is done.
-        due = epoch == self._trainer.settings["epochs"] or time.monotonic() >= self._next_save
-        if self._checkpoints is not None and due:
+        if self._checkpoints is not None and time.monotonic() >= self._next_save:
             self.save()
 
     def _record(self, epoch: int) -> None:

@@ -144,13 +144,16 @@ class Trainer:
         self._steps[size]()
 
 
-def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[TrainingResult]:
+def train(
+    trainer: Trainer, checkpoints: Checkpoints | None = None, keep_end: bool = False
+) -> list[TrainingResult]:
     """Train networks for all epochs of their settings and keep their states at log-spaced ones.
 
     The networks of `trainer` are before their first epoch; `checkpoints` are an open folder to
-    continue from and to write to. One result per network, with the same bytes whether or not the
-    training was interrupted, on the same class of device. With checkpoints SIGTERM ends the process
-    after the epoch it is at, from which a successor continues.
+    continue from and to write to; with `keep_end` also the end, so that of several trainings in a
+    row a successor repeats none that is done. One result per network, with the same bytes whether
+    or not the training was interrupted, on the same class of device. With checkpoints SIGTERM ends
+    the process after the epoch it is at, from which a successor continues.
     """
     settings = trainer.settings
     recorded = frozenset(log_spaced(settings["epochs"], settings["record"]))
@@ -174,6 +177,8 @@ def train(trainer: Trainer, checkpoints: Checkpoints | None = None) -> list[Trai
                 message = f"ended by SIGTERM after epoch {epoch}, where a successor continues"
                 print(message, file=sys.stderr, flush=True)
                 raise SystemExit(EXIT_CODE)
+    if checkpoints and keep_end:
+        history.save()
     return [
         TrainingResult(history.states[index], history.frame(index), *history.divergence(index))
         for index in range(len(trainer))

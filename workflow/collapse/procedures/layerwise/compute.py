@@ -40,7 +40,7 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
         trainer = Trainer([prepare([layer], dataset, samples, targets)])
         # Of the first: all layers take as many steps, and are compiled or not together.
         checkpoints = checkpoints or checkpoints_of(trainer, job)
-        (result,) = train(trainer, checkpoints.part(f"layer-{step:06d}"))
+        (result,) = train(trainer, checkpoints.part(f"layer-{step:06d}"), keep_end=True)
         histories.append(result.history.assign(stage=step, **run["keys"]))
         if result.diverged_epoch is not None:
             print(
