@@ -50,7 +50,7 @@ def test_every_key_of_the_config_is_described_with_its_type():
         ("model.hidden", ["model mlp", "a list of an integer from 1"]),
         ("NC1", ["NC1  (metric)", "``(1/K) tr(S_W S_B^+)`` (Papyan, Han & Donoho 2020"]),
         ("NC3_unweighted", ["About the unweighted mean", "NC3  (metric)"]),
-        ("singular_value[0]", ["singular_value  (metric)", "``singular_value[i]`` of W_1"]),
+        ("layer_singular_values[0]", ["``layer_singular_values[i]`` of W_1"]),
         ("GNC2_log_variance", ["GNC2_log_variance  (metric)", "negative logarithm"]),
         ("geometry", ["geometry  (figure of deep_linear)", "Gram matrices", "Objective: 1/(2N)"]),
     ],

@@ -105,9 +105,9 @@ def test_only_the_toys_are_planned_and_they_run(extended):
     results = checkout.folder / "results"
 
     table = read_table(results / "relu_toy/descent/metrics.parquet")
-    assert set(table["metric"]) == {"sparsity", "objective", "gradient_norm"}
+    assert set(table["metric"]) == {"sparsity", "loss", "gradient_norm"}
     predicted = read_table(results / "relu_toy/descent/predictions.parquet")
-    last = table[(table["metric"] == "objective") & (table["step"] == 3000)]["value"]
+    last = table[(table["metric"] == "loss") & (table["step"] == 3000)]["value"]
     assert last.to_numpy() == pytest.approx(predicted["value"].to_numpy(), rel=1e-3)
     points = read_table(results / "relu_toy/descent/samples.parquet")
     assert list(points) == ["seed", "step", "layer", "probe", "label", "first", "second"]

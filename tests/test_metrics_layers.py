@@ -46,9 +46,10 @@ def test_head_readings_agree_with_the_definitions(counts, bias):
         spread = np.linalg.norm(unit(product @ product.T) - target)
         assert found[layer, "NC2_W"] == pytest.approx(spread, rel=1e-5)
         inputs = inputs @ weight.T
-    spectra = {"W1": w1, "Z": features.numpy() @ (w3 @ w2 @ w1).T}
-    for layer, matrix in spectra.items():
-        values = [found[layer, f"singular_value[{i}]"] for i in range(classes)]
+    logits = features.numpy() @ (w3 @ w2 @ w1).T
+    spectra = {"W1": ("layer", w1), "Z": ("logit", logits)}
+    for layer, (name, matrix) in spectra.items():
+        values = [found[layer, f"{name}_singular_values[{i}]"] for i in range(classes)]
         expected = np.linalg.svd(matrix, compute_uv=False)[:classes]
         assert values == pytest.approx(expected, rel=1e-5)
     logits = inputs + (offsets.numpy() if bias else 0)

@@ -31,7 +31,7 @@ def network(depths=(1, 3), biases=(False, True), seeds=(0, 1, 2), layers=("H1",)
                     for step in STEPS
                     for place, layer in enumerate(layers)
                 }
-                measured |= {(step, "all", "objective"): size * (2 + step) for step in STEPS}
+                measured |= {(step, "all", "loss"): size * (2 + step) for step in STEPS}
                 measured |= {(step, "all", "error"): 0.5 for step in STEPS}
                 measured |= {
                     (step, "Z", f"spectrum[{i}]"): size / (1 + i)
@@ -58,7 +58,7 @@ def values(rows, *columns):
 def test_metrics_run_against_the_step_a_line_for_each_point_of_the_grid():
     shown = picture(network(), "epoch")
     assert (shown.against, shown.by, shown.held) == ("epoch", ("depth", "bias"), ())
-    titles = ["objective", "NC1", "spectrum[i] (Z)", "error"]
+    titles = ["loss", "NC1", "spectrum[i] (Z)", "error"]
     assert [each.title for each in shown.panels] == titles
     rows = panel(shown, "NC1").rows
     # Powers of ten, and so none of step 0; of three seeds the second is the median.
@@ -67,7 +67,7 @@ def test_metrics_run_against_the_step_a_line_for_each_point_of_the_grid():
     expected = [[s, 6.6 / (1 + s), 6 / (1 + s), 7.2 / (1 + s), 3] for s in STEPS[1:]]
     assert np.allclose(values(one, "place", "median", "low", "high", "seeds"), expected)
     assert one["predicted"].isna().all()
-    objective = panel(shown, "objective").rows
+    objective = panel(shown, "loss").rows
     # The closed form of the loss is that of the objective; of seeds the median.
     assert np.allclose(
         objective.drop_duplicates(["depth", "bias"])["predicted"],
@@ -132,7 +132,7 @@ def test_of_experiments_that_all_diverged_there_is_a_picture_too():
         assert "mine: 12 diverged" in [text.get_text() for text in figure.texts]
 
 
-def solved(values, steps=(0, 7), key="decay", metrics=("objective", "NC1")):
+def solved(values, steps=(0, 7), key="decay", metrics=("loss", "NC1")):
     """Return runs of a solver, two seeds for each value of a key; seed 1 ends a step later."""
     runs = [
         (
@@ -153,7 +153,7 @@ def solved(values, steps=(0, 7), key="decay", metrics=("objective", "NC1")):
 def test_a_start_and_an_end_are_drawn_against_the_grid():
     shown = picture(solved((1e-4, 1e-3, 1e-2)), "step")
     assert (shown.against, shown.by, shown.logarithmic) == ("decay", (), True)
-    rows = panel(shown, "objective").rows
+    rows = panel(shown, "loss").rows
     # Of each run its own last step.
     assert values(rows, "place", "median", "low", "high", "predicted") == [
         [1e-4, 8, 7, 9, 0], [1e-3, 9, 8, 10, 10], [1e-2, 10, 9, 11, 20],
@@ -167,7 +167,7 @@ def test_a_start_and_an_end_are_drawn_against_the_grid():
 def test_where_nothing_varies_seeds_are_drawn_beside_each_other():
     shown = picture(solved((0.1,), steps=(7,)), "step")
     assert (shown.against, shown.steps) == ("seed", False)
-    rows = panel(shown, "objective").rows
+    rows = panel(shown, "loss").rows
     assert values(rows, "place", "median") == [[0, 7], [1, 9]]
     # Two steps say little, but more than seeds.
     assert picture(solved((0.1,)), "step").against == "step"
@@ -175,7 +175,7 @@ def test_where_nothing_varies_seeds_are_drawn_beside_each_other():
 
 def test_runs_that_end_early_keep_their_last_values():
     runs = [
-        ({"seed": seed}, {(step, "all", "objective"): 100 - step - seed for step in steps}, {})
+        ({"seed": seed}, {(step, "all", "loss"): 100 - step - seed for step in steps}, {})
         for seed, steps in ((0, (0, 10, 20, 25)), (1, (0, 10, 20, 30, 33)))
     ]
     rows = picture(results(CONFIG, runs), "step").rows
@@ -203,7 +203,7 @@ def test_steps_have_the_places_that_their_clock_says():
 
 def test_of_many_metrics_the_first_are_drawn_and_the_rest_named():
     many = [f"m{place}" for place in range(14)]
-    given = solved((1, 2, 3), metrics=("NC4", *many[:7], "objective", *many[7:], "NC1", "same"))
+    given = solved((1, 2, 3), metrics=("NC4", *many[:7], "loss", *many[7:], "NC1", "same"))
     given.metrics.loc[given.metrics["metric"] == "same", "value"] = 3.0
     forecast = given.predictions.assign(metric="m11")
     shown = picture(
@@ -211,7 +211,7 @@ def test_of_many_metrics_the_first_are_drawn_and_the_rest_named():
         "step",
     )
     titles = [each.title for each in shown.panels]
-    assert titles == ["objective", "NC1", "NC4", "m11", *many[:8]] and len(titles) == MOST_PANELS
+    assert titles == ["loss", "NC1", "NC4", "m11", *many[:8]] and len(titles) == MOST_PANELS
     assert shown.crowded_out == ("m8", "m9", "m10", "m12", "m13", "same")
     text = caption(shown, given, "mine", "table")
     assert "``m8``, ``m9``, ``m10``, ``m12``, ``m13``, ``same`` (no room)" in text
@@ -255,7 +255,7 @@ def test_the_figure_draws_the_rows_and_theory_in_black_dashes():
     looks = [(to_hex(line.get_color()), line.get_marker()) for line in curves]
     assert looks[0][0] == looks[1][0] != looks[2][0] == looks[3][0]
     assert looks[0][1] == looks[2][1] != looks[1][1] == looks[3][1]
-    dashed = [line for line in axes["objective"].lines if line.get_linestyle() == "--"]
+    dashed = [line for line in axes["loss"].lines if line.get_linestyle() == "--"]
     heights = {float(line.get_ydata()[0]) for line in dashed}
     assert heights == {float(f"{501 * 1.1 * size:.4g}") for size in (1, 2, 3, 6)}
     assert {line.get_color() for line in dashed} == {"black"}
@@ -268,8 +268,8 @@ def test_a_range_over_seeds_is_a_band_and_a_bar_where_places_are_names():
     _, axes = drawn(picture(network(), "step"))
     assert len(axes["NC1"].collections) == 4
     _, axes = drawn(picture(solved(("sgd", "adam")), "step"))
-    (bars,) = axes["objective"].containers
-    assert [label.get_text() for label in axes["objective"].get_xticklabels()] == ["sgd", "adam"]
+    (bars,) = axes["loss"].containers
+    assert [label.get_text() for label in axes["loss"].get_xticklabels()] == ["sgd", "adam"]
     assert [segment[:, 1].tolist() for segment in bars[2][0].get_segments()] == [[7, 9], [8, 10]]
 
 

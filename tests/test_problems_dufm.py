@@ -240,7 +240,7 @@ def test_an_experiment_begins_at_the_closed_form_and_is_measured_layer_by_layer(
     for edges, found in first.groupby("graph_classes"):
         values = found.set_index(["layer", "metric"])["value"]
         expected = collapsed_loss(edges, **given_settings)
-        assert values["all", "objective"] == pytest.approx(expected, rel=1e-12)
+        assert values["all", "loss"] == pytest.approx(expected, rel=1e-12)
         assert values["H1", "rank"] == values["H2", "rank"] == (4 if edges else 6)
         assert values["H4", "rank"] == (3 if edges else 6)
         assert values["H4", "rank_rectified"] == 6

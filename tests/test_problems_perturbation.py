@@ -1044,7 +1044,7 @@ def test_a_run_that_starts_beyond_numbers_is_lost_alone(tmp_path, table, capsys,
 def test_a_flow_goes_on_from_another_optimiser(tmp_path, table):
     descent = {"kind": "sgd", "learning_rate": 0.5, "steps": 3, "record": 2}
     rows = table(tmp_path, block(problem__beta=None, optimiser=[descent, FLOW]))
-    objective = rows[rows["metric"] == "objective"].sort_values("step")
+    objective = rows[rows["metric"] == "loss"].sort_values("step")
     assert objective["step"].tolist()[-6:] == [4, 5, 6, 7, 8, 9]
     assert (np.diff(objective["value"]) < 0).all()
 

@@ -247,7 +247,7 @@ def test_the_stages_write_states_history_features_and_metrics(data, tmp_path, ke
             direct = study_metrics(torch.from_numpy(features[f"{run}/{epoch:06d}/H1"]), labels)
             assert value == pytest.approx(direct["NC1"], rel=1e-5)
             trained = history[(history["seed"] == int(run[-1])) & (history["epoch"] == epoch)]
-            objective = own[own["metric"] == "objective"]
+            objective = own[own["metric"] == "loss"]
             assert objective["layer"].tolist() == ["all"]
             assert objective["value"].tolist() == trained["objective"].tolist()
     assert len(features) == 1 + 2 * len(names) * len(written)

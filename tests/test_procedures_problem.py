@@ -171,10 +171,10 @@ def test_the_states_of_a_problem_are_written_under_their_run_and_step(tmp_path):
     assert len(states) == 2 * (1 + len(names) * len(recorded))
     columns = ["weight_decay", "seed", "step", "objective", "gradient_norm"]
     assert list(history) == columns and history["step"].tolist() == 2 * recorded
-    scalars = rows[rows["metric"].isin(["objective", "gradient_norm"]) & (rows["layer"] == "all")]
-    for name in ("objective", "gradient_norm"):
+    scalars = rows[rows["metric"].isin(["loss", "gradient_norm"]) & (rows["layer"] == "all")]
+    for name, kept in (("loss", "objective"), ("gradient_norm", "gradient_norm")):
         found = scalars.loc[scalars["metric"] == name, "value"]
-        assert found.tolist() == history[name].tolist()
+        assert found.tolist() == history[kept].tolist()
     # Eleven layers are measured in their order, whatever that of their names in the file.
     for run in runs:
         own = rows[(rows["weight_decay"] == run["keys"]["weight_decay"]) & (rows["step"] == 20)]
@@ -190,7 +190,7 @@ def test_learning_rates_side_by_side_are_measured_though_measuring_reads_none(tm
     rows, states, *_ = solved(
         tmp_path, optimiser=quick, grid={"optimiser.learning_rate": [0.01, 0.3]}
     )
-    objective = rows[rows["metric"] == "objective"].set_index(["learning_rate", "step"])["value"]
+    objective = rows[rows["metric"] == "loss"].set_index(["learning_rate", "step"])["value"]
     assert objective[0.01, 0] == objective[0.3, 0]
     assert objective[0.01, 0] > objective[0.01, 5] > objective[0.3, 5]
     # One step goes along the same gradient, so far as its rate says.
@@ -277,7 +277,8 @@ def test_solved_regressions_are_set_beside_their_closed_form(tmp_path):
     }
     rows = measured(tmp_path, atlas_of("regression", mine=FREE | {"grid": grid}), "regression")
     predicted = read_table(tmp_path / "regression/mine/predictions.parquet")
-    for table in (rows[rows["metric"] == "objective"], predicted[predicted["metric"] == "loss"]):
+    for table in (rows, predicted):
+        table = table[table["metric"] == "loss"]
         # A null in a grid is a value like any other.
         assert table["target_mean"].isna().sum() == 4 and len(table) == 8
     for (decay, centre, bias), run in rows.groupby(
@@ -288,8 +289,7 @@ def test_solved_regressions_are_set_beside_their_closed_form(tmp_path):
         expected = regression.predict(
             target_covariance=moment.tolist(), weight_decay=decay, feature_decay=0.4, bias=bias
         )
-        for name in ("loss", "objective"):
-            assert values["all", name] == pytest.approx(expected["loss"], rel=1e-10)
+        assert values["all", "loss"] == pytest.approx(expected["loss"], rel=1e-10)
         assert values["all", "mse_sum"] == pytest.approx(expected["mse_sum"], rel=1e-6)
         assert values["H1", "NRC3_c"] < 1e-10 and values["all", "samples"] == 30
         for name, value in entries("target_covariance", sigma).items():

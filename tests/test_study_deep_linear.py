@@ -38,7 +38,7 @@ def direct():
         last = dict.fromkeys(("NC1", FRAME[bias], "NC2_W", "NC3_product"), 1e-13)
         last = {("H1", metric): value for metric, value in last.items()}
         loss = 2.0 + depth
-        last |= {("H1", FRAME[not bias]): 1, ("H2", "NC1"): 1, ("all", "objective"): loss}
+        last |= {("H1", FRAME[not bias]): 1, ("H2", "NC1"): 1, ("all", "loss"): loss}
         first = {(0, *place): value + 1 for place, value in last.items()}
         measured = first | {(30_000, *place): value for place, value in last.items()}
         runs.append(({"depth": depth, "bias": bias, "seed": seed}, measured, {"loss": loss}))
@@ -61,7 +61,7 @@ def second_solver():
     runs = []
     for depth, bias, seed in product((1, 2, 3), HEADS, range(8)):
         loss = 0.2 * depth
-        measured = {(7, "all", "objective"): loss if seed == 5 else 1.01 * loss}
+        measured = {(7, "all", "loss"): loss if seed == 5 else 1.01 * loss}
         runs.append(({"depth": depth, "bias": bias, "seed": seed}, measured, {"loss": loss}))
     return results({"seeds": 8}, runs)
 
@@ -88,9 +88,9 @@ def sweeps():
             measured = {}
             for stage, (decay, size, loss) in enumerate(zip(decays, sizes, losses, strict=True)):
                 measured[stage, "all", "scaled_decay"] = decay
-                measured[stage, "Z", "singular_value[0]"] = 5 * size
-                measured[stage, "W1", "singular_value[0]"] = 99
-                measured[stage, "all", "objective"] = loss
+                measured[stage, "Z", "logit_singular_values[0]"] = 5 * size
+                measured[stage, "W1", "layer_singular_values[0]"] = 99
+                measured[stage, "all", "loss"] = loss
             runs.append(({"depth": depth, "direction": direction, "seed": seed}, measured, {}))
     return results({"seeds": 5, "problem": {"class_sizes": [25] * 4}}, runs)
 
@@ -127,7 +127,7 @@ def cross_entropy():
     for depth, count, seed in product((1, 2, 3), (4, 6, 10), range(10)):
         etf = depth + 0.1 * count
         keys = {"class_sizes": "-".join(["4"] * count), "depth": depth, "seed": seed}
-        measured = {(0, "all", "objective"): 0.1, (9, "all", "objective"): etf * (1 + 0.1 * seed)}
+        measured = {(0, "all", "loss"): 0.1, (9, "all", "loss"): etf * (1 + 0.1 * seed)}
         predicted = {"loss_etf": etf, "loss_cross_polytope": 0.9 * etf}
         runs.append((keys, measured, {"loss": etf} if depth == 1 else predicted))
     return results({"seeds": 10}, runs)
@@ -321,11 +321,11 @@ def test_a_run_without_one_of_the_metrics_is_not_judged_by_the_others():
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_loss_counts_up_to_1e_10_of_the_optimum_on_both_sides(sign):
-    inside = scaled(GIVEN["direct"], "objective", 1 + sign * 0.99e-10, step=30_000)
-    outside = scaled(GIVEN["direct"], "objective", 1 + sign * 1.01e-10, step=30_000)
+    inside = scaled(GIVEN["direct"], "loss", 1 + sign * 0.99e-10, step=30_000)
+    outside = scaled(GIVEN["direct"], "loss", 1 + sign * 1.01e-10, step=30_000)
     assert not verdicts("direct", inside)
     assert verdicts("direct", outside) == {"direct_loss": "not replicated"}
-    one = scaled(GIVEN["direct"], "objective", 1 + sign, step=30_000, depth=6, bias=True, seed=0)
+    one = scaled(GIVEN["direct"], "loss", 1 + sign, step=30_000, depth=6, bias=True, seed=0)
     assert verdicts("direct", one) == {"direct_loss": "inconclusive"}
 
 
@@ -337,9 +337,7 @@ def test_direct_optimisation_of_fewer_steps_than_the_paper_decides_nothing():
 
 
 def test_the_gap_of_the_loss_is_relative_to_the_optimum_of_its_run():
-    gaps = loss_gap(
-        scaled(diverged(GIVEN["direct"], seed=1), "objective", 0.5, step=30_000, seed=0)
-    )
+    gaps = loss_gap(scaled(diverged(GIVEN["direct"], seed=1), "loss", 0.5, step=30_000, seed=0))
     assert list(gaps) == ["depth", "bias", "seed", "step", "value"]
     assert set(gaps["seed"]) == {0, 2, 3, 4} and len(gaps) == 4 * 8 * 2
     last = gaps[gaps["step"] == 30_000]
@@ -411,16 +409,16 @@ def test_a_depth_that_was_not_run_leaves_its_width_and_the_start_undecided():
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_best_start_counts_up_to_1e_10_of_the_optimum_on_both_sides(sign):
     given = GIVEN["second_solver"]
-    inside = scaled(given, "objective", 1 + sign * 0.99e-10, seed=5)
-    outside = scaled(given, "objective", 1 + sign * 1.01e-10, seed=5)
+    inside = scaled(given, "loss", 1 + sign * 0.99e-10, seed=5)
+    outside = scaled(given, "loss", 1 + sign * 1.01e-10, seed=5)
     assert not verdicts("second_solver", inside)
     assert verdicts("second_solver", outside) == {"global_optimum": "not replicated"}
-    one = scaled(given, "objective", 1 + sign * 1e-3, seed=5, depth=2, bias=True)
+    one = scaled(given, "loss", 1 + sign * 1e-3, seed=5, depth=2, bias=True)
     assert verdicts("second_solver", one) == {"global_optimum": "inconclusive"}
 
 
 def test_a_start_below_the_optimum_counts_whatever_the_others_reach():
-    below = scaled(GIVEN["second_solver"], "objective", 0.9, seed=2)
+    below = scaled(GIVEN["second_solver"], "loss", 0.9, seed=2)
     assert verdicts("second_solver", below) == {"global_optimum": "not replicated"}
 
 
@@ -462,13 +460,13 @@ def test_the_threshold_lies_where_zero_becomes_the_better(number, sign):
     ],
 )
 def test_a_loss_below_that_of_zero_is_told_from_rounding(number, loss, refuted):
-    outcome = verdicts("sweeps", stage(GIVEN["sweeps"], "objective", number, loss))
+    outcome = verdicts("sweeps", stage(GIVEN["sweeps"], "loss", number, loss))
     assert outcome == ({f"threshold_M{m}": "not replicated" for m in THRESHOLDS} if refuted else {})
 
 
 @pytest.mark.parametrize("loss", [0.3, 0.5])
 def test_a_sweep_in_which_zero_is_never_or_always_the_better_has_no_threshold_at_tau(loss):
-    never = valued(GIVEN["sweeps"], "objective", loss, depth=3, direction="up")
+    never = valued(GIVEN["sweeps"], "loss", loss, depth=3, direction="up")
     assert verdicts("sweeps", never) == {"threshold_M3": "not replicated"}
 
 
@@ -478,7 +476,7 @@ def test_singular_values_count_up_to_1e_3_below_the_threshold(sign):
         step = sign * 5 * by  # 5 is the root of the class size
         place = {"layer": "Z", "direction": "up", **keys}
         return verdicts(
-            "sweeps", changed(GIVEN["sweeps"], "singular_value", lambda v: v + step, **place)
+            "sweeps", changed(GIVEN["sweeps"], "logit_singular_values", lambda v: v + step, **place)
         )
 
     assert not off(0.99e-3)
@@ -565,9 +563,9 @@ def test_a_head_that_was_not_run_leaves_its_claims_undecided(bias, head, text):
 def test_one_point_more_than_1e_6_below_the_etf_refutes_it_at_any_scale(depth, count):
     place = {"depth": depth, "class_sizes": "-".join(["4"] * count), "step": 9, "seed": 0}
     claim = f"ce_etf_M{depth}"
-    inside = scaled(GIVEN["cross_entropy"], "objective", 1 - 0.99e-6, **place)
+    inside = scaled(GIVEN["cross_entropy"], "loss", 1 - 0.99e-6, **place)
     assert not verdicts("cross_entropy", inside)
-    outside = scaled(GIVEN["cross_entropy"], "objective", 1 - 1.01e-6, **place)
+    outside = scaled(GIVEN["cross_entropy"], "loss", 1 - 1.01e-6, **place)
     assert verdicts("cross_entropy", outside) == {claim: "not replicated"}
     few = decided("cross_entropy", configured(diverged(outside, seed=1), seeds=1))
     verdict, measured = few[claim]
@@ -576,7 +574,7 @@ def test_one_point_more_than_1e_6_below_the_etf_refutes_it_at_any_scale(depth, c
 
 
 def test_a_loss_above_the_etf_is_no_drop():
-    (row, *_) = claims._cross_entropy(scaled(GIVEN["cross_entropy"], "objective", 2.0))
+    (row, *_) = claims._cross_entropy(scaled(GIVEN["cross_entropy"], "loss", 2.0))
     assert row["verdict"] == "replicated"
     assert row["measured"] == "largest drop 0 % at K=4, 0 % at K=6, 0 % at K=10"
 

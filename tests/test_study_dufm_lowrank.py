@@ -79,7 +79,7 @@ def starts_of(config, keys_of_run, edges):
         run = {key: keys[key] for key in ("depth", "classes") if key in keys}
         first = closed(config, edges(keys), **run)
         gain = 0.98 if keys.get("classes", config["problem"]["classes"]) == 6 else 0.999
-        measured = {(0, "all", "objective"): first, (900, "all", "objective"): gain * first}
+        measured = {(0, "all", "loss"): first, (900, "all", "loss"): gain * first}
         runs.append((keys | {"seed": 0}, measured, forms(config, **run)))
     return results(config, runs)
 
@@ -96,7 +96,7 @@ def ends_of(config, ends, last=500, ranks=None):
         depth = run.get("depth", config["problem"]["depth"])
         for seed, value in enumerate(values):
             rank = (ranks or {}).get(tuple(keys.values()), classes)
-            measured = {(last, "all", "objective"): value * answer["loss_dnc"]}
+            measured = {(last, "all", "loss"): value * answer["loss_dnc"]}
             measured[last, "all", "fit"] = 1e-4
             measured |= layers_of(last, [rank] * (depth - 1), classes)
             runs.append((keys | {"seed": seed}, measured, answer))
@@ -125,9 +125,9 @@ def descent(seeds=3):
     config = config_of(seeds, samples=50)
     answer, runs = forms(config), []
     for seed in range(seeds):
-        measured = {(0, "all", "objective"): 9.0}
+        measured = {(0, "all", "loss"): 9.0}
         for step in (100, 62000):
-            measured[step, "all", "objective"] = (0.9 - seed / 100) * answer["loss_dnc"]
+            measured[step, "all", "loss"] = (0.9 - seed / 100) * answer["loss_dnc"]
             measured |= layers_of(step, [6, 6, 7], 10)
         runs.append(({"seed": seed}, measured, answer))
     return with_points(results(config, runs), {"H3": LOW, "H4": LOW - 1})
@@ -152,7 +152,7 @@ def network(seeds=5):
     runs = [
         (
             {"seed": seed},
-            {(1, "all", "objective"): 1.0, (300, "all", "objective"): 0.15}
+            {(1, "all", "loss"): 1.0, (300, "all", "loss"): 0.15}
             | layers_of(1, [10, 10, 10], 10, 0.5)
             | layers_of(300, [10, 8, 8], 10, 5e-3),
             answer,
@@ -295,22 +295,22 @@ def test_an_arm_that_a_scale_leaves_out_leaves_its_claims_undecided(name, gone, 
 @pytest.mark.parametrize(
     ("name", "change", "claim"),
     [
-        ("structures", lambda e: scaled(e, "objective", 1 + 2e-10), ["dnc_and_srg_loss"]),
-        ("ratio", lambda e: scaled(e, "objective", 1 + 2e-10), ["srg_loss"]),
-        ("near_dnc", lambda e: scaled(e, "objective", 1 - 2e-6), ["dnc_local"]),
-        ("generic_search", lambda e: scaled(e, "objective", 0.99), ["search_finds_dnc"]),
-        ("two_layers", lambda e: scaled(e, "objective", 0.999), ["two_layers"]),
-        ("two_classes", lambda e: scaled(e, "objective", 0.999), ["two_classes"]),
-        ("descent", lambda e: scaled(e, "objective", 1.2), ["descent_below_dnc"]),
+        ("structures", lambda e: scaled(e, "loss", 1 + 2e-10), ["dnc_and_srg_loss"]),
+        ("ratio", lambda e: scaled(e, "loss", 1 + 2e-10), ["srg_loss"]),
+        ("near_dnc", lambda e: scaled(e, "loss", 1 - 2e-6), ["dnc_local"]),
+        ("generic_search", lambda e: scaled(e, "loss", 0.99), ["search_finds_dnc"]),
+        ("two_layers", lambda e: scaled(e, "loss", 0.999), ["two_layers"]),
+        ("two_classes", lambda e: scaled(e, "loss", 0.999), ["two_classes"]),
+        ("descent", lambda e: scaled(e, "loss", 1.2), ["descent_below_dnc"]),
         ("descent", lambda e: scaled(e, "NC1_ratio", 1e5), ["descent_dnc1"]),
         ("descent", lambda e: valued(e, "rank", 10, layer="H2"), ["descent_rank"]),
         ("descent", lambda e: valued(e, "rank_rectified", 9), ["descent_last_relu"]),
         ("decay", lambda e: valued(e, "rank", 10, weight_decay=0.016), ["rank_falls"]),
-        ("width", lambda e: scaled(e, "objective", 0.9, widths=80), ["dnc_with_width"]),
+        ("width", lambda e: scaled(e, "loss", 0.9, widths=80), ["dnc_with_width"]),
         ("width", lambda e: valued(e, "rank_rectified", 9, layer="H3"), ["dnc_with_width"]),
-        ("few_classes", lambda e: scaled(e, "objective", 1.03), ["few_classes"]),
-        ("fifteen_classes", lambda e: scaled(e, "objective", 1.7), ["fifteen_classes"]),
-        ("network", lambda e: scaled(e, "objective", 1.2), ["network_below_dnc"]),
+        ("few_classes", lambda e: scaled(e, "loss", 1.03), ["few_classes"]),
+        ("fifteen_classes", lambda e: scaled(e, "loss", 1.7), ["fifteen_classes"]),
+        ("network", lambda e: scaled(e, "loss", 1.2), ["network_below_dnc"]),
         ("network", lambda e: scaled(e, "NC1_ratio", 3), ["network_dnc1"]),
         ("network", lambda e: valued(e, "rank", 10), ["network_rank"]),
     ],
@@ -320,20 +320,20 @@ def test_what_disagrees_does_not_replicate(name, change, claim):
 
 
 def test_the_cells_of_the_theorem_are_decided_by_their_signs():
-    higher = scaled(GIVEN["ratio"], "objective", 1.4, depth=5, classes=10)
+    higher = scaled(GIVEN["ratio"], "loss", 1.4, depth=5, classes=10)
     found = open_claims(ratio=higher)
     # One of twelve cells is on the other side: its seeds, so to speak, disagree.
     assert found["table_cells"] == "inconclusive"
-    lower = scaled(GIVEN["ratio"], "objective", 0.9, depth=3, classes=6)
+    lower = scaled(GIVEN["ratio"], "loss", 0.9, depth=3, classes=6)
     assert open_claims(ratio=lower)["table_cells"] == "inconclusive"
 
 
 def test_descent_from_a_graph_is_held_against_its_start():
     ratio = GIVEN["ratio"]
-    assert "srg_gain" in open_claims(ratio=scaled(ratio, "objective", 0.98, step=900, classes=21))
-    flat = scaled(ratio, "objective", 1 / 0.98, step=900, classes=6)
+    assert "srg_gain" in open_claims(ratio=scaled(ratio, "loss", 0.98, step=900, classes=21))
+    flat = scaled(ratio, "loss", 1 / 0.98, step=900, classes=6)
     assert open_claims(ratio=flat) == {"four_vertices": "not replicated"}
-    assert open_claims(ratio=scaled(ratio, "objective", 1.06, step=900, classes=10, depth=3)) == {
+    assert open_claims(ratio=scaled(ratio, "loss", 1.06, step=900, classes=10, depth=3)) == {
         "search_misses": "not replicated"
     }
 
@@ -342,14 +342,12 @@ def test_a_shorter_training_may_agree_but_not_refute():
     steps = [{"kind": "sgd", "steps": 20000}, {"kind": "lbfgs", "steps": 2000}]
     short = configured(GIVEN["descent"], optimiser=steps)
     assert not open_claims(descent=short)
-    found = undecided(rows_of(descent=scaled(short, "objective", 1.2)))
+    found = undecided(rows_of(descent=scaled(short, "loss", 1.2)))
     assert found["descent_below_dnc"][0] == "inconclusive"
     assert "20000 of 60000 steps" in found["descent_below_dnc"][1]
     brief = configured(GIVEN["network"], training__epochs=100)
     assert not open_claims(network=brief)
-    assert open_claims(network=scaled(brief, "objective", 1.2)) == {
-        "network_below_dnc": "inconclusive"
-    }
+    assert open_claims(network=scaled(brief, "loss", 1.2)) == {"network_below_dnc": "inconclusive"}
 
 
 # Numbers

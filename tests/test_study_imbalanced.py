@@ -72,10 +72,10 @@ def direct():
             measured |= per_class(step, "H1", "weight_norm", factor - frame.weights)
             measured |= per_class(step, "H1", "feature_norm", frame.features)
             first = [0.0, *np.sort(frame.first_layer * factor)]
-            measured |= per_class(step, "W1", "singular_value", first)
-            measured |= per_class(step, "W2", "singular_value", [9.0] * 4)
+            measured |= per_class(step, "W1", "layer_singular_values", first)
+            measured |= per_class(step, "W2", "layer_singular_values", [9.0] * 4)
             measured[step, "W1", "norm"] = 99
-            measured[step, "all", "objective"] = loss * factor
+            measured[step, "all", "loss"] = loss * factor
         measured |= per_class(30_000, "H1", "weight_norm", frame.weights)
         runs.append(({"depth": depth, "seed": seed}, measured, {"loss": loss}))
     return results(settings, runs)
@@ -134,7 +134,7 @@ def critical():
         alive, best = sizes > size, seed == 3
         measured = per_class(0, "all", "class_size", sizes)
         measured |= per_class(7, "H1", "logit_norm", np.where(alive == best, 1.01e-3, 0.99e-3))
-        measured[7, "all", "objective"] = depth * (1 if best else 1.01)
+        measured[7, "all", "loss"] = depth * (1 if best else 1.01)
         predicted = {"loss": depth, "critical_class_size": size}
         runs.append(({"depth": depth, "weight_decay": decay, "seed": seed}, measured, predicted))
     return results({"seeds": 8}, runs)
@@ -148,7 +148,7 @@ def bottleneck():
         measured = per_class(0, "all", "class_size", [6, 20, 10, 4])
         alive = np.array([False, True, True, False]) == best
         measured |= per_class(7, "H1", "logit_norm", np.where(alive, 1.01e-3, 0.99e-3))
-        measured[7, "all", "objective"] = depth * (1 if best else 1.01)
+        measured[7, "all", "loss"] = depth * (1 if best else 1.01)
         runs.append(({"depth": depth, "seed": seed}, measured, {"loss": depth}))
     return results({"seeds": 4, "problem": {"widths": [5, 2, 4]}}, runs)
 
@@ -196,7 +196,7 @@ def released(stretch=1.0):
             optimum, target = (square / np.linalg.norm(square) for square in (optimum, target))
             gram = np.diag(target + stretch * (optimum - target)) if best else np.eye(3)
             measured |= entries(9, name, 5 * gram) | entries(0, name, np.eye(3))
-        measured[9, "all", "objective"] = depth * (1 if best else 1.01)
+        measured[9, "all", "loss"] = depth * (1 if best else 1.01)
         runs.append(({"depth": depth, "seed": seed}, measured, {"loss": depth}))
     return results(settings, runs)
 
@@ -233,7 +233,7 @@ def network():
     for depth, seed in product((1, 3, 6), range(2)):
         measured = {(500, "all", "error"): 0.02} | per_class(500, "all", "class_size", SIZES)
         optimum = loss_of(depth, len(SIZES))
-        measured |= {(1, "all", "objective"): 9.0, (500, "all", "objective"): 1.009 * optimum}
+        measured |= {(1, "all", "loss"): 9.0, (500, "all", "loss"): 1.009 * optimum}
         for metric in FRAME:  # the last step first: the place in the table does not matter
             for step, value in ((500, 0.04), (0, 1e-9), (1, 4.0), (20, 50.0)):
                 measured[step, "H1", metric] = measured[step, "H2", metric] = value
@@ -433,8 +433,8 @@ def test_a_run_without_one_of_the_metrics_is_not_judged_by_the_others():
     [
         ("gof_lengths", "weight_norm[2]", 1e-6),
         ("gof_lengths", "feature_norm[0]", 1e-6),
-        ("gof_lengths", "singular_value[1]", 1e-6),
-        ("gof_loss", "objective", 1e-10),
+        ("gof_lengths", "layer_singular_values[1]", 1e-6),
+        ("gof_loss", "loss", 1e-10),
     ],
 )
 def test_lengths_and_loss_count_up_to_their_bounds(claim, metric, bound, sign):
@@ -561,9 +561,9 @@ def test_one_class_misjudged_at_the_best_start_refutes_its_critical_size(metric)
 
 def test_a_start_within_1e_8_of_the_optimum_has_reached_it():
     given = GIVEN["critical"]
-    assert not verdicts("critical", scaled(given, "objective", 1 + 0.99e-8, seed=3))
+    assert not verdicts("critical", scaled(given, "loss", 1 + 0.99e-8, seed=3))
     place = {"seed": 3, "depth": 3, "weight_decay": 2e-3}
-    above = decided("critical", scaled(given, "objective", 1 + 1.01e-8, **place))
+    above = decided("critical", scaled(given, "loss", 1 + 1.01e-8, **place))
     assert set(above) == {"critical_size_M3"}
     verdict, measured = above["critical_size_M3"]
     assert verdict == "inconclusive" and "(optimum not reached at weight decay 0.002)" in measured
@@ -600,10 +600,10 @@ def test_critical_sizes_lie_near_a_class_size_at_every_depth():
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_loss_of_a_bottleneck_counts_up_to_1e_10_on_both_sides(sign):
     given = GIVEN["bottleneck"]
-    assert not verdicts("bottleneck", scaled(given, "objective", 1 + sign * 0.99e-10, seed=2))
-    outside = scaled(given, "objective", 1 + sign * 1.01e-10, seed=2)
+    assert not verdicts("bottleneck", scaled(given, "loss", 1 + sign * 0.99e-10, seed=2))
+    outside = scaled(given, "loss", 1 + sign * 1.01e-10, seed=2)
     assert verdicts("bottleneck", outside) == {"bottleneck": "not replicated"}
-    one = scaled(given, "objective", 1 + sign * 1e-3, seed=2, depth=3)
+    one = scaled(given, "loss", 1 + sign * 1e-3, seed=2, depth=3)
     assert verdicts("bottleneck", one) == {"bottleneck": "inconclusive"}
 
 
@@ -708,7 +708,7 @@ def test_a_network_must_end_nearer_to_the_general_frame_than_to_the_balanced(gen
 def test_where_the_objective_of_a_network_ends(depth):
     def ending(factor, directions, **keys):
         value = factor * loss_of(depth, directions)
-        return valued(GIVEN["network"], "objective", value, step=500, depth=depth, **keys)
+        return valued(GIVEN["network"], "loss", value, step=500, depth=depth, **keys)
 
     optimum, minimum = f"network_mlp_optimum_M{depth}", "network_mlp_minimum"
     # At no minimum at all: one run of six there, two of two here.
@@ -735,7 +735,7 @@ def test_one_network_that_did_not_learn_its_samples_leaves_all_undecided():
     ("name", "metric", "claim"),
     [
         ("direct", "weight_norm", "gof_lengths"),
-        ("direct", "singular_value", "gof_lengths"),
+        ("direct", "layer_singular_values", "gof_lengths"),
         ("direct", "weight_norm", "longer_weights"),
         ("network", "NC1", "network_mlp_NC1"),
         ("with_bias", "product_gram", "bias_not_orthogonal"),

@@ -102,10 +102,9 @@ def free(run):
     measured, closed = penalised_network(
         covariance, (run.config.weight_decay, run.config.feature_decay)
     )
-    measured |= {"objective": measured["loss"]}
     if not run.config.weight_decay:
         scale = min(FREE_STARTS, key=lambda known: abs(known - problem.init_scale))
-        measured |= {"NRC1": FREE_STARTS[scale], "objective": 1e-20}
+        measured |= {"NRC1": FREE_STARTS[scale], "loss": 1e-20}
     return covariance, problem.samples, measured, closed
 
 
@@ -340,7 +339,7 @@ SPOILED = [
         "free_features",
         {
             "free_features": [
-                ("objective", 1 + 1e-6, {}),
+                ("loss", 1 + 1e-6, {}),
                 ("gram", 1.01, {"weight_decay": [1.0]}),
             ]
         },
@@ -582,7 +581,7 @@ BOUNDED = [
     *[
         ("free_features", claim, "free_features", metric, {}, 1 + 0.99 * end, 1 + 1.01 * end, True)
         for claim, metric, bound in (
-            ("free_features_loss", "objective", 1e-9),
+            ("free_features_loss", "loss", 1e-9),
             ("free_features_gram", "gram", 1e-4),
             ("gram_between_thresholds_derived", "gram", 1e-3),
         )
@@ -674,7 +673,7 @@ def test_weight_decay_without_a_run_of_one_arm_is_measured_by_the_others(theory)
 
 @pytest.mark.parametrize(("loss", "verdict"), [(0.99e-12, "replicated"), (1e-12, "inconclusive")])
 def test_without_decay_the_loss_must_be_below_1e_12(theory, loss, verdict):
-    ended = valued(theory["no_decay"], "objective", loss, seed=2)
+    ended = valued(theory["no_decay"], "loss", loss, seed=2)
     assert set(verdicts("no_decay", {"no_decay": ended}).values()) == {verdict}
 
 
@@ -713,7 +712,7 @@ def test_norms_that_only_grow_are_what_the_paper_says_and_theory_does_not(theory
 
 
 def test_no_decay_needs_a_loss_of_zero_and_both_kinds_of_start(theory):
-    large = scaled(theory["no_decay"], "objective", 1e9)
+    large = scaled(theory["no_decay"], "loss", 1e9)
     assert set(verdicts("no_decay", {"no_decay": large}).values()) == {"inconclusive"}
     some = without(theory["no_decay"], init_scale=[1.0, 0.03])
     found = decided("no_decay", {"no_decay": some})

@@ -671,7 +671,7 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
     metrics = read_table(checkout.folder / targets[0])
     diverged = metrics[metrics["metric"] == "diverged"]
     assert len(diverged) == 4 and set(diverged["learning_rate"]) == {1e6}
-    fine = metrics[(metrics["metric"] == "objective") & (metrics["learning_rate"] == 0.1)]
+    fine = metrics[(metrics["metric"] == "loss") & (metrics["learning_rate"] == 0.1)]
     assert np.isfinite(fine["value"]).all() and fine["step"].max() == 40
     predictions = read_table(checkout.folder / targets[1])
     assert predictions[predictions["metric"] == "loss"]["value"].nunique() == 2
@@ -685,7 +685,7 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
     # Drawn are the runs that reached their end, beside their closed form.
     drawn = pd.read_csv((checkout.folder / targets[5]).with_suffix(".csv"))
     assert set(drawn["learning_rate"]) == {0.1} and set(drawn["weight_decay"]) == {1e-3, 1e-2}
-    shown = drawn[(drawn["metric"] == "objective") & (drawn["place"] == 40)]
+    shown = drawn[(drawn["metric"] == "loss") & (drawn["place"] == 40)]
     medians = fine[fine["step"] == 40].groupby("weight_decay")["value"].median()
     assert shown.set_index("weight_decay")["median"].to_dict() == medians.to_dict()
     assert sorted(shown["predicted"]) == sorted(

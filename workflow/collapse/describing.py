@@ -99,7 +99,7 @@ def docstrings() -> str:
 
 
 def find(names: Iterable[str], name: str) -> list[Entry]:
-    """Return what has a name: ``singular_value[0]`` that of all places, ``depth`` keys that end so.
+    """Return what has a name: ``feature_norm[0]`` that of all places, ``depth`` keys that end so.
 
     What ends in ``_unweighted`` is the metric of the name before, about another mean.
 

@@ -32,9 +32,9 @@ def head_readings(
     Layer ``Hm`` holds the inputs H_m = W_{m-1} ... W_1 H_1 of W_m, read with the rest
     P_m = W_M ... W_m as classifier: every metric of `study_metrics`, and
     ``NC2_W`` = norm of P_m P_m^T/norm(.) - F/norm(F), F = I - J/K with a bias, I without
-    (Dang et al. 2023). Layer ``W1``: ``singular_value[i]`` of W_1. Layer ``Z``: those of the
-    K x N logits without the bias, and ``error``, the fraction of samples whose largest logit
-    (with the bias) is not their label's, on layer ``all``.
+    (Dang et al. 2023). Layer ``W1``: ``layer_singular_values[i]`` of W_1. Layer ``Z``:
+    ``logit_singular_values[i]`` of the K x N logits without the bias. Layer ``all``: ``error``, the
+    fraction of samples whose largest logit (with the bias) is not their label's.
 
     `features` are H_1 as N x d_1, on any device, `labels` N from 0 to K-1, `weights` W_1 to W_M,
     d_{m+1} x d_m with K rows in the last, whose `bias` is K or None.
@@ -55,13 +55,13 @@ def head_readings(
         if m < len(weights):
             inputs = _mapped(inputs, weight)
     # Factorisations of matrices as small as these take a GPU longer than a CPU.
-    yield from _spectrum("W1", torch.linalg.svdvals(weights[0].cpu().double())[:classes])
+    yield from _spectrum("W1", "layer", torch.linalg.svdvals(weights[0].cpu().double())[:classes])
     product = products[0].to(device)
     logits = torch.cat([block @ product.T for block, _ in widened(row_blocks(features))])
     # The K x K factor of the logits has their singular values, without the squares of a Gram
     # matrix, in which the smallest would drown.
     triangle = torch.linalg.qr(logits, mode="r").R
-    yield from _spectrum("Z", torch.linalg.svdvals(triangle.cpu()))
+    yield from _spectrum("Z", "logit", torch.linalg.svdvals(triangle.cpu()))
     choices = (logits if bias is None else logits + bias.to(device)).argmax(1)
     yield "all", "error", (choices != labels.to(device)).double().mean().item()
 
@@ -179,8 +179,9 @@ def _mapped(inputs: Tensor, weight: Tensor) -> Tensor:
         return inputs @ weight.T.to(inputs)
 
 
-def _spectrum(layer: str, values: Tensor) -> Iterator[Reading]:
-    return ((layer, f"singular_value[{i}]", value) for i, value in enumerate(values.tolist()))
+def _spectrum(layer: str, of: str, values: Tensor) -> Iterator[Reading]:
+    values = enumerate(values.tolist())
+    return ((layer, f"{of}_singular_values[{i}]", value) for i, value in values)
 
 
 def at_step(step: int, readings: Iterator[Reading]) -> list[Row]:

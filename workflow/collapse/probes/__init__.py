@@ -109,6 +109,17 @@ def rows(state: State, probes: Sequence[Mapping[str, Any]]) -> Iterator[Reading]
         yield from _module(settings).rows(state, settings)
 
 
+def with_loss(readings: Iterator[Reading], loss: float | None) -> list[Reading]:
+    """Return a state's readings with the objective as ``loss``, on layer ``all``.
+
+    A probe that has measured it at the state goes before what a training says of an epoch.
+    """
+    readings = list(readings)
+    if loss is not None and not any(name == "loss" for _, name, _ in readings):
+        readings.append(("all", "loss", loss))
+    return readings
+
+
 def points(state: State, probes: Sequence[Mapping[str, Any]]) -> Iterator[pd.DataFrame]:
     """Yield the points of those probes that have any, with a column ``probe``."""
     for settings in probes:

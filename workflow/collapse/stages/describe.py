@@ -1,7 +1,7 @@
 """Say what the code declares of a key of the config, a metric or a figure.
 
 NAME is a key of the config, dotted or its end (head.depth, depth), a metric as tables and JSON
-have it (NC1, NC2_W, singular_value), or a figure (network_mlp). Without NAME all names are listed.
+have it (NC1, NC2_W, feature_norm), or a figure (network_mlp). Without NAME all names are listed.
 """
 
 import argparse

@@ -12,7 +12,7 @@ def loss_gap(experiment: Results) -> pd.DataFrame:
     """Return the relative distance of the loss to its closed-form optimum, per run and step."""
     keys = experiment.keys
     optimum = experiment.predicted("loss")
-    rows = experiment.completed(experiment.values("objective")).merge(
+    rows = experiment.completed(experiment.values("loss")).merge(
         optimum, on=keys, suffixes=("", "_optimum")
     )
     gap = (rows["value"] - rows["value_optimum"]).abs() / rows["value_optimum"]
@@ -22,7 +22,7 @@ def loss_gap(experiment: Results) -> pd.DataFrame:
 def signed_gap(experiment: Results) -> pd.DataFrame:
     """Return ``gap``, L / L* - 1 at the last step of every run, with the run's keys."""
     keys = experiment.keys
-    rows = experiment.last("objective").merge(
+    rows = experiment.last("loss").merge(
         experiment.predicted("loss"), on=keys, suffixes=("", "_optimum")
     )
     return rows.assign(gap=rows["value"] / rows["value_optimum"] - 1)[[*keys, "gap"]]

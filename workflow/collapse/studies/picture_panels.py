@@ -21,14 +21,13 @@ MOST_PANELS = 12
 MOST_SYMBOLS = 6
 """Lines of one colour that can still be told apart."""
 FIRST = (
-    *("objective", "error", "mse", "r2", "NC1", "NC2_ETF", "NC2_OF", "NC2_GOF", "NC3_product"),
-    *("NC4", "NRC1", "NRC2", "NRC3", "gamma", "test_mse", "gradient_norm", "singular_value[i]"),
-    *("feature_norm[i]", "weight_norm[i]", "explained_variance_ratio[i]"),
+    *("loss", "error", "mse", "r2", "NC1", "NC2_ETF", "NC2_OF", "NC2_GOF", "NC3_product"),
+    *("NC4", "NRC1", "NRC2", "NRC3", "gamma", "test_mse", "gradient_norm"),
+    *("layer_singular_values[i]", "logit_singular_values[i]", "feature_norm[i]", "weight_norm[i]"),
+    "explained_variance_ratio[i]",
 )
 """Metrics in the order in which they get a panel; then come those that theory predicts, the others
 in the order of the table, and last what never changes."""
-PREDICTED_AS = {"objective": "loss"}
-"""Metrics whose closed form has another name."""
 NULL = "null"
 """How a key of the grid that is null is spelt."""
 
@@ -52,7 +51,7 @@ class Panel:
     Attributes
     ----------
     metric
-        Its name; ``singular_value[i]`` of what has entries.
+        Its name; ``feature_norm[i]`` of what has entries.
     title
         The name, with the layer where that is not the features.
     against
@@ -187,8 +186,7 @@ class _Table:
         values = self._rows.groupby("metric", sort=False)["value"].agg(["min", "max"])
         size = values.abs().max(axis=1)
         constant = values["max"] - values["min"] <= 1e-9 * size
-        # Of two names of one number the first is enough.
-        predicted = set(self._predicted["metric"]) - set(PREDICTED_AS.values())
+        predicted = set(self._predicted["metric"])
 
         def rank(name: str) -> tuple[bool, int]:
             place = FIRST.index(name) if name in FIRST else len(FIRST) + (name not in predicted)
@@ -292,14 +290,10 @@ class _Table:
 
     @cached_property
     def _predicted(self) -> pd.DataFrame:
-        """The closed forms of the points, medians over seeds, by the names of what is measured."""
+        """The closed forms of the points, medians over seeds."""
         points = self._rows[[*self._keys, "point"]].drop_duplicates()
         rows = self._forecast.merge(points, on=self._keys)
-        measured = {theirs: ours for ours, theirs in PREDICTED_AS.items()}
-        # Under its own name, too: another study measures a loss.
-        twins = rows[rows["metric"].isin(measured)]
-        twins = twins.assign(metric=twins["metric"].replace(measured))
-        rows = pd.concat([rows, twins]).dropna(subset=["entry", "value"]).astype({"entry": int})
+        rows = rows.dropna(subset=["entry", "value"]).astype({"entry": int})
         found = rows.groupby(["point", "metric", "entry"])["value"].median()
         return found.rename("predicted").reset_index()
 

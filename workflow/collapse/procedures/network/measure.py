@@ -80,10 +80,10 @@ class Readings:
         """Measure a step: the network as it is then and its features, N x d by layer.
 
         `samples` and `test` are those that it was trained on, and a test set; `history` says what
-        is known of its training until then. Its ``objective``, the mean over the batches of the
-        epoch that ends here, is one more row. The features are dumped at the last step, or at all,
-        if the config says so. Where they are not finite, as parameters on their way to divergence
-        still are, nothing is measured: the run diverged.
+        is known of its training until then: ``loss`` is the mean of the objective over the batches
+        of the epoch that ends here, unless a probe measures it at the state. The features are
+        dumped at the last step, or at all, if the config says so. Where they are not finite, as
+        parameters on their way to divergence still are, nothing is measured: the run diverged.
         """
         self._layers = tuple(features)
         steps, wanted = self._record["steps"], self._job.settings["probes"]
@@ -107,9 +107,10 @@ class Readings:
             last=step == steps[-1],
         )
         if all(values.isfinite().all() for values in features.values()):
-            self._rows += [(step, *reading) for reading in probes.rows(state, wanted)]
             # Before the first epoch nothing has been trained.
-            self._rows += [(step, "all", "objective", v) for v in history["objective"].tail(1)]
+            loss = next(iter(history["objective"].tail(1)), None)
+            readings = probes.with_loss(probes.rows(state, wanted), loss)
+            self._rows += [(step, *reading) for reading in readings]
             self._points += [frame.assign(step=step) for frame in probes.points(state, wanted)]
         else:
             self._diverged.append(step)

@@ -37,7 +37,9 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
                 run["config"], tensors, targets, job.frame(run["keys"], step),
                 partial(upstream.features, run["id"]), place,
             )  # fmt: skip
-            rows += [(step, *reading) for reading in probes.rows(state, job.settings["probes"])]
+            loss = values.pop("objective")
+            readings = probes.with_loss(probes.rows(state, job.settings["probes"]), loss)
+            rows += [(step, *reading) for reading in readings]
             points += [
                 frame.assign(step=step) for frame in probes.points(state, job.settings["probes"])
             ]

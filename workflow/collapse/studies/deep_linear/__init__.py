@@ -166,7 +166,7 @@ STUDY = Study(
             Curve("NC1", "NC1"),
             Curve("NC2_OF", "NC2 (OF)"),
             Curve("NC3_product", "NC3"),
-            Curve("objective", "loss", layer="all", predicted="loss"),
+            Curve("loss", "loss", layer="all", predicted="loss"),
         ),
         caption=(
             "Gradient descent over free features of K classes under a linear head of M layers: "

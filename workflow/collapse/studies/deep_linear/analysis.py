@@ -22,7 +22,7 @@ def fractions(experiment: Results) -> pd.DataFrame:
     """Return the top logit singular value over sqrt(n) per run and stage, with its scaled decay."""
     keys = [*experiment.keys, "step"]
     size = max(experiment.config["problem"]["class_sizes"])
-    rows = experiment.completed(experiment.values("singular_value[0]", "Z")).merge(
+    rows = experiment.completed(experiment.values("logit_singular_values[0]", "Z")).merge(
         experiment.values("scaled_decay")[[*keys, "value"]], on=keys, suffixes=("", "_decay")
     )
     return rows.assign(value=rows["value"] / np.sqrt(size)).rename(
@@ -36,7 +36,7 @@ def excess_losses(experiment: Results) -> pd.DataFrame:
     For M = 1 the ETF is the global optimum and `loss_etf` is the closed form `loss`.
     """
     keys = experiment.keys
-    rows = experiment.last("objective")[[*keys, "value"]]
+    rows = experiment.last("loss")[[*keys, "value"]]
     for family in ("loss_etf", "loss_cross_polytope", "loss"):
         rows = rows.merge(
             experiment.predicted(family).rename(columns={"value": family}), on=keys, how="left"

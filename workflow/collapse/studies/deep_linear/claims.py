@@ -189,7 +189,7 @@ def _second_solver(experiment: Results) -> Decision:
 
 
 def _transitions(experiment: Results) -> Iterator[Decision]:
-    fraction, objective = fractions(experiment), experiment.values("objective")
+    fraction, objective = fractions(experiment), experiment.values("loss")
     keys = [*experiment.keys, "step"]
     rows = fraction.merge(objective[[*keys, "value"]], on=keys, suffixes=("", "_objective"))
     # All parameters zero: Z = 0 costs ||Y||^2/(2N) = 1/2 whatever the classes.

@@ -127,7 +127,7 @@ STUDY = Study(
         experiment="descent",
         run={},
         curves=(
-            Curve("objective", "loss", layer="all", predicted="loss_dnc"),
+            Curve("loss", "loss", layer="all", predicted="loss_dnc"),
             Curve("NC1_ratio", "NC1 ratio", layer="H3"),
             Curve("rank", "rank", layer="H3", predicted="rank_dnc"),
         ),

@@ -24,7 +24,7 @@ def relative_losses(experiment: Results, first: bool = False) -> pd.DataFrame:
 
     Of the `first` record, what the run started from, if asked for. With the run's keys.
     """
-    rows = experiment.completed(experiment.values("objective"))
+    rows = experiment.completed(experiment.values("loss"))
     steps = rows.groupby(experiment.keys, dropna=False)["step"]
     rows = rows[rows["step"] == steps.transform("min" if first else "max")]
     rows = rows.merge(experiment.predicted("loss_dnc"), on=experiment.keys, suffixes=("", "_dnc"))

@@ -96,7 +96,7 @@ def _lowest(experiment: Results) -> Iterator[Lowest]:
     for classes, rows in losses.groupby("classes"):
         best = rows.loc[rows["value"].idxmin()]
         alone = of_run(experiment, {key: best[key] for key in experiment.keys})
-        loss, fit = (alone.last(name)["value"].iloc[0] for name in ("objective", "fit"))
+        loss, fit = (alone.last(name)["value"].iloc[0] for name in ("loss", "fit"))
         before, last = (
             alive(class_means(alone, f"H{number}"), ordered=True) for number in (depth - 1, depth)
         )

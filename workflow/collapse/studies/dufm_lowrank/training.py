@@ -67,7 +67,7 @@ def _told(experiment: Results) -> str:
 
 
 def _draw_row(axes: Sequence[Axes], experiment: Results, clock: str) -> list[pd.DataFrame]:
-    losses = over_seeds(_later(experiment, "objective"), ["step"])
+    losses = over_seeds(_later(experiment, "loss"), ["step"])
     seed_band(axes[0], losses, "step", color=category_colours([LOSS])[LOSS])
     axes[0].set_xscale("log")
     predicted = {name: experiment.predicted(name)["value"] for name in LOSSES}

@@ -131,7 +131,7 @@ STUDY = Study(
             Curve("NC1", "NC1"),
             Curve("NC2_GOF", "NC2 (GOF)"),
             Curve("NC3_GOF", "NC3 (GOF)"),
-            Curve("objective", "loss", layer="all", predicted="loss"),
+            Curve("loss", "loss", layer="all", predicted="loss"),
         ),
         caption=(
             "Gradient descent over free features of K classes of unequal sizes under a linear head "

@@ -137,7 +137,7 @@ def _first_layer(experiment: Results, classes: pd.DataFrame) -> pd.DataFrame:
     """Return the singular values of W_1, descending, for classes of descending size."""
     keys = experiment.keys
     rows = experiment.completed(experiment.metrics)
-    rows = rows[(rows["layer"] == "W1") & rows["metric"].str.startswith("singular_value[")]
+    rows = rows[(rows["layer"] == "W1") & rows["metric"].str.startswith("layer_singular_values[")]
     rows = experiment.at_last(rows).sort_values([*keys, "value"], ascending=False)
     order = classes.sort_values([*keys, "class_size"], ascending=False)
     rank = order.groupby(keys).cumcount()

@@ -117,7 +117,7 @@ def _distances(experiment: Results) -> list[float]:
     class_sizes = sizes.groupby("class")["class_size"].first().astype(int).tolist()
     model = {"class_sizes": class_sizes, "bias": experiment.config["head"]["bias"]}
     found = []
-    for depth, ends in experiment.last("objective").groupby("depth"):
+    for depth, ends in experiment.last("loss").groupby("depth"):
         weights, feature = decays(experiment.config, depth)
         model |= {"depth": int(depth), "weight_decay": weights, "feature_decay": feature}
         # Through a layer of width r go the r strongest directions.

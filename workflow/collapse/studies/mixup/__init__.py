@@ -161,7 +161,7 @@ STUDY = Study(
             Curve("classifier_ETF", "distance of W from an ETF"),
             Curve("amplification_half", "A(1/2)", predicted="amplification_half"),
             Curve("classifier_norm", "norm of the rows of W", predicted="classifier_norm"),
-            Curve("objective", "loss", layer="all"),
+            Curve("loss", "loss", layer="all"),
         ),
         caption=(
             "Gradient descent over the classifier W and a free feature for each pair of classes "

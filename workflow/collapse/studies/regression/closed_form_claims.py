@@ -237,7 +237,7 @@ def _falls(rows: pd.DataFrame) -> list[float]:
 def free_features(experiment: Results) -> Iterator[Decision]:
     """Yield the claims about the minimum over free features."""
     seeds, obstacles = experiment.config["seeds"], lost(len(experiment.values("diverged")))
-    last = experiment.last("objective")
+    last = experiment.last("loss")
     gap = experiment.at_last(loss_gap(experiment))["value"]
     grams = gram_distance(experiment)
     for key, what, values, tolerance in (
@@ -296,7 +296,7 @@ def _between(experiment: Results) -> tuple[list[float], list[float]]:
 def no_decay(experiment: Results) -> Iterator[Decision]:
     """Yield what remains of the start without any decay."""
     seeds = experiment.config["seeds"]
-    rows, losses = experiment.last("NRC1"), experiment.last("objective")["value"]
+    rows, losses = experiment.last("NRC1"), experiment.last("loss")["value"]
     obstacles = lost(len(experiment.values("diverged")))
     obstacles += [] if (losses < 1e-12).all() else ["loss above 1e-12"]
     scales = sorted(experiment.metrics["init_scale"].unique())

@@ -8,7 +8,7 @@ from collapse.plotting import THEORY, TWO_COLUMNS
 def draw(experiments):
     experiment = experiments["descent"]
     figure, (left, right) = plt.subplots(1, 2, figsize=(TWO_COLUMNS, 2.2))
-    rows = experiment.completed(experiment.values("objective"))
+    rows = experiment.completed(experiment.values("loss"))
     for _, run in rows.groupby("seed"):
         left.loglog(run["step"].clip(lower=1), run["value"])
     left.axhline(experiment.predicted("loss")["value"].iloc[0], **THEORY)
