@@ -86,6 +86,14 @@ NETWORKS = [
         ["network_mlp.probes.0.kind", "mixed_curves found with a relu head"],
     ),
     (
+        study_deep_linear(direct_optimisation={"probes": ["classifier", "nfa"]}),
+        ["direct_optimisation.probes.1.kind", "nfa found", "networks alone"],
+    ),
+    (
+        study_deep_linear(mine={"problem": {"depth": 2}, "seeds": 1}),
+        ["deep_linear.mine.problem.kind: is missing"],
+    ),
+    (
         study_deep_linear(network_mlp={"model": {"kind": "cifar_resnet", "depth": 18}}),
         ["network_mlp.model.depth", "18 found", "8, 14, 20"],
     ),

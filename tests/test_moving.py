@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ import browser
 from collapse import config, jobs, studies
 from collapse.artifacts import check
 from collapse.errors import InputError
+from collapse.moving_gif import _Moving
 from collapse.moving_page import page
 from collapse.studies import Curve
 from collapse.studies.moving import DIAGONAL, Film, Layer, Scene, along, along_diagonal, of_run
@@ -95,6 +97,17 @@ def test_a_page_holds_the_recorded_places_and_positions_alone():
 def test_what_is_not_finite_leaves_a_gap():
     (curve,) = told(page(film(values=(1.0, np.nan, 0.0))))["curves"]
     assert curve["values"] == [1, None, 0] and not curve["logarithmic"]
+
+
+@pytest.mark.parametrize("value", [3.0, 0.0, -2.0])
+def test_a_constant_is_within_its_panel(value):
+    curves = film(values=(value,) * 3)
+    figure = plt.figure()
+    panels = figure.subplot_mosaic([["scene", "0"]])
+    _Moving(panels, curves)
+    low, high = panels["0"].get_ylim()
+    assert low < value < high and high - low > 0.1
+    plt.close(figure)
 
 
 def test_curves_are_those_of_the_run():

@@ -226,6 +226,12 @@ def atlas_of(**changes):
     return config.load(CONFIG, user, "my.yaml")
 
 
+@pytest.mark.parametrize("key", ["weight_decay", "feature_decay"])
+def test_a_collapsed_start_without_a_decay_is_refused(key):
+    with pytest.raises(InputError, match=f"mine.{key}: 0.0 found, a collapsed start needs"):
+        atlas_of(**{key: 0.0})
+
+
 def test_an_experiment_begins_at_the_closed_form_and_is_measured_layer_by_layer(tmp_path):
     atlas = atlas_of(grid={"start.graph_classes": [0, 6]})
     rows = measured(tmp_path, atlas, "dufm_lowrank")

@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from collapse.artifacts import write_digests
 from collapse.errors import InputError
 from collapse.specs import Spec
 from collapse.stages import notebook
@@ -19,13 +20,13 @@ from collapse.stages import notebook
 def execute(tmp_path):
     """Return a function that executes cells and returns what they printed."""
 
-    def run(*cells):
+    def run(*cells, figures=()):
         source = tmp_path / "own.ipynb"
         made = [nbformat.v4.new_code_cell(text, id=f"c{i}") for i, text in enumerate(cells)]
         written = nbformat.v4.new_notebook(cells=made)
         written.metadata["kernelspec"] = {"name": "python3", "display_name": "P", "language": "p"}
         nbformat.write(written, source)
-        reads = {"claims": {}, "figures": {}}
+        reads = {"claims": {}, "figures": dict.fromkeys(figures, "0")}
         spec = Spec("notebook", (), {}, "0", reads, str(tmp_path))
         files = {"notebook": str(tmp_path / "out.ipynb"), "html": str(tmp_path / "out.html")}
         notebook.run(Namespace(source=str(source), shown=[], spec=spec, **files))
@@ -102,3 +103,14 @@ def test_a_cell_that_fails_or_kills_is_one_line_and_no_page(execute, tmp_path, c
         execute("print(1)", cell)
     assert "own.ipynb: " in str(caught.value) and len(str(caught.value).splitlines()) == 1
     assert not list(tmp_path.glob("out.*"))
+
+
+def test_a_figure_that_a_run_leaves_out_is_said_to_be(execute, tmp_path, monkeypatch):
+    drawn = tmp_path / "figures/mine/here.png"
+    drawn.parent.mkdir(parents=True)
+    drawn.write_bytes(b"x")
+    write_digests([drawn], {})
+    cells = ["from collapse import showing", 'showing.figure("mine", "gone")']
+    execute(*cells, figures=["figures/mine/here.png"])
+    (cell,) = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[1:]
+    assert "leaves out the experiments of the figure `gone`" in str(cell.outputs[0].data)

@@ -11,7 +11,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from collapse.plotting import paper_style
-from collapse.studies.dufm_lowrank import STUDY, claims, moving
+from collapse.studies.dufm_lowrank import STUDY, claims, moving, training
 from collapse.studies.dufm_lowrank.analysis import (
     alive,
     class_means,
@@ -505,3 +505,19 @@ def test_the_moving_picture_shows_the_last_layer_but_one_before_its_relu():
         assert layer.at == pytest.approx(other.at)
     tips = [np.linalg.norm(line[1]) for line in shown.theory]
     assert tips == pytest.approx([math.sqrt(2 / 3)] * 3)
+
+
+def test_more_than_nine_layers_stand_in_their_order_and_have_a_colour_each():
+    deep = GIVEN["descent"]
+    table = deep.metrics
+    last = table[table["layer"] == "H3"]
+    more = pd.concat([table, *(last.assign(layer=f"H{n}") for n in (5, 6, 7, 8, 9, 10, 11))])
+    figure, rows = training.draw(
+        {"descent": replace(deep, metrics=more), "network": GIVEN["network"]}
+    )
+    *labels, _ = (text.get_text() for text in figure.legends[0].get_texts())
+    numbers = [int(label[4:-2]) for label in labels]
+    assert numbers == sorted(numbers) and numbers[-1] == 11
+    text = training.findings(rows)
+    assert text.index("(H9)") < text.index("(H10)") < text.index("(H11)")
+    plt.close(figure)

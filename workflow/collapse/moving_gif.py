@@ -73,8 +73,12 @@ class _Moving:
             axes.plot(values, color=COLOURS[0])
             if theory is not None:
                 axes.axhline(theory, **THEORY)
-            if (values[np.isfinite(values)] > 0).all():
+            known = values[np.isfinite(values)]
+            if (known > 0).all():
                 axes.set_yscale("log")
+            # Of a constant a logarithmic axis has no extent.
+            if len(known) and np.ptp(known) <= 1e-9 * abs(known).max():
+                axes.set_ylim(*(sorted((known[0] / 2, 2 * known[0])) if known[0] else (-1, 1)))
             axes.set_xticks([])
             axes.minorticks_off()
             axes.set_title(curve.label, loc="left", fontsize=8, pad=3)

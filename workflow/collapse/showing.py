@@ -15,6 +15,7 @@ from collapse.studies.verdicts import INCONCLUSIVE, NOT_REPLICATED, REPLICATED, 
 RESULTS = Path(os.environ.get("COLLAPSE_RESULTS", "../results"))
 """The folder of the results: that of the workflow's run, or the project's own."""
 
+_DRAWN = os.environ.get("COLLAPSE_FIGURES")
 # A page of pictures as they are printed would be too large to be shown inside another.
 _WIDEST, _COLOURS = 1400, 128
 
@@ -25,7 +26,10 @@ def table(study: str, experiment: str, name: str = "metrics") -> pd.DataFrame:
 
 
 def figure(study: str, name: str) -> None:
-    """Show a figure, and below it what it shows and found."""
+    """Show a figure, and below it what it shows and found, or that this run leaves it out."""
+    if _DRAWN is not None and name not in _DRAWN.split(os.pathsep):
+        display(Markdown(f"*This run leaves out the experiments of the figure `{name}`.*"))
+        return
     path = RESULTS / "figures" / study / f"{name}.png"
     picture = Picture.open(verified(path)).convert("RGB")
     picture.thumbnail((_WIDEST, picture.height))

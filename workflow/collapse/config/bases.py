@@ -120,7 +120,12 @@ class InputKind(Section):
 
 
 class ProbeKind(Section):
-    """Base of the sections of probes that do not fit every experiment."""
+    """Base of the sections of probes that do not fit every experiment.
+
+    One `of_networks` measures these, or their samples, and no problem.
+    """
+
+    of_networks: ClassVar[bool] = False
 
     def passes(self, samples: int, records: int) -> int:
         """Return how many samples it sends through a network of which so many states are kept."""
@@ -134,6 +139,7 @@ class ProbeKind(Section):
 class MixedProbe(ProbeKind):
     """Base of the sections of probes of mixed samples of a network."""
 
+    of_networks: ClassVar[bool] = True
     views: list[Literal["eval", "train", "eval_augmented", "train_augmented"]] = Field(
         ["eval"],
         min_length=1,

@@ -186,6 +186,8 @@ def parse(
         field = _section_at(model, block, key[:-1]).model_fields.get(key[-1])
         what = f": {field.description}" if field and field.description else ""
         layers.refuse(place, f"is missing{what}")
+    if problem["type"] == "union_tag_not_found":
+        layers.refuse((*place, "kind"), "is missing")
     if problem["type"] == "union_tag_invalid":
         kinds_there = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
         tag = problem["ctx"]["tag"]

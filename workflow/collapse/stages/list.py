@@ -93,6 +93,8 @@ def _decided(folder: Path, scale: str | None, names: Sequence[str]) -> pd.DataFr
     """
     claims = comparison.claims(folder)
     claims = claims[claims["study"].isin(names)]
+    if claims.empty and folder == REFERENCE:
+        raise InputError(f"{', '.join(names)}: no reference run is shipped")
     if claims.empty:
         raise InputError(
             f"{folder}/claims: none decided yet: `snakemake` decides them, `--scale reference` "

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
         verified(path)
     notebook = nbformat.read(args.source, as_version=4)
     with _nothing_of_the_users():
-        _execute(notebook, args.source, args.spec.results)
+        _execute(notebook, args.source, args.spec.results, args.spec.reads.get("figures", ()))
         html = page(notebook, f"Collapse Atlas: {Path(args.source).stem}")
     with replacing(args.notebook) as temporary:
         nbformat.write(notebook, temporary)
@@ -87,8 +87,12 @@ def _nothing_of_the_users() -> Iterator[None]:
             os.environ.update(before)
 
 
-def _execute(notebook: nbformat.NotebookNode, source: str, results: str) -> None:
+def _execute(
+    notebook: nbformat.NotebookNode, source: str, results: str, figures: Collection[str]
+) -> None:
     """Execute a notebook in its folder and keep its outputs in it.
+
+    `figures` are those that this run draws of what the notebook may show.
 
     Raises
     ------
@@ -105,6 +109,10 @@ def _execute(notebook: nbformat.NotebookNode, source: str, results: str) -> None
     )
     # The kernel starts in the notebook's folder, from where a relative path leads elsewhere.
     environment = os.environ | {"COLLAPSE_RESULTS": str(Path(results).resolve())}
+    if figures:
+        # An older picture of one that is left out may still lie there.
+        names = dict.fromkeys(Path(path).stem for path in figures)
+        environment["COLLAPSE_FIGURES"] = os.pathsep.join(names)
     try:
         # A kernel that the client did not make it would leave to die, with its temporary files.
         client.execute(env=environment, cleanup_kc=True)

@@ -1,6 +1,7 @@
 """Figure: loss, collapse and spectra of free features and of a network on their way."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,21 +42,23 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     figure, axes = plt.subplots(
         len(names), 3, figsize=(TWO_COLUMNS, 2.0 * len(names) + 0.4), squeeze=False
     )
+    colours = ordered_colours(_layers(experiments[name].metrics for name in names))
     drawn = []
     for panels, name in zip(axes, names, strict=True):
         experiment, (title, clock) = experiments[name], ROWS[name]
-        drawn += [rows.assign(system=title) for rows in _draw_row(panels, experiment, clock)]
+        drawn += [
+            rows.assign(system=title) for rows in _draw_row(panels, experiment, clock, colours)
+        ]
         trained = "model" in experiment.config
         shown = describe(experiment.config) if trained else _told(experiment)
         panels[0].set_title(shown, loc="left", fontsize=7)
         diverged_note(panels[2], experiment)
-    layers = sorted(set(pd.concat(drawn)["layer"].dropna()))
     handles = [
-        Line2D([], [], color=colour, label=f"$M_{layer[1:]}$")
-        for layer, colour in ordered_colours(layers).items()
+        Line2D([], [], color=colour, label=f"$M_{{{layer[1:]}}}$")
+        for layer, colour in colours.items()
     ]
     handles.append(Line2D([], [], label="closed forms", **THEORY))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 8))
     return figure, pd.concat(drawn, ignore_index=True)
 
 
@@ -66,7 +69,15 @@ def _told(experiment: Results) -> str:
     return f"free features, {', '.join(parts)}"
 
 
-def _draw_row(axes: Sequence[Axes], experiment: Results, clock: str) -> list[pd.DataFrame]:
+def _layers(tables: Iterable[pd.DataFrame]) -> list[str]:
+    """Return the hidden layers of tables, in their order in the model."""
+    found = {layer for table in tables for layer in table["layer"].dropna()}
+    return sorted(filter(re.compile(HIDDEN).fullmatch, found), key=lambda layer: int(layer[1:]))
+
+
+def _draw_row(
+    axes: Sequence[Axes], experiment: Results, clock: str, colours: Mapping[str, tuple]
+) -> list[pd.DataFrame]:
     losses = over_seeds(_later(experiment, "loss"), ["step"])
     seed_band(axes[0], losses, "step", color=category_colours([LOSS])[LOSS])
     axes[0].set_xscale("log")
@@ -83,8 +94,8 @@ def _draw_row(axes: Sequence[Axes], experiment: Results, clock: str) -> list[pd.
     axes[0].set(xlabel=clock, ylabel="loss")
     return [
         losses.assign(series=LOSS),
-        _collapse(axes[1], experiment, clock),
-        _spectra(axes[2], experiment),
+        _collapse(axes[1], experiment, clock, colours),
+        _spectra(axes[2], experiment, colours),
     ]
 
 
@@ -106,20 +117,22 @@ def _later(experiment: Results, metric: str) -> pd.DataFrame:
     return rows[rows["step"] > 0]
 
 
-def _collapse(axes: Axes, experiment: Results, clock: str) -> pd.DataFrame:
+def _collapse(
+    axes: Axes, experiment: Results, clock: str, colours: Mapping[str, tuple]
+) -> pd.DataFrame:
     """Draw the NC1 ratio of each layer against the step."""
     rows = _later(experiment, "NC1_ratio")
     rows = rows[rows["layer"].str.fullmatch(HIDDEN)]
     table = over_seeds(rows, ["layer", "step"])
-    for layer, colour in ordered_colours(sorted(table["layer"].unique())).items():
-        seed_band(axes, table[table["layer"] == layer], "step", color=colour)
+    for layer in _layers([table]):
+        seed_band(axes, table[table["layer"] == layer], "step", color=colours[layer])
     axes.set_xscale("log")
     decades(axes)
     axes.set(xlabel=clock, ylabel=r"$\mathrm{tr}\,\Sigma_W\,/\,\mathrm{tr}\,\Sigma_B$")
     return table.assign(series=COLLAPSE)
 
 
-def _spectra(axes: Axes, experiment: Results) -> pd.DataFrame:
+def _spectra(axes: Axes, experiment: Results, colours: Mapping[str, tuple]) -> pd.DataFrame:
     """Draw the singular values of each layer's class means, over the largest, at the end."""
     rows = experiment.completed(experiment.metrics)
     rows = rows[rows["metric"].str.startswith("singular_value[")]
@@ -128,8 +141,8 @@ def _spectra(axes: Axes, experiment: Results) -> pd.DataFrame:
     largest = rows.groupby([*experiment.keys, "layer"], dropna=False)["value"].transform("max")
     share = (rows["value"] / largest).clip(lower=_LOWEST)
     table = over_seeds(rows.assign(place=place, value=share), ["layer", "place"])
-    for layer, colour in ordered_colours(sorted(table["layer"].unique())).items():
-        seed_band(axes, table[table["layer"] == layer], "place", color=colour, marker="o")
+    for layer in _layers([table]):
+        seed_band(axes, table[table["layer"] == layer], "place", color=colours[layer], marker="o")
     axes.axhline(RESOLVED, color="0.6", linewidth=0.7, linestyle=":", zorder=0)
     axes.set_yscale("log")
     axes.set_ylim(bottom=_LOWEST / 2)
@@ -152,11 +165,15 @@ def findings(rows: pd.DataFrame) -> str:
             f"({number(loss['low'])} to {number(loss['high'])})"
         )
         if len(ends):
-            ratios = [f"{number(v)} ({layer})" for layer, v in ends["median"].items()]
+            medians = ends["median"]
+            ratios = [
+                f"{number(medians[layer])} ({layer})" for layer in _layers([ends.reset_index()])
+            ]
             text += f", the NC1 ratio at {listed(ratios)}"
         if SPECTRUM in series:
             above = series[SPECTRUM][series[SPECTRUM]["median"] > RESOLVED]
-            counts = [f"{n} ({layer})" for layer, n in above.groupby("layer").size().items()]
+            sizes = above.groupby("layer").size()
+            counts = [f"{sizes[layer]} ({layer})" for layer in _layers([above])]
             text += f"; singular values above a hundredth of the largest are {listed(counts)}"
         sentences.append(f"{text}.")
     return " ".join(sentences) or UNFINISHED

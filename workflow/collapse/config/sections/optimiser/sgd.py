@@ -31,8 +31,8 @@ class Section(SolverKind):
 
     @property
     def records(self) -> int:
-        """As many as asked for."""
-        return self.record
+        """As many as asked for, at most the start and all steps."""
+        return min(self.record, self.steps + 1)
 
     def cores(self, runs: int, entries: int) -> int:
         """Return the number of chunks of position and velocity that suit a core's cache."""

@@ -1,7 +1,7 @@
 """The calibration of a classifier on held-out samples."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from collapse.data.catalogue import DataSet
 
 class Section(ProbeKind):
     """Expected calibration error and confidence at the last step; points: reliability by bin."""
+
+    of_networks: ClassVar = True
 
     kind: Literal["calibration"] = Field(description="Probe.")
     bins: Extent = Field(15, description="Bins of confidence, of equal width from 0 to 1.")

@@ -1,7 +1,7 @@
 """What each hidden layer's singular factors do to collapse."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from collapse.data.catalogue import DataSet
 
 class Section(ProbeKind):
     """NC1 of each hidden layer's input, behind its right singular factor, and behind its ReLU."""
+
+    of_networks: ClassVar = True
 
     kind: Literal["layer_factors"] = Field(description="Probe.")
 

@@ -1,7 +1,7 @@
 """The entropy of the soft labels that a network is trained on."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from collapse.data.catalogue import DataSet
 
 class Section(ProbeKind):
     """The training loss beside the entropy of mixed labels, which no cross-entropy undercuts."""
+
+    of_networks: ClassVar = True
 
     kind: Literal["mixed_labels"] = Field(description="Probe.")
 

@@ -1,7 +1,7 @@
 """Whether a network's weights are as its average gradient outer products (AGOPs)."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from collapse.data.catalogue import DataSet
 
 class Section(ProbeKind):
     """Correlation of W^T W of each hidden layer with the AGOP of the network by its input."""
+
+    of_networks: ClassVar = True
 
     kind: Literal["nfa"] = Field(description="Probe.")
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from collapse.config.bases import SolverKind
+from collapse.config.bases import ProbeKind, SolverKind
 from collapse.config.costs import PRODUCTS, Work, asked
 from collapse.config.experiment import Experiment, Resources
 from collapse.config.section import (
@@ -86,6 +86,11 @@ class Section(Experiment):
         if self.sweep:
             self._check_sweep()
         self.start.check(self)
+        for place, probe in enumerate(self.probes):
+            if isinstance(probe, ProbeKind) and probe.of_networks:
+                raise fault(
+                    f"probes.{place}.kind", f"{probe.kind} found, it measures networks alone"
+                )
         return self
 
     def _check_penalties(self) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
 from collapse.config.bases import StartKind
@@ -28,3 +29,7 @@ class Section(StartKind):
             message = f"collapsed found, a {experiment.problem.kind} problem has no such solution"
             raise fault("start", message)
         check(self.graph_classes)
+        for key in ("weight_decay", "feature_decay"):
+            value = getattr(experiment, key)
+            if value is not None and not np.all(value):
+                raise fault(key, f"{value} found, a collapsed start needs decays above 0")
