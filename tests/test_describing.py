@@ -45,7 +45,7 @@ def test_every_key_of_the_config_is_described_with_its_type():
         ("head.depth", ["head.depth  (key of", "an integer from 1 to 1000, default 1", "Number M"]),
         ("epochs", ["training.epochs  (key of", "an integer from 1"]),
         ("problem.loss", ["problem.loss  (key of", "mse or ce, default mse"]),
-        ("optimiser", ["optimiser  (key of", "of kind flow, lbfgs, newton, sgd"]),
+        ("optimiser", ["optimiser  (key of", "of kind adam, flow, lbfgs,"]),
         ("test_share", ["datasets.NAME.test_share  (key of data sets (table))", "0 to 0.5"]),
         ("model.hidden", ["model mlp", "a list of an integer from 1"]),
         ("NC1", ["NC1  (metric)", "``(1/K) tr(S_W S_B^+)`` (Papyan, Han & Donoho 2020"]),

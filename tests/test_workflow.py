@@ -33,7 +33,8 @@ from conftest import Checkout
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 STUDIES = (
-    "deep_linear", "deep_rfm", "dufm_lowrank", "imbalanced", "mixup", "perturbation", "regression"
+    "deep_linear", "deep_rfm", "dufm_lowrank", "imbalanced", "mixup", "perturbation",
+    "posterior_collapse", "regression",
 )  # fmt: skip
 SMOKE = load("config", {"scale": "smoke"})
 FIGURES = [(study, name) for study in STUDIES for name in jobs.drawn(SMOKE, study)]
@@ -506,7 +507,7 @@ def test_after_a_training_that_failed_what_was_made_from_the_one_before_is_not_f
 def test_editing_a_metric_measures_again_and_computes_nothing(finished):
     planned = replan(finished, "metrics/layers.py")
     assert {"train", "data", "predictions"}.isdisjoint(planned)
-    assert planned["measure"] == 21 and planned["measure_group"] == 33
+    assert planned["measure"] == 26 and planned["measure_group"] == 36
     # What starts from features that are dumped anew.
     assert planned["solve"] == 1
 

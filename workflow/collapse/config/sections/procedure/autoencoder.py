@@ -1,0 +1,166 @@
+"""Variational autoencoders with ReLU networks, conditional or of two levels."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from collapse.config.costs import Size, Work, asked, dense
+from collapse.config.experiment import Experiment, Resources
+from collapse.config.network import USUAL_SAMPLES
+from collapse.config.section import Count, Extent, Positive, fault
+from collapse.config.section import Section as Base
+from collapse.data.catalogue import DataSet
+
+NEEDED = {"cvae": ("beta",), "mhvae": ("beta_1", "beta_2", "encoder_std")}
+"""Keys that one model has and the other has not."""
+_FLOAT32 = 4
+# Parameters, gradient and the two averages of Adam.
+_COPIES = 4
+
+
+class Data(Base):
+    """The images that it is trained on."""
+
+    name: str = Field(description="Data set of images, a module of `collapse.data.sets`.")
+    samples_per_class: Count | None = Field(
+        None, description="First images of each class to train on; null takes all."
+    )
+
+
+class Training(Base):
+    """How it is trained: Adam at a constant learning rate."""
+
+    learning_rate: Positive = Field(description="Adam's step size.")
+    epochs: Count = Field(description="Passes over the images.")
+    batch_size: Count = Field(128, description="Images of a step; an incomplete batch is left out.")
+    record: Count = Field(1, description="Log-spaced epochs whose parameters are kept.")
+
+
+class Section(Experiment):
+    """Variational autoencoders of images with ReLU networks (Dang et al. 2024).
+
+    Pixels are between 0 and 1. A ``cvae`` completes images from their bottom left quarter; an
+    ``mhvae`` has latents z1 of held std and z2 above them. The objective is that of the linear
+    models, with a ReLU network in place of each linear map. A step is an epoch.
+    """
+
+    verb: ClassVar = "train"
+
+    procedure: Literal["autoencoder"] = Field(description="How it is carried out.")
+    data: Data = Field(description="Images.")
+    autoencoder: Literal["cvae", "mhvae"] = Field(
+        description="`cvae`: the bottom left quarter of an image is given, the other three are "
+        "reconstructed. `mhvae`: whole images, two levels of latents."
+    )
+    hidden: list[Extent] = Field(
+        min_length=1, max_length=100, description="Hidden widths of each network, ReLU after each."
+    )
+    latent_dim: Extent = Field(description="Latent variables, of two levels those of z1.")
+    latent_dim_2: Extent | None = Field(
+        None, description="`mhvae`: variables of z2; null for as many as z1."
+    )
+    beta: Positive | None = Field(None, description="`cvae`: weight of the KL divergence.")
+    beta_1: Positive | None = Field(None, description="`mhvae`: weight of KL(q(z1|x) || p(z1|z2)).")
+    beta_2: Positive | None = Field(None, description="`mhvae`: weight of KL(q(z2|z1) || p(z2)).")
+    decoder_std: Positive = Field(
+        1.0, description="Std of each pixel given the latents, of `mhvae` also of z1 given z2."
+    )
+    prior_std: Positive = Field(1.0, description="Std of the prior of each latent (of z2).")
+    encoder_std: Positive | None = Field(
+        None, description="`mhvae`: held std of each variable of z1 given the image."
+    )
+    training: Training = Field(description="How it is trained.")
+
+    @model_validator(mode="after")
+    def _one_model(self) -> "Section":
+        for model, keys in NEEDED.items():
+            for key in keys:
+                value, own = getattr(self, key), model == self.autoencoder
+                if own and value is None:
+                    raise fault(key, f"is missing, {self.autoencoder} needs a number above 0")
+                if not own and value is not None:
+                    raise fault(key, f"{value:g} found, {self.autoencoder} has none")
+        if self.latent_dim_2 is not None and "beta_2" not in NEEDED[self.autoencoder]:
+            raise fault("latent_dim_2", f"{self.latent_dim_2} found, {self.autoencoder} has none")
+        return self
+
+    @property
+    def batched(self) -> frozenset[str]:
+        """What changes no tensor's shape: networks of one shape train side by side."""
+        return frozenset({"beta", "beta_1", "beta_2", "decoder_std", "prior_std", "encoder_std"})
+
+    @property
+    def clock(self) -> str:
+        """A step is an epoch."""
+        return "epoch"
+
+    def length(self) -> tuple[int, str]:
+        """Return the epochs."""
+        return self.training.epochs, "epochs"
+
+    def resources(self, runs: Sequence[Self], data_set: DataSet) -> Resources:
+        """Return what follows from networks, images and epochs."""
+        size, samples = self._size(data_set), self._samples(data_set)
+        steps = self.training.epochs * max(1, samples // self.training.batch_size)
+        products = 3 * size.products * samples * self.training.epochs * len(runs)
+        written = _FLOAT32 * size.parameters * self.training.record * len(runs)
+        held = len(runs) * _FLOAT32 * (
+            _COPIES * size.parameters + 3 * size.activations * self.training.batch_size
+        )  # fmt: skip
+        images = 5 * samples * self._pixels(data_set)
+        # Some six kernels a layer: more than the least time of a step.
+        return asked(Work("float32", products, 3 * steps, 2 * written, held + images, written))
+
+    def measure_resources(self, runs: Sequence[Self], data_set: DataSet) -> Resources:
+        """Return what follows from networks and images."""
+        size, samples = self._size(data_set), self._samples(data_set)
+        products = size.products * samples * self.training.record * len(runs)
+        held = _FLOAT32 * samples * (size.activations + self._pixels(data_set))
+        states = _FLOAT32 * size.parameters * len(runs)
+        return asked(Work("float32", products, 20 * len(runs), states, held, 0))
+
+    def _pixels(self, data_set: DataSet) -> int:
+        return math.prod(data_set.image_shape or (1,))
+
+    def _size(self, data_set: DataSet) -> Size:
+        """Return the size of all its networks."""
+        pixels, latent = self._pixels(data_set), self.latent_dim
+        pairs = [(pixels, 2 * latent), (latent + pixels // 4, pixels)]
+        if "beta_2" in NEEDED[self.autoencoder]:
+            above = self.latent_dim_2 or latent
+            pairs = [(pixels, latent), (latent, 2 * above), (above, latent), (latent, pixels)]
+        total = Size()
+        for inputs, outputs in pairs:
+            widths = [inputs, *self.hidden, outputs]
+            for width, following in zip(widths, widths[1:], strict=False):
+                total += dense(width, following)
+        return total
+
+    def _samples(self, data_set: DataSet) -> int:
+        """Return N, as far as it is known before the data are."""
+        each = self.data.samples_per_class
+        if each is not None:
+            return each * len(data_set.classes)
+        return getattr(data_set, "train_count", None) or USUAL_SAMPLES
+
+    def labels(self, data_set: DataSet) -> dict[str, Any]:
+        """Return how it, its data and samples are called."""
+        each = self.data.samples_per_class
+        widths = "-".join(map(str, self.hidden))
+        return {
+            "model": f"ReLU {self.autoencoder.upper()} ({widths})",
+            "data": data_set.title,
+            "samples": f"{each} samples a class" if each else "all samples",
+            "image_shape": list(data_set.image_shape or ()),
+        }
+
+    def misfits(self, data_set: DataSet) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yield what are no images of one channel, or are too small for a quarter."""
+        shape = data_set.image_shape
+        if data_set.regression or not data_set.images or shape[0] != 1:
+            found = f"{self.data.name} found, needed are images of one channel"
+            yield ("data", "name"), found
+        elif min(shape[1:]) < 2:
+            yield ("data", "name"), f"{self.data.name} found, needed are 2 pixels a side or more"

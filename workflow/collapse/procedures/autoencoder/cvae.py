@@ -1,0 +1,95 @@
+"""The conditional model: the bottom left quarter x of an image is given, y are its other pixels.
+
+Objective of a sample, z = m + s * noise with m and s of an encoder that sees x and y::
+
+    ||y - f(z, x)||^2/decoder_std^2 + 2 beta KL(N(m, s^2) || N(0, prior_std^2))
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from collapse.procedures.autoencoder.stacked import (
+    Stacked,
+    apply,
+    from_prior,
+    sampled,
+    squared_error,
+)
+
+CONDITIONAL = True
+"""Whether part of an image is given."""
+DIVERGENCES = ("KL",)
+"""KL divergences of the objective, by their columns in the history."""
+HYPERPARAMETERS = ("beta", "decoder_std", "prior_std")
+"""Numbers of the objective, keys of an experiment."""
+
+
+def quarter(shape: tuple[int, int]) -> Tensor:
+    """Return which pixels of an image are given, flat: the lower half of the left half."""
+    height, width = shape
+    mask = torch.zeros(height, width, dtype=torch.bool)
+    mask[height // 2 :, : width // 2] = True
+    return mask.flatten()
+
+
+def widths(config: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, list[int]]:
+    """Return the widths of its networks for images of a shape."""
+    given, pixels, latent = int(quarter(shape).sum()), shape[0] * shape[1], config["latent_dim"]
+    hidden = config["hidden"]
+    return {
+        "encoder": [pixels, *hidden, 2 * latent],
+        "decoder": [latent + given, *hidden, pixels - given],
+    }
+
+
+def noise_dim(config: Mapping[str, Any]) -> int:
+    """Return how many normal numbers a sample takes."""
+    return config["latent_dim"]
+
+
+def terms(
+    parameters: Stacked, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor, mask: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return squared errors and twice the KL divergences of images, R x B each.
+
+    `images` are R x B x pixels, `noise` R x B x d, `mask` what `quarter` returns, `numbers` are
+    `HYPERPARAMETERS`, R each.
+    """
+    given, wanted = images[:, :, mask], images[:, :, ~mask]
+    mean, log_std = apply(parameters, "encoder", images).chunk(2, 2)
+    latents = sampled(mean, log_std.exp(), noise)
+    outputs = apply(parameters, "decoder", torch.cat([latents, given], 2))
+    divergence = from_prior(mean, log_std, numbers["prior_std"]).sum(2)
+    return squared_error(outputs, wanted), {"KL": divergence}
+
+
+def objective(
+    errors: Tensor, divergences: Mapping[str, Tensor], numbers: Mapping[str, Tensor]
+) -> Tensor:
+    """Return the objective of each run from its mean error and divergences, (R,)."""
+    return errors / numbers["decoder_std"].square() + numbers["beta"] * divergences["KL"]
+
+
+def latents(
+    parameters: Stacked, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor, mask: Tensor
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return posterior means and stds of the latents, by their layer, R x B x d each."""
+    mean, log_std = apply(parameters, "encoder", images).chunk(2, 2)
+    return {"z": (mean, log_std.exp())}
+
+
+def pictures(parameters: Stacked, images: Tensor, mask: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Yield whole images by what makes them, R x B x pixels.
+
+    ``posterior``: the given quarter and what the decoder makes of it and of the posterior mean;
+    ``prior``: the same with the mean of the prior, which has seen no other pixel.
+    """
+    mean, _ = apply(parameters, "encoder", images).chunk(2, 2)
+    for name, values in (("posterior", mean), ("prior", torch.zeros_like(mean))):
+        made = images.clone()
+        inputs = torch.cat([values, images[:, :, mask]], 2)
+        made[:, :, ~mask] = apply(parameters, "decoder", inputs)
+        yield name, made
