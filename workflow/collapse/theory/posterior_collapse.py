@@ -168,15 +168,17 @@ def predict(**hyperparameters: object) -> dict[str, object]:
         A hyperparameter is unknown, missing, out of range or of another model; there are more
         latents than eigenvalues; or the result leaves the range of double precision.
     """
-    values = parse(KEYS, hyperparameters)
+    # Null is as good as absent.
+    given = {name: value for name, value in hyperparameters.items() if value is not None}
+    values = parse(KEYS, given)
     # Deviations: their squares may leave double precision where they do not.
-    deviations = np.sqrt(np.sort(_eigenvalues(values, hyperparameters))[::-1])
+    deviations = np.sqrt(np.sort(_eigenvalues(values, given))[::-1])
     dim = values["latent_dim"]
     if dim > len(deviations):
         raise InputError(
             f"latent_dim: found {dim}, allowed: up to {len(deviations)}, as many as eigenvalues"
         )
-    _check_model(values, hyperparameters)
+    _check_model(values, given)
     # What overflows becomes infinite or NaN, and is refused below.
     with np.errstate(all="ignore"):
         if values["model"] == "mhvae":
@@ -214,7 +216,7 @@ def _check_model(values: Mapping[str, Any], given: Mapping[str, object]) -> None
     """Refuse what the model does not have, and what it lacks."""
     if values["model"] != "mhvae":
         for name in ("beta_1", "beta_2", "latent_dim_2"):
-            if given.get(name) is not None:
+            if name in given:
                 raise InputError(f"{name}: found with model={values['model']}, allowed: with mhvae")
         return
     if values["encoder_std"] is None:
