@@ -62,9 +62,16 @@ def _medians(experiment: Results, metric: str, layer: str) -> pd.DataFrame:
 
 def _draw_table(axes: Axes, table: pd.DataFrame, whole: bool) -> None:
     """Draw medians as shades and as numbers, beta_1 upwards and beta_2 to the right."""
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    if table.empty:
+        axes.set(xticks=[], yticks=[])
+        axes.text(0.5, 0.5, "no run", transform=axes.transAxes, ha="center")
+        return
     first, second = (sorted(table[key].unique()) for key in ("beta_1", "beta_2"))
     values = table.pivot(index="beta_1", columns="beta_2", values="median").to_numpy()
-    largest = np.nanmax(values, initial=1e-12)
+    # Of zeros alone there is no largest to shade by.
+    largest = max(values.max(), 1e-12)
     axes.imshow(values, origin="lower", cmap="Blues", vmin=0, vmax=1.35 * largest, aspect="auto")
     for row in table.itertuples(index=False):
         # A median of an even number of seeds may be a half.
@@ -78,8 +85,6 @@ def _draw_table(axes: Axes, table: pd.DataFrame, whole: bool) -> None:
         axes.text(*place, text, ha="center", va="center", fontsize=7)
     axes.set_xticks(range(len(second)), [f"{value:g}" for value in second])
     axes.set_yticks(range(len(first)), [f"{value:g}" for value in first])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
 
 
 def findings(rows: pd.DataFrame) -> str:

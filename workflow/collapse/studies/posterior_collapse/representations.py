@@ -74,7 +74,7 @@ def _draw_variables(axes: Axes, experiment: Results, colours: Mapping) -> pd.Dat
                 part["variance"], part["mean_variance"], _MARKERS[name], color=colours[name],
                 markersize=3, markeredgewidth=0, alpha=0.6,
             )  # fmt: skip
-    axes.set(xlabel="posterior variance / prior's", ylabel="variance of posterior mean / prior's")
+    axes.set(xlabel="posterior variance / prior's", ylabel="variance of mean / prior's")
     axes.set_xlim(left=0)
     columns = ["beta", "seed", "type", "variable", "variance", "mean_variance"]
     return rows.reindex(columns=columns).assign(series="variable")

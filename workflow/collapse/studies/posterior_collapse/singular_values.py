@@ -39,7 +39,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         line[0].set_ylabel(label)
         for panel, std in zip(line, stds, strict=True):
             here = rows[rows["decoder_std"] == std]
-            drawn += _draw_curves(panel, experiment, metric, std, here["beta"])
+            drawn += _draw_curves(panel, experiment, metric, std)
             table = over_seeds(here, ["beta", "latent"])
             for latent, part in table.groupby("latent"):
                 panel.errorbar(
@@ -70,10 +70,9 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.concat(drawn, ignore_index=True)
 
 
-def _draw_curves(
-    axes: Axes, experiment: Results, metric: str, std: float, betas: pd.Series
-) -> list[pd.DataFrame]:
+def _draw_curves(axes: Axes, experiment: Results, metric: str, std: float) -> list[pd.DataFrame]:
     """Draw the closed form between the least and the largest beta; return what is drawn."""
+    betas = experiment.metrics["beta"]
     grid = np.geomspace(betas.min() / 1.2, betas.max() * 1.2, _CURVE)
     values = np.array([closed_form(experiment, beta=b, decoder_std=std)[metric] for b in grid])
     for latent in range(values.shape[1]):
