@@ -88,22 +88,24 @@ def test_divergences_are_those_of_torch_distributions():
 
 
 def test_the_quarter_is_the_bottom_left():
-    mask = cvae.quarter((28, 28)).view(28, 28)
-    assert mask.sum() == 196 and mask[14:, :14].all()
-    odd = cvae.quarter((5, 3)).view(5, 3)
-    assert odd[2:, :1].all() and odd.sum() == 3
+    given, wanted = cvae.places((28, 28))
+    rows, columns = given // 28, given % 28
+    assert len(given) == 196 and rows.min() == 14 and columns.max() == 13
+    assert sorted([*given.tolist(), *wanted.tolist()]) == list(range(784))
+    assert cvae.places((5, 3))[0].tolist() == [6, 9, 12]
+    assert len(mhvae.places((5, 3))[0]) == 0 and len(mhvae.places((5, 3))[1]) == 15
 
 
 def test_the_conditional_objective_term_by_term():
     parameters = initial(cvae.widths(CVAE, SHAPE), [1, 2])
-    mask = cvae.quarter(SHAPE)
+    places = cvae.places(SHAPE)
     numbers = {"beta": torch.tensor([0.5, 2.0]), "decoder_std": torch.tensor([0.7, 1.1]),
                "prior_std": torch.tensor([1.0, 1.6])}  # fmt: skip
     images, noise = torch.rand(2, 5, 24), normal(2, 5, 3)
-    errors, divergences = cvae.terms(parameters, numbers, images, noise, mask)
+    errors, divergences = cvae.terms(parameters, numbers, images, noise, places)
     found = cvae.objective(errors.mean(1), {"KL": divergences["KL"].mean(1)}, numbers)
     for run in range(2):
-        given, wanted = images[run][:, mask], images[run][:, ~mask]
+        given, wanted = (images[run][:, pixels] for pixels in places)
         mean, log_std = sequential(parameters, "encoder", run)(images[run]).chunk(2, 1)
         z = mean + log_std.exp() * noise[run]
         outputs = sequential(parameters, "decoder", run)(torch.cat([z, given], 1))
@@ -121,7 +123,7 @@ def test_the_hierarchical_objective_term_by_term():
               "encoder_std": 0.6}  # fmt: skip
     numbers = {name: torch.tensor([value]) for name, value in values.items()}
     images, noise = torch.rand(1, 4000, 24), normal(1, 4000, 5)
-    errors, divergences = mhvae.terms(parameters, numbers, images, noise, None)
+    errors, divergences = mhvae.terms(parameters, numbers, images, noise, mhvae.places(SHAPE))
     means = {name: each.mean(1) for name, each in divergences.items()}
     found = mhvae.objective(errors.mean(1), means, numbers)
     mean = sequential(parameters, "encoder", 0)(images[0])
@@ -141,15 +143,15 @@ def test_the_hierarchical_objective_term_by_term():
 
 def test_pictures_keep_the_given_quarter():
     parameters = initial(cvae.widths(CVAE, SHAPE), [1])
-    mask, images = cvae.quarter(SHAPE), torch.rand(1, 3, 24)
-    made = dict(cvae.pictures(parameters, images, mask))
+    (given, wanted), images = cvae.places(SHAPE), torch.rand(1, 3, 24)
+    made = dict(cvae.pictures(parameters, images, (given, wanted)))
     assert set(made) == {"posterior", "prior"}
     for picture in made.values():
-        assert torch.equal(picture[:, :, mask], images[:, :, mask])
+        assert torch.equal(picture[:, :, given], images[:, :, given])
     other = images.clone()
-    other[:, :, ~mask] = 0
+    other[:, :, wanted] = 0
     # What the prior's mean gives has seen the quarter alone.
-    again = dict(cvae.pictures(parameters, other, mask))
+    again = dict(cvae.pictures(parameters, other, (given, wanted)))
     assert torch.equal(again["prior"], made["prior"])
     assert not torch.allclose(again["posterior"], made["posterior"])
 
@@ -199,14 +201,15 @@ def test_a_variable_that_never_varies_correlates_with_nothing():
 def test_the_spectrum_of_images_is_that_of_linear_regression():
     pixels = torch.rand(300, 24, generator=torch.Generator().manual_seed(2))
     pixels[:, 0] = pixels[:, 20] + 0.1 * pixels[:, 0]
-    images = Images(pixels, pixels[:0], SHAPE, cvae.quarter(SHAPE))
+    images = Images(pixels, pixels[:0], SHAPE, cvae.places(SHAPE))
     found = [value for *_, value in data_readings(images, CVAE | {"latent_dim": 4})]
-    array, mask = pixels.double().numpy(), cvae.quarter(SHAPE).numpy()
-    given = np.c_[array[:, mask], np.ones(300)]
-    wanted = array[:, ~mask]
+    array = pixels.double().numpy()
+    given, wanted = (array[:, each.numpy()] for each in cvae.places(SHAPE))
+    given = np.c_[given, np.ones(300)]
     residual = wanted - given @ np.linalg.lstsq(given, wanted, rcond=None)[0]
     expected = np.linalg.eigvalsh(residual.T @ residual / 300)[::-1][:4]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+    images = Images(pixels, pixels[:0], SHAPE, mhvae.places(SHAPE))
     whole = [value for *_, value in data_readings(images, MHVAE)]
     expected = np.linalg.eigvalsh(np.cov(array.T, ddof=0))[::-1][:3]
     np.testing.assert_allclose(whole, expected, rtol=1e-6)

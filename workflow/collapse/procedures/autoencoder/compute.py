@@ -1,4 +1,7 @@
-"""Train variational autoencoders of one shape side by side."""
+"""Train variational autoencoders of one shape side by side.
+
+Training takes minutes: there are no checkpoints.
+"""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +27,7 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     """
     # The device before the data: who waits for one holds none.
     device, config = job.device, runs[0]["config"]
-    images = images_of(upstream.data_set(), config["data"], device)
+    images = images_of(upstream.data_set(), config, device)
     training = _Training(runs, images, device)
     epochs = config["training"]["epochs"]
     # A start is no trained network: nothing is measured of it.
@@ -107,7 +110,7 @@ class _Training:
 
     def _step(self, batch: Tensor, noise: Tensor, totals: Mapping[str, Tensor]) -> None:
         errors, divergences = self._model.terms(
-            self._parameters, self._numbers, batch, noise, self._images.mask
+            self._parameters, self._numbers, batch, noise, self._images.places
         )
         means = {name: values.mean(1) for name, values in divergences.items()}
         error = errors.mean(1)

@@ -19,29 +19,32 @@ from collapse.procedures.autoencoder.stacked import (
     squared_error,
 )
 
-CONDITIONAL = True
-"""Whether part of an image is given."""
 DIVERGENCES = ("KL",)
 """KL divergences of the objective, by their columns in the history."""
 HYPERPARAMETERS = ("beta", "decoder_std", "prior_std")
 """Numbers of the objective, keys of an experiment."""
 
 
-def quarter(shape: tuple[int, int]) -> Tensor:
-    """Return which pixels of an image are given, flat: the lower half of the left half."""
+Places = tuple[Tensor, Tensor]
+"""Which pixels of a flat image are given, and which are reconstructed: two lists of numbers."""
+
+
+def places(shape: tuple[int, int]) -> Places:
+    """Return which pixels are given, the lower half of the left half, and which are not."""
     height, width = shape
     mask = torch.zeros(height, width, dtype=torch.bool)
     mask[height // 2 :, : width // 2] = True
-    return mask.flatten()
+    # Numbers, not a mask: of a mask a GPU would have to say each time how many it picks.
+    return tuple(torch.nonzero(each.flatten())[:, 0] for each in (mask, ~mask))
 
 
 def widths(config: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, list[int]]:
     """Return the widths of its networks for images of a shape."""
-    given, pixels, latent = int(quarter(shape).sum()), shape[0] * shape[1], config["latent_dim"]
-    hidden = config["hidden"]
+    given, wanted = map(len, places(shape))
+    latent, hidden = config["latent_dim"], config["hidden"]
     return {
-        "encoder": [pixels, *hidden, 2 * latent],
-        "decoder": [latent + given, *hidden, pixels - given],
+        "encoder": [given + wanted, *hidden, 2 * latent],
+        "decoder": [latent + given, *hidden, wanted],
     }
 
 
@@ -51,14 +54,17 @@ def noise_dim(config: Mapping[str, Any]) -> int:
 
 
 def terms(
-    parameters: Stacked, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor, mask: Tensor
+    parameters: Stacked,
+    numbers: Mapping[str, Tensor],
+    images: Tensor,
+    noise: Tensor,
+    places: Places,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return squared errors and twice the KL divergences of images, R x B each.
 
-    `images` are R x B x pixels, `noise` R x B x d, `mask` what `quarter` returns, `numbers` are
-    `HYPERPARAMETERS`, R each.
+    `images` are R x B x pixels, `noise` R x B x d, `numbers` are `HYPERPARAMETERS`, R each.
     """
-    given, wanted = images[:, :, mask], images[:, :, ~mask]
+    given, wanted = (images.index_select(2, pixels) for pixels in places)
     mean, log_std = apply(parameters, "encoder", images).chunk(2, 2)
     latents = sampled(mean, log_std.exp(), noise)
     outputs = apply(parameters, "decoder", torch.cat([latents, given], 2))
@@ -74,22 +80,23 @@ def objective(
 
 
 def latents(
-    parameters: Stacked, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor, mask: Tensor
+    parameters: Stacked, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Return posterior means and stds of the latents, by their layer, R x B x d each."""
     mean, log_std = apply(parameters, "encoder", images).chunk(2, 2)
     return {"z": (mean, log_std.exp())}
 
 
-def pictures(parameters: Stacked, images: Tensor, mask: Tensor) -> Iterator[tuple[str, Tensor]]:
+def pictures(parameters: Stacked, images: Tensor, places: Places) -> Iterator[tuple[str, Tensor]]:
     """Yield whole images by what makes them, R x B x pixels.
 
     ``posterior``: the given quarter and what the decoder makes of it and of the posterior mean;
     ``prior``: the same with the mean of the prior, which has seen no other pixel.
     """
+    given, wanted = places
     mean, _ = apply(parameters, "encoder", images).chunk(2, 2)
     for name, values in (("posterior", mean), ("prior", torch.zeros_like(mean))):
         made = images.clone()
-        inputs = torch.cat([values, images[:, :, mask]], 2)
-        made[:, :, ~mask] = apply(parameters, "decoder", inputs)
+        inputs = torch.cat([values, images.index_select(2, given)], 2)
+        made[:, :, wanted] = apply(parameters, "decoder", inputs)
         yield name, made

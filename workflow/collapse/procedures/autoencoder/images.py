@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from collapse.data.dataset import Dataset, prepare
-from collapse.procedures.autoencoder.cvae import quarter
+from collapse.procedures.autoencoder import MODELS
 
 
 @dataclass(frozen=True)
@@ -22,23 +22,24 @@ class Images:
         N x pixels, float32, 0 to 1.
     shape
         Height and width.
-    mask
-        Which pixels are the bottom left quarter.
+    places
+        Which pixels are given to the model, and which it reconstructs.
     """
 
     train: Tensor
     test: Tensor
     shape: tuple[int, int]
-    mask: Tensor
+    places: tuple[Tensor, Tensor]
 
 
-def images_of(dataset: Dataset, choice: Mapping[str, Any], device: torch.device) -> Images:
-    """Return the images that an experiment's section ``data``, `choice`, is about."""
-    chosen = prepare(dataset, choice)
+def images_of(dataset: Dataset, config: Mapping[str, Any], device: torch.device) -> Images:
+    """Return the images that a run's config is about."""
+    chosen = prepare(dataset, config["data"])
     flat = [
         torch.from_numpy(values.reshape(len(values), -1).astype(np.float32) / dataset.maximum)
         for values in (chosen.inputs, chosen.test_inputs)
     ]
     shape = tuple(chosen.inputs.shape[2:])
     train, test = (values.to(device) for values in flat)
-    return Images(train, test, shape, quarter(shape).to(device))
+    given, wanted = MODELS[config["autoencoder"]].places(shape)
+    return Images(train, test, shape, (given.to(device), wanted.to(device)))

@@ -35,7 +35,7 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
     """
     # The device before data and states: who waits for one holds none.
     device, dataset = job.device, upstream.data_set()
-    images = images_of(dataset, runs[0]["config"]["data"], device)
+    images = images_of(dataset, runs[0]["config"], device)
     spectrum = list(data_readings(images, runs[0]["config"]))
     progress = Progress(len(runs), unit="run")
     for number, run in enumerate(runs, 1):
@@ -78,9 +78,7 @@ class _Reading:
         generator = torch.Generator().manual_seed(_SEED)
         shape = len(images.train), self._model.noise_dim(config)
         noise = torch.randn(shape, generator=generator).to(device).unsqueeze(0)
-        found = self._model.latents(
-            state, self._numbers, images.train.unsqueeze(0), noise, images.mask
-        )
+        found = self._model.latents(state, self._numbers, images.train.unsqueeze(0), noise)
         # In float64: variances of what hardly varies.
         self._latents = {
             layer: tuple(values[0].detach().double().cpu() for values in pair)
@@ -106,7 +104,7 @@ class _Reading:
             yield frame.assign(layer=layer, probe="latents")
         chosen = self._images.test[:SHOWN] if len(self._images.test) else self._images.train[:SHOWN]
         made = {"image": chosen.unsqueeze(0)}
-        made |= dict(self._model.pictures(self._state, chosen.unsqueeze(0), self._images.mask))
+        made |= dict(self._model.pictures(self._state, chosen.unsqueeze(0), self._images.places))
         for name, values in made.items():
             array = values[0].detach().cpu().numpy()
             image, pixel = np.indices(array.shape)
@@ -212,7 +210,9 @@ def held_out_readings(
     generator = torch.Generator().manual_seed(_SEED + 2)
     shape = len(images.test), model.noise_dim(config)
     noise = torch.randn(shape, generator=generator).to(images.test.device).unsqueeze(0)
-    errors, divergences = model.terms(state, numbers, images.test.unsqueeze(0), noise, images.mask)
+    errors, divergences = model.terms(
+        state, numbers, images.test.unsqueeze(0), noise, images.places
+    )
     yield "all", "test_squared_error", errors.mean().item()
     for name, values in divergences.items():
         yield "all", f"test_{name}", values.mean().item() / 2
@@ -228,11 +228,11 @@ def data_readings(images: Images, config: Mapping[str, Any]) -> Iterator[tuple[s
     centred = images.train.double().cpu()
     centred = centred - centred.mean(0)
     moment = centred.T @ centred / len(centred)
-    if MODELS[config["autoencoder"]].CONDITIONAL:
-        mask = images.mask.cpu()
-        known, cross = moment[mask][:, mask], moment[~mask][:, mask]
-        inverse = torch.linalg.pinv(known, hermitian=True)
-        moment = moment[~mask][:, ~mask] - cross @ inverse @ cross.T
-    values = torch.linalg.eigvalsh(moment).flip(0).clamp(min=0)
+    given, wanted = (pixels.cpu() for pixels in images.places)
+    left = moment[wanted][:, wanted]
+    if len(given):
+        known, cross = moment[given][:, given], moment[wanted][:, given]
+        left = left - cross @ torch.linalg.pinv(known, hermitian=True) @ cross.T
+    values = torch.linalg.eigvalsh(left).flip(0).clamp(min=0)
     for index, value in enumerate(values[: config["latent_dim"]].tolist()):
         yield "all", f"data_eigenvalue[{index}]", value

@@ -12,6 +12,7 @@ together with the last: ||z1 - g(z2)||^2/decoder_std^2 + 2 d log(decoder_std/enc
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from collapse.procedures.autoencoder.stacked import (
@@ -22,12 +23,19 @@ from collapse.procedures.autoencoder.stacked import (
     squared_error,
 )
 
-CONDITIONAL = False
-"""Whether part of an image is given."""
 DIVERGENCES = ("KL_1", "KL_2")
 """KL divergences of the objective, by their columns in the history."""
 HYPERPARAMETERS = ("beta_1", "beta_2", "decoder_std", "prior_std", "encoder_std")
 """Numbers of the objective, keys of an experiment."""
+
+
+Places = tuple[Tensor, Tensor]
+"""Which pixels of a flat image are given, here none, and which are reconstructed, here all."""
+
+
+def places(shape: tuple[int, int]) -> Places:
+    """Return which pixels are given and which are not."""
+    return torch.arange(0), torch.arange(shape[0] * shape[1])
 
 
 def widths(config: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, list[int]]:
@@ -58,12 +66,15 @@ def _levels(
 
 
 def terms(
-    parameters: Stacked, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor, mask: Tensor
+    parameters: Stacked,
+    numbers: Mapping[str, Tensor],
+    images: Tensor,
+    noise: Tensor,
+    places: Places,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return squared errors and twice the KL divergences of images, R x B each.
 
-    `images` are R x B x pixels, `noise` R x B x (d + d_2), `numbers` are `HYPERPARAMETERS`, R each;
-    `mask` is not used.
+    `images` are R x B x pixels, `noise` R x B x (d + d_2), `numbers` are `HYPERPARAMETERS`, R each.
     """
     _, first, mean, log_std = _levels(parameters, numbers, images, noise)
     second = sampled(mean, log_std.exp(), noise[:, :, first.shape[2] :])
@@ -85,7 +96,7 @@ def objective(
 
 
 def latents(
-    parameters: Stacked, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor, mask: Tensor
+    parameters: Stacked, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Return posterior means and stds of the latents, by their layer, R x B x d each.
 
@@ -96,7 +107,7 @@ def latents(
     return {"z1": (first, held), "z2": (mean, log_std.exp())}
 
 
-def pictures(parameters: Stacked, images: Tensor, mask: Tensor) -> Iterator[tuple[str, Tensor]]:
+def pictures(parameters: Stacked, images: Tensor, places: Places) -> Iterator[tuple[str, Tensor]]:
     """Yield whole images by what makes them, R x B x pixels.
 
     ``posterior``: of the posterior mean of z1; ``second``: of the mean of z1 that the posterior
