@@ -160,7 +160,7 @@ def variables(mean: Tensor, std: Tensor, scale: float) -> pd.DataFrame:
     relative = (std / scale).square()
     spread = mean.var(0, unbiased=False) / scale**2
     share = (relative > PASSIVE_VARIANCE).double().mean(0).numpy()
-    kind = np.where(share >= 1 - MIXED, "passive", np.where(share <= MIXED, "active", "mixed"))
+    types = np.where(share >= 1 - MIXED, "passive", np.where(share <= MIXED, "active", "mixed"))
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(_SEED + 1))
     samples = mean + std * noise.double()
     return pd.DataFrame(
@@ -170,9 +170,9 @@ def variables(mean: Tensor, std: Tensor, scale: float) -> pd.DataFrame:
             "mean_variance": spread.numpy(),
             "active": (spread > ACTIVE).numpy(),
             "passive": share,
-            "type": kind,
-            "mean_correlation": _correlations(mean, kind == "active"),
-            "sampled_correlation": _correlations(samples, kind == "active"),
+            "type": types,
+            "mean_correlation": _correlations(mean, types == "active"),
+            "sampled_correlation": _correlations(samples, types == "active"),
         }
     )
 

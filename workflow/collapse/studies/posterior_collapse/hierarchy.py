@@ -14,6 +14,8 @@ from collapse.studies.networks import setting
 from collapse.studies.posterior_collapse.analysis import single
 from collapse.studies.sentences import UNFINISHED, number
 
+LINEAR, NETWORK = "linear_mhvae", "mhvae"
+"""Experiments."""
 _COLUMNS = ("active $z_1$", "active $z_2$", "KL of $z_2$ (nats)")
 _LINEAR = (("active", "all"), ("active_2", "all"), ("KL_2", "all"))
 _NETWORK = (("active_units", "z1"), ("active_units", "z2"), ("test_KL_2", "all"))
@@ -25,9 +27,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     # Room for what stands above each row.
     figure.get_layout_engine().set(rect=(0, 0, 1, 0.97), hspace=0.09)
     drawn = []
-    for line, name, metrics in zip(
-        axes, ("linear_mhvae", "mhvae"), (_LINEAR, _NETWORK), strict=True
-    ):
+    for line, name, metrics in zip(axes, (LINEAR, NETWORK), (_LINEAR, _NETWORK), strict=True):
         for panel, title, (metric, layer) in zip(line, _COLUMNS, metrics, strict=True):
             table = _medians(experiments[name], metric, layer)
             _draw_table(panel, table, whole=metric != metrics[-1][0])
@@ -92,14 +92,14 @@ def findings(rows: pd.DataFrame) -> str:
     if rows.empty:
         return UNFINISHED
     sentences = []
-    linear = rows[(rows["experiment"] == "linear_mhvae") & rows["metric"].str.startswith("active")]
+    linear = rows[(rows["experiment"] == LINEAR) & rows["metric"].str.startswith("active")]
     if len(linear):
         right = int((linear["median"] == linear["predicted"]).sum())
         sentences.append(
             f"In linear levels {right} of {len(linear)} counts of active units are those of the "
             "closed form."
         )
-    network = rows[rows["experiment"] == "mhvae"]
+    network = rows[rows["experiment"] == NETWORK]
     units = network[(network["metric"] == "active_units") & (network["layer"] == "z2")]
     if len(units):
         table = units.set_index(["beta_1", "beta_2"])["median"]

@@ -18,6 +18,8 @@ from collapse.studies.sentences import listed as spoken
 
 _SHOWN = 4
 """Images of each kind."""
+_FULL = "posterior"
+"""What is made with all that a network sees of an image."""
 _BLOCKS = {
     "cvae_beta": ("beta", r"$\beta$", {"posterior": "posterior mean", "prior": "prior mean"}),
     "mhvae": ("beta_2", r"$\beta_2$", {"posterior": "through $z_1$", "second": "through $z_2$"}),
@@ -122,5 +124,5 @@ def _differences(rows: pd.DataFrame, key: str, source: str) -> pd.Series:
     )
     difference = made - original.reindex(made.index)
     # Given pixels are the image's own.
-    difference = difference[difference != 0] if source == "posterior" else difference
+    difference = difference[difference != 0] if source == _FULL else difference
     return difference.pow(2).groupby(level=key).mean().pow(0.5).replace(np.nan, 0.0)

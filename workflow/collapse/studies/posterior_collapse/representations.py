@@ -35,8 +35,8 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
                for name in TYPES]  # fmt: skip
     handles += [
         Line2D([], [], color="0.3", marker="D", linestyle="", label=text,
-               markerfacecolor="0.3" if kind == "mean" else "white")
-        for kind, text in _REPRESENTATIONS.items()
+               markerfacecolor="0.3" if what == "mean" else "white")
+        for what, text in _REPRESENTATIONS.items()
     ]  # fmt: skip
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), borderaxespad=0.2,
                   columnspacing=1.0, handletextpad=0.2)  # fmt: skip
@@ -86,15 +86,15 @@ def _draw_correlations(
     """Draw mean largest correlations, of posterior means and of samples."""
     drawn = []
     for offset, name in ((-0.12, "active"), (0.12, "passive")):
-        for kind in _REPRESENTATIONS:
-            table = over_seeds(experiment.last(f"{kind}_correlation_{name}", "z"), ["beta"])
+        for what in _REPRESENTATIONS:
+            table = over_seeds(experiment.last(f"{what}_correlation_{name}", "z"), ["beta"])
             at = [betas.index(beta) + offset for beta in table["beta"]]
-            face = colours[name] if kind == "mean" else "white"
+            face = colours[name] if what == "mean" else "white"
             axes.errorbar(
                 at, table["median"], yerr=range_bars(table), fmt=_MARKERS[name], markersize=4,
                 color=colours[name], markerfacecolor=face, elinewidth=0.8,
             )  # fmt: skip
-            drawn.append(table.assign(series=f"correlation of {kind}", type=name))
+            drawn.append(table.assign(series=f"correlation of {what}", type=name))
     axes.set_ylabel("largest |correlation|")
     axes.set_ylim(0, 1.05)
     _name_betas(axes, betas)
@@ -121,9 +121,9 @@ def findings(rows: pd.DataFrame) -> str:
     for name in ("active", "passive"):
         values = [
             rows.loc[
-                (rows["series"] == f"correlation of {kind}") & (rows["type"] == name), "median"
+                (rows["series"] == f"correlation of {what}") & (rows["type"] == name), "median"
             ]
-            for kind in _REPRESENTATIONS
+            for what in _REPRESENTATIONS
         ]
         if all(len(each) for each in values):
             mean, sampled = (number(float(np.mean(each))) for each in values)
