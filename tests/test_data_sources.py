@@ -522,7 +522,7 @@ def test_another_table_than_shuttle_is_refused(shuttle, tmp_path, objects, reaso
 @pytest.mark.parametrize(
     ("name", "tried", "message"),
     [
-        ("kmnist", ["download"], "no data set 'kmnist', did you mean 'mnist'? (there are: cifar10"),
+        ("kmnist", ["download"], "no data set 'kmnist', did you mean 'mnist'? (there are: bible, "),
         ("reacher", ["download"], "reacher.py: SET is Task(title='Reacher'"),
         ("mnist", ["ftp"], "datasets.mnist.sources: 'ftp' found, allowed are directory, package"),
         ("mnist", [], "datasets.mnist.sources: none found"),

@@ -33,7 +33,7 @@ from conftest import Checkout
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 STUDIES = (
-    "deep_linear", "deep_rfm", "dufm_lowrank", "imbalanced", "mixup", "perturbation",
+    "deep_linear", "deep_rfm", "dufm_lowrank", "imbalanced", "linguistic", "mixup", "perturbation",
     "posterior_collapse", "regression",
 )  # fmt: skip
 SMOKE = load("config", {"scale": "smoke"})

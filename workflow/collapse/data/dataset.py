@@ -31,6 +31,9 @@ class Dataset:
         The pixel value that stands for 1.
     outputs
         Names of a network's outputs: the K classes in label order, or the n targets.
+    test_surprisal
+        -log p of each test label given all that can be known before it, in nats, where the law that
+        made the data is known; else None.
     """
 
     inputs: np.ndarray
@@ -41,6 +44,7 @@ class Dataset:
     std: tuple[float, ...]
     maximum: int
     outputs: tuple[str, ...]
+    test_surprisal: np.ndarray | None = None
 
     @property
     def regression(self) -> bool:
@@ -73,6 +77,7 @@ def _classified(tensors: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
         std=tuple(attributes["std"]),
         maximum=attributes["maximum"],
         outputs=tuple(attributes["classes"]),
+        test_surprisal=tensors.get("test_surprisal"),
     )
 
 

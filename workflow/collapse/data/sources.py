@@ -99,7 +99,8 @@ def from_debian(wanted: Files, directory: str | None) -> Contents:
     if wanted.debian is None:
         raise SourceError("no Debian package holds it")
     installed = Path(wanted.debian.folder)
-    if installed.is_dir():
+    # Its folder may be one that other packages have in common with it, such as /usr/lib.
+    if _find([installed], next(iter(wanted.checksums))) is not None:
         return _read_files([installed], wanted.checksums)
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:

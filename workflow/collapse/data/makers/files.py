@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from collapse.data.sources import READERS, Contents
 from collapse.data.spec import required
 from collapse.data.tensors import Tensors
 from collapse.errors import InputError
+
+Kind = TypeVar("Kind", bound=Files)
+Read = TypeVar("Read")
 
 
 def make(spec: Mapping[str, Any], _: str | None) -> Tensors:
@@ -40,24 +43,52 @@ def fetch(
         If there is no such data set or source, or if every source failed: then it names each
         source and its reason.
     """
-    data_set = _checked(name, sources)
+    data_set = checked(name, sources)
+    arrays, source = from_first(name, data_set, sources, directory, parse, progress)
+    return Tensors(arrays, _attributes(name, data_set, source, arrays))
+
+
+def from_first(
+    name: str,
+    data_set: Files,
+    sources: Sequence[str],
+    directory: str | None,
+    read: Callable[[Any, Contents], Read],
+    progress: Callable[[str], None],
+) -> tuple[Read, str]:
+    """Return what `read` makes of the files of the first source that has them, and that source.
+
+    `read` takes the data set and its files, and raises SourceError where these are bad.
+
+    Raises
+    ------
+    InputError
+        If every source failed: it names each source and its reason.
+    """
     reasons = []
     for source in sources:
         try:
             files = READERS[source](data_set, directory)
-            arrays = _verified(data_set, files)
+            found = _verified(data_set, files, read)
         except SourceError as error:
             # One line each: the error that ends it all is one line.
             reasons.append(f"{source}: {' '.join(str(error).split())}")
             progress(f"{name}: {reasons[-1]}")
             continue
         progress(f"{name}: {source}: {len(files)} file(s), sha256 as expected")
-        return Tensors(arrays, _attributes(name, data_set, source, arrays))
+        return found, source
     raise InputError(f"{name}: no source has it: {' | '.join(reasons)} | {_advice(name, data_set)}")
 
 
-def _checked(name: str, sources: Sequence[str]) -> Files:
-    data_set = find(name, Files)
+def checked(name: str, sources: Sequence[str], kind: type[Kind] = Files) -> Kind:
+    """Return what is known of a data set of a kind, whose sources there must be.
+
+    Raises
+    ------
+    InputError
+        If there is no such data set or source.
+    """
+    data_set = find(name, kind)
     unknown = [source for source in sources if source not in READERS]
     if unknown or not sources:
         first = repr(unknown[0]) if unknown else "none"
@@ -66,14 +97,14 @@ def _checked(name: str, sources: Sequence[str]) -> Files:
     return data_set
 
 
-def _verified(data_set: Files, files: Contents) -> dict[str, np.ndarray]:
+def _verified(data_set: Files, files: Contents, read: Callable[[Any, Contents], Read]) -> Read:
     # First the format: that a file is truncated says more than that its checksum is another one.
-    arrays = parse(data_set, files)
+    found = read(data_set, files)
     for name, expected in data_set.checksums.items():
         digest = hashlib.sha256(files[name]).hexdigest()
         if digest != expected:
             raise SourceError(f"{name}: sha256 is {digest}, expected {expected}")
-    return arrays
+    return found
 
 
 def _attributes(

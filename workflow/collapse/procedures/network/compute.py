@@ -31,7 +31,7 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     trainer = Trainer([prepare(group, dataset, samples, targets) for group in groups])
     results = iter(train(trainer, checkpoints_of(trainer, job)))
     by_run = {run["id"]: next(results) for group in groups for run in group}
-    return _computed(runs, [by_run[run["id"]] for run in runs])
+    return computed(runs, [by_run[run["id"]] for run in runs])
 
 
 def _of_one_shape(runs: Runs, stacked: bool) -> list[Runs]:
@@ -86,7 +86,8 @@ def prepare(runs: Runs, dataset: Dataset, samples: Samples, targets: torch.Tenso
     )
 
 
-def _computed(runs: Runs, results: Sequence[TrainingResult]) -> Computed:
+def computed(runs: Runs, results: Sequence[TrainingResult]) -> Computed:
+    """Return what trainings leave behind, one result for each run."""
     tensors, run_records, frames = {}, [], []
     for run, result in zip(runs, results, strict=True):
         if result.diverged_epoch is not None:

@@ -9,9 +9,10 @@ from torch.optim.adam import adam
 
 
 class Adam:
-    """Adam with betas 0.9 and 0.999 and epsilon 1e-8, without decay, of parameters by name."""
+    """Adam with betas 0.9 and 0.999, epsilon 1e-8 and decoupled decay, of parameters by name."""
 
-    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], decay: float = 0.0) -> None:
+        self._decay = decay
         self._parameters = list(parameters.values())
         self._first = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._second = [torch.zeros_like(parameter) for parameter in self._parameters]
@@ -42,8 +43,9 @@ class Adam:
             beta1=0.9,
             beta2=0.999,
             lr=learning_rate,
-            # The objective has penalties of its own.
-            weight_decay=0.0,
+            # The objective has penalties of its own; this is none of them.
+            weight_decay=self._decay,
+            decoupled_weight_decay=True,
             eps=1e-8,
             maximize=False,
         )
