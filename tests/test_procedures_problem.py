@@ -18,7 +18,8 @@ from conftest import entries
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 WRITES = {
-    "data": {"out": "digits.safetensors"},
+    # Whatever the data set is called.
+    "data": {"out": ""},
     "compute": {"states": "states.safetensors", "history": "history.parquet"},
     "predictions": {"predictions": "predictions.parquet", "frames": "frames.parquet"},
     "measure_runs": {
@@ -55,7 +56,7 @@ def command(results, path, job):
     replace(job.spec, results=str(results)).write(place / f"{job.stage}.json")
     words = [job.stage, "--spec", str(place / f"{job.stage}.json")]
     for option, name in WRITES[job.stage].items():
-        words += [f"--{option}", str(place / name)]
+        words += [f"--{option}", str(place / (name or Path(path).name))]
     return words
 
 

@@ -65,7 +65,8 @@ def state_readings(model: Network, corpus: Corpus) -> list[Row]:
 
     ``classes`` is K, how many tokens follow a training context: means, variances and the rows of
     the head are of these alone. ``entropy``, where the law of the text is known, is the mean over
-    the held-out positions of -log p given all before them, in nats. See `class_readings` and `held_out_readings`.
+    the held-out positions of -log p given all before them, in nats. See `class_readings` and
+    `held_out_readings`.
     """
     model.eval()
     classes = corpus.classes
