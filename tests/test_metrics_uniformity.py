@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collapse.metrics.collapse import class_statistics
-from collapse.metrics.uniformity import disagreement, duality, log_norm_variance
+from collapse.metrics.uniformity import disagreement, duality_readings, log_norm_variance
 from conftest import FEW
 
 SHAPES = {"classes": st.integers(2, 7), "dim": st.integers(1, 5), "seed": st.integers(0, 100)}
@@ -45,7 +45,7 @@ def test_all_are_their_definitions(classes, dim, seed):
         product / (length * math.dist(w, np.zeros(dim)))
         for product, length, w in zip(products, lengths, weight, strict=True)
     ]
-    of_head = duality(found)
+    of_head = duality_readings(found)
     assert of_head["duality_cosine_mean"] == pytest.approx(np.mean(cosines), abs=1e-9)
     assert of_head["duality_cosine_variance"] == pytest.approx(np.var(cosines), abs=1e-9)
     assert of_head["duality_product_variance"] == pytest.approx(np.var(products), abs=1e-8)
@@ -91,7 +91,7 @@ def test_self_dual_classes_are_uniformly_dual():
     features, labels, weight = drawn(5, 4, 1)
     found = statistics_of(features, labels, weight)
     lengths = torch.linalg.vector_norm(found.centred, dim=1, keepdim=True)
-    dual = duality(replace(found, weight=2 * found.centred / lengths))
+    dual = duality_readings(replace(found, weight=2 * found.centred / lengths))
     assert dual["duality_cosine_mean"] == pytest.approx(1)
     assert dual["duality_cosine_variance"] == pytest.approx(0, abs=1e-15)
     assert dual["duality_product_variance"] == pytest.approx(4 * lengths.var(correction=0).item())
@@ -101,7 +101,7 @@ def test_what_has_no_direction_is_undefined():
     features, labels, weight = drawn(3, 2, 2)
     alike = statistics_of(np.ones_like(features), labels, weight)
     assert log_norm_variance(alike) is None
-    assert set(duality(alike).values()) == {None}
+    assert set(duality_readings(alike).values()) == {None}
     weight[0] = 0
-    lame = duality(statistics_of(features, labels, weight))
+    lame = duality_readings(statistics_of(features, labels, weight))
     assert set(lame.values()) == {None}

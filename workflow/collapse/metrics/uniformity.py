@@ -20,8 +20,8 @@ def log_norm_variance(statistics: ClassStatistics) -> float | None:
     return defined(lengths.log().var(correction=0))
 
 
-def duality(statistics: ClassStatistics) -> dict[str, float | None]:
-    """NC3 and its uniform kind, UNC3, class by class; needs a weight with rows w_k.
+def duality_readings(statistics: ClassStatistics) -> dict[str, float | None]:
+    """Return NC3 and its uniform kind, UNC3, class by class; needs a weight with rows w_k.
 
     ``duality_cosine_mean``, the mean over classes of ``cos(w_k, mu_k - mu_G)``, is 1 at
     self-duality (NC3); ``duality_cosine_variance`` and ``duality_product_variance``, variances
@@ -45,11 +45,13 @@ def disagreement(features: Tensor, statistics: ClassStatistics) -> Tensor:
     """Return where the classifier, W h, and the nearest class mean choose different classes.
 
     Of features N x d, which need not be those of the statistics, such as held-out ones; these have
-    a weight and no bias. A tie goes to the lowest class. N booleans.
+    a weight and no bias. A tie goes to the lowest class. N booleans, on the device of the features.
     """
-    wide = features.to(statistics.means)
+    wide = features.double()
+    # There are many of these, and the statistics may have been moved to a CPU.
+    means, weight = (rows.to(wide) for rows in (statistics.means, statistics.weight))
     # About a point among the means: a large offset common to all would cost digits.
-    origin = statistics.means.mean(0)
-    means = statistics.means - origin
+    origin = means.mean(0)
+    means = means - origin
     nearest = ((wide - origin) @ means.T - means.square().sum(1) / 2).argmax(1)
-    return (wide @ statistics.weight.T).argmax(1) != nearest
+    return (wide @ weight.T).argmax(1) != nearest

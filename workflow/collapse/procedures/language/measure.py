@@ -106,16 +106,18 @@ def class_readings(statistics: ClassStatistics) -> Iterator[Row]:
 
     As the library `neural_collapse` has them, with the unweighted mean of the class means for mu_G
     where one is needed: beside CDNV, CDNV_2, NC1_ratio, NC2_ETF, equinorm, equiangularity, NC3 and
-    the log kernel of GNC2 ``log_norm_variance``, ``duality_cosine_mean``,
-    ``duality_cosine_variance`` and ``duality_product_variance``, see `collapse.metrics.uniformity`.
-    A model that sees no context has one feature for all: most are 0/0 then, and have no row.
+    the log kernel of GNC2 what `duality_readings` has, and ``log_norm_variance``, the variance
+    (ddof 0) over classes of log norm(mu_k - mu_G). A model that sees no context has one feature for
+    all: most are 0/0 then, and have no row.
     """
     unweighted = statistics.unweighted()
     found = {name: metric(statistics) for name, metric in ABOUT_ALL.items()}
     found |= {f"{name}_unweighted": metric(unweighted) for name, metric in ABOUT_MEANS.items()}
     logarithms = kernels.gnc2(unweighted)
     found |= {f"{n}_unweighted": logarithms[n] for n in ("GNC2_log_mean", "GNC2_log_variance")}
-    found |= {f"{name}_unweighted": v for name, v in uniformity.duality(unweighted).items()}
+    found |= {
+        f"{name}_unweighted": v for name, v in uniformity.duality_readings(unweighted).items()
+    }
     yield from (("H1", name, value) for name, value in found.items() if value is not None)
 
 
@@ -134,8 +136,7 @@ def held_out_readings(
         outputs = model.head(features).double()
         sums[0] += functional.cross_entropy(outputs, labels, reduction="sum")
         sums[1] += (outputs.argmax(1) != labels).sum()
-        blocks = features.to(statistics.means.device).split(2**13)
-        sums[2] += sum(uniformity.disagreement(block, statistics).sum().item() for block in blocks)
+        sums[2] += uniformity.disagreement(features, statistics).sum()
     loss, error, differ = (sums / windows[:, 1:].numel()).tolist()
     rows = [("all", "validation_loss", loss), ("all", "validation_error", error)]
     return rows + ([("H1", "NC4_held_out", differ)] if statistics.between_trace else [])

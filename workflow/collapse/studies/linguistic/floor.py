@@ -42,7 +42,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     last.axhspan(*ETF_ERROR, color="0.75", linewidth=0, zorder=0)
     last.annotate(
         "range of its models", (NARROWEST, ETF_ERROR[0]), fontsize=6, color="0.35", va="top",
-        xytext=(0, -14), textcoords="offset points",
+        xytext=(0, -12), textcoords="offset points",
     )  # fmt: skip
     last.set_title(f"the paper's $K={CLASSES}$", loc="left", fontsize=7)
     for panel in axes[0]:
