@@ -38,17 +38,17 @@ class Chain:
         """Return so many tokens, from the stationary distribution on."""
         topics, states, _ = self.emissions.shape
         kept = rng.random(count) < self.keep
-        drawn = rng.integers(topics, size=count)
+        fresh = rng.integers(topics, size=count)
         steps, tokens = rng.random((2, count))
         rows, cumulated = np.cumsum(self.transitions, 1), np.cumsum(self.emissions, 2)
         # Rounding may leave the last of them below 1.
         rows[:, -1] = cumulated[..., -1] = 1.0
         first = self.start.sum(0).cumsum()
-        topic, state = int(drawn[0]), int(np.searchsorted(first, steps[0] * first[-1]))
+        topic, state = int(fresh[0]), int(np.searchsorted(first, steps[0] * first[-1]))
         found = np.empty(count, np.int64)
         for place in range(count):
             if place:
-                topic = topic if kept[place] else int(drawn[place])
+                topic = topic if kept[place] else int(fresh[place])
                 state = int(np.searchsorted(rows[state], steps[place]))
             found[place] = np.searchsorted(cumulated[topic, state], tokens[place])
         return found

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from collapse.plotting import THEORY, TWO_COLUMNS, over_seeds, range_bars
+from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds, range_bars
 from collapse.studies import Results
 from collapse.studies.linguistic.models import models
-from collapse.studies.linguistic.panels import colours_of, depths_of
+from collapse.studies.linguistic.panels import depths_of
 from collapse.studies.linguistic.published import CLASSES, ETF_ERROR, WIDEST
 from collapse.studies.sentences import UNFINISHED, span
 from collapse.theory.linguistic import etf_floor
@@ -24,7 +24,7 @@ NARROWEST = 64
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    colours = colours_of(depths_of(experiments))
+    colours = ordered_colours(depths_of(experiments))
     figure, axes = plt.subplots(
         1, len(experiments) + 1, figsize=(TWO_COLUMNS, 2.3), sharey=True, squeeze=False
     )

@@ -15,6 +15,7 @@ METRICS = (
 )  # fmt: skip
 """What models are compared by."""
 PERMUTATIONS = 20_000
+"""Random orders that a p is a share of."""
 
 
 def models(experiment: Results, *, every_epoch: bool = False) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from collapse.plotting import decades, ordered_colours
+from collapse.plotting import decades
 from collapse.studies import Results
 
 MARKERS = "osD^vP*X"
@@ -38,11 +38,6 @@ def depths_of(experiments: Mapping[str, Results]) -> list[int]:
 
 def _all(experiments: Mapping[str, Results], key: str) -> list[int]:
     return sorted({int(v) for each in experiments.values() for v in each.metrics[key].unique()})
-
-
-def colours_of(values: Sequence[int]) -> dict[int, tuple]:
-    """Return a colour for each value, light to dark."""
-    return ordered_colours(values)
 
 
 def markers_of(values: Sequence[int]) -> dict[int, str]:

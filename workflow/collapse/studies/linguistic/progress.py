@@ -8,12 +8,11 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import TWO_COLUMNS
+from collapse.plotting import TWO_COLUMNS, ordered_colours
 from collapse.studies import Results
 from collapse.studies.linguistic.models import LOSS, models, spearman
 from collapse.studies.linguistic.panels import (
     SYMBOLS,
-    colours_of,
     depths_of,
     dots,
     markers_of,
@@ -33,7 +32,7 @@ COLUMNS = 4
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    colours, markers = colours_of(widths_of(experiments)), markers_of(depths_of(experiments))
+    colours, markers = ordered_colours(widths_of(experiments)), markers_of(depths_of(experiments))
     rows = 2 * len(experiments)
     figure, axes = plt.subplots(rows, COLUMNS, figsize=(TWO_COLUMNS, 1.6 * rows + 0.2))
     drawn = []

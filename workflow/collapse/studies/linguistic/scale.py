@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from collapse.plotting import THEORY, TWO_COLUMNS, over_seeds, seed_band
+from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds, seed_band
 from collapse.studies import Results
 from collapse.studies.linguistic.models import LOSS, models
-from collapse.studies.linguistic.panels import SYMBOLS, colours_of, depths_of, ordinate
+from collapse.studies.linguistic.panels import SYMBOLS, depths_of, ordinate
 from collapse.studies.sentences import UNFINISHED, number, span
 
 METRICS = (
@@ -24,7 +24,7 @@ METRICS = (
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
-    colours = colours_of(depths_of(experiments))
+    colours = ordered_colours(depths_of(experiments))
     figure, axes = plt.subplots(
         len(experiments), len(METRICS), figsize=(TWO_COLUMNS, 1.6 * len(experiments) + 0.35),
         squeeze=False, sharex="row",
