@@ -308,6 +308,15 @@ def test_nothing_is_found_in_no_rows(name):
 def test_a_figure_reads_what_the_study_says(name):
     figure = STUDY.figures[name]
     assert set(figure.reads) <= set(WHOLE) and figure.caption.endswith(".")
+    with pytest.raises(KeyError), paper_style():
+        import_module(f"collapse.studies.linguistic.{name}").draw(
+            {key: WHOLE[key] for key in figure.reads[1:]}
+        )
+    # What else there is makes no difference.
+    given = {key: WHOLE[key] for key in figure.reads}
+    with paper_style():
+        draw = import_module(f"collapse.studies.linguistic.{name}").draw
+        pd.testing.assert_frame_equal(draw(given)[1], draw(WHOLE)[1])
 
 
 @pytest.mark.parametrize("name", ["progress", "scale"])

@@ -13,7 +13,7 @@ from matplotlib.ticker import NullLocator
 from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds, range_bars
 from collapse.studies import Results
 from collapse.studies.linguistic.models import models
-from collapse.studies.linguistic.panels import depths_of
+from collapse.studies.linguistic.panels import TEXTS, depths_of
 from collapse.studies.linguistic.published import CLASSES, ETF_ERROR, WIDEST
 from collapse.studies.sentences import UNFINISHED, span
 from collapse.theory.linguistic import etf_floor
@@ -24,6 +24,7 @@ NARROWEST = 64
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
+    experiments = {name: experiments[name] for name in TEXTS}
     colours = ordered_colours(depths_of(experiments))
     figure, axes = plt.subplots(
         1, len(experiments) + 1, figsize=(TWO_COLUMNS, 2.3), sharey=True, squeeze=False

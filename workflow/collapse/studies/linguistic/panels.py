@@ -9,6 +9,8 @@ from matplotlib.lines import Line2D
 from collapse.plotting import decades
 from collapse.studies import Results
 
+TEXTS = ("grammar", "bible")
+"""Experiments on texts of several sizes of models."""
 MARKERS = "osD^vP*X"
 SYMBOLS = {
     "CDNV": "CDNV",

@@ -13,6 +13,7 @@ from collapse.studies import Results
 from collapse.studies.linguistic.models import LOSS, models, spearman
 from collapse.studies.linguistic.panels import (
     SYMBOLS,
+    TEXTS,
     depths_of,
     dots,
     markers_of,
@@ -32,6 +33,7 @@ COLUMNS = 4
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
+    experiments = {name: experiments[name] for name in TEXTS}
     colours, markers = ordered_colours(widths_of(experiments)), markers_of(depths_of(experiments))
     rows = 2 * len(experiments)
     figure, axes = plt.subplots(rows, COLUMNS, figsize=(TWO_COLUMNS, 1.6 * rows + 0.2))

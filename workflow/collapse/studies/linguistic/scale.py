@@ -13,7 +13,7 @@ from matplotlib.ticker import NullLocator
 from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds, seed_band
 from collapse.studies import Results
 from collapse.studies.linguistic.models import LOSS, models
-from collapse.studies.linguistic.panels import SYMBOLS, depths_of, ordinate
+from collapse.studies.linguistic.panels import SYMBOLS, TEXTS, depths_of, ordinate
 from collapse.studies.sentences import UNFINISHED, number, span
 
 METRICS = (
@@ -24,6 +24,7 @@ METRICS = (
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the numbers drawn in it."""
+    experiments = {name: experiments[name] for name in TEXTS}
     colours = ordered_colours(depths_of(experiments))
     figure, axes = plt.subplots(
         len(experiments), len(METRICS), figsize=(TWO_COLUMNS, 1.6 * len(experiments) + 0.35),
