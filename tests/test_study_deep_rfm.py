@@ -245,6 +245,17 @@ def test_one_layer_at_which_the_features_do_more_counts(metric, claim, seeds):
     assert verdicts("rfm_digits", worse) == {f"{claim}_digits": verdict}
 
 
+@pytest.mark.parametrize(
+    ("metric", "claim"), [("NC1_ratio", "projection"), ("NC1", "projection_in_span")]
+)
+def test_a_projection_that_raises_nc1_less_than_the_features_do_lowers_nothing(metric, claim):
+    # To 11/10 at the projection, from there to 16/10.
+    keys = {"step": 3, "projection": "agop"}
+    raised = scaled(WHOLE["rfm"], metric, 4.4, layer="MX", **keys)
+    raised = scaled(raised, metric, 6.4 / 1.5, layer="Phi", **keys)
+    assert verdicts("rfm", raised) == {f"{claim}_images": "not replicated"}
+
+
 def test_an_error_at_one_layer_of_one_arm_tells_the_arms_apart():
     wrong = valued(WHOLE["rfm"], "error", 1e-3, step=5, projection="shuffled", seed=[0, 1])
     assert verdicts("rfm", wrong) == {"accuracy_images": "not replicated"}
@@ -275,6 +286,19 @@ def test_all_layers_together_may_do_what_one_does_not():
     keys = {"gain": 0.1, "step": 100}
     everywhere = scaled(WHOLE["mlp"], "NC1_ratio_right", 2.0, **keys)
     assert verdicts("mlp", everywhere) == dict.fromkeys(
+        ["right_factor_in_each_layer", "right_factor_over_all_layers"], "not replicated"
+    )
+
+
+def test_right_factors_that_raise_nc1_less_than_the_relus_do_lower_nothing():
+    keys = {"gain": 0.1, "step": 100}
+    # From 1 to 11/10 at the right factor, to 15/10 at the ReLU: in one layer, then in all.
+    raised = scaled(WHOLE["mlp"], "NC1_ratio_right", 4.4, layer="hidden3", **keys)
+    raised = scaled(raised, "NC1_ratio_output", 7.5, layer="hidden3", **keys)
+    assert verdicts("mlp", raised) == {"right_factor_in_each_layer": "not replicated"}
+    raised = scaled(WHOLE["mlp"], "NC1_ratio_right", 4.4, **keys)
+    raised = scaled(raised, "NC1_ratio_output", 7.5, **keys)
+    assert verdicts("mlp", raised) == dict.fromkeys(
         ["right_factor_in_each_layer", "right_factor_over_all_layers"], "not replicated"
     )
 

@@ -114,8 +114,8 @@ def _projection(experiment: Results, short: str) -> Decision:
         PAPER,
         "In every layer the projection by the AGOP lowers NC1 (tr S_W / tr S_B) of "
         f"{_of(experiment)} at least as much as the random features do.",
-        "largest fall of ln(NC1_ratio) at the features less that at the projection, of all layers "
-        "of a seed, is 0 or less",
+        "largest fall of ln(NC1_ratio) at the features, or 0 where it rises there, less that at "
+        "the projection, of all layers of a seed, is 0 or less",
         0.0,
         3,
         bound="theory",
@@ -132,8 +132,8 @@ def _projection_in_span(experiment: Results, short: str) -> Decision:
         f"{PAPER}, with NC1 of Papyan, Han & Donoho 2020",
         "The same of NC1 = tr(S_W S_B^+)/K, which sees variance in the span of the class means "
         "alone; the paper does not say it of this measure.",
-        "largest fall of ln(NC1) at the features less that at the projection, of all layers of a "
-        "seed, is 0 or less",
+        "largest fall of ln(NC1) at the features, or 0 where it rises there, less that at the "
+        "projection, of all layers of a seed, is 0 or less",
         0.0,
         3,
         bound="theory",
@@ -145,10 +145,13 @@ def _projection_in_span(experiment: Results, short: str) -> Decision:
 
 
 def _excess(experiment: Results, metric: str) -> pd.Series:
-    """Return the largest difference of both falls of a seed over its layers; NaN if one is."""
+    """Return the largest difference of both falls of a seed over its layers; NaN if one is.
+
+    Features that raise the metric count as 0: what raises it less lowers nothing.
+    """
     table = falls(experiment, metric)
     return (
-        (table["map"] - table["projection"])
+        (table["map"].clip(lower=0) - table["projection"])
         .groupby("seed")
         .agg(lambda each: each.max(skipna=False))
     )
