@@ -105,6 +105,61 @@ def test_hidden_layers_get_a_panel_of_their_own_in_the_order_of_the_network():
     assert lone.lines == ("layer",) and lone.rows["layer"].unique().tolist() == list(layers)
 
 
+def machine(steps, layers, arms=("agop", "identity")):
+    """Return runs whose steps are layers, which have places: NC1 is the place over the step."""
+    runs = [
+        (
+            {"projection": arm, "flag": flag, "seed": 0},
+            {(s, layer, "NC1"): (i + 1) / s for s in steps for i, layer in enumerate(layers)},
+            {},
+        )
+        for arm in arms
+        for flag in ((False, True) if len(arms) > 1 else (True,))
+    ]
+    return results(CONFIG, runs)
+
+
+@pytest.mark.parametrize(("steps", "against"), [((1, 2, 3), "layer"), ((1, 2), "projection")])
+def test_places_that_a_step_passes_have_each_a_panel_of_curves(steps, against):
+    given = machine(steps, ("X", "MX", "Phi"))
+    shown = picture(given, "layer")
+    assert [each.title for each in shown.panels] == ["NC1 (X)", "NC1 (MX)", "NC1 (Phi)"]
+    assert {each.against for each in shown.panels} == {against} and shown.no_curve == ()
+    text = caption(shown, given, "mine", "table")
+    assert f"``NC1 (Phi)`` {3 / steps[-1]:.3g}" in text and "values at the last" not in text
+
+
+@pytest.mark.parametrize("steps", [(1, 2, 3), (1, 2)])
+def test_places_of_one_line_are_lines_in_their_order_and_named(steps):
+    given = machine(steps, ("X", "MX", "Phi"), arms=("agop",))
+    shown = picture(given, "layer")
+    (only,) = shown.panels
+    assert (only.against, only.over, only.lines) == ("layer", True, ("layer",))
+    assert only.rows["layer"].unique().tolist() == ["X", "MX", "Phi"]
+    assert "No run" not in caption(shown, given, "mine", "table")
+    figure, _ = drawn(shown)
+    labels = [text.get_text() for text in figure.legends[0].get_texts() if text.get_text()]
+    assert labels == ["place X", "place MX", "place Phi"]
+    # Ten are too many to be named.
+    figure, _ = drawn(picture(machine(steps, [f"h{i}" for i in range(10)], ("agop",)), "epoch"))
+    labels = [text.get_text() for text in figure.legends[0].get_texts() if text.get_text()]
+    assert labels == ["first layer", "last layer"]
+
+
+@pytest.mark.parametrize(
+    ("clock", "words"),
+    [("layer", ["entry", "place"]), ("entry", ["index", "layer"]), ("step", ["entry", "layer"])],
+)
+def test_layers_and_entries_are_told_from_steps_that_are_called_so(clock, words):
+    given = network(layers=("hidden1", "hidden2", "H1"))
+    shown = picture(given, clock)
+    assert sorted({each.against for each in shown.panels if not each.over}) == words
+    assert {each.against for each in shown.panels if each.over} == {clock}
+    text = caption(shown, given, "mine", "table")
+    assert f"Against ``{words[0]}`` and ``{words[1]}`` are the values at the last step." in text
+    assert "At the last step: ``loss``" in text
+
+
 def test_diverged_runs_are_not_drawn_and_named():
     given = diverged(network(), depth=3, bias=True, seed=[0, 2])
     shown = picture(given, "step")
@@ -217,6 +272,19 @@ def test_of_many_metrics_the_first_are_drawn_and_the_rest_named():
     assert "``m8``, ``m9``, ``m10``, ``m12``, ``m13``, ``same`` (no room)" in text
 
 
+def test_places_for_which_there_is_no_room_are_named():
+    measured = {(step, "all", "loss"): step for step in (1, 2, 3)} | {
+        (step, layer, metric): step
+        for step in (1, 2, 3)
+        for metric in ("a", "b", "c", "d", "e")
+        for layer in ("X", "MX", "Phi")
+    }
+    given = results(CONFIG, [({"arm": arm, "seed": 0}, measured, {}) for arm in ("x", "y")])
+    shown = picture(given, "layer")
+    assert [each.title for each in shown.panels[-2:]] == ["d (X)", "d (MX)"]
+    assert shown.crowded_out == ("d (Phi)", "e")
+
+
 def test_more_symbols_than_can_be_told_apart_are_not_drawn_but_said():
     runs = [
         ({"a": a, "b": b, "c": c, "seed": 0}, {(s, "H1", "NC1"): a + s for s in range(4)}, {})
@@ -305,6 +373,19 @@ def test_the_job_is_told_what_a_step_is_and_reads_the_experiment_alone(study, na
     tables = {f"{study}/{name}/{kind}.parquet" for kind in ("metrics", "predictions", "samples")}
     assert set(job.files("tables")) == tables
     assert f"collapse.studies.{study}" in job.spec.modules
+
+
+def test_a_heading_names_what_all_points_have_in_common(load):
+    depths, widths = {"head.depth": [1, 2]}, {"model.hidden": [[8], [16]]}
+    one, several = (
+        jobs.picture(
+            load({"deep_linear": {"network_mlp": {"grid": grid}}}), "deep_linear", "network_mlp"
+        )
+        for grid in (depths, widths)
+    )
+    labels = one.told["config"]["labels"]
+    assert labels["model"].startswith("MLP") and "data" in labels
+    assert several.told["config"]["labels"] == {k: labels[k] for k in labels if k != "model"}
 
 
 def test_a_change_of_another_experiment_leaves_the_picture_alone(load):

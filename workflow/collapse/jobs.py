@@ -418,6 +418,11 @@ def picture(atlas: Atlas, study: str, name: str) -> Job:
     """
     clock = atlas.experiment(study, name).clock
     config = described(atlas, study, [name])[name]
+    first, *others = (
+        run.config.labels(atlas.data_set(run.config)) for run in atlas.runs(study, name)
+    )
+    # What the grid varies has a name at each of its points.
+    config["labels"] = {k: v for k, v in first.items() if all(each[k] == v for each in others)}
     spec = {"study": study, "experiment": name, "clock": clock, "config": config}
     modules = (f"collapse.studies.{study}",)
     return Job("picture", spec, modules, {"tables": tables(atlas, study, [name])})

@@ -24,7 +24,7 @@ from collapse.plotting import (
     seed_band,
 )
 from collapse.studies import Results
-from collapse.studies.picture_panels import Panel, Picture, is_number, spelt
+from collapse.studies.picture_panels import Panel, Picture, called, is_number, spelt
 from collapse.studies.sentences import UNFINISHED, listed, span
 
 _SYMBOLS = ("o", "s", "^", "D", "v", "P")
@@ -103,14 +103,30 @@ class _Look:
         self.handles = [self._colour_handles(), self._symbol_handles(), self._other_handles()]
 
     def _other_handles(self) -> list[Line2D]:
-        picture, handles = self._picture, []
-        own = {panel.lines[0] for panel in picture.panels if panel.lines != picture.by}
-        if own:
-            word, ends = " or ".join(sorted(own)), ordered_colours(("first", "last")).items()
+        picture, handles, gradual = self._picture, [], set()
+        for member, points in self._own().items():
+            word, (names, *others) = called(member, picture.clock), points
+            # A colour is a name's only where all panels have the same.
+            if others or len(names) > _LISTED or is_number(pd.Series(names)):
+                gradual.add(word)
+                continue
+            colours = ordered_colours(names).items()
+            handles += [Line2D([], [], color=c, label=f"{word} {name}") for name, c in colours]
+        if gradual:
+            word, ends = " or ".join(sorted(gradual)), ordered_colours(("first", "last")).items()
             handles += [Line2D([], [], color=c, label=f"{end} {word}") for end, c in ends]
         if picture.rows["predicted"].notna().any():
             handles.append(Line2D([], [], label="closed form", **THEORY))
         return handles
+
+    def _own(self) -> dict[str, set[tuple]]:
+        """Return, of lines that are a panel's own, which entries or layers panels have of them."""
+        found = {}
+        for panel in self._picture.panels:
+            if panel.lines != self._picture.by:
+                points = tuple(panel.rows[panel.lines[0]].unique())
+                found.setdefault(panel.lines[0], set()).add(points)
+        return found
 
     def _colour_handles(self) -> list[Line2D]:
         values = list(self._colours)
@@ -275,8 +291,8 @@ def _shown(picture: Picture) -> str:
         colour, *symbols = (f"``{key}``" for key in picture.by)
         signs = [f"{colour} by colour", *([f"{listed(symbols)} by symbol"] if symbols else [])]
         sentences.append(f"Each point of the grid has a line: {', '.join(signs)}.")
-    if any(not panel.over for panel in picture.panels):
-        sentences.append("Against ``entry`` and ``layer`` are the values at the last step.")
+    if ended := sorted({f"``{panel.against}``" for panel in picture.panels if not panel.over}):
+        sentences.append(f"Against {listed(ended)} are the values at the last step.")
     if picture.held:
         sentences.append(f"Drawn is only {listed(picture.held)}.")
     if picture.rows["predicted"].notna().any():
@@ -306,11 +322,13 @@ def _findings(picture: Picture) -> str:
         rows = panel.rows
         if picture.steps:
             rows = pd.concat([line.tail(1) for _, line in _lines(rows, panel.lines)])
-        text = f"``{panel.metric}`` {span(rows['median'])}"
+        text = f"``{panel.title}`` {span(rows['median'])}"
         if rows["predicted"].notna().any():
             text += f" (closed form {span(rows['predicted'].dropna())})"
         found.append(text)
-    return f"At the last step: {'; '.join(found)}." if found else UNFINISHED
+    if not found:
+        return "" if picture.panels else UNFINISHED
+    return f"At the last step: {'; '.join(found)}."
 
 
 def _diverged(experiment: Results) -> str:
@@ -328,7 +346,7 @@ def _not_shown(picture: Picture, table: str) -> str:
     """Say which metrics of the table have no panel, and where they are."""
     reasons = {
         "no room": picture.crowded_out,
-        "recorded once, or a matrix, or entries at every point": picture.no_curve,
+        "recorded once, or a matrix, or entries or layers at every point": picture.no_curve,
     }
     told = [
         f"{', '.join(f'``{name}``' for name in names)} ({reason})"

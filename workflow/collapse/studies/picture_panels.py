@@ -34,6 +34,9 @@ NULL = "null"
 _NAME = re.compile(r"([^\[]+)(?:\[(.*)\])?")
 # The features that the head gets; those of its own layers are H2, H3, ...
 _FEATURES, _HEAD = "H1", re.compile(r"H\d+")
+_NUMBERED = re.compile(r"\d")
+# What entries and layers are called where a step is called so.
+_OTHERWISE = {"entry": "index", "layer": "place"}
 _SERIES = ["metric", "layer", "entry"]
 _RANGE = ["median", "low", "high", "seeds"]
 # Of what has no entries, such as a loss.
@@ -55,7 +58,9 @@ class Panel:
     title
         The name, with the layer where that is not the features.
     against
-        What its abscissa is: that of the picture, or ``entry`` or ``layer``, at the last step.
+        What its abscissa is, in words: that of the picture, or entries or layers.
+    over
+        Whether it shows how something went, not where it ended at the last step.
     lines
         The columns that tell its lines apart.
     rows
@@ -66,6 +71,7 @@ class Panel:
     metric: str
     title: str
     against: str
+    over: bool
     lines: tuple[str, ...]
     rows: pd.DataFrame
 
@@ -75,11 +81,6 @@ class Panel:
         values = self.rows[["median", "low", "high", "predicted"]].to_numpy(dtype=float)
         low, high = np.nanmin(values), np.nanmax(values)
         return bool(low > 0 and high >= _RATIO * low)
-
-    @property
-    def over(self) -> bool:
-        """Whether it shows how something went, not where it ended."""
-        return self.against not in ("entry", "layer")
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Picture:
         What the abscissa is: the clock of the steps, a key of the grid, or ``seed``.
     steps
         Whether it is the steps'.
+    clock
+        What a step is.
     by
         Keys in whose values lines differ: the first by colour, the others by symbol.
     held
@@ -101,13 +104,15 @@ class Picture:
     panels
         Those that are drawn, the most important first.
     crowded_out
-        Metrics for which there is no room.
+        Metrics for which there is no room, or of these the layers.
     no_curve
-        Metrics of which there is no curve: recorded once, matrices, entries of every point.
+        Metrics of which there is no curve: recorded once, matrices, entries or
+        layers of every point.
     """
 
     against: str
     steps: bool
+    clock: str
     by: tuple[str, ...]
     held: tuple[str, ...]
     logarithmic: bool
@@ -134,15 +139,17 @@ def picture(experiment: Results, clock: str) -> Picture:
     table = _Table(experiment, clock)
     panels = [panel for name in table.ranked() for panel in table.panels(name)]
     shown, found = panels[:MOST_PANELS], {panel.metric for panel in panels}
-    drawn = {panel.metric for panel in shown}
+    drawn = {name for panel in shown for name in (panel.metric, panel.title)}
+    left = [panel.title if panel.metric in drawn else panel.metric for panel in panels]
     return Picture(
         table.abscissa,
         table.steps,
+        clock,
         tuple(table.by),
         tuple(table.held),
         table.logarithmic,
         tuple(shown),
-        tuple(dict.fromkeys(panel.metric for panel in panels if panel.metric not in drawn)),
+        tuple(name for name in dict.fromkeys(left) if name not in drawn),
         tuple(name for name in table.names if name not in found and name != clock),
     )
 
@@ -202,11 +209,14 @@ class _Table:
             for layer in layers:
                 yield from self._members(name, [layer], "entry")
             return
-        profile = list(self._members(name, layers, "layer")) if len(layers) > 2 else []
+        # Without numbers they are no sequence, but places that one step passes.
+        places = not any(map(_NUMBERED.search, layers))
+        listed = len(layers) > 2 and (self._lone or not places)
+        profile = list(self._members(name, layers, "layer")) if listed else []
         # Of a lone line the layers are further lines.
         if not (profile and self._lone):
             main = [_FEATURES] if _FEATURES in layers else layers
-            for layer in main if len(main) < 3 else ():
+            for layer in main if len(main) < 3 or places else ():
                 yield from self._curves(name, [layer], tuple(self.by))
         # Layers of the head are told in a table; those before it are why they were measured.
         if self._lone or not all(_HEAD.fullmatch(layer) for layer in layers):
@@ -225,12 +235,16 @@ class _Table:
     def _curves(self, name: str, layers: Sequence[str], lines: tuple[str, ...]) -> Iterator[Panel]:
         rows = self._placed
         rows = rows[(rows["metric"] == name) & rows["layer"].isin(layers)]
-        yield from self._drawn(rows, self.abscissa, lines, layers)
+        yield from self._drawn(rows, None, lines, layers)
 
     def _drawn(
-        self, rows: pd.DataFrame, against: str, lines: tuple[str, ...], layers: Sequence[str]
+        self, rows: pd.DataFrame, member: str | None, lines: tuple[str, ...], layers: Sequence[str]
     ) -> Iterator[Panel]:
-        """Yield the panel of rows with a ``place``, if these are two or more."""
+        """Yield the panel of rows with a ``place``, if these are two or more.
+
+        Places are on the abscissa of the picture, or those of a `member`.
+        """
+        against = called(member, self._clock) if member else self.abscissa
         if rows["place"].nunique() < 2 and against != "seed":
             return
         keys = self._keys[:-1]
@@ -241,9 +255,8 @@ class _Table:
         name = rows["metric"].iloc[0]
         further = "" if len(layers) > 1 or layers[0] in (_FEATURES, "all") else f" ({layers[0]})"
         columns = [*keys, *_SERIES, "against", "place", *_RANGE, "predicted"]
-        yield Panel(
-            name, f"{name}{further}", against, lines, table.assign(against=against)[columns]
-        )
+        table = table.assign(against=against)[columns]
+        yield Panel(name, f"{name}{further}", against, member is None, lines, table)
 
     @property
     def _lone(self) -> bool:
@@ -348,6 +361,11 @@ def _told_apart(
     return by, held, rows
 
 
+def called(member: str, clock: str) -> str:
+    """Return what entries or layers are called beside the clock of the steps."""
+    return _OTHERWISE[member] if member == clock else member
+
+
 def spelt(value: object) -> str:
     """Spell a value of the grid as folders and tables do."""
     return format_value(value.item() if isinstance(value, np.generic) else value)
@@ -359,11 +377,16 @@ def _numbered(rows: pd.DataFrame, columns: Sequence[str]) -> pd.Series | int:
 
 
 def _in_order(layers: Sequence[str]) -> list[str]:
-    """Return layers from the first hidden one to the last of the head, by their numbers."""
+    """Return layers from the first hidden one to the last of the head, by their numbers.
 
-    def place(layer: str) -> tuple[bool, str, int]:
-        letters, digits = re.fullmatch(r"(.*?)(\d*)", layer).groups()
-        return bool(_HEAD.fullmatch(layer)), letters, int(digits or 0)
+    Layers of other letters are in the order of the table.
+    """
+    parts = {layer: re.fullmatch(r"(.*?)(\d*)", layer).groups() for layer in layers}
+    found = [letters for letters, _ in parts.values()]
+
+    def place(layer: str) -> tuple[bool, int, int]:
+        letters, digits = parts[layer]
+        return bool(_HEAD.fullmatch(layer)), found.index(letters), int(digits or 0)
 
     return sorted(layers, key=place)
 
