@@ -455,9 +455,26 @@ def test_layers_are_drawn_at_their_three_places():
     assert (training["median"] == 1).all() and len(training) == 9 * DEPTH
 
 
+def test_two_machines_on_one_data_set_are_told_apart():
+    wide = configured(WHOLE["rfm"], labels=LABELS | {"model": "deep RFM 8x32", "data": "digits"})
+    first, second, *_ = found("collapse_by_layer", drawn("collapse_by_layer", rfm=wide)[0]).split(
+        ". "
+    )
+    assert "of a deep RFM 8x32 on digits goes" in first
+    assert "of a deep RFM 8x16 on digits goes" in second
+
+
+@pytest.mark.parametrize(("depth", "size"), [(8, 2.4), (10, 2.4), (20, 1.2)])
+def test_markers_of_many_layers_are_small(depth, size):
+    _, panels = drawn("collapse_by_layer", rfm=configured(WHOLE["rfm"], depth=depth))
+    for panel, expected in ((panels[0], size), (panels[3], 2.4)):
+        sizes = [line.get_markersize() for line in panel.lines if line.get_marker() == "v"]
+        assert sizes == [expected] * len(sizes) and sizes
+
+
 def test_what_is_found_of_layers():
     sentences = found("collapse_by_layer", drawn("collapse_by_layer")[0]).split(". ")
-    start = "the median NC1 ratio on images goes from 2.1 to"
+    start = "the median NC1 ratio of a deep RFM 8x16 on images goes from 2.1 to"
     assert f"{start} {2.1 * RATIO:.3g} with the AGOP" in sentences[0]
     assert f"2.1 to {2.1 * GROWTH:.3g} with a shuffled basis" in sentences[0]
     assert "on digits goes" in sentences[1]
@@ -465,7 +482,9 @@ def test_what_is_found_of_layers():
         "With the AGOP and ReLU features the projection multiplies it by 0.25 in a layer, the "
         "random features by 1.5"
     )
-    assert sentences[3].startswith("With random Fourier features the median NC1 ratio on digits")
+    assert sentences[3].startswith(
+        "With random Fourier features the median NC1 ratio of a deep RFM 8x16 on digits goes"
+    )
     assert sentences[4] == (
         "The median accuracy of kernel regression on the training samples is 1 in all layers of "
         "all arms, on samples held out 0.5 to 0.9."

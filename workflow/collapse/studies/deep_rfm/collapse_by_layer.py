@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from collapse.plotting import TWO_COLUMNS, category_colours, decades, over_seeds, seed_band
 from collapse.studies import Results
 from collapse.studies.deep_rfm.layers import ARMS, PLACES, of_map
-from collapse.studies.networks import data_name, setting
+from collapse.studies.networks import data_name, model_name, setting
 from collapse.studies.sentences import UNFINISHED, listed, number, span
 
 _EXPERIMENTS = ("rfm", "rfm_digits")
@@ -22,6 +22,8 @@ _LINES = {"agop": "-", "identity": ":", "shuffled": "-."}
 # Behind the places of a layer stands the next layer's X.
 _OFFSETS = {"X": 0.0, "MX": 1 / 3, "Phi": 2 / 3}
 _FOURIER = "Fourier features"
+# Of a marker: larger ones of more layers would be a beam.
+_LARGEST, _ALL_LAYERS = 2.4, 24
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -31,16 +33,17 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     figure, axes = plt.subplots(
         len(_METRICS) + 1, len(columns), figsize=(TWO_COLUMNS, 5.0), sharex="col", sharey="row"
     )
+    size, own_size = _size(*experiments.values()), _size(experiments["rfm_digits"])
     drawn = []
     for line, metric in zip(axes, _METRICS, strict=False):
         for panel, arm in zip(line, ARMS, strict=False):
             for name in _EXPERIMENTS:
                 rows = _curve(experiments[name], metric, "relu", arm)
-                _draw_line(panel, rows, colours[name])
+                _draw_line(panel, rows, colours[name], size)
                 drawn.append(rows.assign(experiment=name, metric=metric))
         for arm in ARMS:
             rows = _curve(experiments["rfm_digits"], metric, "fourier", arm)
-            _draw_line(line[-1], rows, colours["rfm_digits"], arm)
+            _draw_line(line[-1], rows, colours["rfm_digits"], own_size, arm)
             drawn.append(rows.assign(experiment="rfm_digits", metric=metric))
         line[0].set_ylabel(_METRICS[metric])
         decades(line[0])
@@ -53,7 +56,10 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     _legend(figure, experiments, colours)
     table = pd.concat(drawn, ignore_index=True)
     return figure, table.assign(
-        data=table["experiment"].map(lambda n: data_name(experiments[n].config))
+        **{
+            column: table["experiment"].map(lambda n, named=named: named(experiments[n].config))
+            for column, named in (("model", model_name), ("data", data_name))
+        }
     )
 
 
@@ -66,15 +72,22 @@ def _curve(experiment: Results, metric: str, feature_map: str, arm: str) -> pd.D
     return table.assign(feature_map=feature_map, projection=arm, at=at).sort_values("at")
 
 
-def _draw_line(axes: Axes, rows: pd.DataFrame, colour: tuple, arm: str = "agop") -> None:
-    """Draw a line through all places of all layers, a marker for each place."""
+def _size(*experiments: Results) -> float:
+    """Return the size of the markers of experiments that share an axis."""
+    return min(_LARGEST, _ALL_LAYERS / max(each.config["depth"] for each in experiments))
+
+
+def _draw_line(
+    axes: Axes, rows: pd.DataFrame, colour: tuple, size: float, arm: str = "agop"
+) -> None:
+    """Draw a line through all places of all layers, a marker of a size for each place."""
     seed_band(axes, rows, "at", color=colour, linewidth=0.8, linestyle=_LINES[arm])
     for place, marker in _MARKERS.items():
         part = rows[rows["place"] == place]
         face = "white" if place == "MX" else colour
         axes.plot(
-            part["at"], part["median"], marker, color=colour, markersize=2.4,
-            markerfacecolor=face, markeredgewidth=0.6,
+            part["at"], part["median"], marker, color=colour, markersize=size,
+            markerfacecolor=face, markeredgewidth=size / 4,
         )  # fmt: skip
 
 
@@ -149,7 +162,8 @@ def findings(rows: pd.DataFrame) -> str:
 def _of_ends(rows: pd.DataFrame, begin: str) -> str:
     """Say from where to where the median goes, arm by arm and data set by data set."""
     sentences = []
-    for (_, data), part in rows.groupby(["experiment", "data"], sort=False):
+    # Both may be on one data set.
+    for (_, model, data), part in rows.groupby(["experiment", "model", "data"], sort=False):
         texts = []
         for arm, name in (
             ("agop", "the AGOP"),
@@ -160,7 +174,9 @@ def _of_ends(rows: pd.DataFrame, begin: str) -> str:
             if len(line):
                 first, last = line["median"].iloc[0], line["median"].iloc[-1]
                 texts.append(f"{number(first)} to {number(last)} with {name}")
-        sentences.append(f"{begin} the median NC1 ratio on {data} goes from {listed(texts)}.")
+        sentences.append(
+            f"{begin} the median NC1 ratio of a {model} on {data} goes from {listed(texts)}."
+        )
     return " ".join(sentences)
 
 
