@@ -432,7 +432,7 @@ def test_an_experiment_is_trained_in_one_job_and_each_state_measured(finished_gr
             (table["width"] == row.width) & (table["decay"] == row.decay)
             & (table["seed"] == row.seed) & (table["step"] == row.epoch)
         ].set_index("metric")["value"]  # fmt: skip
-        assert chosen["objective"] == row.objective and chosen["error"] == row.error
+        assert chosen["loss"] == row.objective and chosen["error"] == row.error
 
 
 @pytest.mark.parametrize("width", [4, 8])

@@ -56,8 +56,8 @@ def population(problem, grid):
         keys = dict(zip(grid, values, strict=True))
         answer = flat(of_run({"problem": problem | keys}, {}))
         measured = {(LAST, "all", name): value for name, value in answer.items()}
-        measured[LAST, "all", "objective"] = answer["loss"]
-        measured[0, "all", "objective"] = answer["loss"] + 10
+        measured[LAST, "all", "loss"] = answer["loss"]
+        measured[0, "all", "loss"] = answer["loss"] + 10
         runs.append((keys | {"seed": seed}, measured, answer))
     config = {"seeds": len(SEEDS), "grid": {f"problem.{k}": list(v) for k, v in grid.items()}}
     return results(config | {"problem": problem}, runs)
@@ -177,16 +177,16 @@ def test_what_the_paper_says_replicates_and_the_released_threshold_does_not():
 ERRORS = {
     ("linear_cvae", "decoder_singular_values"): "linear_cvae_decoder_singular_values",
     ("linear_cvae", "encoder_std"): "linear_cvae_encoder_std",
-    ("linear_cvae", "objective"): "linear_cvae_loss",
+    ("linear_cvae", "loss"): "linear_cvae_loss",
     ("linear_vae", "decoder_singular_values"): "linear_vae_decoder_singular_values",
     ("linear_vae", "encoder_std"): "linear_vae_encoder_std",
-    ("linear_vae", "objective"): "linear_vae_loss",
+    ("linear_vae", "loss"): "linear_vae_loss",
     ("held_encoder", "decoder_singular_values"): "held_encoder_decoder_singular_values",
     ("held_encoder", "encoder_singular_values"): "held_encoder_encoder_singular_values",
-    ("held_encoder", "objective"): "held_encoder_loss",
+    ("held_encoder", "loss"): "held_encoder_loss",
     ("linear_mhvae", "lambda"): "linear_mhvae_lambda",
     ("linear_mhvae", "omega"): "linear_mhvae_omega",
-    ("linear_mhvae", "objective"): "linear_mhvae_loss",
+    ("linear_mhvae", "loss"): "linear_mhvae_loss",
 }
 
 
@@ -317,7 +317,7 @@ def test_thresholds_of_a_study():
     np.testing.assert_allclose(thetas(experiment), [6, 4.5, 3.375, 2.4, 1.725])
     assert released_rule(experiment, np.array([1.0, 4.0, 9.0])).tolist() == [5, 4, 3]
     assert linear_count(WHOLE["cvae_beta"], np.array([0.1, 1.0, 3.0])).tolist() == [4, 2, 0]
-    joined = single(experiment, "objective", "loss")
+    joined = single(experiment, "loss")
     assert len(joined) == 45 and np.allclose(joined["value"], joined["predicted"])
 
 

@@ -40,6 +40,7 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
     progress = Progress(len(runs), unit="run")
     for number, run in enumerate(runs, 1):
         record, history = states.run(run["id"]), states.history_of(run["keys"])
+        history = history.rename(columns={"objective": "loss"})
         columns = [name for name in history if name not in (*run["keys"], "step")]
         rows = [
             (int(row["step"]), "all", name, float(row[name]))

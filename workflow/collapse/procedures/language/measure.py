@@ -143,6 +143,6 @@ def held_out_readings(
 
 
 def training_readings(history: pd.DataFrame) -> Iterator[Row]:
-    """Yield ``objective``, the mean loss over the batches of an epoch, and ``error``, if any."""
-    for name in ("objective", "error"):
-        yield from (("all", name, value) for value in history[name])
+    """Yield ``loss``, the mean over the batches of an epoch, and ``error``, if any."""
+    for name, kept in (("loss", "objective"), ("error", "error")):
+        yield from (("all", name, value) for value in history[kept])

@@ -30,11 +30,11 @@ def _numbered(rows: pd.DataFrame, pattern: str) -> pd.DataFrame:
     return rows[numbers.notna()].assign(latent=numbers.dropna().astype(int))
 
 
-def single(experiment: Results, metric: str, predicted: str | None = None) -> pd.DataFrame:
+def single(experiment: Results, metric: str) -> pd.DataFrame:
     """Return a number of every run's last state and as ``predicted``, with the run's keys."""
     keys = experiment.keys
     found = experiment.last(metric)[[*keys, "value"]]
-    closed = experiment.predicted(predicted or metric).rename(columns={"value": "predicted"})
+    closed = experiment.predicted(metric).rename(columns={"value": "predicted"})
     return found.merge(closed[[*keys, "predicted"]], on=keys)
 
 

@@ -57,7 +57,7 @@ def _errors(metric: str) -> Callable[[Results], pd.Series]:
 
 
 def _gap(experiment: Results) -> pd.Series:
-    rows = single(experiment, "objective", "loss")
+    rows = single(experiment, "loss")
     return (rows["value"] - rows["predicted"]).abs()
 
 
