@@ -10,6 +10,7 @@ from pandas.io.formats.style import Styler
 from PIL import Image as Picture
 
 from collapse.artifacts import read_csv, read_table, verified
+from collapse.studies import load, of_value
 from collapse.studies.verdicts import INCONCLUSIVE, NOT_REPLICATED, REPLICATED, RULE
 
 RESULTS = Path(os.environ.get("COLLAPSE_RESULTS", "../results"))
@@ -23,6 +24,16 @@ _WIDEST, _COLOURS = 1400, 128
 def table(study: str, experiment: str, name: str = "metrics") -> pd.DataFrame:
     """Return a table of an experiment: ``metrics``, ``predictions`` or ``samples``."""
     return read_table(RESULTS / study / experiment / f"{name}.parquet")
+
+
+def drawn(study: str, experiment: str) -> pd.DataFrame:
+    """Return the metrics of which figures are: of a key that they do not tell apart one value."""
+    rows, replication = table(study, experiment), load(study)
+    paths = (*replication.axes, *replication.own_axes.get(experiment, ()))
+    told = {"seed", "step", "layer", "metric", "value", *(path.split(".")[-1] for path in paths)}
+    for key in [column for column in rows if column not in told]:
+        rows = of_value(rows, key, rows[key].iloc[0])
+    return rows
 
 
 def figure(study: str, name: str) -> None:

@@ -185,12 +185,14 @@ def along_axes(experiment: Results, axes: tuple[str, ...]) -> Results:
         if path not in axes and len(values) > 1:
             # From the table, not from the grid: there a list is text, and null may be NaN.
             first = experiment.metrics[key].iloc[0]
-            tables = [
-                table[table[key].isna() if pd.isna(first) else table[key] == first]
-                for table in tables
-            ]
+            tables = [of_value(table, key, first) for table in tables]
             notes.append(f"{key} = {format_value(values[0])} of {len(values)} values")
     return Results(experiment.config, *tables, note=", ".join(notes))
+
+
+def of_value(rows: pd.DataFrame, key: str, value: Any) -> pd.DataFrame:
+    """Return the rows in which a key has a value, which may be null."""
+    return rows[rows[key].isna() if pd.isna(value) else rows[key] == value]
 
 
 def load(name: str) -> Study:
