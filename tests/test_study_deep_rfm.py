@@ -466,7 +466,9 @@ def test_two_machines_on_one_data_set_are_told_apart():
 
 @pytest.mark.parametrize(("depth", "size"), [(8, 2.4), (10, 2.4), (20, 1.2)])
 def test_markers_of_many_layers_are_small(depth, size):
-    _, panels = drawn("collapse_by_layer", rfm=configured(WHOLE["rfm"], depth=depth))
+    table = WHOLE["rfm"].metrics
+    deep = replace(WHOLE["rfm"], metrics=table.assign(step=table["step"] + depth - DEPTH))
+    _, panels = drawn("collapse_by_layer", rfm=deep)
     for panel, expected in ((panels[0], size), (panels[3], 2.4)):
         sizes = [line.get_markersize() for line in panel.lines if line.get_marker() == "v"]
         assert sizes == [expected] * len(sizes) and sizes

@@ -74,7 +74,7 @@ def _curve(experiment: Results, metric: str, feature_map: str, arm: str) -> pd.D
 
 def _size(*experiments: Results) -> float:
     """Return the size of the markers of experiments that share an axis."""
-    return min(_LARGEST, _ALL_LAYERS / max(each.config["depth"] for each in experiments))
+    return min(_LARGEST, _ALL_LAYERS / max(each.metrics["step"].max() for each in experiments))
 
 
 def _draw_line(
