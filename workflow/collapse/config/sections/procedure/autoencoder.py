@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from collapse.config.costs import Size, Work, asked, dense
 from collapse.config.experiment import Experiment, Resources
-from collapse.config.network import USUAL_SAMPLES
+from collapse.config.first_samples import FirstSamples
 from collapse.config.section import Count, Extent, Positive, fault
 from collapse.config.section import Section as Base
 from collapse.data.catalogue import DataSet
@@ -18,15 +18,6 @@ NEEDED = {"cvae": ("beta",), "mhvae": ("beta_1", "beta_2", "encoder_std")}
 _FLOAT32 = 4
 # Parameters, gradient and the two averages of Adam.
 _COPIES = 4
-
-
-class Data(Base):
-    """The images that it is trained on."""
-
-    name: str = Field(description="Data set of images, a module of `collapse.data.sets`.")
-    samples_per_class: Count | None = Field(
-        None, description="First images of each class to train on; null takes all."
-    )
 
 
 class Training(Base):
@@ -49,7 +40,7 @@ class Section(Experiment):
     verb: ClassVar = "train"
 
     procedure: Literal["autoencoder"] = Field(description="How it is carried out.")
-    data: Data = Field(description="Images.")
+    data: FirstSamples = Field(description="Images.")
     autoencoder: Literal["cvae", "mhvae"] = Field(
         description="`cvae`: the bottom left quarter of an image is given, the other three are "
         "reconstructed. `mhvae`: whole images, two levels of latents."
@@ -102,7 +93,7 @@ class Section(Experiment):
 
     def resources(self, runs: Sequence[Self], data_set: DataSet) -> Resources:
         """Return what follows from networks, images and epochs."""
-        size, samples = self._size(data_set), self._samples(data_set)
+        size, samples = self._size(data_set), self.data.count(data_set)
         steps = self.training.epochs * max(1, samples // self.training.batch_size)
         products = 3 * size.products * samples * self.training.epochs * len(runs)
         written = _FLOAT32 * size.parameters * self.training.record * len(runs)
@@ -115,7 +106,7 @@ class Section(Experiment):
 
     def measure_resources(self, runs: Sequence[Self], data_set: DataSet) -> Resources:
         """Return what follows from networks and images."""
-        size, samples = self._size(data_set), self._samples(data_set)
+        size, samples = self._size(data_set), self.data.count(data_set)
         products = size.products * samples * self.training.record * len(runs)
         held = _FLOAT32 * samples * (size.activations + self._pixels(data_set))
         states = _FLOAT32 * size.parameters * len(runs)
@@ -138,21 +129,13 @@ class Section(Experiment):
                 total += dense(width, following)
         return total
 
-    def _samples(self, data_set: DataSet) -> int:
-        """Return N, as far as it is known before the data are."""
-        each = self.data.samples_per_class
-        if each is not None:
-            return each * len(data_set.classes)
-        return getattr(data_set, "train_count", None) or USUAL_SAMPLES
-
     def labels(self, data_set: DataSet) -> dict[str, Any]:
         """Return how it, its data and samples are called."""
-        each = self.data.samples_per_class
         widths = "-".join(map(str, self.hidden))
         return {
             "model": f"ReLU {self.autoencoder.upper()} ({widths})",
             "data": data_set.title,
-            "samples": f"{each} samples a class" if each else "all samples",
+            "samples": self.data.label,
             "image_shape": list(data_set.image_shape or ()),
         }
 

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from collapse.config.costs import Work, asked
 from collapse.config.experiment import Experiment, Resources
-from collapse.config.network import USUAL_INPUTS, USUAL_SAMPLES
-from collapse.config.section import Count, Depth, Extent, Positive
-from collapse.config.section import Section as Base
+from collapse.config.first_samples import FirstSamples
+from collapse.config.network import USUAL_INPUTS
+from collapse.config.section import Depth, Extent, Positive
 from collapse.data.catalogue import DataSet
 
 DEVICE_BYTES = 80 * 10**9
@@ -23,15 +23,6 @@ PURE = 2.5
 """How many times faster products of large matrices alone are than those of a network's passes."""
 
 
-class Data(Base):
-    """The labelled samples that the layers are fitted to."""
-
-    name: str = Field(description="Data set of labelled samples, a module of `collapse.data.sets`.")
-    samples_per_class: Count | None = Field(
-        None, description="First samples of each class to fit to; null takes all."
-    )
-
-
 class Section(Experiment):
     """Deep recursive feature machines (Beaglehole et al. 2024, arXiv 2402.13728).
 
@@ -41,7 +32,7 @@ class Section(Experiment):
     """
 
     procedure: Literal["rfm"] = Field(description="How it is carried out.")
-    data: Data = Field(description="Data that it is fitted to.")
+    data: FirstSamples = Field(description="Data that it is fitted to.")
     depth: Annotated[Depth, Field(ge=2)] = Field(description="Number of layers.")
     width: Annotated[Extent, Field(ge=2)] = Field(description="Random features of a layer.")
     bandwidth: Positive = Field(
@@ -79,7 +70,7 @@ class Section(Experiment):
 
     def resources(self, runs: Sequence[Self], data_set: DataSet) -> Resources:
         """Return what follows from samples, widths and layers."""
-        count = self._samples(data_set)
+        count = self.data.count(data_set)
         written = 8 * sum(run._recorded(data_set) for run in runs)
         # States are kept, and copied once to be written.
         held = 2 * written + 8 * count * self._inputs(data_set)[0]
@@ -89,7 +80,7 @@ class Section(Experiment):
 
     def measure_resources(self, runs: Sequence[Self], data_set: DataSet) -> Resources:
         """Return what follows from samples, widths and recorded layers."""
-        count = self._samples(data_set)
+        count = self.data.count(data_set)
         # Samples and as many held out, through projection and map; predictions for the latter.
         products = sum(
             4 * count * inputs * max(inputs, run.width) + count**2 * inputs
@@ -110,7 +101,7 @@ class Section(Experiment):
 
     def _products(self, data_set: DataSet) -> float:
         """Return the multiply-adds of all layers."""
-        count, classes = self._samples(data_set), len(data_set.classes)
+        count, classes = self.data.count(data_set), len(data_set.classes)
         total = 0.0
         for inputs in self._inputs(data_set):
             total += count**2 * inputs + count**3 / 6 + count * inputs * self.width
@@ -121,13 +112,13 @@ class Section(Experiment):
 
     def _recorded(self, data_set: DataSet) -> int:
         """Return how many numbers its states hold: coefficients and roots."""
-        coefficients = self.depth * self._samples(data_set) * len(data_set.classes)
+        coefficients = self.depth * self.data.count(data_set) * len(data_set.classes)
         roots = sum(inputs**2 for inputs in self._inputs(data_set))
         return coefficients + (self.projection != "identity") * roots
 
     def _held(self, data_set: DataSet) -> float:
         """Return the bytes that the largest layer takes at once."""
-        count, widest = self._samples(data_set), self._widest(data_set)
+        count, widest = self.data.count(data_set), self._widest(data_set)
         return 8.0 * (MATRICES * count**2 + 4 * count * widest + SQUARES * widest**2)
 
     def _most(self, data_set: DataSet) -> int:
@@ -141,26 +132,18 @@ class Section(Experiment):
         """Return the largest number of inputs or features of a layer."""
         return max(*self._inputs(data_set), self.width)
 
-    def _samples(self, data_set: DataSet) -> int:
-        """Return N, as far as it is known before the data are."""
-        each = self.data.samples_per_class
-        if each is not None:
-            return each * len(data_set.classes)
-        return getattr(data_set, "train_count", None) or USUAL_SAMPLES
-
     def labels(self, data_set: DataSet) -> dict[str, Any]:
         """Return how it, its data, classes and samples are called."""
-        each = self.data.samples_per_class
         return {
             "model": f"deep RFM {self.depth}x{self.width}",
             "data": data_set.title,
             "classes": list(data_set.classes),
-            "samples": f"{each} samples a class" if each else "all samples",
+            "samples": self.data.label,
         }
 
     def misfits(self, data_set: DataSet) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yield real targets, too few classes, and what no memory holds."""
-        name, count = self.data.name, self._samples(data_set)
+        name, count = self.data.name, self.data.count(data_set)
         if data_set.regression:
             yield ("data", "name"), f"{name} found, which has real targets; needed are labels"
             return
