@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from collapse.benchmarks.table import three_digits
 from collapse.plotting import (
     THEORY,
     TWO_COLUMNS,
@@ -48,7 +49,7 @@ def speed(table: pd.DataFrame) -> Drawn:
         axes.barh(place, row["ratio"], height=0.62, color=colours[row["device"]], linewidth=0)
         # `fmax` ignores a goal that is NaN.
         end = np.fmax(row["ratio"], goals[place])
-        axes.annotate(f"{row['ratio']:.3g}x", (end, place), (4, 0), **_BESIDE)
+        axes.annotate(three_digits(row["ratio"]) + "x", (end, place), (4, 0), **_BESIDE)
         axes.plot(2 * [goals[place]], [place - 0.42, place + 0.42], color="black", linewidth=1.4)
     axes.set_yticks(range(len(rows)), [f"{row.work}\nagainst {row.against}" for row in _of(rows)])
     axes.tick_params(axis="y", length=0, labelsize=6)
@@ -57,7 +58,7 @@ def speed(table: pd.DataFrame) -> Drawn:
     axes.set_xscale("log")
     ends = [*rows["ratio"].dropna(), *goals[rows["ratio"].notna()].dropna(), 10]
     axes.set_xlim(min(1, min(ends) / 2), 3 * max(ends))
-    axes.xaxis.set_major_formatter("{x:g}x")
+    axes.xaxis.set_major_formatter(lambda x, _: three_digits(x) + "x")
     axes.set_xlabel("times faster (goal: black mark)")
     handles = [plt.Rectangle((0, 0), 1, 1, color=colours[device]) for device in devices]
     figure.legend(handles, devices, loc="outside upper right", ncols=3, borderaxespad=0.2)

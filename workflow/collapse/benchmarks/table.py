@@ -110,4 +110,10 @@ def _with_unit(table: pd.DataFrame, column: str) -> list[str]:
 
 
 def _number(value: float | None, unit: str) -> str:
-    return "" if pd.isna(value) else f"{value:.3g}{unit}"
+    return "" if pd.isna(value) else three_digits(value) + unit
+
+
+def three_digits(value: float) -> str:
+    """Spell a number with three digits, large ones without a power of ten: ``1,110``."""
+    rounded = f"{value:.3g}"
+    return f"{float(rounded):,.0f}" if 1e3 <= float(rounded) < 1e6 else rounded
