@@ -14,8 +14,9 @@ from collapse.errors import InputError
 from collapse.problems.base import Problem
 from collapse.problems.dufm import answers, build
 from collapse.problems.solvers.lbfgs import lbfgs
+from collapse.problems.solvers.sgd import gradient_descent
 from collapse.theory.dufm_lowrank import collapsed_loss, predict
-from conftest import FEW
+from conftest import FEW, f64
 from test_procedures_problem import CONFIG, command, measured, states_of
 
 
@@ -118,6 +119,26 @@ def test_a_start_is_drawn_by_its_seed_with_one_over_the_inputs_as_variance():
         assert second.var().item() == pytest.approx(variance / 4, rel=0.1)
     again = problem.select(slice(1, 2)).initial([4], 0.5)
     assert torch.equal(again.features[0], start.features[1])
+
+
+def test_a_network_that_blew_up_has_diverged_though_its_units_died_and_left_it_finite():
+    settings = config_of(
+        classes=10, samples=1, depth=4, widths=80, decay=0.004, feature_decay=0.004
+    )
+    problem = build([settings])
+    start = problem.initial([6], 1.0)
+    found = gradient_descent(problem, start, f64([0.5]), 0.0, 100, [0, 1, 12, 100])
+    assert found.diverged_step.item() == 5 and found.valid.tolist() == [[True, True, False, False]]
+    # What it would have recorded: no metric's squares of such layers are in float64's range.
+    point = start
+    for _ in range(12):
+        slopes = iter(problem.gradient(point).tensors())
+        point = point.map(lambda tensor, slopes=slopes: tensor - 0.5 * next(slopes))
+    layers = [point.features]
+    for weight in point.weights:
+        layers.append(weight @ layers[-1].relu())
+    assert problem.objective(point).isfinite()
+    assert max(layer.abs().max() for layer in layers) > 1e140
 
 
 def test_labels_are_grouped_by_class():

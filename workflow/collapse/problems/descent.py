@@ -20,7 +20,7 @@ from collapse.errors import InputError
 from collapse.problems.base import Problem
 from collapse.problems.chunks import chunks
 from collapse.problems.parameters import Parameters, add_decay, flat_copy
-from collapse.problems.trajectory import Recorder, core_settings
+from collapse.problems.trajectory import Recorder, core_settings, sound
 
 # A run is checked for divergence at every record and at least this often.
 CHECK_EVERY = 500
@@ -68,6 +68,7 @@ class _Descent:
         self.problem = problem
         self.position = flat_copy(start)
         self.velocity = flat_copy(start.map(torch.zeros_like))
+        self._begun = problem.objective(start)
         # The velocity is kept as learning_rate * (SGD's velocity), which saves a factor per pass.
         options = self.position, self.velocity, learning_rate, momentum
         # Takes so many steps.
@@ -100,24 +101,23 @@ class _Descent:
         return run
 
     def advance(self, step: int, until: int, diverged: Tensor) -> None:
-        """Go from `step` to `until` and note in `diverged` where an objective stops being finite.
+        """Go from `step` to `until` and note in `diverged` where an objective stops being sound.
 
-        A non-finite state stays so. It is therefore enough to look at the end, and to repeat the
-        interval step by step only when a problem was lost in it.
+        What is lost stays so, but for a rise that is over by the end. It is therefore enough to
+        look there, and to repeat the interval step by step only when a problem was lost in it.
         """
         start = self._state()
         self._run(until - step)
-        if not bool((self._not_finite() & (diverged < 0)).any()):
+        if not bool((self._lost() & (diverged < 0)).any()):
             return
         # The exact step: once more, looking after each.
         self._restore(start)
         for current in range(step + 1, until + 1):
             self._run(1)
-            diverged[self._not_finite() & (diverged < 0)] = current
+            diverged[self._lost() & (diverged < 0)] = current
 
-    def _not_finite(self) -> Tensor:
-        # Of the objective: a state that overflows makes it infinite or NaN.
-        return ~self.problem.objective(self.position.parameters).isfinite()
+    def _lost(self) -> Tensor:
+        return ~sound(self.problem.objective(self.position.parameters), self._begun)
 
 
 def descend(

@@ -97,6 +97,17 @@ def _unfolded(trajectory: Trajectory) -> Parameters:
     )
 
 
+def sound(objective: Tensor, begun: Tensor) -> Tensor:
+    """Return which objectives are finite and no rise from `begun` that is a divergence, (B,) bool.
+
+    None that descends comes to 1/eps times where it began, or times 1: there float64 holds nothing
+    of the beginning. It may stay finite, for decay brings back a network whose units all died, long
+    after what its layers pass on has left float64.
+    """
+    most = begun.clamp(min=1.0) / torch.finfo(begun.dtype).eps
+    return objective.isfinite() & (objective <= most)
+
+
 class Recorder:
     """The trajectory while it is being filled; NaN where nothing was recorded."""
 

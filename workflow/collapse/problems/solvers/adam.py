@@ -11,7 +11,7 @@ from torch import Tensor
 from collapse.problems.base import Problem
 from collapse.problems.parameters import Parameters, flat_copy
 from collapse.problems.solvers import Report, silent
-from collapse.problems.trajectory import Recorder, Trajectory, core_settings
+from collapse.problems.trajectory import Recorder, Trajectory, core_settings, sound
 from collapse.schedule import log_spaced
 
 # Kingma & Ba 2015, and PyTorch's.
@@ -71,7 +71,7 @@ def adam(
     problem, start, basis = problem.reduced(start)
     states = Recorder(problem, start, record)
     places = {step: number for number, step in enumerate(record)}
-    every = slice(0, problem.batch)
+    every, begun = slice(0, problem.batch), problem.objective(start)
     with core_settings():
         position, gradient = flat_copy(start), flat_copy(start.map(torch.zeros_like))
         # With a scale of 1 and no momentum what is accumulated is the gradient.
@@ -90,8 +90,8 @@ def adam(
                 ):
                     tensor.addcmul_(change, rate, value=-1)
             if step in places or step % CHECK_EVERY == 0:
-                finite = problem.objective(position.parameters).isfinite()
-                states.diverged[~finite & (states.diverged < 0)] = step
+                good = sound(problem.objective(position.parameters), begun)
+                states.diverged[~good & (states.diverged < 0)] = step
             if step in places:
                 states.write(places[step], every, problem, position.parameters)
                 loss = states.objective[:, places[step]].nanmean().item()
