@@ -262,6 +262,24 @@ def test_a_lost_run_leaves_its_claims_undecided(name):
         assert verdict == "inconclusive" and "diverged" in measured
 
 
+@pytest.mark.parametrize(
+    ("name", "claim"),
+    [
+        ("structures", "dnc_and_srg_loss"),
+        ("near_dnc", "dnc_local"),
+        ("generic_search", "search_finds_dnc"),
+        ("descent", "descent_below_dnc"),
+        ("decay", "rank_falls"),
+        ("fifteen_classes", "fifteen_classes"),
+    ],
+)
+def test_nothing_is_said_of_ten_classes_or_fifteen_where_there_are_others(name, claim):
+    wanted = GIVEN[name].config["problem"]["classes"]
+    others = configured(GIVEN[name], problem__classes=12)
+    verdict, measured = undecided(rows_of(**{name: others}))[claim]
+    assert verdict == "inconclusive" and f"no classes {wanted} at this scale" in measured
+
+
 @pytest.mark.parametrize("name", [name for name, names in NAMES.items() if name != "structures"])
 def test_nothing_is_decided_with_a_seed_too_few(name):
     needed = SEEDS.get(name, 3)

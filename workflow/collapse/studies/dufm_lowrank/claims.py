@@ -53,16 +53,25 @@ def _decided(
 ) -> Decision:
     """Decide a claim about experiments; `values` is called if this scale has all of them.
 
-    `needs` are values of the grid of the first that there is no verdict without, by column.
+    `needs` are values of hyperparameters of the first that there is no verdict without.
     """
     obstacles = [f"no {name} at this scale" for name in names if name not in experiments]
     if obstacles:
         return claim.decide([], 0, obstacles)
     found = [experiments[name] for name in names]
     obstacles = lost(sum(len(each.values("diverged")) for each in found))
-    for column, wanted in needs.items():
-        obstacles += missing(wanted, found[0].metrics[column], column)
+    obstacles += _elsewhere(found[0], **needs)
     return claim.decide(values(*found), min(each.config["seeds"] for each in found), obstacles)
+
+
+def _elsewhere(experiment: Results, **needs: Sequence[float]) -> list[str]:
+    """Return, in words, which values of hyperparameters an experiment has in no run."""
+    run = {**experiment.config, **experiment.config["problem"]}
+    return [
+        words
+        for name, wanted in needs.items()
+        for words in missing(wanted, experiment.metrics.get(name, [run.get(name)]), name)
+    ]
 
 
 def _off_closed_form(experiment: Results, key: str) -> list[float]:
@@ -92,6 +101,8 @@ def _closed_forms(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         ("structures",),
         lambda experiment: _off_closed_form(experiment, "graph_classes"),
         graph_classes=(0, 10),
+        depth=(4,),
+        classes=(10,),
     )
     yield _decided(
         Claim(
@@ -160,6 +171,7 @@ def _thresholds(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("blocks",),
         between,
+        classes=(12,),
         depth=(3, 4),
         graph_classes=(6, 10),
     )
@@ -223,6 +235,8 @@ def _searches(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("near_dnc",),
         near,
+        depth=(4,),
+        classes=(10,),
     )
     yield _decided(
         Claim(
@@ -236,6 +250,8 @@ def _searches(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("generic_search",),
         shares,
+        depth=(3,),
+        classes=(10,),
     )
     yield _decided(
         Claim(
@@ -249,6 +265,8 @@ def _searches(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("generic_search", "ratio"),
         lower,
+        depth=(3,),
+        classes=(10,),
     )
     for name, key, needed, what in (
         ("two_layers", "classes", (2, 3, 5, 10), "Two layers"),
@@ -278,6 +296,7 @@ def _descent(experiment: Results) -> Iterator[Decision]:
     excuses = short_of(steps, ENOUGH_STEPS, "steps")
     classes = config["problem"]["classes"]
     source = f"{PAPER}, Fig. 2"
+    elsewhere = _elsewhere(experiment, depth=(4,), classes=(10,), weight_decay=(0.004,))
     ranks = hidden(experiment, "rank").groupby(experiment.keys)["value"].max()
     last = f"H{config['problem']['depth']}"
     behind = experiment.last("rank_rectified", last)["value"]
@@ -290,7 +309,7 @@ def _descent(experiment: Results) -> Iterator[Decision]:
         0.0,
         3,
         bound="theory",
-    ).decide(relative_losses(experiment)["value"] - 1, seeds, obstacles, excuses)
+    ).decide(relative_losses(experiment)["value"] - 1, seeds, obstacles + elsewhere, excuses)
     yield Claim(
         "descent_dnc1",
         source,
@@ -342,6 +361,8 @@ def _trends(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("decay",),
         against_decay,
+        depth=(4,),
+        classes=(10,),
         weight_decay=(0.001, 0.002, 0.004, 0.008, 0.016),
     )
     yield _decided(
@@ -380,6 +401,7 @@ def _few_classes(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("few_classes",),
         best,
+        depth=(4,),
         classes=(3, 4, 5),
     )
     yield _decided(
@@ -395,6 +417,8 @@ def _few_classes(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         experiments,
         ("fifteen_classes",),
         all_of,
+        depth=(7,),
+        classes=(15,),
     )
 
 
