@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -96,6 +97,27 @@ def test_help_of_a_study_lists_keys_defaults_and_objective(capsys):
     assert "loss (default mse)" in text
     assert "bias (default false)" in text
     assert "depth (optional)" in text
+
+
+def test_help_of_a_study_says_what_is_printed(capsys):
+    with pytest.raises(SystemExit):
+        command("deep_linear", "--help")
+    _, _, told = capsys.readouterr().out.partition("prints:\n")
+    for loss in ("mse", "ce"):
+        for depth in (1, 2):
+            given = {"class_sizes": [4, 4], "depth": depth, "weight_decay": 1e-2, "loss": loss}
+            printed = deep_linear.predict(**given, feature_decay=1e-2)
+            assert printed and all(re.search(rf"\b{name}\b", told) for name in printed)
+    assert "is null" in told and "`" not in told and "None" not in told
+    # It ends with what is returned.
+    assert "Raises" not in told and "---" not in told
+
+
+@pytest.mark.parametrize("name", stage.studies())
+def test_every_study_says_what_it_prints(name, capsys):
+    with pytest.raises(SystemExit):
+        command(name, "--help")
+    assert "\nprints:\n  " in capsys.readouterr().out
 
 
 def test_help_without_a_study_names_the_studies(capsys):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import json
 import pkgutil
 import re
 from collections.abc import Sequence
+from textwrap import dedent, indent
 from types import ModuleType
 from typing import Any
 
@@ -63,7 +65,20 @@ class _Study(argparse.Action):
         module = study(name)
         setattr(namespace, self.dest, name)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.epilog = f"{name}\n{describe(module.OBJECTIVE, module.KEYS)}"
+        parser.epilog = f"{name}\n{describe(module.OBJECTIVE, module.KEYS)}{_printed(module)}"
+
+
+_RETURNED = re.compile(r"^Returns\n-+\ndict\n(.+?)(?=^\w+\n-+\n|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def _printed(module: ModuleType) -> str:
+    """Return what the docstring of a study's `predict` says of the values that it returns."""
+    found = _RETURNED.search(inspect.getdoc(module.predict) or "")
+    if not found:
+        return ""
+    # As JSON spells it.
+    text = re.sub(r"\bNone\b", "null", dedent(found[1]).strip().replace("``", ""))
+    return f"\n\nprints:\n{indent(text, '  ')}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "study",
         metavar="STUDY",
         action=_Study,
-        help=f"one of {', '.join(studies())}; STUDY --help lists its hyperparameters",
+        help=f"one of {', '.join(studies())}; STUDY --help lists its hyperparameters, and what is "
+        "printed",
     )
     parser.add_argument(
         "--set",

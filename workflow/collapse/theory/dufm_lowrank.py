@@ -92,7 +92,8 @@ def predict(**hyperparameters: object) -> dict[str, object]:
         ``loss_zero``
             1/2.
         ``scaled_decay``, ``threshold_dnc``
-            c, and (L-1)^(L-1)/(K^(L+1) L^(2L)), the c from which on zero is better than DNC.
+            c = n feature_decay prod_l weight_decay_l, and (L-1)^(L-1)/(K^(L+1) L^(2L)), the c
+            from which on zero is better than DNC.
         ``rank_dnc``, ``rank_srg``
             Rank of H_2 to H_(L-1) in each: K and r, absent like ``loss_srg``.
 

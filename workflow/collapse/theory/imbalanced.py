@@ -42,7 +42,7 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     Returns
     -------
     dict
-        The keys of `collapse.theory.deep_linear.predict` and, with loss=mse, in class order:
+        Those of ``deep_linear`` and, with loss=mse, in class order:
 
         ``gof_singular_values``
             s_k, the singular value of W_1 in the direction of class k; zero if it is collapsed.
@@ -56,8 +56,7 @@ def predict(**hyperparameters: object) -> dict[str, object]:
             Directions without signal, of K without a bias and of K - 1 with one.
 
         With a bias the directions are not classes: all but the last are None. None is also what
-        the minimum leaves open (see `collapse.theory.deep_linear.predict`), and ratios to a class
-        that is collapsed.
+        the minimum leaves open (see ``deep_linear``), and ratios to a class that is collapsed.
 
     Raises
     ------

@@ -99,8 +99,10 @@ def predict(**hyperparameters: object) -> dict[str, object]:
 
         With ``alpha``, whatever the loss, of the mixed labels:
 
-        ``entropy_floor``, ``ideal_confidence``
-            As `entropy_floor` and `ideal_confidence`.
+        ``entropy_floor``
+            Their mean entropy in nats, the least cross-entropy there is.
+        ``ideal_confidence``
+            Mean confidence, on pairs of different classes, of a network that outputs them.
 
     Raises
     ------

@@ -91,7 +91,8 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     Returns
     -------
     dict
-        With c, lambda and r of this module:
+        With c = weight_decay feature_decay, lambda the eigenvalues of the targets' covariance
+        Sigma = Q diag(lambda) Q^T, m = min(sqrt(c), sqrt(lambda)) and r = sqrt(lambda) - m:
 
         ``gram``
             W W^T, n x n.
