@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from collapse import config, jobs
 from collapse.artifacts import read_table
-from collapse.cli import main
 from collapse.errors import InputError
+from collapse.probes import State
+from collapse.probes.posterior import rows
 from collapse.problems import linear_cvae, linear_mhvae, linear_vae
 from collapse.problems.base import Problem
 from collapse.problems.linear_cvae import LinearCVAE
@@ -20,7 +21,7 @@ from collapse.problems.solvers.adam import adam
 from collapse.problems.solvers.lbfgs import lbfgs
 from collapse.theory.posterior_collapse import of_run, predict
 from conftest import FEW
-from test_procedures_problem import CONFIG, command, make, measured, states_of
+from test_procedures_problem import CONFIG, make, measured, states_of
 
 SHAPE = {"covariance_eigenvalues": [3.0, 1.5, 0.4], "latent_dim": 2, "prior_std": 1.2}
 VAE = SHAPE | {"kind": "linear_vae", "beta": 1.0, "decoder_std": 0.8, "encoder_std": None}
@@ -302,19 +303,18 @@ def test_two_levels_have_no_more_variables_above_than_below():
         config.load(CONFIG, user, "my.yaml")
 
 
-def test_the_probe_wants_a_linear_autoencoder(tmp_path, capsys):
-    block = {
-        "problem": {"kind": "deep_linear", "class_sizes": [3, 3], "widths": 3},
-        "optimiser": {"kind": "lbfgs", "steps": 5},
-        "weight_decay": 1e-2, "feature_decay": 1e-2, "probes": ["posterior"], "seeds": 1,
+def test_the_probe_wants_a_linear_autoencoder():
+    network = {
+        "data": {"name": "digits"}, "model": {"kind": "mlp", "hidden": [4]}, "loss": "mse",
+        "head": {"depth": 1}, "weight_decay": 0.0, "feature_decay": 0.0, "probes": ["posterior"],
+        "training": {"optimiser": "adam", "learning_rate": 0.1, "epochs": 1, "batch_size": 8},
+        "seeds": 1,
     }  # fmt: skip
-    user = {"scale": "smoke", "posterior_collapse": {"mine": block}}
-    atlas = config.load(CONFIG, user, "my.yaml")
-    job = jobs.measure(atlas, "posterior_collapse", "mine")
-    path = "posterior_collapse/mine/metrics.parquet"
-    for files in job.reads.values():
-        for read, maker in files:
-            make(tmp_path, read, maker)
-    capsys.readouterr()
-    assert main(command(tmp_path, path, job)) == 2
-    assert "probe posterior: a state of a linear autoencoder is needed" in capsys.readouterr().err
+    user = {"scale": "smoke", "posterior_collapse": {"mine": network}}
+    with pytest.raises(InputError, match=r"probes.0.kind: posterior found, it measures problems"):
+        config.load(CONFIG, user, "my.yaml")
+    free = {"kind": "perturbation", "classes": 2, "samples_per_class": 2, "dim": 2, "beta": 1.0}
+    config_of_free = {"problem": free, "weight_decay": 0.1, "feature_decay": 0.1}
+    state = State(config=config_of_free, tensors={})
+    with pytest.raises(InputError, match="a state of a linear autoencoder is needed"):
+        list(rows(state, {}))

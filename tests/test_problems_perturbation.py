@@ -1052,10 +1052,29 @@ def test_a_flow_goes_on_from_another_optimiser(tmp_path, table):
 @pytest.mark.parametrize(
     ("experiment", "words"),
     [
-        (block(problem__beta=None, probes=["response"]), "probe response: problem.beta is null"),
-        (block(problem__beta=None, probes=["flow_gap"]), "probe flow_gap: problem.beta is null"),
-        ({**BLOCK, "problem": LINEAR, "probes": ["flow_rates"]}, "probe flow_rates: a state of a"),
-        ({**BLOCK, "problem": LINEAR, "probes": ["response"]}, "probe response: a state of a"),
+        (block(problem__beta=None, probes=["response"]), "response found, problem.beta is null"),
+        (block(problem__beta=None, probes=["flow_gap"]), "flow_gap found, problem.beta is null"),
+        (
+            {**BLOCK, "problem": LINEAR, "probes": ["flow_rates"]},
+            "flow_rates found, it measures no",
+        ),
+        (
+            {**BLOCK, "problem": LINEAR, "probes": ["response"]},
+            "it measures no deep_linear problem",
+        ),
+        (block(probes=["posterior"]), "posterior found, it measures no perturbation problem"),
+        (block(probes=["mixed_columns"]), "mixed_columns found, it measures no perturbation"),
+    ],
+)
+def test_a_probe_of_other_problems_is_refused_at_planning(atlas_of, experiment, words):
+    with pytest.raises(InputError, match=words) as caught:
+        atlas_of(experiment)
+    assert "perturbation.mine.probes.0.kind: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "words"),
+    [
         (block(probes=["classifier"]), "no linear head found"),
         (block(probes=["regression"]), "no linear head found"),
         (block(probes=["residuals"]), "no linear head found"),
@@ -1065,7 +1084,7 @@ def test_a_flow_goes_on_from_another_optimiser(tmp_path, table):
         ({**BLOCK, "problem": LINEAR, "probes": ["residuals"]}, "probes: labels found, needed"),
     ],
 )
-def test_a_probe_that_does_not_fit_is_refused_in_one_line(
+def test_a_probe_that_finds_nothing_to_measure_is_refused_in_one_line(
     tmp_path, atlas_of, capsys, experiment, words
 ):
     atlas = atlas_of(experiment)

@@ -356,6 +356,8 @@ def test_correlated_data_keep_a_share_of_each_eigenvalue():
         ({"latent_dim_2": 1}, ["latent_dim_2: found with model=cvae"]),
         ({"betta": 1.0}, ["betta", "did you mean beta?"]),
         ({"conditional_covariance_eigenvalues": [1e308] * 3, "prior_std": 1e-300}, ["range"]),
+        ({"encoder_std": 1e200}, ["KL: leaves the range"]),
+        ({"encoder_std": 1e-200, "prior_std": 1e200}, ["KL: leaves the range"]),
     ],
 )
 def test_bad_input_ends_in_one_line(changes, words):

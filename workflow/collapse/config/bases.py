@@ -28,6 +28,8 @@ class ProblemKind(Section):
         Whether all its decays can be scaled together, as a `sweep` does.
     probes
         Kinds of probes that measure its states.
+    further_probes
+        Kinds of probes made for it that measure them where an experiment asks for it.
     labelled_features
         Whether its only variable is features of labelled samples, as many of each class.
     """
@@ -38,6 +40,7 @@ class ProblemKind(Section):
     layered: ClassVar[bool] = True
     sweeps: ClassVar[bool] = False
     probes: ClassVar[tuple[str, ...]] = ()
+    further_probes: ClassVar[tuple[str, ...]] = ()
     labelled_features: ClassVar[bool] = False
 
     def check_optimum(self, weight_decay: Any, feature_decay: Any) -> None:
@@ -122,18 +125,34 @@ class InputKind(Section):
 class ProbeKind(Section):
     """Base of the sections of probes that do not fit every experiment.
 
-    One `of_networks` measures these, or their samples, and no problem.
+    One `of_networks` measures these, or their samples, and no problem; one `of_problems` those
+    problems alone that name it among their probes.
     """
 
     of_networks: ClassVar[bool] = False
+    of_problems: ClassVar[bool] = False
 
     def passes(self, samples: int, records: int) -> int:
         """Return how many samples it sends through a network of which so many states are kept."""
         return samples * records
 
-    def misfits(self, experiment: Section, data_set: DataSet) -> Iterator[tuple[str, str]]:
-        """Yield what does not fit the experiment on a data set: the key, and why."""
+    def misfits(self, experiment: Section, data_set: DataSet | None) -> Iterator[tuple[str, str]]:
+        """Yield what does not fit the experiment on a data set: the key, and why.
+
+        Of one `of_problems` there is no data set.
+        """
         return iter(())
+
+
+class HeldProbe(ProbeKind):
+    """Base of the sections of probes of a perturbation problem that is held near an H_0."""
+
+    of_problems: ClassVar[bool] = True
+
+    def misfits(self, experiment: Section, data_set: DataSet | None) -> Iterator[tuple[str, str]]:
+        """Yield that there is no H_0 without a beta."""
+        if experiment.problem.beta is None:
+            yield "kind", f"{self.kind} found, problem.beta is null: there is no H_0"
 
 
 class MixedProbe(ProbeKind):

@@ -323,6 +323,9 @@ class NetworkExperiment(Experiment):
         name, data, moves = self.data.name, self.data, self.training.augmentation
         for place, probe in enumerate(self.probes):
             if isinstance(probe, ProbeKind):
+                if probe.of_problems:
+                    found = f"{probe.kind} found, it measures problems alone"
+                    yield ("probes", str(place), "kind"), found
                 for key, message in probe.misfits(self, data_set):
                     yield ("probes", str(place), key), message
         if data_set.regression:

@@ -22,6 +22,7 @@ from collapse.problems.linear_vae import (
     LinearVAE,
     answers,
     divergence,
+    identity,
     log_std_slope,
     posterior_of,
     second_order,
@@ -64,8 +65,8 @@ class LinearCVAE(LinearVAE):
     def _maps(self, named: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return [W1 W2], and what the mean reconstruction misses, as maps of (x, y)."""
         encoder, decoder = torch.cat([named["W1"], named["W2"]], 2), named["U1"]
-        identity = torch.eye(decoder.shape[1]).to(decoder).expand(len(decoder), -1, -1)
-        return encoder, decoder @ encoder + torch.cat([named["U2"], -identity], 2)
+        minus = -identity(decoder.shape[1], decoder).expand(len(decoder), -1, -1)
+        return encoder, decoder @ encoder + torch.cat([named["U2"], minus], 2)
 
     def objective(self, parameters: Parameters) -> Tensor:
         """Return the objective of each problem, (B,)."""

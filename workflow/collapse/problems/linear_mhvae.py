@@ -26,6 +26,7 @@ from collapse.problems.linear_vae import (
     ACTIVE,
     answers,
     divergence,
+    identity,
     log_std_slope,
     second_order,
     spread,
@@ -89,10 +90,10 @@ class LinearMHVAE(Problem):
     def _parts(self, named: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return U1 W1 - I, I - U2 W2, T and the diagonal of S."""
         encoder = named["W1"]
-        missed = named["U1"] @ encoder - torch.eye(encoder.shape[2]).to(encoder)
-        identity = torch.eye(self.latent_dim).to(encoder)
-        inner = identity - named["U2"] @ named["W2"]
-        noise = self.encoder_std.square().view(-1, 1, 1) * identity
+        missed = named["U1"] @ encoder - identity(encoder.shape[2], encoder)
+        unit = identity(self.latent_dim, encoder)
+        inner = unit - named["U2"] @ named["W2"]
+        noise = self._noise() * unit
         first = encoder @ self.moment @ encoder.mT + noise
         return missed, inner, first, (2 * named["log_std"]).exp()
 

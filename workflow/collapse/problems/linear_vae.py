@@ -76,7 +76,7 @@ class LinearVAE(Problem):
         named = parameters.named
         variance = self._variances(named)
         encoder, decoder = named["W1"], named["U1"]
-        missed = decoder @ encoder - torch.eye(decoder.shape[1]).to(decoder)
+        missed = decoder @ encoder - identity(decoder.shape[1], decoder)
         fit = second_order(missed, self.moment) + spread(decoder, variance)
         return fit / self.decoder_std.square() + self.beta * divergence(
             second_order(encoder, self.moment), variance, self.prior_std
@@ -88,7 +88,7 @@ class LinearVAE(Problem):
         variance = self._variances(named)
         encoder, decoder = named["W1"], named["U1"]
         precision, weight = self._weights()
-        missed = decoder @ encoder - torch.eye(decoder.shape[1]).to(decoder)
+        missed = decoder @ encoder - identity(decoder.shape[1], decoder)
         slope = precision * missed @ self.moment
         slopes = {
             "W1": decoder.mT @ slope + weight * encoder @ self.moment,
@@ -124,6 +124,11 @@ class LinearVAE(Problem):
             variance,
             self.prior_std,
         )
+
+
+def identity(size: int, like: Tensor) -> Tensor:
+    """Return the identity in a tensor's format, made on its device: a captured step copies none."""
+    return torch.eye(size, dtype=like.dtype, device=like.device)
 
 
 def second_order(matrix: Tensor, moment: Tensor) -> Tensor:

@@ -36,7 +36,6 @@ encodes the noise of z1.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -171,6 +170,8 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     # Null is as good as absent.
     given = {name: value for name, value in hyperparameters.items() if value is not None}
     values = parse(KEYS, given)
+    # What overflows becomes infinite or NaN, and is refused below; Python's own floats would raise.
+    values |= {name: np.float64(v) for name, v in values.items() if isinstance(v, float)}
     # Deviations: their squares may leave double precision where they do not.
     deviations = np.sqrt(np.sort(_eigenvalues(values, given))[::-1])
     dim = values["latent_dim"]
@@ -179,7 +180,6 @@ def predict(**hyperparameters: object) -> dict[str, object]:
             f"latent_dim: found {dim}, allowed: up to {len(deviations)}, as many as eigenvalues"
         )
     _check_model(values, given)
-    # What overflows becomes infinite or NaN, and is refused below.
     with np.errstate(all="ignore"):
         if values["model"] == "mhvae":
             prediction = _two_levels(deviations, values)
@@ -250,7 +250,7 @@ def _learned(deviations: NDArray[np.float64], values: Mapping[str, Any]) -> dict
     """Return the minimum with a learned S."""
     decoder, prior, beta = values["decoder_std"], values["prior_std"], values["beta"]
     chosen = deviations[: values["latent_dim"]]
-    level = math.sqrt(beta) * decoder
+    level = np.sqrt(beta) * decoder
     active = _above(chosen, level)
     # sqrt(t), 1 for a collapsed latent.
     ratio = np.where(active, chosen / level, 1.0)
@@ -279,21 +279,21 @@ def _held(deviations: NDArray[np.float64], values: Mapping[str, Any]) -> dict[st
     std, dim = values["encoder_std"], values["latent_dim"]
     chosen = deviations[:dim]
     # omega s = lambda balance at the least cost of a product.
-    balance = math.sqrt(beta) * decoder / prior
+    balance = np.sqrt(beta) * decoder / prior
     level = balance * std
     active = _above(chosen, level)
     product = np.where(active, chosen - level, 0.0)
     encoder = np.sqrt(product * (std / balance))
     noise = std / prior
     # 2 KL of a posterior of the prior's mean.
-    constant = noise**2 - 2 * math.log(noise) - 1
+    constant = noise**2 - 2 * np.log(noise) - 1
     divergences = (encoder**2 / prior**2 + constant) / 2
     fits = np.where(active, level * (2 * chosen - level), chosen**2)
     rest = np.concatenate([fits, deviations[dim:] ** 2])
     return {
         "decoder_singular_values": np.sqrt(product * (balance / std)).tolist(),
         "encoder_singular_values": encoder.tolist(),
-        "encoder_std": [std] * dim,
+        "encoder_std": [float(std)] * dim,
         "active": int(active.sum()),
         "KL": float(divergences.sum()),
         "loss": float(np.sum(rest) / decoder**2 + beta * dim * constant),
@@ -310,9 +310,9 @@ def _two_levels(deviations: NDArray[np.float64], values: Mapping[str, Any]) -> d
     # The largest directions get z2: its gain grows with theta.
     served = np.arange(dim) < above
     # Deviations of z1: the threshold of z2, what one level wants, and what two do.
-    threshold = math.sqrt(upper) / math.sqrt(lower) * decoder
+    threshold = np.sqrt(upper) / np.sqrt(lower) * decoder
     alone = np.sqrt(chosen * std) / lower**0.25
-    both = chosen * (std / (math.sqrt(upper) * decoder))
+    both = chosen * (std / (np.sqrt(upper) * decoder))
     wide = _reaches(std, threshold)
     beyond = served & (wide | _reaches(alone, threshold))
     wanted = np.where(beyond, both, alone)
@@ -322,7 +322,7 @@ def _two_levels(deviations: NDArray[np.float64], values: Mapping[str, Any]) -> d
     ratio = np.where(active, spread / threshold, 1.0)
     # What z2 leaves of z1, over the decoder's std.
     left = np.where(active, threshold, spread) / decoder
-    own = 2 * math.log(decoder / std) - 1
+    own = 2 * np.log(decoder / std) - 1
     missed = (chosen * (std / spread), deviations[dim:])
     fit = sum(float(np.sum((part / decoder) ** 2)) for part in missed)
     divergence = float(np.sum(np.log(ratio)))

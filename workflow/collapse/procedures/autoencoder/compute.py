@@ -17,6 +17,7 @@ from collapse.procedures.autoencoder.images import images_of
 from collapse.procedures.autoencoder.stacked import initial
 from collapse.progress import Progress
 from collapse.schedule import log_spaced
+from collapse.training.device import precision
 from collapse.upstream import Upstream
 
 
@@ -36,7 +37,8 @@ def compute(runs: Runs, upstream: Upstream, job: JobContext) -> Computed:
     tensors, rows, steps = {}, [], [[] for _ in runs]
     diverged: list[int | None] = [None] * len(runs)
     for epoch in range(1, epochs + 1):
-        values = training.epoch()
+        with precision("float32"):
+            values = training.epoch()
         for number, run in enumerate(runs):
             if diverged[number] is not None:
                 continue

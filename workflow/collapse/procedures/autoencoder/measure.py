@@ -13,6 +13,7 @@ from collapse.procedures.autoencoder import MODELS
 from collapse.procedures.autoencoder.compute import numbers_of
 from collapse.procedures.autoencoder.images import Images, images_of
 from collapse.progress import Progress
+from collapse.training.device import precision
 from collapse.upstream import Upstream
 
 ACTIVE = 0.01
@@ -53,9 +54,10 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
                 name: torch.from_numpy(array).to(device).unsqueeze(0)
                 for name, array in states.at(run["id"], step).items()
             }
-            reading = _Reading(state, run["config"], images, device)
-            rows += [(step, *row) for row in reading.rows()]
-            points += [frame.assign(step=step) for frame in reading.points()]
+            with torch.inference_mode(), precision("float32"):
+                reading = _Reading(state, run["config"], images, device)
+                rows += [(step, *row) for row in reading.rows()]
+                points += [frame.assign(step=step) for frame in reading.points()]
         if record["steps"]:
             rows += [(record["steps"][-1], *row) for row in spectrum]
         if record["diverged_at"] is not None:

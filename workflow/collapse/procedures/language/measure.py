@@ -12,6 +12,7 @@ from torch.nn import functional
 from collapse.metrics import collapse, kernels, uniformity
 from collapse.metrics.batches import Batches
 from collapse.metrics.collapse import ClassStatistics, class_statistics
+from collapse.metrics.rows import row_blocks
 from collapse.models.network import Network
 from collapse.procedures import JobContext, Measured, Runs, States
 from collapse.procedures.language.corpus import Corpus, corpus_of
@@ -132,11 +133,13 @@ def held_out_readings(
     samples: 1 less the agreement of Wu & Papyan 2024; undefined where all class means coincide.
     """
     sums = torch.zeros(3, dtype=torch.float64, device=windows.device)
-    for features, labels in passes(model, windows):
-        outputs = model.head(features).double()
-        sums[0] += functional.cross_entropy(outputs, labels, reduction="sum")
-        sums[1] += (outputs.argmax(1) != labels).sum()
-        sums[2] += uniformity.disagreement(features, statistics).sum()
+    for values, labels in passes(model, windows):
+        # A token has as many outputs as the vocabulary, far more than features.
+        for features, window in row_blocks(values, len(model.head.weights[0])):
+            outputs, following = model.head(features).double(), labels[window]
+            sums[0] += functional.cross_entropy(outputs, following, reduction="sum")
+            sums[1] += (outputs.argmax(1) != following).sum()
+            sums[2] += uniformity.disagreement(features, statistics).sum()
     loss, error, differ = (sums / windows[:, 1:].numel()).tolist()
     rows = [("all", "validation_loss", loss), ("all", "validation_error", error)]
     return rows + ([("H1", "NC4_held_out", differ)] if statistics.between_trace else [])

@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from collapse.config.bases import HeldProbe
 from collapse.config.section import Positive
-from collapse.config.section import Section as Base
 
 
-class Section(Base):
+class Section(HeldProbe):
     """The distance of the minimiser from the gradient flow from H_0 at time 1/beta."""
 
     kind: Literal["flow_gap"] = Field(description="Probe.")

@@ -1,13 +1,15 @@
 """The posterior of a linear variational autoencoder."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from collapse.config.section import Section as Base
+from collapse.config.bases import ProbeKind
 
 
-class Section(Base):
+class Section(ProbeKind):
     """Singular values, stds and KL divergences of a linear variational autoencoder."""
+
+    of_problems: ClassVar = True
 
     kind: Literal["posterior"] = Field(description="Probe.")

@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from collapse.config.bases import HeldProbe
 from collapse.config.section import Positive
-from collapse.config.section import Section as Base
 
 
-class Section(Base):
+class Section(HeldProbe):
     """The spectrum of the response at the minimiser; points: what it leaves of finite changes."""
 
     kind: Literal["response"] = Field(description="Probe.")

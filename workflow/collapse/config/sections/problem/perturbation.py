@@ -15,6 +15,7 @@ class Section(ProblemKind):
     positive: ClassVar = frozenset({"weight_decay"})
     layered: ClassVar = False
     probes: ClassVar = ("class_means",)
+    further_probes: ClassVar = ("flow_gap", "flow_rates", "response")
     labelled_features: ClassVar = True
 
     kind: Literal["perturbation"] = Field(description="Problem module.")

@@ -87,11 +87,21 @@ class Section(Experiment):
             self._check_sweep()
         self.start.check(self)
         for place, probe in enumerate(self.probes):
-            if isinstance(probe, ProbeKind) and probe.of_networks:
-                raise fault(
-                    f"probes.{place}.kind", f"{probe.kind} found, it measures networks alone"
-                )
+            if isinstance(probe, ProbeKind):
+                self._check_probe(f"probes.{place}", probe)
         return self
+
+    def _check_probe(self, place: str, probe: ProbeKind) -> None:
+        known = (*self.problem.probes, *self.problem.further_probes)
+        if probe.of_networks:
+            raise fault(f"{place}.kind", f"{probe.kind} found, it measures networks alone")
+        if not probe.of_problems:
+            return
+        if probe.kind not in known:
+            message = f"{probe.kind} found, it measures no {self.problem.kind} problem"
+            raise fault(f"{place}.kind", message)
+        for key, message in probe.misfits(self, None):
+            raise fault(f"{place}.{key}", message)
 
     def _check_penalties(self) -> None:
         for key in PENALTIES:
