@@ -100,8 +100,8 @@ def test_what_the_paper_says_replicates():
     assert all(row["statement"].endswith(").") and row["source"] for row in rows)
     bounds = {row["claim"]: row["bound"] for row in rows}
     assert bounds["etf_floor_bible"] == bounds["loss_above_entropy"] == "theory"
-    assert bounds["no_self_duality_bible"] == bounds["equinorm_grammar"] == "paper"
-    assert bounds["nc4_bible"] == bounds["nc4_at_one_size"] == "project"
+    assert bounds["no_self_duality_bible"] == "paper"
+    assert bounds["nc4_bible"] == bounds["equinorm_grammar"] == "project"
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -177,12 +177,20 @@ def test_a_trend_is_a_correlation_above_the_bound(order, verdict):
     assert verdicts("bible", given) == ({"cdnv_bible": verdict} if verdict else {})
 
 
-def test_equal_lengths_need_only_the_sign():
-    order = [6, 0, 7, 1, 8, 2, 9, 3, 10, 4, 11, 5]
+@pytest.mark.parametrize(
+    ("order", "verdict"),
+    [
+        # Correlations of 0.54, whose p is 0.07; of 0.31, as chance gives; of -1.
+        ([11, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10], None),
+        ([6, 0, 7, 1, 8, 2, 9, 3, 11, 10, 4, 5], "not replicated"),
+        ([11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0], "not replicated"),
+    ],
+)
+def test_equal_lengths_need_no_strong_correlation_but_one_beyond_chance(order, verdict):
     given = of_ranks(WHOLE["bible"], "log_norm_variance_unweighted", order)
     table = models(given)
-    assert 0 < spearman(table["log_norm_variance_unweighted"], table[LOSS]) < 0.6
-    assert verdicts("bible", given) == {}
+    assert spearman(table["log_norm_variance_unweighted"], table[LOSS]) < 0.6
+    assert verdicts("bible", given) == ({"equinorm_bible": verdict} if verdict else {})
 
 
 def test_self_duality_is_decided_by_classes_for_each_feature():

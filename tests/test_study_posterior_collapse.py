@@ -231,8 +231,12 @@ def test_correlation_claims():
     experiment = WHOLE["correlation"]
     rise = changed(experiment, "KL", lambda value: value + 4, correlation=0.5)
     assert set(verdicts(correlation=rise)) == {*REFUTED, "correlation_monotone", "correlation_kl"}
+    # Of the variance that x leaves of y latents have nothing there even where they encode y.
     left = valued(experiment, "active", 1.0, correlation=1.0)
-    assert verdicts(correlation=left) == REFUTED | {"correlation_one": "not replicated"}
+    assert verdicts(correlation=left) == REFUTED
+    encoded = valued(experiment, "KL", 0.01, correlation=1.0)
+    found = verdicts(correlation=encoded)
+    assert {"correlation_one"} <= set(found) and found["correlation_one"] == "not replicated"
     fewer = verdicts(correlation=without(experiment, correlation=1.0))
     names = ("correlation_monotone", "correlation_one", "correlation_kl")
     assert all(fewer[name] == "inconclusive" for name in names)
@@ -247,6 +251,17 @@ def test_hierarchy_claims():
     other = changed(experiment, "KL_2", lambda value: -value)
     found = verdicts(linear_mhvae=other)
     assert {"beta_2_collapses_z2", "beta_1_keeps_z2"} <= set(found)
+
+
+def test_a_divergence_that_is_the_same_all_along_shows_nothing():
+    one = {"correlation": "KL", "linear_mhvae": "KL_2", "cvae_beta": "test_KL",
+           "cvae_decoder_std": "test_KL", "mhvae": "test_KL_2"}  # fmt: skip
+    for value in (0.0, 2.0):
+        found = verdicts(**{name: valued(WHOLE[name], m, value) for name, m in one.items()})
+        assert {
+            "correlation_monotone", "beta_2_collapses_z2", "beta_1_keeps_z2", "network_kl_beta",
+            "network_kl_decoder_std", "network_kl_beta_1", "network_kl_beta_2",
+        } <= {name for name, verdict in found.items() if verdict == "not replicated"}  # fmt: skip
 
 
 NETWORK = {

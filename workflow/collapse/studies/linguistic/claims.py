@@ -1,7 +1,6 @@
 """What is claimed of language models, across sizes and at one size."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,13 +20,14 @@ MANY = CLASSES // WIDEST
 """Classes for each feature: at least so many have the paper's models, and at least as many those of
 which its word about self-duality is held against."""
 CHANCE = 0.1
-"""Share of permutations up to which a correlation at one size is no chance."""
+"""Share of permutations up to which a correlation is no chance."""
+_RANKS = "Spearman's correlation of the metric with validation loss over models"
 ROUNDING = 1e-9
 _TRENDS = {
     "CDNV": ("cdnv", "within-class variability (NC1: CDNV, exponent 1)", STRONG),
     "CDNV_2": ("cdnv_2", "CDNV with exponent 2, that of the released numbers,", STRONG),
     "log_norm_variance_unweighted": (
-        "equinorm", "the spread of the class means' lengths (NC2: variance of log norms)", 0.0
+        "equinorm", "the spread of the class means' lengths (NC2: variance of log norms)", None
     ),
     "GNC2_log_variance_unweighted": (
         "gnc2", "the unevenness of the class means' directions (GNC2: variance of the log kernel)",
@@ -84,23 +84,36 @@ def _text(experiment: Results) -> str:
 def _trend(experiment: Results, name: str, metric: str) -> Decision:
     short, text, least = _TRENDS[metric]
     table = models(experiment)
-    correlation = spearman(table[metric], table[LOSS])
-    claim = Claim(
+    # That it is strong is this project's word; of one that is weak, that it is no chance.
+    if least is None:
+        ranks = table[[metric, LOSS]].dropna().rank()
+        found = _chance(ranks[metric], ranks[LOSS])
+        expected, tolerance = (
+            f"p of {_RANKS} by permutations, 1 where its sign is the other, is 0",
+            CHANCE,
+        )
+    else:
+        found = least - spearman(table[metric], table[LOSS])
+        expected, tolerance = f"{least:g} less {_RANKS} is 0 or less", 0.0
+    return Claim(
         f"{short}_{name}",
         f"{PAPER}; strength of its released models' correlations",
         f"Across sizes {text} falls as validation loss does ({_text(experiment)}).",
-        f"{least:g} less Spearman's correlation of the metric with validation loss over models is "
-        "0 or less",
-        0.0,
+        expected,
+        tolerance,
         2,
-    )
-    # Its sign is the paper's; that it is strong, this project's.
-    return replace(claim, bound="project" if least else "paper").decide(
-        [] if np.isnan(correlation) else [least - correlation],
+    ).decide(
+        [] if np.isnan(found) else [found],
         experiment.config["seeds"],
         _obstacles(experiment, table) + _undefined(table, metric),
         _excuses(experiment),
     )
+
+
+def _chance(values: pd.Series, losses: pd.Series) -> float:
+    """Return p of the correlation by permutations; the other sign agrees with nothing: 1."""
+    correlation, chance = partial_effect(values, losses)
+    return 1.0 if correlation <= 0 else chance
 
 
 def _self_duality(experiment: Results, name: str) -> Decision:
@@ -181,9 +194,7 @@ def _entropy(experiment: Results) -> Decision:
 def _at_one_size(experiment: Results, metric: str) -> Decision:
     short, text = _AT_ONE_SIZE[metric]
     table = models(experiment)
-    correlation, chance = partial_effect(table[metric], table[LOSS])
-    # The other sign agrees with nothing.
-    found = chance if correlation > 0 else 1.0
+    found = _chance(table[metric], table[LOSS])
     return Claim(
         f"{short}_at_one_size",
         PAPER,
@@ -193,7 +204,7 @@ def _at_one_size(experiment: Results, metric: str) -> Decision:
         CHANCE,
         10,
     ).decide(
-        [] if np.isnan(correlation) else [found],
+        [] if np.isnan(found) else [found],
         experiment.config["seeds"],
         _obstacles(experiment, table, 10) + _undefined(table, metric),
         _excuses(experiment) + short_of(experiment.config["seeds"], SEEDS, "seeds"),

@@ -1,5 +1,6 @@
 """Numbers that figures and claims share: measured beside predicted, latent by latent."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,18 @@ def away(experiment: Results, rows: pd.DataFrame) -> pd.DataFrame:
     margin = experiment.predicted("margin").rename(columns={"value": "margin"})
     joined = rows.merge(margin, on=experiment.keys)
     return joined[joined["margin"] > AWAY].drop(columns="margin")
+
+
+def rises(rows: pd.DataFrame, key: str, least: float, within: Sequence[str] = ()) -> pd.Series:
+    """Return, by seed and by the keys `within`, the largest rise of a value along a key.
+
+    `least` or more for a seed in which it falls by less than that everywhere: what is the same all
+    along has no rise, and shows nothing.
+    """
+    ordered = rows.sort_values(key).groupby(["seed", *within])["value"]
+    rise = ordered.agg(lambda each: each.diff().max())
+    change = (ordered.last() - ordered.first()).groupby(level="seed").transform("min")
+    return rise.where(change <= -least, np.maximum(rise, least))
 
 
 def closed_form(experiment: Results, **changes: Any) -> dict[str, Any]:
