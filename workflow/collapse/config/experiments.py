@@ -65,7 +65,7 @@ def _procedure(block: Mapping, layers: Layers, where: tuple[str, str]) -> type[E
     procedures: dict[str, type[Experiment]] = kinds("procedure")
     if "procedure" in block:
         name = block["procedure"]
-        if name not in procedures:
+        if not isinstance(name, str) or name not in procedures:
             layers.refuse((*where, "procedure"), f"no procedure {name!r}", procedures, name)
         return procedures[name]
     for section in procedures.values():

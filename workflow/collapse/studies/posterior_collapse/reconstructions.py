@@ -61,7 +61,11 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
                 _draw_row(line[start : start + _SHOWN], here, shape, given)
             _label(line[0], f"{symbol}$={value:g}$")
         for start, text in zip((1, 1 + _SHOWN), sources.values(), strict=True):
-            axes[1, start].set_title(text, loc="left", fontsize=7, pad=2)
+            above = axes[1, start].annotate(
+                text, (0, 1.06), xycoords="axes fraction", fontsize=7, annotation_clip=False
+            )
+            # It is wider than its column, which it must not widen.
+            above.set_in_layout(False)
     return figure, pd.concat(drawn, ignore_index=True)
 
 
