@@ -304,8 +304,13 @@ def test_a_run_that_diverges_ends_and_the_other_goes_on(tmp_path, capsys):
 
 def test_epochs_that_are_recorded_are_measured(tmp_path):
     training = CVAE["training"] | {"record": 2}
-    _, (run,), _, rows, _ = group(tmp_path, atlas_of(training=training), "seed=1")
+    tensors, (run,), _, rows, _ = group(tmp_path / "long", atlas_of(training=training), "seed=1")
     assert run["steps"] == [1, 3]
+    # What is recorded on the way is the state of then: where a shorter training ends.
+    short, *_ = group(tmp_path / "short", atlas_of(training=training | {"epochs": 1}), "seed=1")
+    assert len(tensors) == 2 * len(short) and len(short) > 4
+    assert all((tensors[name] == array).all() for name, array in short.items())
+    assert any((tensors[n] != tensors[n.replace("/000001/", "/000003/")]).any() for n in short)
     assert sorted(rows[rows["metric"] == "active_units"]["step"]) == [1, 3]
     assert set(rows[rows["metric"] == "data_eigenvalue[0]"]["step"]) == {3}
 

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from collapse.models.states import get_arrays
 from collapse.procedures import Computed, JobContext, Runs, run_record
 from collapse.procedures.autoencoder import MODELS
 from collapse.procedures.autoencoder.images import images_of
@@ -125,8 +126,8 @@ class _Training:
             totals[name].add_(value.detach())
 
     def state(self, number: int) -> dict[str, Any]:
-        """Return the parameters of a run, as arrays."""
-        return {n: tensor[number].detach().cpu().numpy() for n, tensor in self._parameters.items()}
+        """Return the parameters of a run as they are now."""
+        return get_arrays({name: tensor[number] for name, tensor in self._parameters.items()})
 
 
 # What a start draws from a seed may not be drawn again as noise.
