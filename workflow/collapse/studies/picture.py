@@ -33,6 +33,8 @@ _LISTED = 8
 _CATEGORIES = 10
 # Points of a line that are all shown, and letters of a value in a legend.
 _FEW, _LONGEST = 6, 24
+# Letters that a panel is wide.
+_TITLE = 25
 # Runs that a caption names.
 _NAMED = 5
 _HEIGHT = 1.3
@@ -145,7 +147,9 @@ class _Look:
 
     def draw(self, axes: Axes, panel: Panel) -> None:
         """Draw a panel."""
-        axes.set_title(panel.title, loc="left", fontsize=7, pad=3)
+        # A long name would run into the next panel's, or off the figure.
+        size = 7 * min(1, _TITLE / len(panel.title))
+        axes.set_title(panel.title, loc="left", fontsize=size, pad=3)
         places = panel.rows["place"]
         # What is no number stands in the order of the table.
         names = [] if is_number(places) else list(dict.fromkeys(places))

@@ -75,8 +75,9 @@ def state_readings(model: Network, corpus: Corpus) -> list[Row]:
     rows = [("all", "classes", float(len(classes)))]
     if corpus.entropy is not None:
         rows.append(("all", "entropy", corpus.entropy))
-    rows += class_readings(statistics)
-    return rows + held_out_readings(model, corpus.test, classes, statistics)
+    # Of the first metrics pictures have a panel: these first.
+    rows += held_out_readings(model, corpus.test, classes, statistics)
+    return [*rows, *class_readings(statistics)]
 
 
 def statistics_of(model: Network, windows: Tensor, classes: Tensor) -> ClassStatistics:
