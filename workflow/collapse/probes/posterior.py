@@ -16,8 +16,9 @@ def rows(state: State, _: Mapping[str, Any]) -> Iterator[Reading]:
     ``decoder_singular_values[i]``, of U1; ``encoder_singular_values[i]``, of the posterior mean as
     a map of the data, in units of their (conditional) deviations; ``encoder_std[i]``, the
     posterior's std, ascending; ``active``, how many of the encoder's singular values, squared, are
-    above a hundredth of the prior's variance (Burda et al. 2016); ``KL_latent[i]``, the expected KL
-    divergence of each latent from the prior in nats, descending, and ``KL``, their sum.
+    above a hundredth of the prior's variance (Burda et al. 2016), none where what is given
+    determines the data, whatever is encoded; ``KL_latent[i]``, the expected KL divergence of each
+    latent from the prior in nats, descending, and ``KL``, their sum.
 
     With two levels: ``lambda[i]`` and ``omega[i]``, singular values of W1 C^(1/2) and of U2;
     ``decoder_singular_values[i]`` of U1; ``encoder_std_2[i]``, the std of z2, ascending;
