@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 
 import browser
@@ -15,9 +16,20 @@ from collapse import config, jobs, studies
 from collapse.artifacts import check
 from collapse.errors import InputError
 from collapse.moving_gif import _Moving
-from collapse.moving_page import page
+from collapse.moving_page import CELLS, SHADES, page
 from collapse.studies import Curve
-from collapse.studies.moving import DIAGONAL, Film, Layer, Scene, along, along_diagonal, of_run
+from collapse.studies.deep_rfm import moving as deep_rfm
+from collapse.studies.moving import (
+    DIAGONAL,
+    Cells,
+    Film,
+    Layer,
+    Scene,
+    along,
+    along_diagonal,
+    blocks,
+    of_run,
+)
 from collapse.studies.moving_classes import scene
 from collapse.studies.regression import moving as regression
 from collapse.theory.perturbation import optimal_length
@@ -27,6 +39,7 @@ from tables import results
 
 SMOKE = config.load("config", {"scale": "smoke"})
 MOVING = [study for study in SMOKE.studies if studies.load(study).moving]
+IN_A_BROWSER = pytest.mark.skipif(browser.PROGRAM is None, reason=WITHOUT_CHROMIUM)
 THIRDS = np.array([[0, 1], [-np.sqrt(3) / 2, -1 / 2], [np.sqrt(3) / 2, -1 / 2]])
 
 
@@ -66,6 +79,13 @@ def test_a_simplex_etf_fills_its_dashes_once_the_mean_is_taken_off(classes):
     assert np.allclose(samples.at[1], tips[[0, 0, 1, 1, 2, 2]])
 
 
+def cells_film():
+    """Return a film of a matrix of 3 x 3, two samples of one class and one of another."""
+    at = np.stack([np.eye(3), [[1, 0.987, -0.5], [0.987, 1, -0.5], [-0.5, -0.5, 1]]])
+    shown = Scene(theory=blocks(np.array([4, 4, 9])), theory_name="t", cells=Cells("cosine", at))
+    return Film("matrix", "layer", (1, 2), shown, (), "what it shows")
+
+
 def film(values=(1.0, 0.5, 0.25), places=(0, 19436, 123457)):
     """Return a film of two points that grow; the second is behind a name that is no markup."""
     at = np.arange(1, 4)[:, None, None] * np.array([[1.0, 0.0], [0.0, -1 / 3]])
@@ -94,6 +114,35 @@ def test_a_page_holds_the_recorded_places_and_positions_alone():
     assert not re.search(r"https?://|\bsrc=|\bimport\b|fetch\(", text)
 
 
+def test_a_page_holds_the_entries_of_a_matrix_and_what_they_are_coloured_by():
+    text = page(cells_film())
+    drawn = told(text)
+    assert drawn["layers"] == [] and drawn["cells"]["at"][1] == [
+        [1, 0.99, -0.5], [0.99, 1, -0.5], [-0.5, -0.5, 1],
+    ]  # fmt: skip
+    colours = drawn["cells"]["colours"]
+    assert len(colours) == SHADES and colours[SHADES // 2] == to_hex(plt.get_cmap(CELLS)(0.5))
+    assert "<li>cosine: -1 " in text and "<li>dashed: t</li>" in text
+    # Of two samples of three, and of the third, from the upper left corner on.
+    assert [(np.min(line, 0).tolist(), np.max(line, 0).tolist()) for line in drawn["theory"]] == [
+        ([-1, -0.3333], [0.3333, 1]), ([0.3333, -1], [1, -0.3333]),
+    ]  # fmt: skip
+
+
+def test_a_matrix_changes_from_frame_to_frame():
+    shown = cells_film()
+    figure = plt.figure()
+    axes = figure.subplot_mosaic([["scene"]])["scene"]
+    moving = _Moving({"scene": axes}, shown)
+    for frame, matrix in enumerate(shown.scene.cells.at):
+        moving.show(frame)
+        (image,) = axes.images
+        assert np.array_equal(image.get_array(), matrix) and image.get_clim() == (-1, 1)
+    # The first row is on top, and outlines lie on it.
+    assert image.origin == "upper" and image.get_extent() == [-1, 1, -1, 1]
+    plt.close(figure)
+
+
 def test_what_is_not_finite_leaves_a_gap():
     (curve,) = told(page(film(values=(1.0, np.nan, 0.0))))["curves"]
     assert curve["values"] == [1, None, 0] and not curve["logarithmic"]
@@ -107,6 +156,20 @@ def test_a_constant_is_within_its_panel(value):
     _Moving(panels, curves)
     low, high = panels["0"].get_ylim()
     assert low < value < high and high - low > 0.1
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [((0.8, 0.9, 0.82), ["0.8", "0.9"]), ((2.0, 30.0, 3.0), ["2", "30"]), ((5.0,) * 3, ["5"])],
+)
+def test_a_curve_within_two_decades_has_its_ends_as_ticks(values, ticks):
+    figure = plt.figure()
+    panels = figure.subplot_mosaic([["scene", "0"]])
+    _Moving(panels, film(values=values))
+    assert [label.get_text() for label in panels["0"].get_yticklabels()] == ticks
+    _Moving(panels, film(values=(1.0, 20.0, 300.0)))
+    assert {10, 100} <= set(panels["0"].get_yticks())
     plt.close(figure)
 
 
@@ -135,7 +198,8 @@ def test_the_recorded_states_of_the_run_are_shown_and_no_others(finished, study)
     assert len(drawn["places"]) == len(recorded["steps"]) > 2
     if drawn["clock"] == "step":
         assert drawn["places"] == recorded["steps"]
-    assert all(len(layer["at"]) == len(recorded["steps"]) for layer in drawn["layers"])
+    moves = [*drawn["layers"], *filter(None, [drawn["cells"]])]
+    assert moves and all(len(each["at"]) == len(recorded["steps"]) for each in moves)
     assert len(drawn["curves"]) == len(studies.load(study).moving.curves)
     for suffix in ("html", "gif"):
         check(folder / f"moving/{study}.{suffix}")
@@ -164,7 +228,7 @@ def test_an_experiment_that_a_config_leaves_out_has_no_moving_picture(load):
         jobs.moving(atlas, "deep_linear")
 
 
-@pytest.mark.skipif(browser.PROGRAM is None, reason=WITHOUT_CHROMIUM)
+@IN_A_BROWSER
 def test_a_browser_plays_the_page_and_asks_for_nothing(tmp_path):
     path = tmp_path / "moving.html"
     path.write_text(page(film()))
@@ -186,6 +250,25 @@ def test_a_browser_plays_the_page_and_asks_for_nothing(tmp_path):
         # At rest it shows a recorded state.
         assert opened.evaluate("Number.isInteger(position)")
         assert opened.requests == [path.as_uri()] and opened.errors == []
+
+
+@IN_A_BROWSER
+def test_a_browser_paints_every_cell(tmp_path):
+    path = tmp_path / "moving.html"
+    path.write_text(page(cells_film()))
+    read = (
+        "(([x, y]) => [...scene.getContext('2d').getImageData(x * scene.width, y * scene.height, "
+        "1, 1).data])"
+    )
+    with browser.browser(tmp_path / "chromium") as opened:
+        opened.open(path.as_uri())
+        # Halfway between 0 and 0.99, and between 0 and -0.5.
+        opened.evaluate("show(0.5)")
+        for place, value in (((0.5, 0.2), 0.495), ((0.8, 0.2), -0.25), ((0.2, 0.2), 1)):
+            found = opened.evaluate(f"{read}({list(place)})")
+            expected = 255 * np.array(plt.get_cmap(CELLS)((value + 1) / 2))
+            assert found == pytest.approx(expected, abs=4)
+        assert opened.errors == []
 
 
 @pytest.mark.parametrize(("decays", "alive"), [((0.1, 0.05), True), ((4.0, 0.3), False)])
@@ -228,3 +311,25 @@ def test_residuals_are_those_of_the_targets_at_every_step():
     assert np.allclose(layer.at, residuals)
     # Circles of sqrt(c) and twice that.
     assert np.allclose([np.linalg.norm(line, axis=1) for line in shown.theory], [[0.2], [0.4]])
+
+
+def test_cosines_of_every_layers_inputs_are_shown_as_blocks_of_classes():
+    rng = np.random.default_rng(0)
+    matrices = {1: rng.uniform(-1, 1, (4, 4)), 2: rng.uniform(-1, 1, (4, 4))}
+    row, column = np.triu_indices(4)
+    classes = np.array([0, 0, 0, 1])
+    frames = [
+        pd.DataFrame(
+            {"row": row, "column": column, "row_class": classes[row], "value": m[row, column]}
+        ).assign(step=step, layer=layer, probe="gram", seed=0)
+        for (step, m), layer in [
+            *((pair, "X") for pair in matrices.items()),
+            ((2, -rng.random((4, 4))), "Phi"),
+        ]
+    ]
+    run = results({}, [({"seed": 0}, {}, {})])
+    shown = deep_rfm.scene([{}, {}], replace(run, samples=pd.concat(frames).sample(frac=1)))
+    upper = np.triu(np.ones((4, 4), bool))
+    for found, matrix in zip(shown.cells.at, matrices.values(), strict=True):
+        assert np.array_equal(found, found.T) and np.array_equal(found[upper], matrix[upper])
+    assert [np.ptp(line, 0).tolist() for line in shown.theory] == [[1.5, 1.5], [0.5, 0.5]]

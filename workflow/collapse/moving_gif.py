@@ -8,11 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from PIL import Image
 
-from collapse.moving_page import COLOURS
+from collapse.moving_page import CELLS, COLOURS
 from collapse.plotting import THEORY
-from collapse.studies.moving import Film, Layer, Scene, spelt
+from collapse.studies.moving import Cells, Film, Layer, Scene, spelt
+from collapse.studies.sentences import number
 
 SIZE = (6.4, 3.6)
 """In inches of `DPI` pixels."""
@@ -66,6 +68,7 @@ class _Moving:
     def __init__(self, panels: dict[str, Axes], film: Film) -> None:
         self._film, self._axes = film, panels["scene"]
         _stage(self._axes, film.scene)
+        self._cells = film.scene.cells and _matrix(self._axes, film.scene.cells)
         self._artists = [_artist(self._axes, layer) for layer in film.scene.layers]
         self._marks = []
         for place, (curve, values, theory) in enumerate(film.curves):
@@ -81,6 +84,10 @@ class _Moving:
                 axes.set_ylim(*(sorted((known[0] / 2, 2 * known[0])) if known[0] else (-1, 1)))
             axes.set_xticks([])
             axes.minorticks_off()
+            ends = sorted({known.min(), known.max()}) if len(known) else []
+            # Within a decade a logarithmic axis may have no tick at all.
+            if axes.get_yscale() == "log" and _decades(ends) < 2:
+                axes.set_yticks(ends, list(map(number, ends)))
             axes.set_title(curve.label, loc="left", fontsize=8, pad=3)
             self._marks += axes.plot([0], values[:1], "o", color=COLOURS[3])
 
@@ -88,6 +95,8 @@ class _Moving:
         """Show a frame."""
         film = self._film
         self._axes.set_title(f"{film.clock} {spelt(film.places[frame])}", loc="left", fontsize=8)
+        if film.scene.cells:
+            self._cells.set_data(film.scene.cells.at[frame])
         for artist, layer in zip(self._artists, film.scene.layers, strict=True):
             if layer.rays:
                 artist.set_segments(_rays(layer.at[frame]))
@@ -105,7 +114,17 @@ def _stage(axes: Axes, scene: Scene) -> None:
     for place, line in enumerate(scene.theory):
         axes.plot(*line.T, **THEORY, zorder=3, label=None if place else scene.theory_name)
     if scene.theory:
-        axes.legend(loc="lower left", borderaxespad=0)
+        # Cells leave no room within the axes.
+        below = {"loc": "upper left", "bbox_to_anchor": (0, 0)} if scene.cells else {}
+        axes.legend(**({"loc": "lower left", "borderaxespad": 0} | below))
+
+
+def _matrix(axes: Axes, cells: Cells) -> AxesImage:
+    image = axes.imshow(cells.at[0], cmap=CELLS, vmin=-1, vmax=1, extent=(-1, 1, -1, 1))
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.5, ticks=(-1, 0, 1), aspect=25)
+    bar.set_label(cells.name)
+    bar.outline.set_visible(False)
+    return image
 
 
 def _artist(axes: Axes, layer: Layer) -> LineCollection | PathCollection:
@@ -115,6 +134,12 @@ def _artist(axes: Axes, layer: Layer) -> LineCollection | PathCollection:
     return axes.scatter(
         *layer.at[0].T, s=6 if len(colours) >= 100 else 16, c=colours, alpha=0.5, linewidth=0
     )
+
+
+def _decades(ends: Sequence[float]) -> int:
+    """Return how many powers of ten lie between the least and the largest of positive numbers."""
+    low, high = np.log10(ends[0]), np.log10(ends[-1])
+    return int(np.floor(high) - np.ceil(low)) + 1
 
 
 def _rays(tips: np.ndarray) -> np.ndarray:

@@ -3,18 +3,23 @@
 import json
 from typing import Any
 
+import matplotlib
 import numpy as np
 from jinja2 import Environment
 from markupsafe import Markup
 from matplotlib.colors import to_hex
 
 from collapse.plotting import category_colours
-from collapse.studies.moving import Film, Layer
+from collapse.studies.moving import Cells, Film, Layer
 
 COLOURS = [to_hex(colour) for colour in category_colours(range(10)).values()]
 """That of each number of a layer's."""
 DIGITS = 4
 """Decimals of a place in units of the reach: a thousandth of a pixel is not seen."""
+CELLS, SHADES = "RdBu_r", 255
+"""The colour map of cells, and how many colours it has in a page."""
+CELL_DIGITS = 2
+"""Decimals of a cell's value: of a colour more are not seen."""
 
 _TEMPLATE = """\
 <!DOCTYPE html>
@@ -22,7 +27,7 @@ _TEMPLATE = """\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ heading }}</title>
+<title>{{ film.heading }}</title>
 <style>
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --faint: #b8b8b8; }
 @media (prefers-color-scheme: dark) {
@@ -46,14 +51,17 @@ button { font: inherit; min-width: 5.5em; }
 output { min-width: 15em; }
 ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0 1.2rem; margin: 0; padding: 0; }
 p, li { font-size: 13px; }
+.ramp { display: inline-block; width: 6em; height: .7em; }
 </style>
 </head>
 <body>
-<h1>{{ heading }}</h1>
+<h1>{{ film.heading }}</h1>
 <main>
 <div>
-<canvas id="scene" role="img" aria-label="{{ caption }}"></canvas>
-<ul>{% for name in legend %}<li>{{ name }}</li>{% endfor %}</ul>
+<canvas id="scene" role="img" aria-label="{{ film.caption }}"></canvas>
+<ul>{% if told.cells %}<li>{{ film.scene.cells.name }}: -1 <span class="ramp" style="background:
+linear-gradient(90deg, {{ told.cells.colours | join(", ") }})"></span> 1</li>{% endif %}
+{% for name in legend %}<li>{{ name }}</li>{% endfor %}</ul>
 </div>
 <div id="curves">
 {%- for curve in told.curves %}
@@ -68,10 +76,10 @@ p, li { font-size: 13px; }
 aria-label="recorded {{ told.clock }}">
 <output id="place"></output>
 </form>
-<p>{{ caption }}</p>
+<p>{{ film.caption }}</p>
 <p>Recorded are {{ told.places | length }} states, where the slider stops; they follow each other at
-an even pace, whatever lies between. While it plays, positions between two recorded states are
-interpolated, on straight lines; the curves join recorded values, on a logarithmic ordinate where
+an even pace, whatever lies between. While it plays, what is seen between two recorded states is
+interpolated linearly; the curves join recorded values, on a logarithmic ordinate where
 all are positive. Space plays and pauses, the arrow keys, Home and End go from state to state.</p>
 <script id="told" type="application/json">{{ json }}</script>
 <script>
@@ -112,10 +120,25 @@ function places(layer, before, part) {
   return from.map(([x, y], i) => [mix(x, to[i][0], part), mix(y, to[i][1], part)]);
 }
 
+// The entries of a matrix between two recorded states, the first row on top.
+function drawCells(pen, {at, colours}, before, part, seen) {
+  const from = at[before], to = at[Math.min(before + 1, last)];
+  const ends = from.map((_, i) => 2 * i / from.length - 1).concat(1);
+  from.forEach((row, i) => row.forEach((value, j) => {
+    // To whole pixels: between cells there is no seam.
+    const [[left, top], [right, bottom]] =
+      [[ends[j], -ends[i]], [ends[j + 1], -ends[i + 1]]].map(end => seen(end).map(Math.round));
+    const shade = (mix(value, to[i][j], part) + 1) / 2 * (colours.length - 1);
+    pen.fillStyle = colours[Math.round(Math.max(0, Math.min(colours.length - 1, shade)))];
+    pen.fillRect(left, top, right - left, bottom - top);
+  }));
+}
+
 function drawScene(before, part) {
   const [pen, width, height] = context(scene);
   const half = Math.min(width, height) / 2, scale = 0.94 * half;
   const seen = ([x, y]) => [half + scale * x, half - scale * y];
+  if (told.cells) drawCells(pen, told.cells, before, part, seen);
   for (const layer of told.layers) {
     const radius = layer.colours.length < 100 ? 4 : 2.5;
     places(layer, before, part).map(seen).forEach((point, i) => {
@@ -237,8 +260,7 @@ def page(film: Film) -> str:
     theory = [f"dashed: {film.scene.theory_name}"] if film.scene.theory else []
     environment = Environment(autoescape=True)
     return environment.from_string(_TEMPLATE).render(
-        heading=film.heading,
-        caption=film.caption,
+        film=film,
         legend=[
             *(f"{'lines' if layer.rays else 'dots'}: {layer.name}" for layer in film.scene.layers),
             *theory,
@@ -256,6 +278,7 @@ def _told(film: Film) -> dict[str, Any]:
         "places": [place if isinstance(place, int) else _rounded(place) for place in film.places],
         "colours": COLOURS,
         "layers": [_layer(layer, reach) for layer in film.scene.layers],
+        "cells": film.scene.cells and _cells(film.scene.cells),
         "theory": [np.round(line / reach, DIGITS).tolist() for line in film.scene.theory],
         "curves": [
             {
@@ -274,6 +297,14 @@ def _layer(layer: Layer, reach: float) -> dict[str, Any]:
         "rays": layer.rays,
         "colours": np.broadcast_to(layer.colour, layer.at.shape[1]).tolist(),
         "at": np.round(layer.at / reach, DIGITS).tolist(),
+    }
+
+
+def _cells(cells: Cells) -> dict[str, Any]:
+    shades = matplotlib.colormaps[CELLS](np.linspace(0, 1, SHADES))
+    return {
+        "colours": [to_hex(shade) for shade in shades],
+        "at": np.round(cells.at, CELL_DIGITS).tolist(),
     }
 
 

@@ -38,18 +38,36 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Cells:
+    """A matrix whose entries change their colour.
+
+    Attributes
+    ----------
+    name
+        What they are, in the legend.
+    at
+        Frames x n x n, from -1 to 1; the first row is on top, and the matrix fills -1 to 1.
+    """
+
+    name: str
+    at: np.ndarray
+
+
+@dataclass(frozen=True)
 class Scene:
     """What moves, and lines of theory that stand still: each n x 2, under one name."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer, ...] = ()
     theory: tuple[np.ndarray, ...] = ()
     theory_name: str = ""
+    cells: Cells | None = None
 
     @property
     def reach(self) -> float:
         """The largest coordinate of all frames, so that the axes can stand still."""
         parts = [*(layer.at for layer in self.layers), *self.theory]
-        return max(float(np.abs(part).max(initial=0)) for part in parts)
+        filled = [1.0] if self.cells else []
+        return max([float(np.abs(part).max(initial=0)) for part in parts] + filled)
 
 
 @dataclass(frozen=True)
@@ -97,6 +115,17 @@ def along_diagonal(directions: np.ndarray) -> np.ndarray:
 def means(features: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     """Return the means of the first classes, count x d, of features with samples as columns."""
     return np.stack([features[:, labels == k].mean(1) for k in range(count)])
+
+
+def blocks(groups: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the outlines, 5 x 2, of the blocks on the diagonal of `Cells` of sorted groups, n."""
+    edges = np.flatnonzero(np.diff(groups, prepend=np.nan, append=np.nan))
+    ends = 2 * edges / len(groups) - 1
+    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
+    # The first row is on top.
+    return tuple(
+        (low + (high - low) * corners) * (1, -1) for low, high in zip(ends, ends[1:], strict=False)
+    )
 
 
 def ray(tip: np.ndarray) -> np.ndarray:

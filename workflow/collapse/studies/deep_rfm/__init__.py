@@ -1,6 +1,6 @@
 """Average gradient outer products in deep neural collapse (Beaglehole et al. 2024)."""
 
-from collapse.studies import Plot, Study
+from collapse.studies import Curve, Moving, Plot, Study
 
 _RATIO = (
     "The NC1 ratio is tr Sigma_W / tr Sigma_B of the covariances of features within and between "
@@ -84,6 +84,28 @@ STUDY = Study(
         "mlp": ("model.gain",),
     },
     claims_read=("rfm", "rfm_digits", "mlp"),
+    moving=Moving(
+        experiment="rfm",
+        run={"projection": "agop"},
+        curves=(
+            Curve("NC1_ratio", "NC1 ratio", layer="X"),
+            Curve("NC2_ETF", "NC2 (ETF)", layer="X"),
+            Curve("test_accuracy", "accuracy on samples held out", layer="all"),
+        ),
+        caption=(
+            "Layers of kernel regression, projection by the square root of the average gradient "
+            "outer product (AGOP) and untrained random features, a frame for each layer: cosines "
+            "between the first five training samples of each class, sorted by class, as the "
+            "layer's inputs, less the mean of all samples. Layers have features of their own: "
+            "what moves is their Gram matrix, which asks for no projection. Dashed are the pairs "
+            "of one class, whose cosine is 1 once classes have collapsed to a simplex, while that "
+            "of all others is -1/(K-1). Beside it, of all training samples as the layer's inputs, "
+            "the NC1 ratio, tr Sigma_W / tr Sigma_B of their covariances within and between "
+            "classes, and NC2, the distance of the Gram matrix of the centred class means from "
+            "that of a simplex ETF, both of norm 1; and the accuracy of the layer's kernel "
+            "regression on samples held out."
+        ),
+    ),
     deviations=(
         "Deep recursive feature machines are fitted to Fashion-MNIST and digits in place of "
         "CIFAR-10, SVHN and MNIST, at scale `reference` to 20,000 images; networks train on "

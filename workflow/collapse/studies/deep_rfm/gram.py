@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from collapse.plotting import TWO_COLUMNS
 from collapse.studies import Results
-from collapse.studies.deep_rfm.layers import ARMS, of_map
+from collapse.studies.deep_rfm.layers import ARMS, of_map, symmetric
 from collapse.studies.networks import setting
 from collapse.studies.sentences import UNFINISHED, listed, number
 
@@ -46,7 +46,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
             if rows.empty:
                 panel.text(0.5, 0.5, "not reached", ha="center", va="center", color="0.4")
                 continue
-            panel.imshow(_matrix(rows), cmap="RdBu_r", vmin=-1, vmax=1)
+            panel.imshow(symmetric(rows), cmap="RdBu_r", vmin=-1, vmax=1)
             drawn.append(rows[_COLUMNS])
     for panel, (step, layer) in zip(axes[0], columns, strict=True):
         panel.set_title(f"layer {step}" if layer == "X" else rf"$\Phi$ of layer {step}", loc="left")
@@ -57,14 +57,6 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     figure.suptitle(setting(experiment.config), x=0.01, ha="left", fontsize=7)
     table = pd.concat(drawn or [points[_COLUMNS]], ignore_index=True)
     return figure, table.rename(columns={"step": "number", "layer": "place"})
-
-
-def _matrix(rows: pd.DataFrame) -> np.ndarray:
-    """Return the symmetric matrix of which the rows hold each pair once."""
-    row, column = rows["row"].to_numpy(int), rows["column"].to_numpy(int)
-    entries = np.full((row.max() + 1,) * 2, np.nan)
-    entries[row, column] = entries[column, row] = rows["value"]
-    return entries
 
 
 def findings(rows: pd.DataFrame) -> str:

@@ -40,3 +40,11 @@ def falls(experiment: Results, metric: str) -> pd.DataFrame:
     table = np.log(rows.pivot(index=["seed", "step"], columns="layer", values="value"))
     table = table.reindex(columns=list(PLACES))
     return pd.DataFrame({"projection": table["X"] - table["MX"], "map": table["MX"] - table["Phi"]})
+
+
+def symmetric(rows: pd.DataFrame) -> np.ndarray:
+    """Return the symmetric matrix of which the rows hold each pair once."""
+    row, column = rows["row"].to_numpy(int), rows["column"].to_numpy(int)
+    entries = np.full((row.max() + 1,) * 2, np.nan)
+    entries[row, column] = entries[column, row] = rows["value"]
+    return entries
