@@ -31,8 +31,10 @@ from collapse.studies.moving import (
     of_run,
 )
 from collapse.studies.moving_classes import scene
+from collapse.studies.posterior_collapse import moving as posterior_collapse
 from collapse.studies.regression import moving as regression
 from collapse.theory.perturbation import optimal_length
+from collapse.theory.posterior_collapse import of_run as of_closed_form
 from collapse.upstream import RecordedStates
 from conftest import WITHOUT_CHROMIUM
 from tables import results
@@ -141,6 +143,25 @@ def test_a_matrix_changes_from_frame_to_frame():
     # The first row is on top, and outlines lie on it.
     assert image.origin == "upper" and image.get_extent() == [-1, 1, -1, 1]
     plt.close(figure)
+
+
+def test_coordinates_that_have_names_are_counted_from_a_corner():
+    bare = film()
+    at = np.abs(bare.scene.layers[0].at)
+    shown = replace(bare.scene, layers=(Layer("points", at, 0),), axes=("across", "<up>"))
+    named = replace(bare, scene=shown)
+    drawn = told(page(named))
+    assert (drawn["axes"], drawn["reach"]) == (["across", "<up>"], 3) and told(page(bare))[
+        "axes"
+    ] is None
+    for each, low in ((named, 0), (bare, -3.15)):
+        figure = plt.figure()
+        axes = figure.subplot_mosaic([["scene", "0"]])["scene"]
+        _Moving({"scene": axes, "0": figure.add_subplot()}, each)
+        assert axes.get_xlim() == axes.get_ylim() == pytest.approx((low, 3.15))
+        names = ("across", "<up>") if each is named else ("", "")
+        assert (axes.get_xlabel(), axes.get_ylabel()) == names
+        plt.close(figure)
 
 
 def test_what_is_not_finite_leaves_a_gap():
@@ -253,7 +274,7 @@ def test_a_browser_plays_the_page_and_asks_for_nothing(tmp_path):
 
 
 @IN_A_BROWSER
-def test_a_browser_paints_every_cell(tmp_path):
+def test_a_browser_paints_every_cell_and_names_coordinates(tmp_path):
     path = tmp_path / "moving.html"
     path.write_text(page(cells_film()))
     read = (
@@ -268,6 +289,10 @@ def test_a_browser_paints_every_cell(tmp_path):
             found = opened.evaluate(f"{read}({list(place)})")
             expected = 255 * np.array(plt.get_cmap(CELLS)((value + 1) / 2))
             assert found == pytest.approx(expected, abs=4)
+        assert opened.evaluate("view(100)([0, 0])") == [50, 50]
+        # The same with names of its coordinates: from a corner, with room for these.
+        opened.evaluate("Object.assign(told, {axes: ['across', 'up'], reach: 3}); show(0)")
+        assert opened.evaluate("[view(100)([0, 0]), view(100)([1, 1])]") == [[34, 66], [92, 8]]
         assert opened.errors == []
 
 
@@ -333,3 +358,43 @@ def test_cosines_of_every_layers_inputs_are_shown_as_blocks_of_classes():
     for found, matrix in zip(shown.cells.at, matrices.values(), strict=True):
         assert np.array_equal(found, found.T) and np.array_equal(found[upper], matrix[upper])
     assert [np.ptp(line, 0).tolist() for line in shown.theory] == [[1.5, 1.5], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize("held", [None, 0.6])
+def test_latents_end_on_the_lines_of_their_closed_forms(held):
+    problem = {
+        "kind": "linear_vae", "covariance_eigenvalues": [6.0, 4.0, 2.5, 1.5], "latent_dim": 3,
+        "beta": 3.0, "decoder_std": 1.0, "prior_std": 1.0, "encoder_std": held,
+    }  # fmt: skip
+    closed = of_closed_form({"problem": problem}, {})
+    lists = {name: value for name, value in closed.items() if isinstance(value, list)}
+    numbers = {
+        f"{name}[{i}]": each for name, values in lists.items() for i, each in enumerate(values)
+    }
+    run = results({"problem": problem}, [({"seed": 0}, {}, numbers)])
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(4, 3)))[0]
+    stds = np.array(closed["encoder_std"])
+    states = [
+        {"U1": rng.normal(size=(4, 3)), "log_std": rng.normal(size=3)},
+        {"U1": basis * closed["decoder_singular_values"], "log_std": np.log(stds)},
+    ]
+    for state in states if held else ():
+        del state["log_std"]
+    shown = posterior_collapse.scene(states, run)
+    (latents,) = shown.layers
+    for latent in range(3):
+        start = np.sqrt((states[0]["U1"][:, latent] ** 2).sum())
+        assert latents.at[0, latent, 0] == pytest.approx(start)
+        low, high = shown.theory[latent]
+        assert latents.at[1, latent] == pytest.approx(high) and low == pytest.approx([high[0], 0])
+    if held:
+        assert (latents.at[..., 1] == pytest.approx(held)) and len(shown.theory) == 3
+        return
+    assert latents.at[0, :, 1] == pytest.approx(np.exp(states[0]["log_std"]))
+    # The last one has collapsed to the prior, and all are on the curve.
+    curve = shown.theory[3]
+    assert latents.at[1, 2] == pytest.approx([0, 1]) and latents.at[1, 1, 0] == pytest.approx(1)
+    across, up = latents.at[1].T[:, ::-1]
+    assert np.interp(across, *curve.T) == pytest.approx(up, abs=1e-3)
+    assert curve[-1, 0] == pytest.approx(shown.layers[0].at[..., 0].max())

@@ -14,6 +14,7 @@ from collapse.cli import main
 from collapse.errors import InputError
 from collapse.theory.posterior_collapse import (
     KEYS,
+    best_std,
     conditional_eigenvalues,
     of_run,
     predict,
@@ -418,3 +419,21 @@ def test_runs_are_recognised_by_what_they_hold():
         with pytest.raises(InputError, match="no linear autoencoder"):
             of_run(config, {})
     assert set(KEYS) >= {"model", "beta", "latent_dim"}
+
+
+@pytest.mark.parametrize("norm", [0.0, 0.3, 2.0])
+def test_the_best_std_of_a_latent_is_where_its_share_of_the_objective_is_least(norm):
+    beta, decoder_std, prior_std = 0.7, 1.3, 0.8
+    problem = {"beta": beta, "decoder_std": decoder_std, "prior_std": prior_std}
+    latent = torch.distributions.Normal
+    stds = np.linspace(0.05, 1, 9501)
+    share = [
+        norm**2 * std**2 / decoder_std**2
+        + 2
+        * beta
+        * torch.distributions.kl_divergence(latent(0.4, std), latent(0, prior_std)).item()
+        for std in stds[::10]
+    ]
+    assert best_std(np.array([norm]), problem) == pytest.approx(
+        stds[::10][np.argmin(share)], abs=1e-3
+    )

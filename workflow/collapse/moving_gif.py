@@ -108,15 +108,22 @@ class _Moving:
 
 def _stage(axes: Axes, scene: Scene) -> None:
     """Prepare the panel of the scene: its extent, and theory."""
-    limits = (-1.05 * (scene.reach or 1), 1.05 * (scene.reach or 1))
-    axes.set(xlim=limits, ylim=limits, aspect="equal", xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
+    end = 1.05 * (scene.reach or 1)
+    limits = (0 if scene.axes else -end, end)
+    axes.set(xlim=limits, ylim=limits, aspect="equal")
+    if scene.axes:
+        across, up = scene.axes
+        axes.set(xlabel=across, ylabel=up)
+    else:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
     for place, line in enumerate(scene.theory):
         axes.plot(*line.T, **THEORY, zorder=3, label=None if place else scene.theory_name)
     if scene.theory:
-        # Cells leave no room within the axes.
+        # Cells leave no room within the axes, and what has names mostly does in their far corner.
+        place = {"loc": "upper right" if scene.axes else "lower left"}
         below = {"loc": "upper left", "bbox_to_anchor": (0, 0)} if scene.cells else {}
-        axes.legend(**({"loc": "lower left", "borderaxespad": 0} | below))
+        axes.legend(**({"borderaxespad": 0} | place | below))
 
 
 def _matrix(axes: Axes, cells: Cells) -> AxesImage:
@@ -131,8 +138,10 @@ def _artist(axes: Axes, layer: Layer) -> LineCollection | PathCollection:
     colours = [COLOURS[i] for i in np.broadcast_to(layer.colour, layer.at.shape[1])]
     if layer.rays:
         return axes.add_collection(LineCollection(_rays(layer.at[0]), colors=colours, linewidths=2))
+    size = 36 if len(colours) < 20 else 16 if len(colours) < 100 else 6
+    # Half of a dot at an edge would not be seen.
     return axes.scatter(
-        *layer.at[0].T, s=6 if len(colours) >= 100 else 16, c=colours, alpha=0.5, linewidth=0
+        *layer.at[0].T, s=size, c=colours, alpha=0.5, linewidth=0, clip_on=False, zorder=4
     )
 
 

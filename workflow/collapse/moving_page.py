@@ -134,13 +134,40 @@ function drawCells(pen, {at, colours}, before, part, seen) {
   }));
 }
 
+// Where a point is seen: the origin is in the middle, or in a corner where coordinates have names.
+function view(size) {
+  const half = size / 2, scale = 0.94 * half, margin = 34;
+  if (!told.axes) return ([x, y]) => [half + scale * x, half - scale * y];
+  return ([x, y]) => [mix(margin, size - 8, x), mix(size - margin, 8, y)];
+}
+
+function drawAxes(pen, seen) {
+  const [[left, top], [right, bottom]] = [[0, 1], [1, 0]].map(seen);
+  stroke(pen, [[left, top], [left, bottom], [right, bottom]], colour("--faint"), 1);
+  Object.assign(pen, {fillStyle: colour("--ink"), font: "12px system-ui, sans-serif"});
+  const write = (text, place, textAlign) =>
+    Object.assign(pen, {textAlign}).fillText(text, ...place);
+  const [across, up] = told.axes;
+  write(across, [(left + right) / 2, bottom + 26], "center");
+  for (const end of [0, 1]) {
+    const text = spelt(end * told.reach);
+    write(text, [mix(left, right, end), bottom + 14], end ? "right" : "center");
+    write(text, [left - 4, mix(bottom, top + 8, end)], "right");
+  }
+  pen.save();
+  pen.translate(left - 22, (top + bottom) / 2);
+  pen.rotate(-Math.PI / 2);
+  write(up, [0, 0], "center");
+  pen.restore();
+}
+
 function drawScene(before, part) {
   const [pen, width, height] = context(scene);
-  const half = Math.min(width, height) / 2, scale = 0.94 * half;
-  const seen = ([x, y]) => [half + scale * x, half - scale * y];
+  const seen = view(Math.min(width, height));
+  if (told.axes) drawAxes(pen, seen);
   if (told.cells) drawCells(pen, told.cells, before, part, seen);
   for (const layer of told.layers) {
-    const radius = layer.colours.length < 100 ? 4 : 2.5;
+    const radius = layer.colours.length < 20 ? 6 : layer.colours.length < 100 ? 4 : 2.5;
     places(layer, before, part).map(seen).forEach((point, i) => {
       const own = told.colours[layer.colours[i] % told.colours.length];
       if (layer.rays) {
@@ -278,6 +305,8 @@ def _told(film: Film) -> dict[str, Any]:
         "places": [place if isinstance(place, int) else _rounded(place) for place in film.places],
         "colours": COLOURS,
         "layers": [_layer(layer, reach) for layer in film.scene.layers],
+        "axes": film.scene.axes,
+        "reach": _rounded(reach),
         "cells": film.scene.cells and _cells(film.scene.cells),
         "theory": [np.round(line / reach, DIGITS).tolist() for line in film.scene.theory],
         "curves": [

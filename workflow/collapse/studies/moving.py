@@ -55,12 +55,17 @@ class Cells:
 
 @dataclass(frozen=True)
 class Scene:
-    """What moves, and lines of theory that stand still: each n x 2, under one name."""
+    """What moves, and lines of theory that stand still: each n x 2, under one name.
+
+    With names of both `axes` nothing has a coordinate below 0, and the origin is in a corner;
+    without, it is in the middle and a coordinate has no name.
+    """
 
     layers: tuple[Layer, ...] = ()
     theory: tuple[np.ndarray, ...] = ()
     theory_name: str = ""
     cells: Cells | None = None
+    axes: tuple[str, str] | None = None
 
     @property
     def reach(self) -> float:

@@ -373,3 +373,20 @@ def conditional_eigenvalues(eigenvalues: list[float], correlation: float) -> lis
     # As a product, exact near r = 1.
     kept = (1 - correlation) * (1 + correlation)
     return [kept * value for value in eigenvalues]
+
+
+def best_std(norms: NDArray[np.float64], problem: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return the std of a latent's posterior that is best for a column of the decoder.
+
+    ``(1/prior_std^2 + norm^2/(beta decoder_std^2))^(-1/2)``, where the objective is stationary in
+    it, whatever else the autoencoder is; one level of latents.
+
+    Parameters
+    ----------
+    norms
+        Norms of columns of U1, any shape.
+    problem
+        With ``beta``, ``decoder_std`` and ``prior_std``.
+    """
+    level = problem["beta"] * problem["decoder_std"] ** 2
+    return (problem["prior_std"] ** -2.0 + norms**2 / level) ** -0.5

@@ -1,6 +1,6 @@
 """Posterior collapse in conditional and hierarchical autoencoders (Dang et al. 2024)."""
 
-from collapse.studies import Plot, Study
+from collapse.studies import Curve, Moving, Plot, Study
 
 _LINEAR = (
     "Linear models minimise the objective of a population of given second moments, by Adam, "
@@ -126,6 +126,29 @@ STUDY = Study(
         "mhvae",
     ),
     optional=frozenset({"linear_vae", "held_encoder"}),
+    moving=Moving(
+        experiment="staircase",
+        run={"beta": 3.1},
+        curves=(
+            Curve("active", "active latents", layer="all", predicted="active"),
+            Curve("KL", "KL divergence in nats", layer="all", predicted="KL"),
+            Curve("loss", "loss", layer="all", predicted="loss"),
+        ),
+        caption=(
+            "A linear conditional autoencoder follows gradients of the objective of a population, "
+            "by Adam, at last by L-BFGS and Newton's method: of each latent, in a colour of its "
+            "own, the norm of its column of the decoder U1, which says how much it adds to the "
+            "reconstruction, and the std of its posterior. Nothing is projected. A latent at norm "
+            "0 and std 1 has collapsed: its posterior is the prior, whatever the data are. Dashed "
+            "are the curve of the std that is best for each norm, (1 + norm^2/(beta "
+            "e^2))^(-1/2) with e the decoder's std and the prior's at 1, and below it upright "
+            "lines at the norms of the closed form, sqrt(max(0, theta_i - beta e^2)), which are "
+            f"the singular values of U1; that at 0 is the axis. {_THETA}. Beside it how many "
+            "latents are active (the posterior mean has a variance above a hundredth of the "
+            "prior's), the KL divergence of the posterior from the prior and the loss, with their "
+            "closed forms (dashed)."
+        ),
+    ),
     deviations=(
         "Of the paper title and abstract were to be had, and its released code: widths and depths "
         "of the networks, and the populations of the linear models, are this project's choice.",
