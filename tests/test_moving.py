@@ -19,6 +19,7 @@ from collapse.moving_gif import _Moving
 from collapse.moving_page import CELLS, SHADES, page
 from collapse.studies import Curve
 from collapse.studies.deep_rfm import moving as deep_rfm
+from collapse.studies.linguistic import moving as linguistic
 from collapse.studies.moving import (
     DIAGONAL,
     Cells,
@@ -84,7 +85,11 @@ def test_a_simplex_etf_fills_its_dashes_once_the_mean_is_taken_off(classes):
 def cells_film():
     """Return a film of a matrix of 3 x 3, two samples of one class and one of another."""
     at = np.stack([np.eye(3), [[1, 0.987, -0.5], [0.987, 1, -0.5], [-0.5, -0.5, 1]]])
-    shown = Scene(theory=blocks(np.array([4, 4, 9])), theory_name="t", cells=Cells("cosine", at))
+    shown = Scene(
+        theory=blocks(np.array([4, 4, 9])),
+        theory_name="t",
+        cells=Cells("cosine", at, ("a", "<b>", "c")),
+    )
     return Film("matrix", "layer", (1, 2), shown, (), "what it shows")
 
 
@@ -124,6 +129,7 @@ def test_a_page_holds_the_entries_of_a_matrix_and_what_they_are_coloured_by():
     ]  # fmt: skip
     colours = drawn["cells"]["colours"]
     assert len(colours) == SHADES and colours[SHADES // 2] == to_hex(plt.get_cmap(CELLS)(0.5))
+    assert drawn["cells"]["labels"] == ["a", "<b>", "c"] and "<b>" not in text
     assert "<li>cosine: -1 " in text and "<li>dashed: t</li>" in text
     # Of two samples of three, and of the third, from the upper left corner on.
     assert [(np.min(line, 0).tolist(), np.max(line, 0).tolist()) for line in drawn["theory"]] == [
@@ -141,6 +147,10 @@ def test_a_matrix_changes_from_frame_to_frame():
         (image,) = axes.images
         assert np.array_equal(image.get_array(), matrix) and image.get_clim() == (-1, 1)
     # The first row is on top, and outlines lie on it.
+    assert axes.get_yticks() == pytest.approx([2 / 3, 0, -2 / 3])
+    assert axes.get_xticks() == pytest.approx([-2 / 3, 0, 2 / 3])
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [label.get_text() for label in labels] == ["a", "<b>", "c"]
     assert image.origin == "upper" and image.get_extent() == [-1, 1, -1, 1]
     plt.close(figure)
 
@@ -182,7 +192,12 @@ def test_a_constant_is_within_its_panel(value):
 
 @pytest.mark.parametrize(
     ("values", "ticks"),
-    [((0.8, 0.9, 0.82), ["0.8", "0.9"]), ((2.0, 30.0, 3.0), ["2", "30"]), ((5.0,) * 3, ["5"])],
+    [
+        ((0.8, 0.9, 0.82), ["0.8", "0.9"]),
+        ((2.0, 30.0, 3.0), ["2", "30"]),
+        ((5.0,) * 3, ["5"]),
+        ((4.5604, 4.5601, 4.56), ["4.56", "4.5604"]),
+    ],
 )
 def test_a_curve_within_two_decades_has_its_ends_as_ticks(values, ticks):
     figure = plt.figure()
@@ -278,20 +293,24 @@ def test_a_browser_paints_every_cell_and_names_coordinates(tmp_path):
     path = tmp_path / "moving.html"
     path.write_text(page(cells_film()))
     read = (
-        "(([x, y]) => [...scene.getContext('2d').getImageData(x * scene.width, y * scene.height, "
-        "1, 1).data])"
+        "(place => { const size = Math.min(scene.clientWidth, scene.clientHeight);"
+        "const [x, y] = view(size)(place).map(each => each * (window.devicePixelRatio || 1));"
+        "return [...scene.getContext('2d').getImageData(x, y, 1, 1).data]; })"
     )
     with browser.browser(tmp_path / "chromium") as opened:
         opened.open(path.as_uri())
         # Halfway between 0 and 0.99, and between 0 and -0.5.
         opened.evaluate("show(0.5)")
-        for place, value in (((0.5, 0.2), 0.495), ((0.8, 0.2), -0.25), ((0.2, 0.2), 1)):
+        for place, value in (((0, 0.6), 0.495), ((0.6, 0.6), -0.25), ((-0.6, 0.6), 1)):
             found = opened.evaluate(f"{read}({list(place)})")
             expected = 255 * np.array(plt.get_cmap(CELLS)((value + 1) / 2))
             assert found == pytest.approx(expected, abs=4)
-        assert opened.evaluate("view(100)([0, 0])") == [50, 50]
+        # Names of rows stand to the left.
+        assert opened.evaluate("view(100 + NAMES)([-1, -1])[0] == NAMES")
         # The same with names of its coordinates: from a corner, with room for these.
-        opened.evaluate("Object.assign(told, {axes: ['across', 'up'], reach: 3}); show(0)")
+        opened.evaluate(
+            "Object.assign(told, {cells: null, axes: ['across', 'up'], reach: 3}); show(0)"
+        )
         assert opened.evaluate("[view(100)([0, 0]), view(100)([1, 1])]") == [[34, 66], [92, 8]]
         assert opened.errors == []
 
@@ -398,3 +417,20 @@ def test_latents_end_on_the_lines_of_their_closed_forms(held):
     across, up = latents.at[1].T[:, ::-1]
     assert np.interp(across, *curve.T) == pytest.approx(up, abs=1e-3)
     assert curve[-1, 0] == pytest.approx(shown.layers[0].at[..., 0].max())
+
+
+def test_words_stand_in_the_order_of_frequency_and_heads_are_rows():
+    rng = np.random.default_rng(0)
+    matrices = rng.uniform(-1, 1, (3, 2, 2))
+    row, column = np.indices((2, 2)).reshape(2, -1)
+    names = np.array(["the", "\n"])
+    points = pd.concat(
+        pd.DataFrame(
+            {"row": row, "column": column, "row_name": names[row], "value": m.ravel()}
+        ).assign(step=step, layer="H1", probe="duality", seed=0)
+        for step, m in zip((0, 1, 5), matrices, strict=True)
+    )
+    run = results({}, [({"seed": 0}, {}, {})])
+    shown = linguistic.scene([{}] * 3, replace(run, samples=points.sample(frac=1, random_state=0)))
+    assert np.array_equal(shown.cells.at, matrices) and shown.cells.labels == ("the", "'\\n'")
+    assert [np.ptp(line, 0).tolist() for line in shown.theory] == [[1, 1], [1, 1]]

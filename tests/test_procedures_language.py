@@ -345,7 +345,8 @@ def reference(model, corpus):
 
 def readings(model, corpus):
     with torch.inference_mode():
-        rows = measure.state_readings(model, corpus)
+        statistics = measure.statistics_of(model, corpus.train, corpus.classes)
+        rows = measure.state_readings(model, corpus, statistics)
     assert {layer for layer, *_ in rows} <= {"all", "H1"}
     return {metric: value for _, metric, value in rows}
 
@@ -388,6 +389,32 @@ def test_a_model_that_sees_no_context_has_no_value_that_is_zero_by_zero():
     counts = np.bincount(corpus.test[:, 1:].flatten())
     shares = counts / counts.sum()
     assert found["validation_loss"] > -(shares * np.log(shares)).sum()
+
+
+def test_heads_and_means_of_the_most_frequent_words_are_compared(monkeypatch):
+    monkeypatch.setattr(measure, "SHOWN", 4)
+    # The last two of eight tokens are one, the first follows nothing.
+    corpus = Corpus(tokens(40, 6, vocabulary=6) + 1, tokens(9, 6), 7, None)
+    model = trained(corpus)
+    names = measure.names_of(("a", "b", "c", "d", "e", "f", "g", "h"), corpus)
+    assert names == ["b", "c", "d", "e", "f", measure.OTHERS]
+    with torch.inference_mode():
+        statistics = measure.statistics_of(model, corpus.train, corpus.classes)
+        found = measure.dualities(statistics, names)
+        features = model.backbone(corpus.train[:, :-1]).double().numpy()
+    labels = corpus.train[:, 1:].flatten().numpy()
+    means = np.stack([features[labels == k].mean(0) for k in range(1, 7)])
+    centred = means - means.mean(0)
+    weight = model.head.weights[0].detach().double().numpy()[1:7]
+    order = np.argsort(-np.bincount(labels)[1:7], kind="stable")[:4]
+    assert len(set(np.bincount(labels)[1:7])) > 3
+    for row, k in enumerate(order):
+        part = found[found["row"] == row].set_index("column")
+        assert set(part["row_name"]) == {names[k]} and list(part.index) == [0, 1, 2, 3]
+        for column, other in enumerate(order):
+            lengths = np.linalg.norm(weight[k]) * np.linalg.norm(centred[other])
+            expected = weight[k] @ centred[other] / lengths
+            assert part.loc[column, "value"] == pytest.approx(expected, abs=1e-6)
 
 
 # From the config to tables
@@ -455,6 +482,15 @@ def test_tables_hold_the_metrics_of_the_states(finished_group, width):
     ].set_index("metric")["value"]  # fmt: skip
     for name, value in reference(model, corpus).items():
         assert chosen[name] == pytest.approx(value, rel=2e-5, abs=1e-6), name
+
+
+def test_every_state_has_its_points(finished_group):
+    results, (_, runs, *_) = finished_group
+    points = read_table(results / "linguistic/mine/seeds=1-2/samples.parquet")
+    assert set(points["probe"]) == {"duality"} and set(points["layer"]) == {"H1"}
+    counts = points.groupby(["width", "decay", "seed", "step"]).size()
+    assert len(counts) == sum(len(run["steps"]) for run in runs) and counts.nunique() == 1
+    assert points["value"].abs().max() < 1.001
 
 
 def test_the_same_bytes_come_out_again_and_a_model_alone_is_the_same(finished_group, tmp_path):

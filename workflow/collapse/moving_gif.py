@@ -87,7 +87,7 @@ class _Moving:
             ends = sorted({known.min(), known.max()}) if len(known) else []
             # Within a decade a logarithmic axis may have no tick at all.
             if axes.get_yscale() == "log" and _decades(ends) < 2:
-                axes.set_yticks(ends, list(map(number, ends)))
+                axes.set_yticks(ends, _told_apart(ends))
             axes.set_title(curve.label, loc="left", fontsize=8, pad=3)
             self._marks += axes.plot([0], values[:1], "o", color=COLOURS[3])
 
@@ -122,7 +122,9 @@ def _stage(axes: Axes, scene: Scene) -> None:
     if scene.theory:
         # Cells leave no room within the axes, and what has names mostly does in their far corner.
         place = {"loc": "upper right" if scene.axes else "lower left"}
-        below = {"loc": "upper left", "bbox_to_anchor": (0, 0)} if scene.cells else {}
+        named = scene.cells and scene.cells.labels
+        anchor = (0, -0.15 if named else 0)
+        below = {"loc": "upper left", "bbox_to_anchor": anchor} if scene.cells else {}
         axes.legend(**({"borderaxespad": 0} | place | below))
 
 
@@ -131,6 +133,11 @@ def _matrix(axes: Axes, cells: Cells) -> AxesImage:
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.5, ticks=(-1, 0, 1), aspect=25)
     bar.set_label(cells.name)
     bar.outline.set_visible(False)
+    # The middles of columns; the first row is on top.
+    places = (2 * np.arange(len(cells.labels)) + 1) / cells.at.shape[1] - 1
+    axes.set_xticks(places, cells.labels, fontsize=6, rotation=90)
+    axes.set_yticks(-places, cells.labels, fontsize=6)
+    axes.tick_params(length=0)
     return image
 
 
@@ -149,6 +156,17 @@ def _decades(ends: Sequence[float]) -> int:
     """Return how many powers of ten lie between the least and the largest of positive numbers."""
     low, high = np.log10(ends[0]), np.log10(ends[-1])
     return int(np.floor(high) - np.ceil(low)) + 1
+
+
+def _told_apart(ends: Sequence[float]) -> list[str]:
+    """Spell numbers, with as many digits as it takes for two of them to differ."""
+    texts = list(map(number, ends))
+    longer = ([f"{end:.{digits}g}" for end in ends] for digits in range(4, 17))
+    return (
+        texts
+        if len(set(texts)) == len(ends)
+        else next((found for found in longer if len(set(found)) == len(ends)), texts)
+    )
 
 
 def _rays(tips: np.ndarray) -> np.ndarray:

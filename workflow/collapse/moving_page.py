@@ -91,6 +91,8 @@ const [scene, slider, play, place] =
 const panels = [...document.querySelectorAll("canvas.curve")];
 const values = [...document.querySelectorAll(".value")];
 let position = 0, started = null;
+// Room for the names of rows, and for those of columns.
+const NAMES = 76;
 
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name);
 const mix = (from, to, part) => from + (to - from) * part;
@@ -121,7 +123,7 @@ function places(layer, before, part) {
 }
 
 // The entries of a matrix between two recorded states, the first row on top.
-function drawCells(pen, {at, colours}, before, part, seen) {
+function drawCells(pen, {at, colours, labels}, before, part, seen) {
   const from = at[before], to = at[Math.min(before + 1, last)];
   const ends = from.map((_, i) => 2 * i / from.length - 1).concat(1);
   from.forEach((row, i) => row.forEach((value, j) => {
@@ -132,11 +134,28 @@ function drawCells(pen, {at, colours}, before, part, seen) {
     pen.fillStyle = colours[Math.round(Math.max(0, Math.min(colours.length - 1, shade)))];
     pen.fillRect(left, top, right - left, bottom - top);
   }));
+  Object.assign(pen, {fillStyle: colour("--ink"), font: "12px system-ui, sans-serif",
+    textAlign: "right", textBaseline: "middle"});
+  labels.forEach((label, i) => {
+    const [left, middle] = seen([-1, -(ends[i] + ends[i + 1]) / 2]);
+    pen.fillText(label, left - 5, middle, NAMES - 8);
+    const [centre, bottom] = seen([(ends[i] + ends[i + 1]) / 2, -1]);
+    pen.save();
+    pen.translate(centre, bottom + 5);
+    pen.rotate(-Math.PI / 2);
+    pen.fillText(label, 0, 0, NAMES - 8);
+    pen.restore();
+  });
 }
 
 // Where a point is seen: the origin is in the middle, or in a corner where coordinates have names.
 function view(size) {
   const half = size / 2, scale = 0.94 * half, margin = 34;
+  if (told.cells && told.cells.labels.length) {
+    // Names stand to the left of the matrix and below it.
+    const side = size - NAMES;
+    return ([x, y]) => [NAMES + side * (x + 1) / 2, side * (1 - y) / 2];
+  }
   if (!told.axes) return ([x, y]) => [half + scale * x, half - scale * y];
   return ([x, y]) => [mix(margin, size - 8, x), mix(size - margin, 8, y)];
 }
@@ -334,6 +353,7 @@ def _cells(cells: Cells) -> dict[str, Any]:
     return {
         "colours": [to_hex(shade) for shade in shades],
         "at": np.round(cells.at, CELL_DIGITS).tolist(),
+        "labels": list(cells.labels),
     }
 
 

@@ -47,10 +47,13 @@ class Cells:
         What they are, in the legend.
     at
         Frames x n x n, from -1 to 1; the first row is on top, and the matrix fills -1 to 1.
+    labels
+        Names of rows and, in the same order, of columns; all or none.
     """
 
     name: str
     at: np.ndarray
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

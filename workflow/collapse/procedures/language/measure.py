@@ -1,9 +1,10 @@
 """Measure language models: collapse of the features of all training contexts, and held-out text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -28,6 +29,11 @@ Row = tuple[str, str, float]
 # Positions in one forward pass that keep a device busy.
 POSITIONS = {"cpu": 2**13, "cuda": 2**17}
 
+SHOWN = 16
+"""Tokens whose means and rows of the head are compared with each other, the most frequent ones."""
+OTHERS = "(others)"
+"""Name of the token that stands for all that a smaller vocabulary leaves out."""
+
 ABOUT_ALL = {"CDNV": collapse.cdnv, "CDNV_2": partial(collapse.cdnv, exponent=2)}
 # About the unweighted mean of the class means.
 ABOUT_MEANS = {
@@ -41,37 +47,68 @@ ABOUT_MEANS = {
 
 
 def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> Iterator[Measured]:
-    """Measure every recorded epoch of each run on all contexts, in batches that are not kept."""
+    """Measure every recorded epoch of each run on all contexts, in batches that are not kept.
+
+    Points of the probe ``duality`` are those of `dualities`.
+    """
     # The device before the data: who waits for one holds none.
     device, dataset = job.device, upstream.data_set()
     corpus = corpus_of(dataset, runs[0]["config"]["data"], device)
+    names = names_of(dataset.outputs, corpus)
     for run in runs:
         model = build(run["config"], corpus.vocabulary, seed=0).to(device)
         record, history = states.run(run["id"]), states.history_of(run["keys"])
-        progress, rows = Progress(len(record["steps"]), unit="state"), []
+        progress, rows, points = Progress(len(record["steps"]), unit="state"), [], []
         for number, step in enumerate(record["steps"], 1):
             load(states, model, run["id"], step)
             with torch.inference_mode(), precision("float32"):
-                found = state_readings(model, corpus)
+                statistics = statistics_of(model, corpus.train, corpus.classes)
+                found = state_readings(model, corpus, statistics)
             past = training_readings(history[history["epoch"] == step])
             rows += [(step, *reading) for reading in (*found, *past)]
+            compared = dualities(statistics, names)
+            points.append(compared.assign(step=step, layer="H1", probe="duality"))
             progress.update(number)
         diverged = record["diverged_at"]
         end = [] if diverged is None else [(diverged, "all", "diverged", 1.0)]
-        yield Measured(rows + end)
+        yield Measured(rows + end, points)
 
 
-def state_readings(model: Network, corpus: Corpus) -> list[Row]:
-    """Return what is measured of a model on a corpus.
+def names_of(outputs: Sequence[str], corpus: Corpus) -> list[str]:
+    """Return the names of the classes of a corpus, K, of those of all tokens of its text."""
+    merged = corpus.vocabulary < len(outputs)
+    names = [*outputs[: corpus.vocabulary - merged], *[OTHERS] * merged]
+    return [names[token] for token in corpus.classes.tolist()]
+
+
+def dualities(statistics: ClassStatistics, names: Sequence[str]) -> pd.DataFrame:
+    """Return ``cos(w_k, mu_l - mu_G)`` of the most frequent classes, mu_G the mean of all means.
+
+    Columns ``row``, k, and ``column``, l, places in the order of frequency; ``row_name``, the name
+    of class k; ``value``, which is 0 where a mean coincides with mu_G.
+    """
+    chosen = statistics.counts.sort(descending=True, stable=True).indices[:SHOWN]
+    weight, centred = (
+        functional.normalize(rows[chosen], dim=1)
+        for rows in (statistics.weight, statistics.unweighted().centred)
+    )
+    cosines = (weight @ centred.T).cpu().numpy()
+    row, column = (places.ravel() for places in np.indices(cosines.shape))
+    words = np.array(names, dtype=object)[chosen.cpu().numpy()]
+    return pd.DataFrame(
+        {"row": row, "column": column, "row_name": words[row], "value": cosines.ravel()}
+    )
+
+
+def state_readings(model: Network, corpus: Corpus, statistics: ClassStatistics) -> list[Row]:
+    """Return what is measured of a model on a corpus, of which these are the statistics.
 
     ``classes`` is K, how many tokens follow a training context: means, variances and the rows of
     the head are of these alone. ``entropy``, where the law of the text is known, is the mean over
     the held-out positions of -log p given all before them, in nats. See `class_readings` and
     `held_out_readings`.
     """
-    model.eval()
     classes = corpus.classes
-    statistics = statistics_of(model, corpus.train, classes)
     rows = [("all", "classes", float(len(classes)))]
     if corpus.entropy is not None:
         rows.append(("all", "entropy", corpus.entropy))
@@ -86,6 +123,7 @@ def statistics_of(model: Network, windows: Tensor, classes: Tensor) -> ClassStat
     `windows` are N x (L + 1) tokens, `classes` those that follow a context, K, ascending; the
     weight is the head's rows of these.
     """
+    model.eval()
     place = torch.empty(len(model.head.weights[0]), dtype=torch.int64, device=windows.device)
     place[classes] = torch.arange(len(classes), device=windows.device)
     batches = Batches(

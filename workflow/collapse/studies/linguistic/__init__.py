@@ -1,6 +1,6 @@
 """Neural collapse in causal language models (Wu & Papyan 2024)."""
 
-from collapse.studies import Plot, Study
+from collapse.studies import Curve, Moving, Plot, Study
 from collapse.studies.linguistic.published import CLASSES
 
 _CLASSES = (
@@ -78,6 +78,30 @@ STUDY = Study(
         "bible": ("width", "depth", "training.optimiser.decay"),
     },
     claims_read=("grammar", "grammar_seeds", "bible"),
+    moving=Moving(
+        experiment="bible",
+        run={"width": 32, "depth": 2},
+        curves=(
+            Curve("CDNV", "CDNV"),
+            Curve("GNC2_log_variance_unweighted", "GNC2"),
+            Curve("duality_cosine_mean_unweighted", "NC3"),
+            Curve("NC4_held_out", "NC4"),
+            Curve("validation_loss", "validation loss", layer="all"),
+        ),
+        caption=(
+            "A language model from its start on: cosines of the head's row w_k (a row of the "
+            "picture) and the class mean mu_l - mu_G (a column, in the same order) of the most "
+            f"frequent words and marks. {_CLASSES}. Nothing is projected. Dashed are the cosines "
+            "of one word's own, 1 where head and means are dual; the others are -1/(K-1) at a "
+            "simplex, which K means in fewer than K - 1 dimensions do not form. Beside it, of all "
+            "words, CDNV, the mean over pairs of classes of (v_k + v_l)/(2 ||mu_k - mu_l||^2), v_k "
+            "the variance about the class mean; GNC2, the variance over pairs of -log ||u_k - "
+            "u_l||, u_k = (mu_k - mu_G) at norm 1, 0 where means are equally far from each other; "
+            "NC3, the mean cosine of w_k and mu_k - mu_G; NC4, the fraction of held-out contexts "
+            "where the head and the nearest class mean of training choose different tokens; and "
+            "the validation loss in nats."
+        ),
+    ),
     deviations=(
         "The models of the paper are GPT-Neo on TinyStories with a vocabulary of 50,257 word "
         "pieces, 29,233 of which occur; here they are transformers with full causal attention on "
