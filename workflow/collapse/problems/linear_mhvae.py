@@ -16,14 +16,14 @@ both levels times their beta. s is held; S is a variable. Source: Dang et al. 20
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from collapse.problems.base import Problem
 from collapse.problems.linear_vae import (
     ACTIVE,
+    Population,
     answers,
     divergence,
     identity,
@@ -39,7 +39,7 @@ __all__ = ["LinearMHVAE", "answers", "build"]
 
 
 @dataclass(frozen=True)
-class LinearMHVAE(Problem):
+class LinearMHVAE(Population):
     """A batch of B problems of one shape.
 
     Attributes
@@ -52,7 +52,6 @@ class LinearMHVAE(Problem):
         beta_1, beta_2, e, p and s, (B,) each.
     """
 
-    moment: Tensor
     latent_dim: int
     latent_dim_2: int
     beta_1: Tensor
@@ -60,16 +59,6 @@ class LinearMHVAE(Problem):
     decoder_std: Tensor
     prior_std: Tensor
     encoder_std: Tensor
-
-    @property
-    def batch(self) -> int:
-        """The number of problems, B."""
-        return len(self.moment)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the problem's tensors live."""
-        return self.moment.device
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -82,10 +71,6 @@ class LinearMHVAE(Problem):
             "U2": (first, second),
             "log_std": (second,),
         }
-
-    def select(self, index: slice) -> LinearMHVAE:
-        """Return the problems of a slice of the batch."""
-        return replace(self, **{n: t[index] for n, t in vars(self).items() if torch.is_tensor(t)})
 
     def _parts(self, named: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return U1 W1 - I, I - U2 W2, T and the diagonal of S."""

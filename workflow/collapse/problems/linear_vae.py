@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -28,7 +29,34 @@ ACTIVE = 0.01
 
 
 @dataclass(frozen=True)
-class LinearVAE(Problem):
+class Population(Problem):
+    """A batch of B problems over populations, each tensor with one entry a problem.
+
+    Attributes
+    ----------
+    moment
+        The second moment of what is given and reconstructed, (B, D, D).
+    """
+
+    moment: Tensor
+
+    @property
+    def batch(self) -> int:
+        """The number of problems, B."""
+        return len(self.moment)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the problem's tensors live."""
+        return self.moment.device
+
+    def select(self, index: slice) -> Self:
+        """Return the problems of a slice of the batch."""
+        return replace(self, **{n: t[index] for n, t in vars(self).items() if torch.is_tensor(t)})
+
+
+@dataclass(frozen=True)
+class LinearVAE(Population):
     """A batch of B problems of one shape.
 
     Attributes
@@ -43,7 +71,6 @@ class LinearVAE(Problem):
         The held root of S, (B,); None where S is a variable.
     """
 
-    moment: Tensor
     latent_dim: int
     beta: Tensor
     decoder_std: Tensor
@@ -51,25 +78,11 @@ class LinearVAE(Problem):
     encoder_std: Tensor | None = None
 
     @property
-    def batch(self) -> int:
-        """The number of problems, B."""
-        return len(self.moment)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the problem's tensors live."""
-        return self.moment.device
-
-    @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """W1 is d x D, U1 is D x d; log_std are d numbers, absent where they are held."""
         dim, latent = self.moment.shape[-1], self.latent_dim
         shapes = {"W1": (latent, dim), "U1": (dim, latent)}
         return shapes if self.encoder_std is not None else {**shapes, "log_std": (latent,)}
-
-    def select(self, index: slice) -> LinearVAE:
-        """Return the problems of a slice of the batch."""
-        return replace(self, **{n: t[index] for n, t in vars(self).items() if torch.is_tensor(t)})
 
     def objective(self, parameters: Parameters) -> Tensor:
         """Return the objective of each problem, (B,)."""
