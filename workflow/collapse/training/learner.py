@@ -13,6 +13,7 @@ from collapse.training import kinds
 from collapse.training.device import mixed
 from collapse.training.ensemble import Ensemble
 from collapse.training.history import LABEL_ENTROPY, MEANS
+from collapse.training.ledger import Ledger
 from collapse.training.objective import Objective
 from collapse.training.order import Order, batch_sizes
 from collapse.training.samples import Samples
@@ -76,17 +77,9 @@ class Learner:
         order = Order(samples, seeds, settings["augmentation"], self.sizes)
         batches = kinds.load("inputs", input)
         self._input = batches.build(order, targets, ensemble.outputs, input)
-        # The step's own clock: where in the epoch it is, by samples and by batches.
-        # Advanced inside the step, which takes no arguments and so can be replayed.
-        self._place = torch.zeros(1, dtype=torch.int64, device=device)
-        self._batch = torch.zeros(1, dtype=torch.int64, device=device)
-        # The largest batch may be one above the batch size, see `batch_sizes`.
-        self._range = torch.arange(max(self.sizes), device=device)
         self.means = (*MEANS, LABEL_ENTROPY) if self._input.soft else MEANS
-        # What the history keeps of each batch stays on the device until the epoch ends.
-        self._log = torch.zeros(len(self.sizes), len(self.means), len(ensemble), device=device)
-        # A tensor: a captured step reads it, where a number would be frozen into the graph.
-        self._rate = torch.zeros((), device=device)
+        # The largest batch may be one above the batch size, see `batch_sizes`.
+        self._ledger = Ledger(self.sizes, len(self.means), len(ensemble), device)
         if compiled is None:
             repays = len(self.sizes) * settings["epochs"] >= COMPILE_FROM
             # By what is known beforehand, so that the same config takes the same way in every run.
@@ -100,40 +93,31 @@ class Learner:
     def state(self) -> list[Tensor]:
         """All that a step changes, but for the log, which is written anew."""
         tensors = [*self.ensemble.state.values(), *self.optimiser.state.values()]
-        return [*tensors, self._place, self._batch]
+        return [*tensors, *self._ledger.state]
 
     def begin(self, epoch: int, rate: float) -> None:
         """Begin an epoch, from 1, at a learning rate."""
         self._input.draw(epoch)
-        self._place.zero_()
-        self._batch.zero_()
-        self._rate.fill_(rate)
+        self._ledger.begin(rate)
 
     def rows(self) -> np.ndarray:
         """Return `means` of every batch of the epoch that ends here, (batches, means, E)."""
-        rows = self._log.double().cpu().numpy()
-        # Parameters may become infinite in the last step, after its objective was logged.
-        rows[-1, :][:, ~self.ensemble.finite().cpu().numpy()] = np.nan
-        # Where the objective is not finite, neither are its terms worth a number.
-        return np.where(np.isfinite(rows[:, :1]), rows, np.nan)
+        return self._ledger.rows(self.ensemble.finite())
 
     def advance(self, size: int) -> None:
         """Take the next batch of `size` samples of each network; log and count it."""
         # A last, smaller batch is not worth a compilation of its own.
         take = self._compiled if size == self.sizes[0] else self._take
-        data, features, *logged = self._terms(*take(self._place + self._range[:size]))
+        data, features, *logged = self._terms(*take(self._ledger.places(size)))
         penalty = self._objective.penalty()
         # The networks share no parameter: the gradient of the sum is that of each. The penalty's is
         # added without autograd.
         (data + features).sum().backward()
         self._objective.add_penalty_gradient()
-        self.optimiser.step(self._rate)
+        self.optimiser.step(self._ledger.rate)
         self.ensemble.drop_gradients()
         row = torch.stack([data + features + penalty, data, *logged]).detach()
-        # By a tensor, not a Python index: the graph is the same for every batch.
-        self._log.index_copy_(0, self._batch, row.unsqueeze(0))
-        self._place += size
-        self._batch += 1
+        self._ledger.enter(row, size)
 
     def _take(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Return features and targets of the samples at places of the order."""

@@ -12,6 +12,7 @@ from collapse.training import kinds
 from collapse.training.device import mixed
 from collapse.training.ensemble import Ensemble
 from collapse.training.history import MEANS
+from collapse.training.ledger import Ledger
 from collapse.training.order import batch_sizes, generator
 
 
@@ -60,38 +61,28 @@ class Learner:
         device = windows.device
         # Allocated once: a captured step reads the same memory in every epoch.
         self._order = torch.empty(len(seeds), len(windows), dtype=torch.int64, device=device)
-        self._range = torch.arange(max(self.sizes), device=device)
-        # The step's own clock, by windows and by batches: a captured step takes no arguments.
-        self._place = torch.zeros(1, dtype=torch.int64, device=device)
-        self._batch = torch.zeros(1, dtype=torch.int64, device=device)
-        self._log = torch.zeros(len(self.sizes), len(MEANS), len(ensemble), device=device)
-        self._rate = torch.zeros((), device=device)
+        self._ledger = Ledger(self.sizes, len(MEANS), len(ensemble), device)
 
     @property
     def state(self) -> list[Tensor]:
         """All that a step changes, but for the log, which is written anew."""
         tensors = [*self.ensemble.state.values(), *self.optimiser.state.values()]
-        return [*tensors, self._place, self._batch]
+        return [*tensors, *self._ledger.state]
 
     def begin(self, epoch: int, rate: float) -> None:
         """Begin an epoch, from 1, at a learning rate; its order follows from seeds and epoch."""
         device = self._windows.device
         for row, seed in zip(self._order, self._seeds, strict=True):
             torch.randperm(len(row), generator=generator(seed, epoch, device), out=row)
-        self._place.zero_()
-        self._batch.zero_()
-        self._rate.fill_(rate)
+        self._ledger.begin(rate)
 
     def rows(self) -> np.ndarray:
         """Return `means` of every batch of the epoch that ends here, (batches, means, E)."""
-        rows = self._log.double().cpu().numpy()
-        # Parameters may become infinite in the last step, after its objective was logged.
-        rows[-1, :][:, ~self.ensemble.finite().cpu().numpy()] = np.nan
-        return np.where(np.isfinite(rows[:, :1]), rows, np.nan)
+        return self._ledger.rows(self.ensemble.finite())
 
     def advance(self, size: int) -> None:
         """Take the next `size` windows of each model; log and count them."""
-        places = self._order.index_select(1, self._place + self._range[:size])
+        places = self._order.index_select(1, self._ledger.places(size))
         batch = self._windows[places]
         labels = batch[..., 1:].flatten(1)
         with mixed(self.settings["precision"], labels.device):
@@ -103,11 +94,7 @@ class Learner:
         loss = losses.unflatten(0, labels.shape).mean(1)
         # The models share no parameter: the gradient of the sum is that of each.
         loss.sum().backward()
-        self.optimiser.step(self._rate)
+        self.optimiser.step(self._ledger.rate)
         self.ensemble.drop_gradients()
         error = (outputs.detach().argmax(-1) != labels).float().mean(1)
-        row = torch.stack([loss.detach(), loss.detach(), error])
-        # By a tensor, not a Python index: the graph is the same for every batch.
-        self._log.index_copy_(0, self._batch, row.unsqueeze(0))
-        self._place += size
-        self._batch += 1
+        self._ledger.enter(torch.stack([loss.detach(), loss.detach(), error]), size)
