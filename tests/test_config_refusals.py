@@ -280,6 +280,18 @@ NETWORKS = [
         ["network_mlp.probes.0.kind", "feature_space", "has labels, no real targets"],
     ),
     (
+        study_deep_linear(network_mlp={"probes": ["residuals"]}),
+        ["network_mlp.probes.0.kind", "residuals", "has labels, no real targets"],
+    ),
+    (
+        study_regression(reacher={"head": {"depth": 2}, "probes": ["residuals"]}),
+        ["residuals found, the head has 2 layers, needed is one"],
+    ),
+    (
+        study_regression(reacher={"probes": ["classifier"]}),
+        ["reacher.probes.0.kind", "classifier", "has real targets, no labels"],
+    ),
+    (
         study_deep_linear(
             direct_optimisation={"problem": {"widths": 10**6, "depth": 1000}, "grid": {}}
         ),

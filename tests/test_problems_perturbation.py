@@ -16,7 +16,6 @@ from scipy.optimize import minimize
 
 from collapse import config, jobs
 from collapse.artifacts import read_table
-from collapse.cli import main
 from collapse.errors import InputError
 from collapse.problems.base import Problem
 from collapse.problems.parameters import Parameters
@@ -26,7 +25,7 @@ from collapse.problems.solvers.lbfgs import lbfgs
 from collapse.problems.solvers.newton import newton
 from collapse.theory.perturbation import log_rates, predict
 from conftest import FEW, f64, small_problem
-from test_procedures_problem import command, make, measured, states_of
+from test_procedures_problem import measured, states_of
 
 # The objective over W and H, written here.
 
@@ -1064,36 +1063,14 @@ def test_a_flow_goes_on_from_another_optimiser(tmp_path, table):
         ),
         (block(probes=["posterior"]), "posterior found, it measures no perturbation problem"),
         (block(probes=["mixed_columns"]), "mixed_columns found, it measures no perturbation"),
+        (block(probes=["classifier"]), "classifier found, it measures no perturbation"),
+        (block(probes=["regression"]), "regression found, it measures no perturbation"),
+        ({**BLOCK, "problem": LINEAR, "probes": ["feature_space"]}, "it measures no deep_linear"),
+        ({**BLOCK, "problem": LINEAR, "probes": ["relu_head"]}, "it measures no deep_linear"),
+        ({**BLOCK, "problem": LINEAR, "probes": ["residuals"]}, "it measures no deep_linear"),
     ],
 )
 def test_a_probe_of_other_problems_is_refused_at_planning(atlas_of, experiment, words):
     with pytest.raises(InputError, match=words) as caught:
         atlas_of(experiment)
     assert "perturbation.mine.probes.0.kind: " in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("experiment", "words"),
-    [
-        (block(probes=["classifier"]), "no linear head found"),
-        (block(probes=["regression"]), "no linear head found"),
-        (block(probes=["residuals"]), "no linear head found"),
-        (block(probes=["feature_space"]), "no linear head found"),
-        ({**BLOCK, "problem": LINEAR, "probes": ["feature_space"]}, "probes: labels found, needed"),
-        ({**BLOCK, "problem": LINEAR, "probes": ["regression"]}, "probes: labels found, needed"),
-        ({**BLOCK, "problem": LINEAR, "probes": ["residuals"]}, "probes: labels found, needed"),
-    ],
-)
-def test_a_probe_that_finds_nothing_to_measure_is_refused_in_one_line(
-    tmp_path, atlas_of, capsys, experiment, words
-):
-    atlas = atlas_of(experiment)
-    job = jobs.measure(atlas, "perturbation", "mine")
-    for role in ("states", "frames"):
-        for read, maker in job.reads.get(role, ()):
-            if not (tmp_path / read).exists():
-                make(tmp_path, read, maker)
-    capsys.readouterr()
-    assert main(command(tmp_path, "perturbation/mine/metrics.parquet", job)) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("collapse: error: ") and words in line

@@ -29,7 +29,7 @@ class ProblemKind(Section):
     probes
         Kinds of probes that measure its states.
     further_probes
-        Kinds of probes made for it that measure them where an experiment asks for it.
+        Kinds of probes that measure them where an experiment asks for it.
     labelled_features
         Whether its only variable is features of labelled samples, as many of each class.
     """
@@ -125,8 +125,8 @@ class InputKind(Section):
 class ProbeKind(Section):
     """Base of the sections of probes that do not fit every experiment.
 
-    One `of_networks` measures these, or their samples, and no problem; one `of_problems` those
-    problems alone that name it among their probes.
+    One `of_networks` measures these, or their samples, and no problem, one `of_problems` no
+    network. Of problems those are measured that name it among their probes.
     """
 
     of_networks: ClassVar[bool] = False
@@ -137,11 +137,31 @@ class ProbeKind(Section):
         return samples * records
 
     def misfits(self, experiment: Section, data_set: DataSet | None) -> Iterator[tuple[str, str]]:
-        """Yield what does not fit the experiment on a data set: the key, and why.
-
-        Of one `of_problems` there is no data set.
-        """
+        """Yield what does not fit the experiment on a data set, of a problem None: key, and why."""
         return iter(())
+
+
+class LabelProbe(ProbeKind):
+    """Base of the sections of probes of labelled samples."""
+
+    def misfits(self, experiment: Section, data_set: DataSet | None) -> Iterator[tuple[str, str]]:
+        """Yield that the data have real targets, if that is so."""
+        if data_set is not None and data_set.regression:
+            yield "kind", f"{self.kind} found, {data_set.title} has real targets, no labels"
+
+
+class RealProbe(ProbeKind):
+    """Base of the sections of probes of a head of one layer on real targets."""
+
+    def misfits(self, experiment: Section, data_set: DataSet | None) -> Iterator[tuple[str, str]]:
+        """Yield that the data of a network have labels or its head more layers, if that is so."""
+        if data_set is None:
+            return
+        if not data_set.regression:
+            yield "kind", f"{self.kind} found, {data_set.title} has labels, no real targets"
+        if experiment.head.depth > 1:
+            found = f"{self.kind} found, the head has {experiment.head.depth} layers"
+            yield "kind", f"{found}, needed is one"
 
 
 class HeldProbe(ProbeKind):

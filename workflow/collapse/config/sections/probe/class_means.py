@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from collapse.config.section import Section as Base
+from collapse.config.bases import LabelProbe
 
 
-class Section(Base):
+class Section(LabelProbe):
     """Collapse of the features, and the traces of their covariances."""
 
     kind: Literal["class_means"] = Field(description="Probe.")

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from collapse.config.section import Section as Base
+from collapse.config.bases import LabelProbe
 
 
-class Section(Base):
+class Section(LabelProbe):
     """Collapse layer by layer, frames, and each class."""
 
     kind: Literal["classifier"] = Field(description="Probe.")

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from collapse.config.section import Section as Base
+from collapse.config.bases import RealProbe
 
 
-class Section(Base):
+class Section(RealProbe):
     """Regression collapse, fit and the geometry of W."""
 
     kind: Literal["regression"] = Field(description="Probe.")

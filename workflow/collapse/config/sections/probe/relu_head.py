@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from collapse.config.section import Section as Base
+from collapse.config.bases import LabelProbe
 
 
-class Section(Base):
+class Section(LabelProbe):
     """Collapse, rank and spectrum of every layer before and after its ReLU; points: class means."""
 
     kind: Literal["relu_head"] = Field(description="Probe.")

@@ -16,6 +16,7 @@ class Section(ProblemKind):
     batched: ClassVar = frozenset({"init_scale"})
     sweeps: ClassVar = True
     probes: ClassVar = ("classifier",)
+    further_probes: ClassVar = ("class_means",)
 
     kind: Literal["deep_linear"] = Field(description="Problem module.")
     loss: Literal["mse", "ce"] = Field(

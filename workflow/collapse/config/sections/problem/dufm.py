@@ -22,6 +22,7 @@ class Section(ProblemKind):
     penalties: ClassVar = frozenset({"weight_decay", "feature_decay"})
     batched: ClassVar = frozenset({"init_scale"})
     probes: ClassVar = ("relu_head",)
+    further_probes: ClassVar = ("class_means",)
 
     kind: Literal["dufm"] = Field(description="Problem module.")
     classes: Annotated[Extent, Field(ge=2)] = Field(description="Number of classes K.")

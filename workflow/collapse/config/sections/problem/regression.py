@@ -16,6 +16,7 @@ class Section(ProblemKind):
     penalties: ClassVar = frozenset({"weight_decay", "feature_decay"})
     batched: ClassVar = frozenset({"init_scale"})
     probes: ClassVar = ("regression",)
+    further_probes: ClassVar = ("feature_space", "residuals")
 
     kind: Literal["regression"] = Field(description="Problem module.")
     target_covariance: list[list[Real]] = Field(

@@ -95,8 +95,6 @@ class Section(Experiment):
         known = (*self.problem.probes, *self.problem.further_probes)
         if probe.of_networks:
             raise fault(f"{place}.kind", f"{probe.kind} found, it measures networks alone")
-        if not probe.of_problems:
-            return
         if probe.kind not in known:
             message = f"{probe.kind} found, it measures no {self.problem.kind} problem"
             raise fault(f"{place}.kind", message)
