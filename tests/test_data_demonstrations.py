@@ -256,26 +256,39 @@ def test_a_policy_that_does_nothing_is_refused(tmp_path):
         demonstrate("swimmer", path, 0)
 
 
-@pytest.mark.parametrize("module", ["gymnasium", "mujoco", "imageio", "packaging"])
-def test_without_a_simulator_a_line_says_what_to_install(module, tmp_path):
-    out = tmp_path / "reacher.safetensors"
-    # In a process of its own: this one may have imported the simulator already.
-    program = (
-        f"import sys; sys.modules[{module!r}] = None\n"
-        "from test_data_demonstrations import InputError, data, run_stage\n"
-        f"try: run_stage(data, {str(out)!r}, name='reacher', kind='demonstrations', seed=0,"
-        " action_noise=0.0)\n"
-        "except InputError as error: sys.exit(str(error))\n"
-    )
+# In a process of its own: this one may have imported the simulator already. What its children lack
+# they have not imported before.
+WITHOUT = """
+import os, sys
+from test_data_demonstrations import InputError, data, run_stage
+for module in sys.argv[2:]:
+    if os.fork() == 0:
+        sys.modules[module] = None
+        try:
+            run_stage(
+                data, sys.argv[1], name="reacher", kind="demonstrations", seed=0, action_noise=0.0
+            )
+        except InputError as error:
+            print(module, error)
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_without_a_simulator_a_line_says_what_to_install(tmp_path):
+    out, modules = tmp_path / "reacher.safetensors", ["gymnasium", "mujoco", "imageio", "packaging"]
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=Path(__file__).parent, capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("reacher: the simulator ")
-    reason, _, advice = line.rpartition("): ")
-    assert module in reason.lower()
-    assert "install gymnasium, mujoco, imageio" in advice and "envs/requirements.txt" in advice
+        [sys.executable, "-c", WITHOUT, out, *modules],
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == modules
+    for module, line in zip(modules, lines, strict=True):
+        assert line.startswith(f"{module} reacher: the simulator ")
+        reason, _, advice = line.rpartition("): ")
+        assert module in reason.lower()
+        assert "install gymnasium, mujoco, imageio" in advice and "envs/requirements.txt" in advice
     assert not out.exists()
 
 
