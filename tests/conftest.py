@@ -23,6 +23,7 @@ from collapse.models.network import build
 from collapse.problems.deep_linear import DeepLinear, class_targets
 from collapse.provenance import code_digest
 from collapse.specs import Spec
+from collapse.training.checkpoints import Checkpoints
 from collapse.training.ensemble import Ensemble
 from collapse.training.learner import Learner
 from collapse.training.objective import Objective
@@ -471,6 +472,29 @@ def prepared(*networks_and_seeds, **changes):
 def fit(samples=50, model=MLP, checkpoints=None, net=None, keep_end=False, **changes):
     net = network(model) if net is None else net
     return train(prepared([net], [0], samples, **changes), checkpoints, keep_end)[0]
+
+
+def assert_resumes(make, folder, monkeypatch, killed_in=3):
+    """A training that is killed at the begin of an epoch goes on to the same bytes."""
+    expected = train(make())
+    epoch = Trainer.epoch
+
+    def killed(self, number):
+        if number == killed_in:
+            raise KeyboardInterrupt
+        return epoch(self, number)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "epoch", killed)
+        with Checkpoints(folder, {"code": "same"}) as checkpoints:
+            train(make(), checkpoints)
+    with Checkpoints(folder, {"code": "same"}) as checkpoints:
+        found = train(make(), checkpoints)
+    for result, other in zip(found, expected, strict=True):
+        assert set(result.states) == set(other.states)
+        for step, state in other.states.items():
+            assert all((result.states[step][name] == value).all() for name, value in state.items())
+        assert result.history.equals(other.history)
 
 
 def assert_same_states(first, second):

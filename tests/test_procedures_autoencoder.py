@@ -5,20 +5,24 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from collapse import config, jobs
 from collapse.artifacts import read_table, read_tensors
 from collapse.errors import InputError
-from collapse.procedures.autoencoder import cvae, mhvae
+from collapse.procedures.autoencoder import MODELS, cvae, mhvae
+from collapse.procedures.autoencoder.gaussian import build, from_prior
 from collapse.procedures.autoencoder.images import Images
+from collapse.procedures.autoencoder.learner import NOISE, Learner
 from collapse.procedures.autoencoder.measure import (
     data_readings,
     latent_readings,
     variables,
 )
-from collapse.procedures.autoencoder.stacked import apply, from_prior, initial
+from collapse.training.ensemble import Ensemble
+from collapse.training.order import generator
+from collapse.training.trainer import Trainer, train
+from conftest import CPU, assert_resumes
 from test_procedures_problem import CONFIG, make
 
 CVAE = {
@@ -28,13 +32,17 @@ CVAE = {
     "hidden": [9],
     "latent_dim": 3,
     "beta": 0.5,
-    "training": {"learning_rate": 1e-2, "epochs": 3, "batch_size": 25},
+    "training": {
+        "optimiser": {"kind": "adam"}, "learning_rate": 1e-2, "epochs": 3, "batch_size": 25,
+        "record": 1, "precision": "float32",
+    },
     "seeds": 1,
-}
+}  # fmt: skip
 MHVAE = CVAE | {
     "autoencoder": "mhvae", "beta": None, "beta_1": 0.7, "beta_2": 1.5, "encoder_std": 0.6,
     "latent_dim_2": 2,
 }  # fmt: skip
+STDS = {"decoder_std": 1.0, "prior_std": 1.0}
 SHAPE = (4, 6)
 
 
@@ -47,34 +55,38 @@ def normal(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def sequential(parameters, name, run):
-    """The network of a run as PyTorch's own module."""
-    layers, layer = [], 0
-    while f"{name}.{layer}.weight" in parameters:
-        weight = parameters[f"{name}.{layer}.weight"][run]
-        module = nn.Linear(*weight.shape)
-        module.weight.data = weight.T.contiguous()
-        module.bias.data = parameters[f"{name}.{layer}.bias"][run, 0]
-        layers += [module, nn.ReLU()]
-        layer += 1
-    return nn.Sequential(*layers[:-1])
+def networks(model, block, *seeds):
+    return Ensemble([build(model.widths(block, SHAPE), seed) for seed in seeds])
+
+
+def chain(ensemble, name, run):
+    """A network of a run, from its weights and biases."""
+    state = ensemble.member(run)
+    layers = sorted({int(key.split(".")[1]) for key in state if key.startswith(f"{name}.")})
+
+    def apply(values):
+        for layer in layers:
+            values = values.relu() if layer else values
+            values = values @ state[f"{name}.{layer}.weight"].T + state[f"{name}.{layer}.bias"]
+        return values
+
+    return apply
 
 
 # Networks and objectives
 
 
-def test_stacked_networks_are_those_of_pytorch():
-    parameters = initial({"f": [5, 7, 7, 3]}, [3, 4])
-    values = normal(2, 6, 5)
-    found = apply(parameters, "f", values)
+def test_networks_follow_from_widths_and_seed():
+    both, values = Ensemble([build({"f": [5, 7, 7, 3]}, seed) for seed in (3, 4)]), normal(2, 6, 5)
+    found = both.part("f", values)
     for run in range(2):
-        torch.testing.assert_close(found[run], sequential(parameters, "f", run)(values[run]))
-    for layer, inputs in enumerate((5, 7, 7)):
+        torch.testing.assert_close(found[run], chain(both, "f", run)(values[run]))
+    for layer, inputs in ((0, 5), (2, 7), (4, 7)):
         for kind in ("weight", "bias"):
-            drawn = parameters[f"f.{layer}.{kind}"]
+            drawn = both.parameters[f"f.{layer}.{kind}"]
             assert drawn.abs().max() <= 1 / math.sqrt(inputs) and not torch.equal(*drawn)
-    again = initial({"f": [5, 7, 7, 3]}, [4])
-    assert torch.equal(again["f.1.weight"][0], parameters["f.1.weight"][1])
+    again = build({"f": [5, 7, 7, 3]}, 4)
+    assert torch.equal(again["f"][2].weight, both.member(1)["f.2.weight"])
 
 
 def test_divergences_are_those_of_torch_distributions():
@@ -97,18 +109,18 @@ def test_the_quarter_is_the_bottom_left():
 
 
 def test_the_conditional_objective_term_by_term():
-    parameters = initial(cvae.widths(CVAE, SHAPE), [1, 2])
+    both = networks(cvae, CVAE, 1, 2)
     places = cvae.places(SHAPE)
     numbers = {"beta": torch.tensor([0.5, 2.0]), "decoder_std": torch.tensor([0.7, 1.1]),
                "prior_std": torch.tensor([1.0, 1.6])}  # fmt: skip
     images, noise = torch.rand(2, 5, 24), normal(2, 5, 3)
-    errors, divergences = cvae.terms(parameters, numbers, images, noise, places)
+    errors, divergences = cvae.terms(both, numbers, images, noise, places)
     found = cvae.objective(errors.mean(1), {"KL": divergences["KL"].mean(1)}, numbers)
     for run in range(2):
         given, wanted = (images[run][:, pixels] for pixels in places)
-        mean, log_std = sequential(parameters, "encoder", run)(images[run]).chunk(2, 1)
+        mean, log_std = chain(both, "encoder", run)(images[run]).chunk(2, 1)
         z = mean + log_std.exp() * noise[run]
-        outputs = sequential(parameters, "decoder", run)(torch.cat([z, given], 1))
+        outputs = chain(both, "decoder", run)(torch.cat([z, given], 1))
         e, p = numbers["decoder_std"][run], numbers["prior_std"][run]
         likelihood = Normal(outputs, e).log_prob(wanted).sum(1)
         constant = wanted.shape[1] * (e.log() + math.log(2 * math.pi) / 2)
@@ -118,21 +130,21 @@ def test_the_conditional_objective_term_by_term():
 
 
 def test_the_hierarchical_objective_term_by_term():
-    parameters = initial(mhvae.widths(MHVAE, SHAPE), [1])
+    one = networks(mhvae, MHVAE, 1)
     values = {"beta_1": 0.7, "beta_2": 1.5, "decoder_std": 0.8, "prior_std": 1.3,
               "encoder_std": 0.6}  # fmt: skip
     numbers = {name: torch.tensor([value]) for name, value in values.items()}
     images, noise = torch.rand(1, 4000, 24), normal(1, 4000, 5)
-    errors, divergences = mhvae.terms(parameters, numbers, images, noise, mhvae.places(SHAPE))
+    errors, divergences = mhvae.terms(one, numbers, images, noise, mhvae.places(SHAPE))
     means = {name: each.mean(1) for name, each in divergences.items()}
     found = mhvae.objective(errors.mean(1), means, numbers)
-    mean = sequential(parameters, "encoder", 0)(images[0])
+    mean = chain(one, "encoder", 0)(images[0])
     posterior = Normal(mean, 0.6)
     z1 = mean + 0.6 * noise[0, :, :3]
-    m2, log2 = sequential(parameters, "encoder_2", 0)(z1).chunk(2, 1)
+    m2, log2 = chain(one, "encoder_2", 0)(z1).chunk(2, 1)
     z2 = m2 + log2.exp() * noise[0, :, 3:]
-    centre = sequential(parameters, "decoder_2", 0)(z2)
-    outputs = sequential(parameters, "decoder", 0)(z1)
+    centre = chain(one, "decoder_2", 0)(z2)
+    outputs = chain(one, "decoder", 0)(z1)
     fit = (images[0] - outputs).square().sum(1).mean() / 0.8**2
     # The first divergence in expectation: log q - log p at samples, of q its entropy.
     first = -posterior.entropy().sum(1) - Normal(centre, 0.8).log_prob(z1).sum(1)
@@ -141,17 +153,81 @@ def test_the_hierarchical_objective_term_by_term():
     torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-4)
 
 
+def learner(block, seeds, numbers, samples=60):
+    """A learner of runs, and what it is trained on."""
+    model = MODELS[block["autoencoder"]]
+    pixels = torch.rand(samples, 24, generator=torch.Generator().manual_seed(0))
+    images = Images(pixels, pixels[:0], SHAPE, model.places(SHAPE))
+    settings = block["training"] | {"schedule": None}
+    configs = [STDS | block | each | {"training": settings} for each in numbers]
+    return Learner(networks(model, block, *seeds), images, configs, seeds), images
+
+
+def by_hand(block, seed, numbers, images, epochs=3):
+    """Plain PyTorch: networks of one run, a loop, torch.optim's Adam."""
+    model = MODELS[block["autoencoder"]]
+    alone = networks(model, block, seed)
+    numbers = {name: torch.tensor([(STDS | block | numbers)[name]]) for name in
+               model.HYPERPARAMETERS}  # fmt: skip
+    optimiser = torch.optim.Adam(alone.parameters.values(), lr=1e-2)
+    objectives = []
+    for epoch in range(1, epochs + 1):
+        order = torch.randperm(len(images.train), generator=generator(seed, epoch, CPU))
+        noise = torch.empty(len(order), model.noise_dim(block))
+        noise.normal_(generator=generator(seed, epoch, CPU, NOISE))
+        total = 0.0
+        for places in torch.arange(len(order)).split(25):
+            batch = images.train[order[places]].unsqueeze(0)
+            errors, divergences = model.terms(
+                alone, numbers, batch, noise[places].unsqueeze(0), images.places
+            )
+            means = {name: values.mean(1) for name, values in divergences.items()}
+            objective = model.objective(errors.mean(1), means, numbers)
+            optimiser.zero_grad()
+            objective.backward()
+            optimiser.step()
+            total += objective.item() * len(places)
+        objectives.append(total / len(order))
+    return alone.state, objectives
+
+
+@pytest.mark.parametrize(
+    ("block", "numbers"),
+    [
+        (CVAE, [{"beta": 0.1}, {"beta": 2.0}]),
+        (MHVAE, [{"beta_1": 0.1}, {"beta_2": 2.0}, {"decoder_std": 0.5}]),
+    ],
+)
+def test_training_is_that_of_plain_pytorch(block, numbers):
+    # Two runs of one seed, and with a third one of another.
+    seeds = [5, 5, 6][: len(numbers)]
+    trained, images = learner(block, seeds, numbers)
+    results = train(Trainer([trained]))
+    for result, seed, own in zip(results, seeds, numbers, strict=True):
+        state, objectives = by_hand(block, seed, own, images)
+        for name, value in state.items():
+            np.testing.assert_allclose(result.states[3][name], value.detach(), atol=2e-4)
+        np.testing.assert_allclose(result.history["objective"], objectives, rtol=1e-4)
+
+
+def test_a_training_that_was_killed_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    runs = [{"beta": 0.1}, {"beta": 2.0}]
+    assert_resumes(
+        lambda: Trainer([learner(CVAE, [5, 6], runs)[0]]), tmp_path / "c", monkeypatch
+    )  # fmt: skip
+
+
 def test_pictures_keep_the_given_quarter():
-    parameters = initial(cvae.widths(CVAE, SHAPE), [1])
+    one = networks(cvae, CVAE, 1)
     (given, wanted), images = cvae.places(SHAPE), torch.rand(1, 3, 24)
-    made = dict(cvae.pictures(parameters, images, (given, wanted)))
+    made = dict(cvae.pictures(one, images, (given, wanted)))
     assert set(made) == {"posterior", "prior"}
     for picture in made.values():
         assert torch.equal(picture[:, :, given], images[:, :, given])
     other = images.clone()
     other[:, :, wanted] = 0
     # What the prior's mean gives has seen the quarter alone.
-    again = dict(cvae.pictures(parameters, other, (given, wanted)))
+    again = dict(cvae.pictures(one, other, (given, wanted)))
     assert torch.equal(again["prior"], made["prior"])
     assert not torch.allclose(again["posterior"], made["posterior"])
 
@@ -237,13 +313,14 @@ def trained(tmp_path_factory):
 
 def test_a_group_is_trained_and_measured(trained):
     _, (tensors, runs, history, rows, points) = trained
-    assert [run["steps"] for run in runs] == [[3]] * 4
-    assert list(history) == ["beta", "seed", "step", "objective", "squared_error", "KL"]
+    assert [run["steps"] for run in runs] == [[0, 3]] * 4
+    columns = ["beta", "seed", "epoch", "objective", "squared_error", "KL", "step_size"]
+    assert list(history) == columns
     assert len(history) == 12
     # Training lowers the objective, and the two parts make it up.
     sums = history["squared_error"] + 2 * history["beta"] * history["KL"]
     np.testing.assert_allclose(history["objective"], sums, rtol=1e-5)
-    by_run = history.pivot(index="step", columns=["beta", "seed"], values="objective")
+    by_run = history.pivot(index="epoch", columns=["beta", "seed"], values="objective")
     assert (by_run.loc[3] < by_run.loc[1]).all()
     last = rows[rows["step"] == 3]
     names = set(last["metric"])
@@ -252,10 +329,10 @@ def test_a_group_is_trained_and_measured(trained):
     assert (counts.groupby(["beta", "seed"])["value"].sum() == 3).all()
     pictures = points[points["probe"] == "pictures"]
     assert set(pictures["source"]) == {"image", "posterior", "prior"}
-    assert pictures.groupby(["beta", "seed", "source"]).size().eq(6 * 64).all()
+    assert pictures.groupby(["beta", "seed", "source", "step"]).size().eq(6 * 64).all()
     latents = points[points["probe"] == "latents"]
-    assert len(latents) == 4 * 3 and set(latents["layer"]) == {"z"}
-    assert {name.rpartition("/")[2] for name in tensors} >= {"encoder.0.weight", "decoder.1.bias"}
+    assert len(latents) == 4 * 2 * 3 and set(latents["layer"]) == {"z"}
+    assert {name.rpartition("/")[2] for name in tensors} >= {"encoder.0.weight", "decoder.2.bias"}
 
 
 def test_a_network_alone_is_what_it_is_beside_others(trained, tmp_path):
@@ -278,12 +355,13 @@ def test_the_same_bytes_come_out_again(trained, tmp_path):
 
 def test_two_levels_are_trained_and_measured(tmp_path):
     _, _, history, rows, points = group(tmp_path, atlas_of(MHVAE, decoder_std=0.5), "seed=1")
-    assert list(history) == ["seed", "step", "objective", "squared_error", "KL_1", "KL_2"]
+    parts = ["squared_error", "KL_1", "KL_2"]
+    assert list(history) == ["seed", "epoch", "objective", *parts, "step_size"]
     sums = 4 * history["squared_error"] + 2 * (0.7 * history["KL_1"] + 1.5 * history["KL_2"])
     np.testing.assert_allclose(history["objective"], sums, rtol=1e-5)
     units = rows[rows["metric"] == "active_units"]
     assert set(units["layer"]) == {"z1", "z2"}
-    latents = points[points["probe"] == "latents"]
+    latents = points[(points["probe"] == "latents") & (points["step"] == 3)]
     assert latents.groupby("layer").size().to_dict() == {"z1": 3, "z2": 2}
     # z1 has a held std, which is what it is measured by.
     assert np.allclose(latents[latents["layer"] == "z1"]["variance"], 1)
@@ -294,24 +372,25 @@ def test_a_run_that_diverges_ends_and_the_other_goes_on(tmp_path, capsys):
     atlas = atlas_of(grid={"decoder_std": [1e-25, 1.0]})
     tensors, runs, history, rows, points = group(tmp_path, atlas, "seed=1")
     assert [run["status"] for run in runs] == ["diverged", "completed"]
-    assert runs[0]["diverged_at"] == 1 and runs[0]["steps"] == []
-    assert "diverged at epoch 1" in capsys.readouterr().err
-    assert set(history["decoder_std"]) == {1.0} and set(points["decoder_std"]) == {1.0}
+    assert runs[0]["diverged_at"] == 1 and runs[0]["steps"] == [0]
+    assert "diverged in epoch 1, at step 1" in capsys.readouterr().err
+    assert set(history["decoder_std"]) == {1.0}
     ends = rows[rows["metric"] == "diverged"]
     assert ends[["decoder_std", "step", "value"]].values.tolist() == [[1e-25, 1, 1]]
-    assert not any(name.startswith("decoder_std=1e-25") for name in tensors)
+    kept = {name.split("/")[1] for name in tensors if name.startswith("decoder_std=1e-25")}
+    assert kept == {"000000"}
 
 
 def test_epochs_that_are_recorded_are_measured(tmp_path):
     training = CVAE["training"] | {"record": 2}
     tensors, (run,), _, rows, _ = group(tmp_path / "long", atlas_of(training=training), "seed=1")
-    assert run["steps"] == [1, 3]
+    assert run["steps"] == [0, 1, 3]
     # What is recorded on the way is the state of then: where a shorter training ends.
     short, *_ = group(tmp_path / "short", atlas_of(training=training | {"epochs": 1}), "seed=1")
-    assert len(tensors) == 2 * len(short) and len(short) > 4
+    assert 2 * len(tensors) == 3 * len(short) and len(short) > 8
     assert all((tensors[name] == array).all() for name, array in short.items())
     assert any((tensors[n] != tensors[n.replace("/000001/", "/000003/")]).any() for n in short)
-    assert sorted(rows[rows["metric"] == "active_units"]["step"]) == [1, 3]
+    assert sorted(rows[rows["metric"] == "active_units"]["step"]) == [0, 1, 3]
     assert set(rows[rows["metric"] == "data_eigenvalue[0]"]["step"]) == {3}
 
 
@@ -335,7 +414,21 @@ def test_epochs_that_are_recorded_are_measured(tmp_path):
         (CVAE, {"data": {"name": "reacher"}}, ["mine.data.name: reacher", "images"]),
         (CVAE, {"data": {"name": "shuttle"}}, ["mine.data.name: shuttle", "images"]),
         (CVAE, {"data": {"name": "cifar10"}}, ["mine.data.name: cifar10", "one channel"]),
-        (CVAE, {"training": {"learning_rate": 0, "epochs": 1}}, ["mine.training.learning_rate"]),
+        (
+            CVAE,
+            {"training": CVAE["training"] | {"learning_rate": 0}},
+            ["mine.training.learning_rate"],
+        ),
+        (
+            CVAE,
+            {"training": CVAE["training"] | {"precision": "bf16"}},
+            ["mine.training: precision bf16 found", "float32 and tf32"],
+        ),
+        (
+            CVAE,
+            {"training": CVAE["training"] | {"augmentation": ["flip"]}},
+            ["mine.training: augmentation", "in place"],
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(block, changes, words):
@@ -358,6 +451,6 @@ def test_costs_grow_with_networks_epochs_and_images():
     assert longer.seconds > 50 * small.seconds
     assert asked(count=10)[1].disk == pytest.approx(10 * small.disk)
     large = {"data": {"name": "fashion_mnist"}, "hidden": [512, 512], "latent_dim": 64,
-             "training": {"learning_rate": 1e-4, "epochs": 100}}  # fmt: skip
+             "training": CVAE["training"] | {"epochs": 100, "batch_size": 128}}  # fmt: skip
     _, reference = asked(count=12, **large)
     assert reference.gpus == 1 and reference.seconds < 240

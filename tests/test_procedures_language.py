@@ -22,12 +22,11 @@ from collapse.procedures.language import measure
 from collapse.procedures.language.corpus import Corpus, corpus_of
 from collapse.procedures.language.learner import Learner
 from collapse.procedures.language.transformer import build
-from collapse.training.checkpoints import Checkpoints
 from collapse.training.ensemble import Ensemble
 from collapse.training.order import generator
 from collapse.training.trainer import Trainer, train
 from collapse.training.update_rules import adamw
-from conftest import CPU, FEW, needs_gpu
+from conftest import CPU, FEW, assert_resumes, needs_gpu
 from test_procedures_problem import CONFIG, make
 
 BLOCK = {
@@ -170,27 +169,7 @@ def test_learners_of_several_shapes_and_decays_stand_side_by_side():
 
 def test_a_training_that_was_killed_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     windows = tokens(14, 6)
-    expected = train(Trainer([learner(windows, [5, 6])]))
-    begin = Learner.begin
-
-    def killed(self, epoch, rate):
-        if epoch == 3:
-            raise KeyboardInterrupt
-        begin(self, epoch, rate)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Learner, "begin", killed)
-        with Checkpoints(tmp_path / "checkpoints", {"code": "same"}) as checkpoints:
-            train(Trainer([learner(windows, [5, 6])]), checkpoints)
-    with Checkpoints(tmp_path / "checkpoints", {"code": "same"}) as checkpoints:
-        found = train(Trainer([learner(windows, [5, 6])]), checkpoints)
-    for result, other in zip(found, expected, strict=True):
-        for epoch in (1, 2, 3):
-            assert all(
-                (result.states[epoch][name] == value).all()
-                for name, value in other.states[epoch].items()
-            )
-        assert result.history.equals(other.history)
+    assert_resumes(lambda: Trainer([learner(windows, [5, 6])]), tmp_path / "c", monkeypatch)
 
 
 def test_a_rate_that_diverges_is_told():

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-
-from collapse.models.network import Network
 
 # Samples times parameters of a network, up to which a CPU spends longer on the number of calls than
 # on what they compute.
@@ -30,7 +28,7 @@ class Ensemble:
         Tensors by name; (E, ...) of several networks.
     """
 
-    def __init__(self, networks: Sequence[Network]) -> None:
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
         self._size = len(networks)
         for network in networks:
             network.train()
@@ -66,20 +64,20 @@ class Ensemble:
     @property
     def normalised(self) -> bool:
         """Whether the features depend on the batch, through BatchNorm of vectors or of images."""
-        kinds = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
+        kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
         return any(isinstance(module, kinds) for module in self._network.modules())
 
     def features(self, inputs: Tensor) -> Tensor:
         """Return the features, E x B x d, of inputs, E x B x C x H x W."""
-        return self._passed("backbone", inputs)
+        return self.part("backbone", inputs)
 
     def head(self, features: Tensor) -> Tensor:
         """Return the outputs, E x B x K, of features, E x B x d."""
-        return self._passed("head", features)
+        return self.part("head", features)
 
-    def _passed(self, part: str, inputs: Tensor) -> Tensor:
-        """Return what a part of each network makes of its inputs."""
-        module = getattr(self._network, part)
+    def part(self, name: str, inputs: Tensor) -> Tensor:
+        """Return what a named part of each network makes of its inputs, E x B x ... each."""
+        module = getattr(self._network, name)
         if self._size == 1:
             return module(inputs[0]).unsqueeze(0)
 
@@ -87,7 +85,7 @@ class Ensemble:
             # No parameter is shared between layers: the search for ties is spared.
             return functional_call(module, state, (inputs,), tie_weights=False)
 
-        state = self._parts[part]
+        state = self._parts[name]
         # Together where the number of calls is what costs: on a GPU, or many small networks.
         if inputs.is_cuda or (len(self) > 4 and inputs.shape[1] * self._parameter_count <= SMALL):
             # The parameters' first axis becomes that of a batched product.

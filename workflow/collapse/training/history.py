@@ -110,11 +110,13 @@ class History:
         return bool(self._diverged.all())
 
     @property
-    def latest(self) -> tuple[float, float]:
-        """Objective and training error of the last epoch, means over the networks left."""
+    def latest(self) -> dict[str, float]:
+        """Objective (``loss``) and any error of the last epoch, means over the networks left."""
         alive = self._latest[:, self._diverged[:, 0] == 0]
-        # Objective and error among `MEANS`.
-        return tuple(alive.mean(1)[[0, 2]]) if alive.size else (np.nan, np.nan)
+        means = alive.mean(1) if alive.size else np.full(len(alive), np.nan)
+        by_name = dict(zip(self._trainer.means, means, strict=True))
+        shown = {"objective": "loss", "error": "error"}
+        return {label: by_name[name] for name, label in shown.items() if name in by_name}
 
     def keep(self, epoch: int, rows: np.ndarray, rate: float) -> None:
         """Take over an epoch: what its batches gave, (batches, means, E), and its learning rate."""

@@ -170,8 +170,7 @@ def train(
             if history.all_diverged:
                 break
             history.keep(epoch, trainer.epoch(epoch), learning_rate(settings, epoch))
-            loss, error = history.latest
-            progress.update(epoch, loss=loss, error=error)
+            progress.update(epoch, **history.latest)
             if asked and asked.is_set():
                 history.save()
                 message = f"ended by SIGTERM after epoch {epoch}, where a successor continues"

@@ -11,13 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from collapse.procedures.autoencoder.stacked import (
-    Stacked,
-    apply,
-    from_prior,
-    sampled,
-    squared_error,
-)
+from collapse.procedures.autoencoder.gaussian import from_prior, sampled, squared_error
+from collapse.training.ensemble import Ensemble
 
 DIVERGENCES = ("KL",)
 """KL divergences of the objective, by their columns in the history."""
@@ -54,7 +49,7 @@ def noise_dim(config: Mapping[str, Any]) -> int:
 
 
 def terms(
-    parameters: Stacked,
+    networks: Ensemble,
     numbers: Mapping[str, Tensor],
     images: Tensor,
     noise: Tensor,
@@ -65,9 +60,9 @@ def terms(
     `images` are R x B x pixels, `noise` R x B x d, `numbers` are `HYPERPARAMETERS`, R each.
     """
     given, wanted = (images.index_select(2, pixels) for pixels in places)
-    mean, log_std = apply(parameters, "encoder", images).chunk(2, 2)
+    mean, log_std = networks.part("encoder", images).chunk(2, 2)
     latents = sampled(mean, log_std.exp(), noise)
-    outputs = apply(parameters, "decoder", torch.cat([latents, given], 2))
+    outputs = networks.part("decoder", torch.cat([latents, given], 2))
     divergence = from_prior(mean, log_std, numbers["prior_std"]).sum(2)
     return squared_error(outputs, wanted), {"KL": divergence}
 
@@ -80,23 +75,23 @@ def objective(
 
 
 def latents(
-    parameters: Stacked, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor
+    networks: Ensemble, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Return posterior means and stds of the latents, by their layer, R x B x d each."""
-    mean, log_std = apply(parameters, "encoder", images).chunk(2, 2)
+    mean, log_std = networks.part("encoder", images).chunk(2, 2)
     return {"z": (mean, log_std.exp())}
 
 
-def pictures(parameters: Stacked, images: Tensor, places: Places) -> Iterator[tuple[str, Tensor]]:
+def pictures(networks: Ensemble, images: Tensor, places: Places) -> Iterator[tuple[str, Tensor]]:
     """Yield whole images by what makes them, R x B x pixels.
 
     ``posterior``: the given quarter and what the decoder makes of it and of the posterior mean;
     ``prior``: the same with the mean of the prior, which has seen no other pixel.
     """
     given, wanted = places
-    mean, _ = apply(parameters, "encoder", images).chunk(2, 2)
+    mean, _ = networks.part("encoder", images).chunk(2, 2)
     for name, values in (("posterior", mean), ("prior", torch.zeros_like(mean))):
         made = images.clone()
         inputs = torch.cat([values, images.index_select(2, given)], 2)
-        made[:, :, wanted] = apply(parameters, "decoder", inputs)
+        made[:, :, wanted] = networks.part("decoder", inputs)
         yield name, made

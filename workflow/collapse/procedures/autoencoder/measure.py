@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from collapse.procedures import JobContext, Measured, Runs, States
-from collapse.procedures.autoencoder import MODELS
-from collapse.procedures.autoencoder.compute import numbers_of
+from collapse.procedures.autoencoder import MODELS, numbers_of
+from collapse.procedures.autoencoder.gaussian import build
 from collapse.procedures.autoencoder.images import Images, images_of
+from collapse.procedures.network.measure import load
 from collapse.progress import Progress
 from collapse.training.device import precision
+from collapse.training.ensemble import Ensemble
 from collapse.upstream import Upstream
 
 ACTIVE = 0.01
@@ -36,26 +38,19 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
     """
     # The device before data and states: who waits for one holds none.
     device, dataset = job.device, upstream.data_set()
-    images = images_of(dataset, runs[0]["config"], device)
-    spectrum = list(data_readings(images, runs[0]["config"]))
+    config = runs[0]["config"]
+    images = images_of(dataset, config, device)
+    spectrum = list(data_readings(images, config))
+    # Loaded anew with each state.
+    network = build(MODELS[config["autoencoder"]].widths(config, images.shape), seed=0).to(device)
     progress = Progress(len(runs), unit="run")
     for number, run in enumerate(runs, 1):
         record, history = states.run(run["id"]), states.history_of(run["keys"])
-        history = history.rename(columns={"objective": "loss"})
-        columns = [name for name in history if name not in (*run["keys"], "step")]
-        rows = [
-            (int(row["step"]), "all", name, float(row[name]))
-            for row in history.to_dict("records")
-            for name in columns
-        ]
-        points = []
+        rows, points = list(training_readings(history.drop(columns=list(run["keys"])))), []
         for step in record["steps"]:
-            state = {
-                name: torch.from_numpy(array).to(device).unsqueeze(0)
-                for name, array in states.at(run["id"], step).items()
-            }
+            load(states, network, run["id"], step)
             with torch.inference_mode(), precision("float32"):
-                reading = _Reading(state, run["config"], images, device)
+                reading = _Reading(Ensemble([network]), run["config"], images, device)
                 rows += [(step, *row) for row in reading.rows()]
                 points += [frame.assign(step=step) for frame in reading.points()]
         if record["steps"]:
@@ -66,22 +61,30 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
         yield Measured(rows, points)
 
 
+def training_readings(history: pd.DataFrame) -> Iterator[tuple[int, str, str, float]]:
+    """Yield ``loss``, the objective, and its parts by the history's names, of every epoch."""
+    kept = history.rename(columns={"objective": "loss"}).drop(columns="step_size")
+    for row in kept.to_dict("records"):
+        epoch = int(row.pop("epoch"))
+        yield from ((epoch, "all", name, value) for name, value in row.items())
+
+
 class _Reading:
-    """What is measured of a state, its parameters as those of a single run."""
+    """What is measured of the networks of a single run as they are now."""
 
     def __init__(
         self,
-        state: Mapping[str, Tensor],
+        networks: Ensemble,
         config: Mapping[str, Any],
         images: Images,
         device: torch.device,
     ) -> None:
-        self._state, self._config, self._images = state, config, images
+        self._networks, self._config, self._images = networks, config, images
         self._model, self._numbers = MODELS[config["autoencoder"]], numbers_of([config], device)
         generator = torch.Generator().manual_seed(_SEED)
         shape = len(images.train), self._model.noise_dim(config)
         noise = torch.randn(shape, generator=generator).to(device).unsqueeze(0)
-        found = self._model.latents(state, self._numbers, images.train.unsqueeze(0), noise)
+        found = self._model.latents(networks, self._numbers, images.train.unsqueeze(0), noise)
         # In float64: variances of what hardly varies.
         self._latents = {
             layer: tuple(values[0].detach().double().cpu() for values in pair)
@@ -97,7 +100,7 @@ class _Reading:
         for layer, (mean, std) in self._latents.items():
             yield from latent_readings(layer, mean, std, self._scale(layer))
         yield from held_out_readings(
-            self._model, self._state, self._numbers, self._config, self._images
+            self._model, self._networks, self._numbers, self._config, self._images
         )
 
     def points(self) -> Iterator[pd.DataFrame]:
@@ -107,7 +110,7 @@ class _Reading:
             yield frame.assign(layer=layer, probe="latents")
         chosen = self._images.test[:SHOWN] if len(self._images.test) else self._images.train[:SHOWN]
         made = {"image": chosen.unsqueeze(0)}
-        made |= dict(self._model.pictures(self._state, chosen.unsqueeze(0), self._images.places))
+        made |= dict(self._model.pictures(self._networks, chosen.unsqueeze(0), self._images.places))
         for name, values in made.items():
             array = values[0].detach().cpu().numpy()
             image, pixel = np.indices(array.shape)
@@ -197,7 +200,7 @@ def _correlations(values: Tensor, active: np.ndarray) -> np.ndarray:
 
 def held_out_readings(
     model: Any,
-    state: Mapping[str, Tensor],
+    networks: Ensemble,
     numbers: Mapping[str, Tensor],
     config: Mapping[str, Any],
     images: Images,
@@ -214,7 +217,7 @@ def held_out_readings(
     shape = len(images.test), model.noise_dim(config)
     noise = torch.randn(shape, generator=generator).to(images.test.device).unsqueeze(0)
     errors, divergences = model.terms(
-        state, numbers, images.test.unsqueeze(0), noise, images.places
+        networks, numbers, images.test.unsqueeze(0), noise, images.places
     )
     yield "all", "test_squared_error", errors.mean().item()
     for name, values in divergences.items():

@@ -15,13 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from collapse.procedures.autoencoder.stacked import (
-    Stacked,
-    apply,
-    from_prior,
-    sampled,
-    squared_error,
-)
+from collapse.procedures.autoencoder.gaussian import from_prior, sampled, squared_error
+from collapse.training.ensemble import Ensemble
 
 DIVERGENCES = ("KL_1", "KL_2")
 """KL divergences of the objective, by their columns in the history."""
@@ -56,17 +51,17 @@ def noise_dim(config: Mapping[str, Any]) -> int:
 
 
 def _levels(
-    parameters: Stacked, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor
+    networks: Ensemble, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the mean of z1 and a sample of it, mean and log std of z2, R x B x d each."""
-    mean = apply(parameters, "encoder", images)
+    mean = networks.part("encoder", images)
     std = numbers["encoder_std"].view(-1, 1, 1)
     first = sampled(mean, std, noise[:, :, : mean.shape[2]])
-    return mean, first, *apply(parameters, "encoder_2", first).chunk(2, 2)
+    return mean, first, *networks.part("encoder_2", first).chunk(2, 2)
 
 
 def terms(
-    parameters: Stacked,
+    networks: Ensemble,
     numbers: Mapping[str, Tensor],
     images: Tensor,
     noise: Tensor,
@@ -76,12 +71,12 @@ def terms(
 
     `images` are R x B x pixels, `noise` R x B x (d + d_2), `numbers` are `HYPERPARAMETERS`, R each.
     """
-    _, first, mean, log_std = _levels(parameters, numbers, images, noise)
+    _, first, mean, log_std = _levels(networks, numbers, images, noise)
     second = sampled(mean, log_std.exp(), noise[:, :, first.shape[2] :])
-    centre = apply(parameters, "decoder_2", second)
+    centre = networks.part("decoder_2", second)
     ratio = (numbers["decoder_std"] / numbers["encoder_std"]).log().view(-1, 1)
     distance = ((first - centre) / numbers["decoder_std"].view(-1, 1, 1)).square().sum(2)
-    return squared_error(apply(parameters, "decoder", first), images), {
+    return squared_error(networks.part("decoder", first), images), {
         "KL_1": distance + first.shape[2] * (2 * ratio - 1),
         "KL_2": from_prior(mean, log_std, numbers["prior_std"]).sum(2),
     }
@@ -96,24 +91,24 @@ def objective(
 
 
 def latents(
-    parameters: Stacked, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor
+    networks: Ensemble, numbers: Mapping[str, Tensor], images: Tensor, noise: Tensor
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Return posterior means and stds of the latents, by their layer, R x B x d each.
 
     Those of z2 are of z1 as sampled.
     """
-    first, _, mean, log_std = _levels(parameters, numbers, images, noise)
+    first, _, mean, log_std = _levels(networks, numbers, images, noise)
     held = numbers["encoder_std"].view(-1, 1, 1).expand_as(first)
     return {"z1": (first, held), "z2": (mean, log_std.exp())}
 
 
-def pictures(parameters: Stacked, images: Tensor, places: Places) -> Iterator[tuple[str, Tensor]]:
+def pictures(networks: Ensemble, images: Tensor, places: Places) -> Iterator[tuple[str, Tensor]]:
     """Yield whole images by what makes them, R x B x pixels.
 
     ``posterior``: of the posterior mean of z1; ``second``: of the mean of z1 that the posterior
     mean of z2 gives, what is left of an image in the upper level.
     """
-    mean = apply(parameters, "encoder", images)
-    yield "posterior", apply(parameters, "decoder", mean)
-    above, _ = apply(parameters, "encoder_2", mean).chunk(2, 2)
-    yield "second", apply(parameters, "decoder", apply(parameters, "decoder_2", above))
+    mean = networks.part("encoder", images)
+    yield "posterior", networks.part("decoder", mean)
+    above, _ = networks.part("encoder_2", mean).chunk(2, 2)
+    yield "second", networks.part("decoder", networks.part("decoder_2", above))

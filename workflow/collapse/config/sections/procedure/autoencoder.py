@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from collapse.config.costs import Size, Work, asked, dense
 from collapse.config.experiment import Experiment, Resources
 from collapse.config.first_samples import FirstSamples
-from collapse.config.section import Count, Extent, Positive, fault
-from collapse.config.section import Section as Base
+from collapse.config.network import Training
+from collapse.config.section import Extent, Positive, fault
 from collapse.data.catalogue import DataSet
 
 NEEDED = {"cvae": ("beta",), "mhvae": ("beta_1", "beta_2", "encoder_std")}
@@ -18,15 +18,6 @@ NEEDED = {"cvae": ("beta",), "mhvae": ("beta_1", "beta_2", "encoder_std")}
 _FLOAT32 = 4
 # Parameters, gradient and the two averages of Adam.
 _COPIES = 4
-
-
-class Training(Base):
-    """How it is trained: Adam at a constant learning rate."""
-
-    learning_rate: Positive = Field(description="Adam's step size.")
-    epochs: Count = Field(description="Passes over the images.")
-    batch_size: Count = Field(128, description="Images of a step; an incomplete batch is left out.")
-    record: Count = Field(1, description="Log-spaced epochs whose parameters are kept.")
 
 
 class Section(Experiment):
@@ -37,6 +28,7 @@ class Section(Experiment):
     models, with a ReLU network in place of each linear map. A step is an epoch.
     """
 
+    compute_only: ClassVar = frozenset({"training"})
     verb: ClassVar = "train"
 
     procedure: Literal["autoencoder"] = Field(description="How it is carried out.")
@@ -62,7 +54,7 @@ class Section(Experiment):
     encoder_std: Positive | None = Field(
         None, description="`mhvae`: held std of each variable of z1 given the image."
     )
-    training: Training = Field(description="How it is trained.")
+    training: Training = Field(description="Optimisation.")
 
     @model_validator(mode="after")
     def _one_model(self) -> "Section":
@@ -75,6 +67,16 @@ class Section(Experiment):
                     raise fault(key, f"{value:g} found, {self.autoencoder} has none")
         if self.latent_dim_2 is not None and "beta_2" not in NEEDED[self.autoencoder]:
             raise fault("latent_dim_2", f"{self.latent_dim_2} found, {self.autoencoder} has none")
+        return self
+
+    @model_validator(mode="after")
+    def _can_train(self) -> "Section":
+        if self.training.augmentation:
+            found = f"augmentation {self.training.augmentation} found"
+            raise fault("training", f"{found}, allowed is []: images are given whole and in place")
+        if self.training.precision == "bf16":
+            found = "precision bf16 found, allowed are float32 and tf32"
+            raise fault("training", f"{found}: divergences are sums of exponentials")
         return self
 
     @property
@@ -94,23 +96,28 @@ class Section(Experiment):
     def resources(self, runs: Sequence[Self], data_set: DataSet) -> Resources:
         """Return what follows from networks, images and epochs."""
         size, samples = self._size(data_set), self.data.count(data_set)
-        steps = self.training.epochs * max(1, samples // self.training.batch_size)
+        steps = self.training.epochs * math.ceil(samples / self.training.batch_size)
         products = 3 * size.products * samples * self.training.epochs * len(runs)
-        written = _FLOAT32 * size.parameters * self.training.record * len(runs)
+        written = _FLOAT32 * size.parameters * self._records * len(runs)
         held = len(runs) * _FLOAT32 * (
             _COPIES * size.parameters + 3 * size.activations * self.training.batch_size
         )  # fmt: skip
         images = 5 * samples * self._pixels(data_set)
-        # Some six kernels a layer: more than the least time of a step.
-        return asked(Work("float32", products, 3 * steps, 2 * written, held + images, written))
+        kind = self.training.precision
+        return asked(Work(kind, products, steps, 2 * written, held + images, written))
 
     def measure_resources(self, runs: Sequence[Self], data_set: DataSet) -> Resources:
         """Return what follows from networks and images."""
         size, samples = self._size(data_set), self.data.count(data_set)
-        products = size.products * samples * self.training.record * len(runs)
+        products = size.products * samples * self._records * len(runs)
         held = _FLOAT32 * samples * (size.activations + self._pixels(data_set))
         states = _FLOAT32 * size.parameters * len(runs)
         return asked(Work("float32", products, 20 * len(runs), states, held, 0))
+
+    @property
+    def _records(self) -> int:
+        # With the start.
+        return min(self.training.record, self.training.epochs) + 1
 
     def _pixels(self, data_set: DataSet) -> int:
         return math.prod(data_set.image_shape or (1,))
