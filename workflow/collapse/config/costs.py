@@ -19,8 +19,8 @@ class Speed:
 # features are computed; of problems numbers (float64) that a gradient passes over.
 SPEEDS = {
     "cpu": {
-        "float32": Speed(8e9, 1e-3),
-        "tf32": Speed(8e9, 1e-3),
+        "float32": Speed(1.6e10, 1e-3),
+        "tf32": Speed(1.6e10, 1e-3),
         # Emulated.
         "bf16": Speed(1e8, 1e-3),
         "problem": Speed(5e8, 2e-4),
