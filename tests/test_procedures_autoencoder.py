@@ -22,7 +22,7 @@ from collapse.procedures.autoencoder.measure import (
 from collapse.training.ensemble import Ensemble
 from collapse.training.order import generator
 from collapse.training.trainer import Trainer, train
-from conftest import CPU, assert_resumes
+from conftest import CPU, assert_resumes, needs_gpu
 from test_procedures_problem import CONFIG, make
 
 CVAE = {
@@ -153,14 +153,16 @@ def test_the_hierarchical_objective_term_by_term():
     torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-4)
 
 
-def learner(block, seeds, numbers, samples=60):
+def learner(block, seeds, numbers, samples=60, device=CPU):
     """A learner of runs, and what it is trained on."""
     model = MODELS[block["autoencoder"]]
-    pixels = torch.rand(samples, 24, generator=torch.Generator().manual_seed(0))
-    images = Images(pixels, pixels[:0], SHAPE, model.places(SHAPE))
+    pixels = torch.rand(samples, 24, generator=torch.Generator().manual_seed(0)).to(device)
+    places = tuple(each.to(device) for each in model.places(SHAPE))
+    images = Images(pixels, pixels[:0], SHAPE, places)
     settings = block["training"] | {"schedule": None}
     configs = [STDS | block | each | {"training": settings} for each in numbers]
-    return Learner(networks(model, block, *seeds), images, configs, seeds), images
+    chosen = [build(model.widths(block, SHAPE), seed).to(device) for seed in seeds]
+    return Learner(Ensemble(chosen), images, configs, seeds), images
 
 
 def by_hand(block, seed, numbers, images, epochs=3):
@@ -215,6 +217,19 @@ def test_a_training_that_was_killed_goes_on_to_the_same_bytes(tmp_path, monkeypa
     assert_resumes(
         lambda: Trainer([learner(CVAE, [5, 6], runs)[0]]), tmp_path / "c", monkeypatch
     )  # fmt: skip
+
+
+@needs_gpu
+def test_a_gpu_trains_the_same_networks_each_time():
+    numbers = [{"beta": 0.1}, {"beta": 2.0}]
+    first, again = (
+        train(Trainer([learner(CVAE, [5, 6], numbers, device="cuda")[0]])) for _ in range(2)
+    )
+    on_cpu = train(Trainer([learner(CVAE, [5, 6], numbers)[0]]))
+    for one, other, third in zip(first, again, on_cpu, strict=True):
+        assert one.history.equals(other.history)
+        # Its random numbers are others.
+        np.testing.assert_allclose(one.history["objective"], third.history["objective"], rtol=0.1)
 
 
 def test_pictures_keep_the_given_quarter():
