@@ -4,8 +4,8 @@ Runs, jobs that compute and measure (figures and the like take seconds), epochs 
 most, time on CPU cores and on a GPU (- is less than three seconds), the memory of the largest job,
 and the disk that all files take; of all experiments, done or not. Times follow from measured speeds
 of one core and one H100: expect a factor of two either way, and a tenth or less of problems whose
-solvers (`lbfgs`, `newton`, `flow`) stop where they have converged, long before their last step. Jobs
-that want a GPU run on cores where there is none, four times as long or more.
+solvers (`lbfgs`, `newton`, `flow`) stop where they have converged, long before their last step.
+Jobs that want a GPU run on cores where there is none, four times as long or more.
 """
 
 import argparse
