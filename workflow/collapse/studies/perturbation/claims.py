@@ -165,7 +165,7 @@ def _levels(name: str, sizes: Mapping[str, int], keys: tuple, count: int) -> np.
 
 def _generic(experiment: Results) -> Iterator[Decision]:
     seeds, obstacles = experiment.config["seeds"], _lost(experiment)
-    points = experiment.points("response")
+    points = experiment.completed(experiment.points("response"))
     # Of order 2: what is linear is in F.
     orders = [_order(run["size"], run["error"]) for _, run in points.groupby(["beta", "seed"])]
     yield Claim(
