@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from collapse.training import kinds
 from collapse.training.device import mixed
 from collapse.training.ensemble import Ensemble
 from collapse.training.history import LABEL_ENTROPY, MEANS
-from collapse.training.ledger import Ledger
+from collapse.training.learning import Learning
 from collapse.training.objective import Objective
 from collapse.training.order import Order, batch_sizes
 from collapse.training.samples import Samples
@@ -24,11 +23,8 @@ COMPILE_FROM = 50_000
 PLAIN = {"kind": "plain"}
 
 
-class Learner:
+class Learner(Learning):
     """Networks of one shape with their samples, their objective and their optimiser.
-
-    Everything that a step needs lies on the device, and a step works in place, whatever the kinds
-    of loss, input and optimiser: it can be captured and replayed.
 
     Parameters
     ----------
@@ -42,13 +38,6 @@ class Learner:
         Seeds of the order of samples, one per network.
     compiled
         Whether forward and backward pass are compiled; None decides by the number of steps.
-
-    Attributes
-    ----------
-    sizes
-        Of the batches of an epoch.
-    means
-        What is kept of each epoch, by the history's names.
 
     Raises
     ------
@@ -68,20 +57,15 @@ class Learner:
         compiled: bool | None = None,
     ) -> None:
         _check_batches(ensemble, len(samples), settings["batch_size"])
-        self.ensemble, self.settings = ensemble, settings
-        rule = kinds.load("update_rules", settings["optimiser"])
-        self.optimiser = rule.make(ensemble.parameters, settings)
-        self.sizes = batch_sizes(len(samples), settings["batch_size"])
-        self._objective = objective.bind(ensemble)
-        device = targets.device
-        order = Order(samples, seeds, settings["augmentation"], self.sizes)
+        sizes, device = batch_sizes(len(samples), settings["batch_size"]), targets.device
+        order = Order(samples, seeds, settings["augmentation"], sizes)
         batches = kinds.load("inputs", input)
         self._input = batches.build(order, targets, ensemble.outputs, input)
-        self.means = (*MEANS, LABEL_ENTROPY) if self._input.soft else MEANS
-        # The largest batch may be one above the batch size, see `batch_sizes`.
-        self._ledger = Ledger(self.sizes, len(self.means), len(ensemble), device)
+        means = (*MEANS, LABEL_ENTROPY) if self._input.soft else MEANS
+        super().__init__(ensemble, settings, sizes, means, device)
+        self._objective = objective.bind(ensemble)
         if compiled is None:
-            repays = len(self.sizes) * settings["epochs"] >= COMPILE_FROM
+            repays = len(sizes) * settings["epochs"] >= COMPILE_FROM
             # By what is known beforehand, so that the same config takes the same way in every run.
             compiled = device.type == "cuda" and repays and can_compile()
         self.compiled = compiled
@@ -89,20 +73,10 @@ class Learner:
         # with others share what is compiled.
         self._compiled = compile_deterministically(self._take) if compiled else self._take
 
-    @property
-    def state(self) -> list[Tensor]:
-        """All that a step changes, but for the log, which is written anew."""
-        tensors = [*self.ensemble.state.values(), *self.optimiser.state.values()]
-        return [*tensors, *self._ledger.state]
-
     def begin(self, epoch: int, rate: float) -> None:
         """Begin an epoch, from 1, at a learning rate."""
         self._input.draw(epoch)
-        self._ledger.begin(rate)
-
-    def rows(self) -> np.ndarray:
-        """Return `means` of every batch of the epoch that ends here, (batches, means, E)."""
-        return self._ledger.rows(self.ensemble.finite())
+        super().begin(epoch, rate)
 
     def advance(self, size: int) -> None:
         """Take the next batch of `size` samples of each network; log and count it."""

@@ -3,24 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from collapse.training import kinds
 from collapse.training.device import mixed
 from collapse.training.ensemble import Ensemble
 from collapse.training.history import MEANS
-from collapse.training.ledger import Ledger
+from collapse.training.learning import Learning
 from collapse.training.order import batch_sizes, generator
 
 
-class Learner:
+class Learner(Learning):
     """E models with the windows of a text, their order and their optimiser.
-
-    It is what `collapse.training.trainer.Trainer` trains: a step works in place on memory of the
-    device, and can be captured and replayed.
 
     Parameters
     ----------
@@ -32,19 +27,7 @@ class Learner:
         The config's section ``training``.
     seeds
         Seeds of the order of windows, one for each model.
-
-    Attributes
-    ----------
-    sizes
-        Of the batches of an epoch, in windows.
-    means
-        What is kept of each epoch, by the history's names.
-    compiled
-        Whether forward and backward pass are compiled.
     """
-
-    means = MEANS
-    compiled = False
 
     def __init__(
         self,
@@ -53,32 +36,18 @@ class Learner:
         settings: Mapping[str, Any],
         seeds: Sequence[int],
     ) -> None:
-        self.ensemble, self.settings = ensemble, settings
-        self.sizes = batch_sizes(len(windows), settings["batch_size"])
-        rule = kinds.load("update_rules", settings["optimiser"])
-        self.optimiser = rule.make(ensemble.parameters, settings)
+        sizes, device = batch_sizes(len(windows), settings["batch_size"]), windows.device
+        super().__init__(ensemble, settings, sizes, MEANS, device)
         self._windows, self._seeds = windows, seeds
-        device = windows.device
         # Allocated once: a captured step reads the same memory in every epoch.
         self._order = torch.empty(len(seeds), len(windows), dtype=torch.int64, device=device)
-        self._ledger = Ledger(self.sizes, len(MEANS), len(ensemble), device)
-
-    @property
-    def state(self) -> list[Tensor]:
-        """All that a step changes, but for the log, which is written anew."""
-        tensors = [*self.ensemble.state.values(), *self.optimiser.state.values()]
-        return [*tensors, *self._ledger.state]
 
     def begin(self, epoch: int, rate: float) -> None:
         """Begin an epoch, from 1, at a learning rate; its order follows from seeds and epoch."""
         device = self._windows.device
         for row, seed in zip(self._order, self._seeds, strict=True):
             torch.randperm(len(row), generator=generator(seed, epoch, device), out=row)
-        self._ledger.begin(rate)
-
-    def rows(self) -> np.ndarray:
-        """Return `means` of every batch of the epoch that ends here, (batches, means, E)."""
-        return self._ledger.rows(self.ensemble.finite())
+        super().begin(epoch, rate)
 
     def advance(self, size: int) -> None:
         """Take the next `size` windows of each model; log and count them."""
