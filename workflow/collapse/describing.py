@@ -73,7 +73,8 @@ class Entry:
 
     def __str__(self) -> str:
         where = f" of {self.of}" if self.of else ""
-        return f"{self.name}  ({self.category}{where})\n{indent(self.text, '  ')}"
+        head = fill(f"{self.name}  ({self.category}{where})", _WIDTH, subsequent_indent="    ")
+        return f"{head}\n{indent(self.text, '  ')}"
 
 
 def entries(names: Iterable[str]) -> list[Entry]:
