@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from collapse.errors import InputError
 
@@ -29,25 +30,39 @@ def _source(module: str) -> Path | None:
     return None
 
 
-@cache
-def _parsed(path: Path) -> tuple[ast.Module, list[tuple[str, str]]]:
-    """Return a file's syntax tree without its docstrings, and these, each with whose it is.
+class _Parsed(NamedTuple):
+    """What is read from a file. Its tree is let go: a million nodes that stay cost a plan a third.
 
-    Comments are in no tree.
+    Attributes
+    ----------
+    spelt
+        The syntax tree without docstrings, as text; comments are in no tree.
+    imports
+        Import statements anywhere in it.
+    docstrings
+        Each with whose it is.
     """
-    tree, docstrings = ast.parse(path.read_text(encoding="utf-8"), filename=str(path)), []
+
+    spelt: str
+    imports: list[ast.Import | ast.ImportFrom]
+    docstrings: list[tuple[str, str]]
+
+
+@cache
+def _parsed(path: Path) -> _Parsed:
+    """Parse a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    imports, docstrings = [], []
     for node in _statements(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(node)
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 docstrings.append((getattr(node, "name", ""), str(body[0].value.value)))
                 # A body must not be empty: a class may be nothing but its docstring.
                 node.body = body[1:] or [ast.Pass()]
-    return tree, docstrings
-
-
-def _tree(path: Path) -> ast.Module:
-    return _parsed(path)[0]
+    return _Parsed(ast.dump(tree), imports, docstrings)
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.AST]:
@@ -63,12 +78,6 @@ def _statements(tree: ast.Module) -> Iterator[ast.AST]:
             pending.extend(getattr(node, name, ()))
 
 
-@cache
-def _spelt(path: Path) -> str:
-    """Return a file's syntax tree as text."""
-    return ast.dump(_tree(path))
-
-
 def _with_parents(module: str) -> Iterable[str]:
     parts = module.split(".")
     return (".".join(parts[:end]) for end in range(1, len(parts) + 1))
@@ -80,10 +89,10 @@ def _imports(module: str, path: Path) -> frozenset[str]:
     """Return the modules of this package that `module` imports, anywhere in its text."""
     names: set[str] = set()
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    for node in _statements(_tree(path)):
+    for node in _parsed(path).imports:
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             stem = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*stem, *([node.module] if node.module else [])])
             names.add(base)
@@ -143,7 +152,7 @@ def code_digest(*roots: str) -> str:
     """Return the digest of the code reachable from the modules `roots`."""
     digest = hashlib.sha256(_PYTHON)
     for module in imported_modules(roots):
-        digest.update(f"|{module}|{_spelt(_source(module))}".encode())
+        digest.update(f"|{module}|{_parsed(_source(module)).spelt}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -159,6 +168,6 @@ def docstring_digest(*modules: str) -> str:
     """Return the digest of the docstrings of these modules, of which `code_digest` says nothing."""
     digest = hashlib.sha256()
     for module in modules:
-        for name, text in _parsed(_source(module))[1]:
+        for name, text in _parsed(_source(module)).docstrings:
             digest.update(f"|{module}|{name}|{len(text)}|{text}".encode())
     return digest.hexdigest()[:16]
