@@ -31,12 +31,12 @@ class TrainingResult:
         Parameters and buffers by recorded epoch.
     history
         One row per finished epoch (in a training of more than 20,000 epochs, of that many evenly
-        spaced ones at most): ``epoch``; ``objective``, and ``data_loss``, its data term, as
-        means over the epoch's batches weighted by their size; ``error``, the loss's error on the
-        way, such as the fraction of samples misclassified; where labels are soft
-        ``label_entropy``, theirs in nats, below which no cross-entropy can be; ``step_size``, the
-        learning rate. No column has the name of a config key, which a grid makes a column of its
-        own.
+        spaced ones at most): ``epoch``; what the learner keeps, as means over the epoch's batches
+        weighted by their size; ``step_size``, the learning rate. Of classifiers that are
+        ``objective``; ``data_loss``, its data term; ``error``, the loss's error on the way, such
+        as the fraction of samples misclassified; where labels are soft ``label_entropy``, theirs
+        in nats, below which no cross-entropy can be. No column has the name of a config key, which
+        a grid makes a column of its own.
     diverged_epoch, diverged_step
         Epoch, and step counted over the whole training, at which the objective stopped being
         finite (both from 1); None when it never did.

@@ -180,8 +180,8 @@ class Section(Experiment):
         """Return what follows from the problem's size and the number of states."""
         entries, stages = self.problem.entries, len(self.sweep.scaled_decay) if self.sweep else 1
         states = stages * sum(solver.records for solver in self.solvers) * len(runs)
-        # Each a few decompositions.
-        work = Work("problem", 1000 * entries * states, 20 * states, 8 * entries * (states + 100))
+        # Each a few decompositions, many states at once.
+        work = Work("problem", 100 * entries * states, 2 * states, 8 * entries * (states + 100))
         return asked(work, gpu=False)
 
     def probes_for(self, data_set: DataSet | None) -> list[str]:
