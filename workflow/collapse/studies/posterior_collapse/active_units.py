@@ -13,6 +13,7 @@ from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds,
 from collapse.studies import Results
 from collapse.studies.networks import setting
 from collapse.studies.posterior_collapse.analysis import (
+    closed_form,
     linear_count,
     released_rule,
     single,
@@ -54,11 +55,12 @@ def _draw_staircase(axes: Axes, experiment: Results, colour: tuple) -> list[pd.D
     _draw_points(axes, table, colour, "linear CVAE")
     values = thetas(experiment)
     grid = np.linspace(0.01, max(table["x"].max(), values.max() * 1.05), 800)
-    level = grid * experiment.config["problem"]["decoder_std"] ** 2
-    closed = (values[None] > level[:, None]).sum(1)
+    closed = np.array([closed_form(experiment, beta=beta)["active"] for beta in grid.tolist()])
+    learned = experiment.config["problem"]["encoder_std"] is None
+    threshold = r"$\theta>\beta e^2$" if learned else r"$\theta>\beta s^2e^2/p^2$"
     rule = released_rule(experiment, grid)
     axes.plot(grid, rule, zorder=1, label=r"released code: $\theta\geq\sqrt{\beta}e$", **_RELEASED)
-    axes.plot(grid, closed, zorder=1, label=r"$\theta>\beta e^2$", **THEORY)
+    axes.plot(grid, closed, zorder=1, label=threshold, **THEORY)
     axes.set_xlabel(r"$\beta$")
     axes.set_xlim(left=0)
     axes.set_title("linear CVAE", loc="left")
