@@ -54,7 +54,8 @@ def _draw_staircase(axes: Axes, experiment: Results, colour: tuple) -> list[pd.D
     table = _points(single(experiment, "active"), "beta")
     _draw_points(axes, table, colour, "linear CVAE")
     values = thetas(experiment)
-    grid = np.linspace(0.01, max(table["x"].max(), values.max() * 1.05), 800)
+    # Where every run diverged there is no largest beta.
+    grid = np.linspace(0.01, np.nanmax([table["x"].max(), values.max() * 1.05]), 800)
     closed = np.array([closed_form(experiment, beta=beta)["active"] for beta in grid.tolist()])
     learned = experiment.config["problem"]["encoder_std"] is None
     threshold = r"$\theta>\beta e^2$" if learned else r"$\theta>\beta s^2e^2/p^2$"
