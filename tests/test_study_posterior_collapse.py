@@ -408,6 +408,18 @@ def test_the_staircase_tells_both_rules_apart():
     assert at_one["median"] == 2 and len(panels) == 3
 
 
+def test_the_staircase_of_a_held_encoder_has_its_own_threshold():
+    problem = CVAE | {"encoder_std": 1.5, "decoder_std": 0.8, "prior_std": 1.3}
+    held = population(problem, {"beta": STAIRS})
+    table, panels = drawn("active_units", staircase=held)
+    line = table[(table["experiment"] == "staircase") & (table["series"] == "closed form")]
+    level = line["x"].to_numpy() * (1.5 * 0.8 / 1.3) ** 2
+    assert line["median"].max() == 5 and line["median"].min() == 0
+    assert (line["median"] == (thetas(held)[None] > level[:, None]).sum(1)).all()
+    label = panels[0].get_legend().get_texts()[1].get_text()
+    assert label == r"$\theta>\beta s^2e^2/p^2$"
+
+
 def test_correlation_goes_to_nothing():
     table, _ = drawn("correlation")
     points = table[(table["series"] == "measured") & (table["latent"] == -1)]
