@@ -25,10 +25,10 @@ from collapse.provenance import code_digest
 from collapse.specs import Spec
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.ensemble import Ensemble
-from collapse.training.learner import Learner
 from collapse.training.objective import Objective
 from collapse.training.order import generator
 from collapse.training.samples import Samples
+from collapse.training.supervised import SupervisedLearner
 from collapse.training.trainer import Trainer, train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -461,7 +461,9 @@ def learner(networks, seeds, samples=50, decays=DECAYS, loss=MSE, input=None, **
     images, labels = digits(samples, next(networks[0].parameters()).device)
     objective, settings = Objective(loss, **decays, samples=samples), SETTINGS | changes
     batches = {} if input is None else {"input": input}
-    return Learner(Ensemble(networks), images, labels, objective, settings, seeds, **batches)
+    return SupervisedLearner(
+        Ensemble(networks), images, labels, objective, settings, seeds, **batches
+    )
 
 
 def prepared(*networks_and_seeds, **changes):

@@ -13,7 +13,7 @@ from collapse.errors import InputError
 from collapse.procedures.autoencoder import MODELS, cvae, mhvae
 from collapse.procedures.autoencoder.gaussian import build, from_prior
 from collapse.procedures.autoencoder.images import Images
-from collapse.procedures.autoencoder.learner import NOISE, Learner
+from collapse.procedures.autoencoder.learner import NOISE, AutoencoderLearner
 from collapse.procedures.autoencoder.measure import (
     data_readings,
     latent_readings,
@@ -162,7 +162,7 @@ def learner(block, seeds, numbers, samples=60, device=CPU):
     settings = block["training"] | {"schedule": None}
     configs = [STDS | block | each | {"training": settings} for each in numbers]
     chosen = [build(model.widths(block, SHAPE), seed).to(device) for seed in seeds]
-    return Learner(Ensemble(chosen), images, configs, seeds), images
+    return AutoencoderLearner(Ensemble(chosen), images, configs, seeds), images
 
 
 def by_hand(block, seed, numbers, images, epochs=3):

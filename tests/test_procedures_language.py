@@ -20,7 +20,7 @@ from collapse.errors import InputError
 from collapse.models.states import get_arrays, set_arrays
 from collapse.procedures.language import measure
 from collapse.procedures.language.corpus import Corpus, corpus_of
-from collapse.procedures.language.learner import Learner
+from collapse.procedures.language.learner import LanguageLearner
 from collapse.procedures.language.transformer import build
 from collapse.training.ensemble import Ensemble
 from collapse.training.order import generator
@@ -120,7 +120,7 @@ def test_shorter_contexts_are_read_too():
 
 def learner(windows, seeds, **changes):
     models = [build(MODEL, 7, seed) for seed in seeds]
-    return Learner(Ensemble(models), windows, SETTINGS | changes, seeds)
+    return LanguageLearner(Ensemble(models), windows, SETTINGS | changes, seeds)
 
 
 def by_hand(windows, seed, epochs=3):
@@ -160,7 +160,7 @@ def test_training_is_that_of_plain_pytorch_with_and_without_neighbours(seeds):
 def test_learners_of_several_shapes_and_decays_stand_side_by_side():
     windows = tokens(14, 6)
     other = SETTINGS | {"optimiser": {"kind": "adamw", "decay": 0.0}}
-    second = Learner(Ensemble([build(MODEL | {"depth": 1}, 7, 6)]), windows, other, [6])
+    second = LanguageLearner(Ensemble([build(MODEL | {"depth": 1}, 7, 6)]), windows, other, [6])
     both = train(Trainer([learner(windows, [5]), second]))
     alone = train(Trainer([learner(windows, [5])]))
     assert all((both[0].states[3][name] == v).all() for name, v in alone[0].states[3].items())
@@ -199,7 +199,9 @@ def test_adamw_is_that_of_pytorch(rate, decay, steps):
 def test_a_gpu_trains_the_same_models():
     windows = tokens(14, 6)
     models = [build(MODEL, 7, seed).to("cuda") for seed in (5, 6)]
-    on_gpu = train(Trainer([Learner(Ensemble(models), windows.to("cuda"), SETTINGS, [5, 6])]))
+    on_gpu = train(
+        Trainer([LanguageLearner(Ensemble(models), windows.to("cuda"), SETTINGS, [5, 6])])
+    )
     assert all(result.history["objective"].is_monotonic_decreasing for result in on_gpu)
     assert all(sorted(result.states) == [0, 1, 2, 3] for result in on_gpu)
 
@@ -333,7 +335,7 @@ def readings(model, corpus):
 def trained(corpus, seed=0):
     """A model that is trained a little, in evaluation as states are."""
     models = Ensemble([build(MODEL, 7, seed)])
-    (result,) = train(Trainer([Learner(models, corpus.train, SETTINGS, [seed])]))
+    (result,) = train(Trainer([LanguageLearner(models, corpus.train, SETTINGS, [seed])]))
     model = build(MODEL, 7, seed)
     set_arrays(model.state_dict(), result.states[3])
     return model

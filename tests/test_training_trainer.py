@@ -400,7 +400,7 @@ def test_training_on_a_gpu_is_deterministic_and_continues(
     tmp_path, monkeypatch, model, seeds, compiled
 ):
     monkeypatch.setattr(history_module, "SHARE", np.inf)
-    monkeypatch.setattr("collapse.training.learner.COMPILE_FROM", 0 if compiled else np.inf)
+    monkeypatch.setattr("collapse.training.supervised.COMPILE_FROM", 0 if compiled else np.inf)
 
     def once(checkpoints=None):
         return train(prepared(on_gpu(model, seeds), seeds), checkpoints)
@@ -469,7 +469,7 @@ def test_a_gpu_trains_as_a_cpu_does(monkeypatch, name):
 def test_a_compiled_step_trains_as_the_plain_one(new, monkeypatch, model, seeds, parts):
     changes = {"precision": "float32", "epochs": 3} | parts
     plain = train(prepared(on_gpu(model, seeds), seeds, **changes))
-    monkeypatch.setattr("collapse.training.learner.COMPILE_FROM", 0)
+    monkeypatch.setattr("collapse.training.supervised.COMPILE_FROM", 0)
     training = prepared(on_gpu(model, seeds), seeds, **changes)
     assert training.compiled
     for left, right in zip(plain, train(training), strict=True):

@@ -30,9 +30,9 @@ from collapse.models.states import get_arrays
 from collapse.schedule import log_spaced
 from collapse.training.ensemble import Ensemble
 from collapse.training.extract import extract
-from collapse.training.learner import Learner
 from collapse.training.objective import Objective
 from collapse.training.samples import Samples
+from collapse.training.supervised import SupervisedLearner
 from collapse.training.trainer import Trainer
 
 MEAN, STD = 0.5, 0.25
@@ -124,7 +124,7 @@ class Work:
         settings = self.settings(precision)
         return Trainer(
             [
-                Learner(
+                SupervisedLearner(
                     Ensemble([self.network(seed).to(self.device) for seed in group]),
                     self.images,
                     self.labels,

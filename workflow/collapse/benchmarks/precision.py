@@ -19,9 +19,9 @@ from collapse.errors import InputError
 from collapse.models.network import build
 from collapse.models.states import set_arrays
 from collapse.training.ensemble import Ensemble
-from collapse.training.learner import Learner
 from collapse.training.objective import Objective
 from collapse.training.samples import Samples, training_set
+from collapse.training.supervised import SupervisedLearner
 from collapse.training.trainer import Trainer, train
 
 MODEL = RESNET18
@@ -124,7 +124,7 @@ def _measured(
         decayed="all",
         samples=len(samples),
     )
-    learner = Learner(Ensemble([network]), samples, labels, objective, settings, [seed])
+    learner = SupervisedLearner(Ensemble([network]), samples, labels, objective, settings, [seed])
     training = Trainer([learner])
     (result,) = train(training)
     for epoch, state in result.states.items():

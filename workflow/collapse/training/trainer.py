@@ -17,7 +17,7 @@ from collapse.schedule import log_spaced
 from collapse.training.checkpoints import Arrays, Checkpoints
 from collapse.training.device import precision
 from collapse.training.history import History
-from collapse.training.learning import Learning
+from collapse.training.learner import Learner
 from collapse.training.termination import EXIT_CODE, termination
 
 
@@ -88,7 +88,7 @@ class Trainer:
         Whether forward and backward passes are.
     """
 
-    def __init__(self, learners: Sequence[Learning]) -> None:
+    def __init__(self, learners: Sequence[Learner]) -> None:
         first = learners[0]
         self._learners = tuple(learners)
         self.settings, self.sizes, self.means = first.settings, first.sizes, first.means

@@ -8,14 +8,14 @@ import torch
 from collapse.procedures.autoencoder import MODELS, numbers_of
 from collapse.procedures.autoencoder.images import Images
 from collapse.training.ensemble import Ensemble
-from collapse.training.learning import Learning
+from collapse.training.learner import Learner
 from collapse.training.order import batch_sizes, generator
 
 # Stream of the noise, beside that of the order.
 NOISE = 1
 
 
-class Learner(Learning):
+class AutoencoderLearner(Learner):
     """R autoencoders with their images, their noise and their optimiser.
 
     Parameters

@@ -5,7 +5,7 @@ from typing import Any
 
 from collapse.procedures import Computed, JobContext, Runs
 from collapse.procedures.language.corpus import Corpus, corpus_of
-from collapse.procedures.language.learner import Learner
+from collapse.procedures.language.learner import LanguageLearner
 from collapse.procedures.language.transformer import build
 from collapse.procedures.network.compute import checkpoints_of, computed
 from collapse.training.ensemble import Ensemble
@@ -34,10 +34,10 @@ def _alike(runs: Runs) -> list[Runs]:
     return list(groups.values())
 
 
-def _learner(runs: Sequence[dict[str, Any]], corpus: Corpus) -> Learner:
+def _learner(runs: Sequence[dict[str, Any]], corpus: Corpus) -> LanguageLearner:
     """Return what trains new models of one config, one for each run."""
     config, seeds = runs[0]["config"], [run["seed"] for run in runs]
     device = corpus.train.device
     # Initialised on the CPU: the start is the same on every device.
     models = [build(config, corpus.vocabulary, seed).to(device) for seed in seeds]
-    return Learner(Ensemble(models), corpus.train, config["training"], seeds)
+    return LanguageLearner(Ensemble(models), corpus.train, config["training"], seeds)

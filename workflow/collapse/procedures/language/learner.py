@@ -10,11 +10,11 @@ from torch.nn import functional
 from collapse.training.device import mixed
 from collapse.training.ensemble import Ensemble
 from collapse.training.history import MEANS
-from collapse.training.learning import Learning
+from collapse.training.learner import Learner
 from collapse.training.order import batch_sizes, generator
 
 
-class Learner(Learning):
+class LanguageLearner(Learner):
     """E models with the windows of a text, their order and their optimiser.
 
     Parameters

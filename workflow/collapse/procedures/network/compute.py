@@ -12,9 +12,9 @@ from collapse.models.network import build
 from collapse.procedures import Computed, JobContext, Runs, run_record
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.ensemble import Ensemble
-from collapse.training.learner import Learner
 from collapse.training.objective import Objective
 from collapse.training.samples import Samples, training_set
+from collapse.training.supervised import SupervisedLearner
 from collapse.training.trainer import Trainer, TrainingResult, train
 from collapse.upstream import Upstream
 
@@ -55,7 +55,9 @@ def checkpoints_of(trainer: Trainer, job: JobContext) -> Checkpoints:
     return checkpoints
 
 
-def prepare(runs: Runs, dataset: Dataset, samples: Samples, targets: torch.Tensor) -> Learner:
+def prepare(
+    runs: Runs, dataset: Dataset, samples: Samples, targets: torch.Tensor
+) -> SupervisedLearner:
     """Return what trains new networks, one for each run, all of one shape, on samples on a device.
 
     Of a run its ``config`` and ``seed`` are looked at.
@@ -81,7 +83,7 @@ def prepare(runs: Runs, dataset: Dataset, samples: Samples, targets: torch.Tenso
         samples=len(samples),
     )
     ensemble = Ensemble(networks)
-    return Learner(
+    return SupervisedLearner(
         ensemble, samples, targets, objective, shared["training"], seeds, shared["input"]
     )
 
