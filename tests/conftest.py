@@ -38,6 +38,17 @@ WITHOUT_CHROMIUM = "need a Chromium and were skipped: `make test-full` installs 
 WITHOUT_FAULTS = "inject further faults and were skipped: `make test-full` runs them"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _jobs_on_a_cpu():
+    """Run the jobs that tests run in their own process on a CPU.
+
+    A job holds its GPU while its process lives: the next one of the same process would wait for it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collapse.procedures.acquire_device", lambda: torch.device("cpu"))
+        yield
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--slurm", action="store_true", help="run the tests that start a SLURM cluster"
