@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -124,9 +125,19 @@ class Results:
         return self.at_last(self.completed(self.values(metric, layer)))
 
     def at_last(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of every run's last step among them."""
+        """Return those of the rows that are of the last recorded step of their run.
+
+        Not the last among them: what is undefined in the end has no row there, and the value that
+        it had before is not its last.
+        """
+        last = rows[self.keys].merge(self._last_steps, on=self.keys, how="left")["step"]
+        return rows[rows["step"].to_numpy() == last.to_numpy()]
+
+    @cached_property
+    def _last_steps(self) -> pd.DataFrame:
+        """Return keys and last ``step`` of every run."""
         # A key may be null, which groupby would leave out.
-        return rows[rows["step"] == rows.groupby(self.keys, dropna=False)["step"].transform("max")]
+        return self.metrics.groupby(self.keys, dropna=False, as_index=False)["step"].max()
 
 
 @dataclass(frozen=True)
