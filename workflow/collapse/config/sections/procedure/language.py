@@ -112,7 +112,9 @@ class Section(Experiment):
         units = 3 * size.products * positions * self._records
         held = 16 * positions + 4 * self._records * size.parameters
         largest = max(self._sizes([run], data_set).activations for run in runs)
-        return asked(Work("float32", units, 100 * self._records, held, 4 * 2**13 * largest))
+        # Blocks of 2^13 contexts, each of which is many small products and sums by class.
+        steps = 18 * math.ceil(positions / 2**13) * self._records * len(runs)
+        return asked(Work("float32", units, steps, held, 4 * 2**13 * largest))
 
     @property
     def _records(self) -> int:
