@@ -773,7 +773,9 @@ def diverge(experiment, share):
         (["deep_linear={frames: {seeds: 1, seeds: 2}}"], ["'seeds' given twice"]),
         (["results/figures/deep_linear/network_vgg.pdf"], ["'network_vgg' at this scale"]),
         (["results/figures/deep_linear/nonsense.pdf"], ["no figure 'nonsense'", "geometry"]),
+        (["results/figures/deep_liner/geometry.pdf"], ["'deep_liner', did you mean 'deep_linear'"]),
         (["results/deep_linear/nonsense/metrics.parquet"], ["no experiment", "nonsense"]),
+        (["results/deep_liner/frames/metrics.parquet"], ["no study 'deep_liner'", "imbalanced"]),
         (
             ["results/figures/deep_linear/experiment/nonsense.pdf"],
             ["no experiment of deep_linear 'nonsense'", "network_mlp"],

@@ -374,8 +374,9 @@ def figure(atlas: Atlas, study: str, name: str) -> Job:
     Raises
     ------
     InputError
-        If the study has no such figure, or the config leaves out all that it shows.
+        There is no such study, it has no such figure, or the config leaves out all that it shows.
     """
+    known("study", study, atlas.studies)
     figures = studies.load(study).figures
     if name not in figures:
         raise InputError(f"{study} has no figure '{name}' (there are: {', '.join(figures)})")
@@ -416,6 +417,7 @@ def picture(atlas: Atlas, study: str, name: str) -> Job:
     InputError
         If the study has no such experiment.
     """
+    known("study", study, atlas.studies)
     clock = atlas.experiment(study, name).clock
     config = described(atlas, study, [name])[name]
     first, *others = (
@@ -507,7 +509,14 @@ def described(atlas: Atlas, study: str, experiments: Iterable[str]) -> dict[str,
 
 @cache
 def claims(atlas: Atlas, study: str) -> Job:
-    """Return the job that decides the claims of a study."""
+    """Return the job that decides the claims of a study.
+
+    Raises
+    ------
+    InputError
+        If there is no such study.
+    """
+    known("study", study, atlas.studies)
     reads = _present(atlas, study, studies.load(study).claims_read, "claims")
     spec = {"study": study, "scale": atlas.scale, "experiments": described(atlas, study, reads)}
     modules = (f"collapse.studies.{study}.claims",)

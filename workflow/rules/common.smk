@@ -152,8 +152,9 @@ def by_group(experiment):
     return experiment.measured_by_group
 
 
-# A wildcard `experiment` stands for study and experiment, deep_linear/frames.
-ANY = f"(?:{'|'.join(ATLAS.studies)})/[^/]+"
+# A wildcard `experiment` stands for study and experiment, deep_linear/frames. Of no study, too: those
+# are refused in one line.
+ANY = f"(?!(?:{'|'.join(sorted(atlas_config.RESERVED))})/)[^/]+/[^/]+"
 
 
 def experiments(predicate):

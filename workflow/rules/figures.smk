@@ -14,6 +14,9 @@ rule figure:
         digest=f"{RESULTS}/figures/{{study}}/{{figure}}.digest.json",
     log:
         f"{RESULTS}/logs/figures/{{study}}/{{figure}}.log",
+    # Names of no study, too, which are refused in one line.
+    wildcard_constraints:
+        study="(?!benchmarks/)[^/]+",
     cache: True
     localrule: True
     conda:
@@ -46,6 +49,7 @@ rule picture:
     log:
         f"{RESULTS}/logs/figures/{{study}}/experiment/{{experiment}}.log",
     wildcard_constraints:
+        study="[^/]+",
         experiment="[^/]+",
     cache: True
     localrule: True
