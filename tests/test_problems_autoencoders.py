@@ -19,6 +19,7 @@ from collapse.problems.linear_cvae import LinearCVAE
 from collapse.problems.moments import conditional, correlated_moment, root, second_moment
 from collapse.problems.solvers.adam import adam
 from collapse.problems.solvers.lbfgs import lbfgs
+from collapse.problems.solvers.newton import newton
 from collapse.theory.posterior_collapse import of_run, predict
 from conftest import FEW
 from test_procedures_problem import CONFIG, make, measured, states_of
@@ -166,6 +167,16 @@ def test_a_minimum_is_the_closed_form_and_is_measured_as_it(problem):
             torch.testing.assert_close(found, expected.expand_as(found), rtol=1e-4, atol=1e-4)
     measured_names = {name for name, _ in batch.posterior(end)}
     assert set(answer) - measured_names <= {"loss", "margin", "case", "omega", "lambda"}
+
+
+def test_newton_follows_narrow_valleys_to_the_closed_form():
+    # Second derivatives of 1e-3 beside 1e3, and saddles on the way.
+    problem = CVAE | {"decoder_std": 0.25, "beta": 0.1}
+    batch = build(*[problem] * 8)
+    end = newton(batch, batch.initial(range(8), 0.3), 1e-9, 100).state(-1)
+    assert max(slope.abs().max() for slope in batch.gradient(end).tensors()) < 1e-9
+    loss = of_run({"problem": problem}, {})["loss"]
+    assert batch.objective(end).tolist() == pytest.approx([loss] * 8, abs=1e-12)
 
 
 def test_where_x_is_y_nothing_is_left_to_latents():

@@ -13,8 +13,9 @@ from collapse.problems.parameters import Parameters
 from collapse.problems.solvers import Report, silent
 from collapse.problems.trajectory import Recorder, Trajectory, core_settings
 
-# Damping of a first failed step, relative to the largest second derivative, and its factors.
-FIRST_DAMPING, MORE, LESS = 1e-3, 10.0, 0.1
+# Damping of a first failed step, relative to the largest second derivative, and its factors. In a
+# curved valley, or beside a saddle, it is needed for long: it stays near what it has to be.
+FIRST_DAMPING, MORE, LESS = 1e-3, 10.0, 0.3
 # Damping below it changes no digit of a step.
 SMALLEST_DAMPING = 1e-12
 
@@ -122,7 +123,7 @@ def _minimise(problem: Problem, start: Parameters, tolerance: float, steps: int)
         damping = torch.where(
             taken,
             torch.where(damping * LESS > SMALLEST_DAMPING, damping * LESS, 0.0),
-            torch.where(running, (damping * MORE).clamp_min(FIRST_DAMPING), damping),
+            torch.where(running, torch.where(damping > 0, damping * MORE, FIRST_DAMPING), damping),
         )
         if bool((stuck | ~running).all()):
             break
