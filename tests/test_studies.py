@@ -281,6 +281,9 @@ def test_axes_of_single_experiments_are_told_apart_in_them_only(tmp_path):
 def test_a_study_that_is_not_there_is_refused_in_a_line():
     with pytest.raises(InputError, match="no study 'nowhere': .*collapse/studies/nowhere/"):
         load("nowhere")
+    for wanted in (jobs.claims, jobs.moving):
+        with pytest.raises(InputError, match="no study 'deep_liner', did you mean 'deep_linear'"):
+            wanted(ATLAS, "deep_liner")
 
 
 def test_networks_are_named_by_their_labels():

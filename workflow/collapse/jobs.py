@@ -417,7 +417,6 @@ def picture(atlas: Atlas, study: str, name: str) -> Job:
     InputError
         If the study has no such experiment.
     """
-    known("study", study, atlas.studies)
     clock = atlas.experiment(study, name).clock
     config = described(atlas, study, [name])[name]
     first, *others = (

@@ -6,9 +6,6 @@ rule study_claims:
         digest=f"{RESULTS}/claims/{{study}}.digest.json",
     log:
         f"{RESULTS}/logs/claims/{{study}}.log",
-    # Names of no study, too, which are refused in one line.
-    wildcard_constraints:
-        study="[^/]+",
     cache: True
     localrule: True
     conda:

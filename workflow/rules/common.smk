@@ -140,8 +140,12 @@ ENVIRONMENT = (
 NOTEBOOKS = jobs.notebooks(ATLAS, workflow.basedir)
 
 
+# Names of no study, too: those are refused in one line.
+STUDY = f"(?!(?:{'|'.join(sorted(atlas_config.RESERVED))})/)[^/]+"
+
+
 wildcard_constraints:
-    study="|".join(ATLAS.studies),
+    study=STUDY,
     notebook="|".join((*ATLAS.studies, *jobs.EXAMPLES)),
     group=r"[^/]+",
     figure="[A-Za-z0-9_]+",
@@ -152,9 +156,8 @@ def by_group(experiment):
     return experiment.measured_by_group
 
 
-# A wildcard `experiment` stands for study and experiment, deep_linear/frames. Of no study, too: those
-# are refused in one line.
-ANY = f"(?!(?:{'|'.join(sorted(atlas_config.RESERVED))})/)[^/]+/[^/]+"
+# A wildcard `experiment` stands for study and experiment, deep_linear/frames.
+ANY = f"{STUDY}/[^/]+"
 
 
 def experiments(predicate):

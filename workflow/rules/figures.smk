@@ -14,9 +14,6 @@ rule figure:
         digest=f"{RESULTS}/figures/{{study}}/{{figure}}.digest.json",
     log:
         f"{RESULTS}/logs/figures/{{study}}/{{figure}}.log",
-    # Names of no study, too, which are refused in one line.
-    wildcard_constraints:
-        study="(?!benchmarks/)[^/]+",
     cache: True
     localrule: True
     conda:
@@ -49,7 +46,6 @@ rule picture:
     log:
         f"{RESULTS}/logs/figures/{{study}}/experiment/{{experiment}}.log",
     wildcard_constraints:
-        study="[^/]+",
         experiment="[^/]+",
     cache: True
     localrule: True
@@ -81,9 +77,6 @@ rule moving:
         digest=f"{RESULTS}/moving/{{study}}.digest.json",
     log:
         f"{RESULTS}/logs/moving/{{study}}.log",
-    # Names of no study, too, which are refused in one line.
-    wildcard_constraints:
-        study="[^/]+",
     cache: True
     localrule: True
     conda:
