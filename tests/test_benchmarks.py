@@ -47,6 +47,7 @@ from collapse.problems.solvers.lbfgs import lbfgs
 from collapse.problems.solvers.sgd import gradient_descent
 from collapse.specs import Spec
 from collapse.stages import benchmark
+from collapse.training import device
 from collapse.training.order import Order
 from conftest import needs_gpu, write_spec
 
@@ -250,12 +251,15 @@ def test_the_loader_mixes_a_batch_with_itself():
 @needs_gpu
 @pytest.mark.parametrize("size", [TINY.resnet, TINY.mlp], ids=["sgd", "adam"])
 def test_a_captured_textbook_epoch_is_the_eager_one(size):
+    # BatchNorm over a few images blows up what two ways round differently.
+    size = replace(size, images=64, batch=16, optimiser=size.optimiser | {"learning_rate": 1e-3})
     work = networks.Work(size, torch.device("cuda"))
     ends = []
     for training in (networks.TextbookTraining, networks.CapturedTraining):
         torch.cuda.manual_seed(0)
         each = work.resident(training)
-        losses = [each.epoch() for _ in range(2)]
+        with device.precision("float32"):
+            losses = [each.epoch() for _ in range(2)]
         ends.append((losses, each.model.state_dict()))
     (eager, left), (graphed, right) = ends
     assert graphed == pytest.approx(eager, rel=1e-3)

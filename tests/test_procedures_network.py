@@ -120,7 +120,9 @@ sys.exit(main(sys.argv[1:]))
 
 def start(arguments):
     source = str(Path(collapse.__file__).parents[1])
-    environment = os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
+    # On a CPU, as the jobs that run in the process of the tests.
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    environment |= {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", EAGER, *arguments],
         env=environment,
