@@ -1,11 +1,15 @@
 """Training of networks, alone and as an ensemble, with known and with new parts."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from collapse.errors import InputError
+from collapse.metrics import study_metrics
 from collapse.provenance import imported_modules
 from collapse.schedule import log_spaced
 from collapse.training import ensemble as ensemble_module
@@ -13,7 +17,7 @@ from collapse.training import history as history_module
 from collapse.training.checkpoints import Checkpoints
 from collapse.training.device import precision
 from collapse.training.ensemble import Ensemble
-from collapse.training.extract import extract
+from collapse.training.extract import extract, extract_to_measure
 from collapse.training.objective import Objective
 from collapse.training.order import Order
 from collapse.training.trainer import Trainer, learning_rate, train
@@ -41,6 +45,7 @@ from conftest import (
 
 CNN = {"kind": "cnn", "channels": [8, 16], "feature_normalisation": "batch"}
 WRN = {"kind": "wideresnet", "depth": 10, "width": 1}
+WIDE = {"kind": "resnet18", "stem": "cifar", "feature_normalisation": "none"}
 VIT = {"kind": "vit", "patch": 4, "layers": 2, "heads": 2, "width": 32, "mlp_width": 64}
 
 
@@ -242,6 +247,65 @@ def test_extracted_features_are_those_of_evaluation_mode():
         expected = net.backbone(images.take(slice(0, 50)))
     assert found.dtype == torch.float32 and found.shape == (50, 12)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spread", "products", "expected"),
+    [
+        (1.0, "tf32", "float16"),
+        (1.0, "bf16", "float16"),
+        (1.0, "float32", "float32"),
+        (1e-2, "tf32", "float32"),
+        (math.nan, "tf32", "float32"),
+    ],
+)
+def test_features_come_from_rounded_products_until_nc1_needs_exact_ones(
+    monkeypatch, spread, products, expected
+):
+    monkeypatch.setattr("collapse.training.extract._on_a_gpu", lambda samples: True)
+    net, (images, labels) = network(CNN), digits()
+    features = torch.eye(12)[labels] + spread * torch.randn(len(labels), 12)
+    rounded = {"float16": features.half(), "float32": features}
+
+    def forward(inputs):
+        products = "float16" if torch.is_autocast_enabled("cpu") else "float32"
+        return rounded[products][: len(inputs)]
+
+    monkeypatch.setattr(net.backbone, "forward", forward)
+    found, used = extract_to_measure(net, images, labels, products, hidden=False)
+    assert used == expected
+    expected = rounded[expected].float()
+    torch.testing.assert_close(found["H1"], expected, equal_nan=True, rtol=0, atol=0)
+    # Of real targets there is no NC1 to tell by.
+    assert extract_to_measure(net, images, features, products, hidden=False)[1] == "float32"
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e7])
+def test_features_are_exact_where_values_leave_the_range_of_half_precision(monkeypatch, scale):
+    monkeypatch.setattr("collapse.training.extract._on_a_gpu", lambda samples: True)
+    net, (images, labels) = network(CNN), digits()
+    expected = extract(net, images)["H1"]
+    # What lies between two layers is scaled, and scaled back.
+    norm = next(each for each in net.backbone.modules() if isinstance(each, nn.BatchNorm2d))
+    _, conv = (each for each in net.backbone.modules() if isinstance(each, nn.Conv2d))
+    with torch.no_grad():
+        norm.weight.mul_(scale), norm.bias.mul_(scale), conv.weight.div_(scale)
+    found, used = extract_to_measure(net, images, labels, "tf32", hidden=False)
+    assert used == ("float16" if scale == 1 else "float32")
+    torch.testing.assert_close(found["H1"], expected, rtol=1e-2, atol=1e-2)
+    rounded = functional.mse_loss(found["H1"], expected).sqrt() > 1e-5
+    assert rounded == (used == "float16")
+
+
+@needs_gpu
+def test_metrics_of_rounded_features_are_near_those_of_exact_ones():
+    net, (images, labels) = network(WIDE).to("cuda"), digits(500, device="cuda")
+    found, used = extract_to_measure(net, images, labels, "tf32", hidden=False)
+    assert used == "float16" and not torch.equal(found["H1"], extract(net, images)["H1"])
+    rounded, exact = (
+        study_metrics(features["H1"], labels) for features in (found, extract(net, images))
+    )
+    assert rounded == pytest.approx(exact, rel=5e-3)
 
 
 def test_hidden_layers_are_extracted_beside_the_features():

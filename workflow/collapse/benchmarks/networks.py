@@ -29,7 +29,7 @@ from collapse.models.network import Network, build
 from collapse.models.states import get_arrays
 from collapse.schedule import log_spaced
 from collapse.training.ensemble import Ensemble
-from collapse.training.extract import extract
+from collapse.training.extract import extract_to_measure
 from collapse.training.objective import Objective
 from collapse.training.samples import Samples
 from collapse.training.supervised import SupervisedLearner
@@ -167,25 +167,31 @@ class Work:
             ways["graph"] = self.resident(CapturedTraining)
         return {way: _epoch_seconds(each.epoch, self.device) for way, each in ways.items()}
 
-    def measuring_seconds(self, folder: Path) -> float:
-        """Return the time that one recorded state costs: written, its features, its metrics."""
+    def measuring_seconds(self, folder: Path, products: str) -> float:
+        """Return the time that one recorded state costs: written, its features, its metrics.
+
+        `products` is the precision of the features, see `extract_to_measure`.
+        """
         network = self.network(0).to(self.device)
 
         def measure() -> None:
             write_tensors(folder / "state.safetensors", get_arrays(network.state_dict()), {})
-            readings(network, self.images, self.labels)
+            readings(network, self.images, self.labels, products)
 
         # Once to warm up; then the shorter, since what disturbs the machine only adds.
         measure()
         return min(seconds(measure, self.device) for _ in range(2))
 
 
-def readings(network: Network, images: Samples, labels: torch.Tensor) -> list[Reading]:
+def readings(
+    network: Network, images: Samples, labels: torch.Tensor, products: str = "float32"
+) -> list[Reading]:
     """Return the metrics of a network's layers on the images that it was trained on."""
     weights = [weight.detach() for weight in network.head.weights]
     bias = network.head.bias
     bias = None if bias is None else bias.detach()
-    return list(head_readings(extract(network, images)["H1"], labels, weights, bias))
+    features, _ = extract_to_measure(network, images, labels, products, hidden=False)
+    return list(head_readings(features["H1"], labels, weights, bias))
 
 
 def _epoch_seconds(epoch: Callable[[], object], device: torch.device, networks: int = 1):
@@ -199,15 +205,18 @@ def _ours(training: Trainer) -> Callable[[], object]:
 
 
 def _share(work: Work, line: Line, epoch: float) -> Row:
-    """Return the row of what measuring adds to a training of such epochs."""
+    """Return the row of what measuring adds to a training of such epochs, before it collapses."""
     points = len(log_spaced(work.size.epochs, work.size.record)) - 1
     with tempfile.TemporaryDirectory() as folder:
-        cost = work.measuring_seconds(Path(folder))
+        rounded, exact = (
+            work.measuring_seconds(Path(folder), products) for products in ("tf32", "float32")
+        )
     note = (
-        f"{points} points of {1e3 * cost:.3g} ms each (state written, features, metrics) against "
+        f"{points - 1} points of {1e3 * rounded:.3g} ms each (state written, features, metrics) "
+        f"and the last, whose features are exact, of {1e3 * exact:.3g} ms, against "
         f"{work.size.epochs} epochs of {1e3 * epoch:.3g} ms"
     )
-    share = points * cost / (work.size.epochs * epoch)
+    share = ((points - 1) * rounded + exact) / (work.size.epochs * epoch)
     return line.valued(device_name(work.device), share, note)
 
 

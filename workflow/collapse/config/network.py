@@ -158,7 +158,9 @@ class Training(Section):
     precision: Literal["float32", "tf32", "bf16"] = Field(
         "tf32",
         description="Products on a GPU: `tf32` rounds their factors to 10 bits of mantissa, `bf16` "
-        "runs the network in mixed precision. Features that a metric reads are always float32.",
+        "runs the network in mixed precision. Features are measured in float32; of classifiers "
+        "with convolutions, on a GPU, before the last epoch and until NC1 is small, in products "
+        "rounded to 10 bits, unless this is `float32`.",
     )
     augmentation: list[Literal["crop", "flip"]] = Field(
         default_factory=list,

@@ -10,8 +10,8 @@ from collapse.errors import InputError
 
 def get_arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
     """Return copies of tensors, such as a network's ``state_dict()``, as arrays."""
-    # A clone: on a CPU the array would share the memory that training goes on to change.
-    return {name: tensor.detach().cpu().clone().numpy() for name, tensor in tensors.items()}
+    # On a CPU, too: the array would share the memory that training goes on to change.
+    return {name: tensor.detach().to("cpu", copy=True).numpy() for name, tensor in tensors.items()}
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from collapse.training import cards
 
 # What SLURM calls GPUs, and shares of one.
 GPU_GRES = ("gpu", "shard", "mps")
+MIXED = {"bf16": torch.bfloat16, "float16": torch.float16}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,13 +64,16 @@ def device_class(device: torch.device) -> str:
 def precision(name: str) -> Iterator[None]:
     """Compute float32 products on a GPU in a precision inside the block; convolutions repeatably.
 
-    `name` is ``float32``; ``tf32``, products with 10 bits of mantissa; or ``bf16``, for the mixed
-    precision of `mixed`, whose remaining float32 products are as with ``tf32``.
+    `name` is ``float32``; ``tf32``, products with 10 bits of mantissa; or ``bf16`` or ``float16``,
+    for the mixed precision of `mixed`, whose remaining float32 products are as with ``tf32``.
     """
     products = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
     previous = [backend.fp32_precision for backend in products]
     deterministic = torch.backends.cudnn.deterministic
+    halves = torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction
     try:
+        # Sums of products in float16 are in float32.
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
         for backend in products:
             backend.fp32_precision = "ieee" if name == "float32" else "tf32"
         # cuDNN's faster algorithms may add in another order each time.
@@ -79,8 +83,9 @@ def precision(name: str) -> Iterator[None]:
         for backend, setting in zip(products, previous, strict=True):
             backend.fp32_precision = setting
         torch.backends.cudnn.deterministic = deterministic
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = halves
 
 
 def mixed(name: str, device: torch.device) -> torch.autocast:
-    """Return the context in which a network computes in bfloat16, if `name` is ``bf16``."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=name == "bf16")
+    """Return the context in which a network computes in ``bf16`` or ``float16``, if `name` is."""
+    return torch.autocast(device.type, MIXED.get(name, torch.bfloat16), enabled=name in MIXED)

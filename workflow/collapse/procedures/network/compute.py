@@ -99,7 +99,8 @@ def computed(runs: Runs, results: Sequence[TrainingResult]) -> Computed:
                 file=sys.stderr,
             )
         steps, epoch, batch = sorted(result.states), result.diverged_epoch, result.diverged_step
-        run_records.append(run_record(run, steps, epoch, diverged_batch=batch))
+        precision = run["config"]["training"]["precision"]
+        run_records.append(run_record(run, steps, epoch, diverged_batch=batch, precision=precision))
         frames.append(result.history.assign(**run["keys"]))
         tensors |= {
             f"{run['id']}/{epoch:06d}/{name}": array

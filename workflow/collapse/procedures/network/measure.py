@@ -14,7 +14,7 @@ from collapse.models.states import set_arrays
 from collapse.probes import State
 from collapse.procedures import JobContext, Measured, Runs, States
 from collapse.progress import Progress
-from collapse.training.extract import extract
+from collapse.training.extract import extract, extract_to_measure
 from collapse.training.samples import Samples, held_out, training_set
 from collapse.upstream import Upstream
 
@@ -42,9 +42,15 @@ def measure(runs: Runs, states: States, upstream: Upstream, job: JobContext) -> 
         readings = Readings(run, record, targets, upstream, job)
         for epoch in record["steps"]:
             load(states, network, run["id"], epoch)
-            features = extract(network, samples, hidden=config["layers"] == "all")
+            # What is dumped is exact, and so is what is measured of it.
+            dumped = epoch == record["steps"][-1] or config["features"] == "all"
+            products = "float32" if dumped else record["precision"]
+            hidden = config["layers"] == "all"
+            features, products = extract_to_measure(
+                network, samples, targets, products, hidden=hidden
+            )
             past = history[history["epoch"] <= epoch]
-            readings.add(epoch, network, features, samples, test, past)
+            readings.add(epoch, network, features, samples, test, past, products)
         yield readings.measured()
 
 
@@ -76,14 +82,16 @@ class Readings:
         samples: Samples,
         test: tuple[Samples, torch.Tensor],
         history: pd.DataFrame,
+        products: str = "float32",
     ) -> None:
         """Measure a step: the network as it is then and its features, N x d by layer.
 
         `samples` and `test` are those that it was trained on, and a test set; `history` says what
         is known of its training until then: ``loss`` is the mean of the objective over the batches
-        of the epoch that ends here, unless a probe measures it at the state. The features are
-        dumped at the last step, or at all, if the config says so. Where they are not finite, as
-        parameters on their way to divergence still are, nothing is measured: the run diverged.
+        of the epoch that ends here, unless a probe measures it at the state. `products` are those
+        of the features, which those of the test set are computed in, too. The features are dumped
+        at the last step, or at all, if the config says so. Where they are not finite, as parameters
+        on their way to divergence still are, nothing is measured: the run diverged.
         """
         self._layers = tuple(features)
         steps, wanted = self._record["steps"], self._job.settings["probes"]
@@ -97,7 +105,7 @@ class Readings:
             targets=self._targets,
             frame=self._job.frame(self._run["keys"], step),
             # Called by the probes that want it: it costs a pass over the test samples, once.
-            held_out=cache(partial(_held_out, network, *test)),
+            held_out=cache(partial(_held_out, network, *test, products)),
             network=network,
             samples=samples,
             history=history,
@@ -150,9 +158,9 @@ def _head(network: Network) -> dict[str, torch.Tensor]:
 
 @torch.inference_mode()
 def _held_out(
-    network: Network, samples: Samples, targets: torch.Tensor
+    network: Network, samples: Samples, targets: torch.Tensor, products: str
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Return the outputs and targets of samples that it was not trained on, if there are any."""
     if not len(samples):
         return None
-    return network.head(extract(network, samples)["H1"]), targets
+    return network.head(extract(network, samples, products=products)["H1"]), targets
