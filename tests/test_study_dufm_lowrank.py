@@ -478,7 +478,7 @@ def test_the_training_figure_has_a_row_for_each_system():
     assert loss["median"].tolist() == [1.0, 0.15]
     assert (rows.loc[rows["series"] == "loss", "step"] > 0).all()
     assert "With a network the loss ends at 0.15 in the median" in text
-    assert "singular values above a hundredth of the largest are 6 (H2), 6 (H3) and 7 (H4)" in text
+    assert "above a hundredth of the largest are 6 (H_2), 6 (H_3) and 7 (H_4)" in text
 
 
 def test_the_rank_figure_says_means_and_counts():
