@@ -537,5 +537,5 @@ def test_more_than_nine_layers_stand_in_their_order_and_have_a_colour_each():
     numbers = [int(label[4:-2]) for label in labels]
     assert numbers == sorted(numbers) and numbers[-1] == 11
     text = training.findings(rows)
-    assert text.index("(H9)") < text.index("(H10)") < text.index("(H11)")
+    assert text.index("(H_9)") < text.index("(H_10)") < text.index("(H_11)")
     plt.close(figure)
