@@ -135,6 +135,17 @@ def test_solvers_that_take_problems_one_by_one_ask_for_the_time_of_all_and_for_n
     assert resources(PROBLEM, optimiser=lbfgs, seeds=2000)[0].gpus == 0
 
 
+def test_a_problem_is_as_long_as_the_steps_of_its_solvers():
+    for solver, steps in (
+        ({"kind": "adam", "steps": 30, "learning_rate": 0.1}, 30),
+        ({"kind": "lbfgs", "steps": 30}, 30),
+        ({"kind": "newton"}, 100),
+    ):
+        mine = {"scale": "smoke", "deep_linear": {"mine": problem(solver)}}
+        experiment = config.load("config", mine).experiment("deep_linear", "mine")
+        assert experiment.length() == (steps, "steps")
+
+
 def test_second_derivatives_are_held_and_factorised():
     # Measured at 4800 numbers: 1.28 GB more than without, 70 s.
     (needed, _) = resources(problem({"kind": "newton"}), seeds=1)

@@ -1,4 +1,4 @@
-"""What `collapse describe` says: of every key, every metric of every table, every figure."""
+"""What `collapse describe` says: of every key, every number of every table, every figure."""
 
 import re
 from argparse import Namespace
@@ -15,6 +15,7 @@ from collapse.errors import InputError
 from collapse.metrics.measure import functions
 from collapse.reference_page import page
 from collapse.stages import reference_page
+from collapse.theory.returned import definitions
 from conftest import ROOT, Checkout, write_spec
 
 ATLAS = config.load(ROOT / "config", {"scale": "smoke"})
@@ -53,6 +54,12 @@ def test_every_key_of_the_config_is_described_with_its_type():
         ("layer_singular_values[0]", ["``layer_singular_values[i]`` of W_1"]),
         ("GNC2_log_variance", ["GNC2_log_variance  (metric)", "negative logarithm"]),
         ("geometry", ["geometry  (figure of deep_linear)", "Gram matrices", "Objective: 1/(2N)"]),
+        ("adam", ["adam  (kind of optimiser)", "Full-batch", "adam  (kind of update_rule)"]),
+        ("shuttle", ["shuttle  (data set)", "Statlog (Shuttle) of UCI"]),
+        ("linguistic", ["linguistic  (study)", "2405.17767.\n", "Figures: progress,"]),
+        ("critical_decay[1]", ["(prediction of imbalanced)", "With loss=mse", "class k is"]),
+        ("alpha_etf", ["loss_etf, alpha_etf: Those", "  null where a family", "Objective: "]),
+        ("factor_mean_rotation", ["(prediction of perturbation)", "for any beta."]),
     ],
 )
 def test_what_is_declared_of_a_name_is_printed(capsys, name, lines):
@@ -67,25 +74,33 @@ def test_a_name_that_is_not_there_is_refused_with_the_nearest(capsys):
     assert main(["describe", "head.depht"]) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1
-    assert "no key, metric or figure 'head.depht', did you mean 'head.depth'?" in printed.err
+    assert "nothing to describe called 'head.depht', did you mean 'head.depth'?" in printed.err
+    with pytest.raises(InputError, match="did you mean 'NRC1'"):
+        describing.find(ATLAS.studies, "nrc1")
     with pytest.raises(InputError):
         describing.find(ATLAS.studies, "")
 
 
 def test_all_names_are_listed_and_each_can_be_described(capsys):
     assert main(["describe"]) == 0
-    names = re.findall(r"^  (\S+)$", capsys.readouterr().out, re.MULTILINE)
+    printed = capsys.readouterr().out
+    names = re.findall(r"^  (\S+)$", printed, re.MULTILINE)
     entries = describing.entries(ATLAS.studies)
     assert len(names) == len({(entry.category, entry.name) for entry in entries})
     assert {entry.name for entry in entries} == set(names)
     assert set(functions()) < set(names)
+    heads = re.findall(r"^(\w.*) \((\d+)\)$", printed, re.MULTILINE)
+    assert [name for name, _ in heads] == [*describing.CATEGORIES.values()]
+    assert sum(int(count) for _, count in heads) == len(names)
 
 
-def test_every_metric_of_every_table_is_described(finished):
-    known = {
-        entry.name for entry in describing.entries(ATLAS.studies) if entry.category == "metric"
-    }
-    tables = sorted((finished.folder / "results").glob("*/*/metrics.parquet"))
+@pytest.mark.parametrize(
+    ("table", "category"), [("metrics", "metric"), ("predictions", "prediction")]
+)
+def test_every_number_of_every_table_is_described(finished, table, category):
+    entries = describing.entries(ATLAS.studies)
+    known = {entry.name for entry in entries if entry.category == category}
+    tables = sorted((finished.folder / "results").glob(f"*/*/{table}.parquet"))
     assert len(tables) > 20
     for path in tables:
         metrics = pd.read_parquet(path, columns=["metric"])["metric"].unique()
@@ -173,7 +188,7 @@ def test_a_docstring_that_changed_since_the_plan_is_refused(tmp_path):
     ("file", "old", "new", "again"),
     [
         ("metrics/collapse.py", "NC1, within-class variability", "NC1, the variability", True),
-        ("probes/flow_gap.py", "Yield the distance of", "Yield how far it is from", True),
+        ("theory/linguistic.py", "The value below which", "What is above", True),
         ("metrics/collapse.py", "import torch\n", "# a comment\nimport torch\n", False),
         ("config/sections/problem/deep_linear.py", 'description="', 'description="Now: ', True),
         ("studies/mixup/__init__.py", "Left: amplification", "Left: the amplification", True),
@@ -197,3 +212,49 @@ def test_the_page_is_part_of_the_whole_and_verifies(finished, tmp_path):
     assert finished.run("collapse", "verify", str(path)).returncode == 0
     checkout = Checkout(tmp_path)
     assert checkout.planned("--", "results/reference.html") == {"reference_page": 1}
+
+
+# What closed forms return
+
+
+def returning():
+    """Return what is predicted.
+
+    Returns
+    -------
+    dict
+        Those of ``another``.
+
+        With a bias:
+
+        ``one``, ``two``,
+        ``three``
+            Sums, in this
+            order; None at 0.
+        ``four``
+            Their mean.
+
+        All are above 0.
+
+        Without:
+
+        ``one``
+            Nothing.
+
+    Raises
+    ------
+    InputError
+        Never.
+    """
+
+
+def test_definitions_of_what_is_returned_have_what_stands_around_them():
+    bias, without = "With a bias:", "Without:"
+    assert [
+        (each.names, each.text, each.context, each.notes) for each in definitions(returning)
+    ] == [
+        (("one", "two", "three"), "Sums, in this order; null at 0.", bias, ("All are above 0.",)),
+        (("four",), "Their mean.", bias, ("All are above 0.",)),
+        (("one",), "Nothing.", without, ()),
+    ]
+    assert not list(definitions(None)) and not list(definitions(lambda: None))

@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from collapse import config, jobs
-from collapse.plotting import paper_style
+from collapse.plotting import by_rows, paper_style
 from collapse.stages.figure import say_what_diverged
 from collapse.studies.picture import caption, describe, draw
 from collapse.studies.picture_panels import MOST_PANELS, picture
@@ -394,3 +396,17 @@ def test_a_change_of_another_experiment_leaves_the_picture_alone(load):
     for name, same in (("network_mlp", True), ("direct_optimisation", False)):
         specs = [jobs.picture(atlas, "deep_linear", name).spec.digest for atlas in (before, after)]
         assert (specs[0] == specs[1]) is same
+
+
+def test_a_legend_reads_row_by_row():
+    first, second = ([Line2D([], [], label=f"{word}{n}") for n in range(4)] for word in "ab")
+    figure = Figure()
+    legend = figure.legend(**by_rows([first, [], second[:2]], columns=3), loc="upper left")
+    figure.draw_without_rendering()
+    places = {}
+    for text in filter(lambda text: text.get_text(), legend.get_texts()):
+        box = text.get_window_extent()
+        places.setdefault(round(-box.y0), []).append((box.x0, text.get_text()))
+    rows = [[word for _, word in sorted(places[y])] for y in sorted(places)]
+    assert rows == [["a0", "a1", "a2"], ["a3"], ["b0", "b1"]]
+    assert by_rows([first])["ncols"] == 4 and by_rows([]) == {"handles": [], "ncols": 1}

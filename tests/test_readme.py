@@ -11,12 +11,22 @@ import pandas as pd
 import pytest
 import torch
 
-from collapse import comparison
+from collapse import comparison, config
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 TEXT = (ROOT / "README.md").read_text()
 REFERENCE = ROOT / "results/reference"
+DOCUMENTS = [
+    ROOT / folder / "README.md"
+    for folder in (
+        ".",
+        "config",
+        "results/reference",
+        "workflow/collapse",
+        "workflow/profiles/slurm",
+    )
+]
 
 
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
@@ -113,12 +123,32 @@ def test_outputs_are_those_of_the_commands_before_them(checkout):
             assert printed[key] == pytest.approx(value, rel=1e-3, abs=1e-12), key
 
 
-@pytest.mark.parametrize(
-    "target", sorted({target for target in re.findall(r"\]\(([^)]+)\)", TEXT)} - {""})
-)
-def test_a_link_leads_somewhere(target):
-    if not target.startswith("https://"):
-        assert (ROOT / target).exists()
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere_and_prose_is_wrapped(document):
+    text = document.read_text()
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if not target.startswith("https://"):
+            file, _, place = target.partition("#")
+            path = document.parent / file if file else document
+            assert path.exists(), target
+            heads = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE) if place else []
+            assert not place or place in [head.lower().replace(" ", "-") for head in heads], target
+    prose = re.sub(r"^```.*?^```$|^[|!].*?$", "", text, flags=re.MULTILINE | re.DOTALL)
+    # What is quoted cannot be broken.
+    assert [line for line in prose.splitlines() if len(line) > 100 and "`" not in line] == []
+
+
+def test_the_examples_of_a_config_are_accepted(tmp_path):
+    shown = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENTS[1].read_text(), re.MULTILINE | re.DOTALL)
+    assert len(shown) > 3
+    for example in shown:
+        user = tmp_path / "my.yaml"
+        user.write_text(example)
+        atlas = config.load(ROOT / "config", config.read_yaml(user))
+        told = config.read_yaml(user)
+        for study in told.keys() - {"datasets"}:
+            for name in filter(told[study].get, told[study]):
+                assert atlas.runs(study, name)
 
 
 def test_every_study_with_a_shipped_run_has_a_picture_and_its_verdicts():

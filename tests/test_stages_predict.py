@@ -49,10 +49,13 @@ def test_set_is_repeatable_and_takes_bare_words(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["deep_liner"], 'unknown study "deep_liner" (did you mean deep_linear?), allowed: '),
-        (["hyperparameters"], 'unknown study "hyperparameters", allowed: '),
-        (["../deep_linear"], 'unknown study "../deep_linear"'),
-        (["deep_liner", "--help"], "unknown study"),
+        (
+            ["deep_liner"],
+            'unknown study with a closed form "deep_liner" (did you mean deep_linear?)',
+        ),
+        (["hyperparameters"], 'unknown study with a closed form "hyperparameters", allowed: '),
+        (["../deep_linear"], 'unknown study with a closed form "../deep_linear"'),
+        (["deep_liner", "--help"], "unknown study with a closed form"),
         (["deep_linear"], "class_sizes: missing, allowed: a list"),
         (["deep_linear", "--set", "depth"], "--set: found 'depth', allowed: KEY=VALUE"),
         (["deep_linear", "--set", "=3"], "--set: found '=3', allowed: KEY=VALUE"),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from collapse import config, jobs, studies
+from collapse import comparison, config, jobs, studies
 from collapse.artifacts import write_table
 from collapse.errors import InputError
 from collapse.plotting import category_colours
@@ -15,6 +15,7 @@ from collapse.studies import Results, along_axes, load, read_experiments
 from collapse.studies.analysis import matrix
 from collapse.studies.curves import clipped, curves
 from collapse.studies.networks import data_name, describe, model_name
+from sign_reference import REFERENCE, captions
 from tables import diverged, results
 
 ATLAS = config.load("config", {"scale": "paper"})
@@ -304,3 +305,16 @@ def test_colours_of_categories_are_those_of_seaborns_palette_for_the_colour_blin
 
     found = list(category_colours(range(count)).values())
     assert found == list(seaborn.color_palette("colorblind", count))
+
+
+def test_captions_that_are_shipped_say_what_the_code_says_of_the_numbers_beside_them():
+    shipped = list(captions())
+    assert len(shipped) > 45
+    stale = [str(path) for path, text in shipped if path.read_text(encoding="utf-8") != text]
+    assert not stale, "`python tests/sign_reference.py` writes them anew"
+
+
+def test_each_claim_that_is_shipped_says_by_itself_what_it_is_about():
+    statements = comparison.claims(REFERENCE)["statement"]
+    leaning = r"^(?:The same of|So|They|It|This|These|Those|Neither|Also|In the same)\b"
+    assert len(statements) > 350 and not list(statements[statements.str.contains(leaning)])

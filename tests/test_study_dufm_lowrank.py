@@ -478,7 +478,7 @@ def test_the_training_figure_has_a_row_for_each_system():
     assert loss["median"].tolist() == [1.0, 0.15]
     assert (rows.loc[rows["series"] == "loss", "step"] > 0).all()
     assert "With a network the loss ends at 0.15 in the median" in text
-    assert "singular values above a hundredth of the largest are 6 (H2), 6 (H3) and 7 (H4)" in text
+    assert "above a hundredth of the largest are 6 (H_2), 6 (H_3) and 7 (H_4)" in text
 
 
 def test_the_rank_figure_says_means_and_counts():
@@ -537,5 +537,5 @@ def test_more_than_nine_layers_stand_in_their_order_and_have_a_colour_each():
     numbers = [int(label[4:-2]) for label in labels]
     assert numbers == sorted(numbers) and numbers[-1] == 11
     text = training.findings(rows)
-    assert text.index("(H9)") < text.index("(H10)") < text.index("(H11)")
+    assert text.index("(H_9)") < text.index("(H_10)") < text.index("(H_11)")
     plt.close(figure)

@@ -402,7 +402,7 @@ def test_the_staircase_tells_both_rules_apart():
     assert steps["median"].max() == 5 and steps["median"].min() == 0
     text = found("active_units", table)
     assert "closed form at 15 of 15 values of beta, as the released code's rule at 5" in text
-    assert "Median active units of networks by beta are 7 at 0.1, 4 at 0.5, 1 at 1" in text
+    assert "The median active units of networks by beta are 7 at 0.1, 4 at 0.5, 1 at 1" in text
     linear = table[(table["experiment"] == "cvae_beta") & (table["series"] == "linear model")]
     at_one = linear.iloc[(linear["x"] - 1).abs().argmin()]
     assert at_one["median"] == 2 and len(panels) == 3

@@ -704,7 +704,7 @@ def test_a_custom_config_adds_experiments_and_carries_a_divergence(checkout):
 def test_a_line_a_study_says_how_its_experiments_are_drawn(finished):
     listed = finished.run("collapse", "list", "figures", "--scale", "smoke").stdout.splitlines()
     paths = [line for line in listed if line.startswith("results/figures/")]
-    assert len(paths) == len(FIGURES) + len(STUDIES)
+    assert len(paths) == len(FIGURES) + len(STUDIES) and max(map(len, listed)) <= 100
     assert [f"results/figures/{study}/experiment/NAME.pdf" for study in STUDIES] == [
         line for line in paths if "/experiment/" in line
     ]

@@ -1,4 +1,4 @@
-"""What the code declares of each key of the config, each metric and each figure."""
+"""What the code declares: studies and figures, keys and kinds, data sets, metrics, predictions."""
 
 import difflib
 import importlib
@@ -9,20 +9,28 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from textwrap import dedent, fill, indent
 from typing import Any
 
 from collapse import studies
-from collapse.config import Settings
+from collapse.config import Settings, sections
 from collapse.config.section import Section
 from collapse.config.slots import kinds
 from collapse.errors import InputError
 from collapse.provenance import docstring_digest, modules_in
+from collapse.theory.returned import Definition, definitions
 
-CATEGORIES = ("key", "metric", "figure")
+CATEGORIES = {
+    "study": "studies", "key": "keys", "kind": "kinds", "data set": "data sets",
+    "metric": "metrics", "prediction": "predictions", "figure": "figures",
+}  # fmt: skip
+"""What can be described, with the plurals."""
 _WIDTH = 98
 # Whose docstrings say what the rows of tables are: the functions that yield them.
 _MEASURING = ("metrics", "probes", "procedures")
+# Whose docstrings say what the rest is.
+_DECLARING = (*_MEASURING, "theory", "config.sections", "data.sets")
 _YIELDING = re.compile(r"\w*_readings|rows|gnc2")
 # Values of the column `layer`.
 _LAYER = re.compile(r"all|H\w?|W\w|Z|hidden\d")
@@ -38,9 +46,9 @@ class Entry:
     category
         One of `CATEGORIES`.
     name
-        A dotted key, a metric as tables and JSON have it, or a figure.
+        A dotted key, a metric or prediction as tables and JSON have it, or a name of its own.
     of
-        Where it belongs: the procedure and kinds of a key, the studies of a figure.
+        Where it belongs: the procedure and kinds of a key, the slot of a kind, a study.
     paragraphs
         What is declared of it; of a metric docstrings, in their lines.
     takes
@@ -78,8 +86,9 @@ class Entry:
 
 
 def entries(names: Iterable[str]) -> list[Entry]:
-    """Return everything that can be described: keys, metrics, and figures of these studies."""
-    return [*_keys(), *_metrics(), *_figures(names)]
+    """Return everything that can be described, with what is of these studies."""
+    own = [entry for name in names for entry in _of_study(name)]
+    return [*own, *_keys(), *_kinds(), *_data_sets(), *_metrics()]
 
 
 def modules(names: Iterable[str]) -> tuple[str, ...]:
@@ -90,12 +99,12 @@ def modules(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def docstrings() -> str:
-    """Return the digest of the docstrings that say what metrics are, which code digests leave out.
+    """Return the digest of the docstrings that are shown, which code digests leave out.
 
     Of the sources, so that planning need not import what measures.
     """
     return docstring_digest(
-        *(each for part in _MEASURING for each in modules_in(f"collapse.{part}"))
+        *(each for part in _DECLARING for each in modules_in(f"collapse.{part}"))
     )
 
 
@@ -113,10 +122,11 @@ def find(names: Iterable[str], name: str) -> list[Entry]:
     everything = entries(names)
     found = [entry for entry in everything if entry.matches(plain)]
     if not found:
-        close = difflib.get_close_matches(plain, {entry.name for entry in everything}, 1)
-        hint = f", did you mean '{close[0]}'?" if close else ""
+        spelt = {entry.name.lower(): entry.name for entry in everything}
+        close = difflib.get_close_matches(plain.lower(), spelt, 1)
+        hint = f", did you mean '{spelt[close[0]]}'?" if close else ""
         raise InputError(
-            f"no key, metric or figure '{name}'{hint} (`collapse describe` lists all there are)"
+            f"nothing to describe called '{name}'{hint} (`collapse describe` lists all there are)"
         )
     return found
 
@@ -226,6 +236,27 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _kinds() -> Iterator[Entry]:
+    """Yield what a ``kind`` may be, and where a section is chosen without that key."""
+    for slot in pkgutil.iter_modules(sections.__path__):
+        for name, section in kinds(slot.name).items():
+            keys = ", ".join(f"`{key}`" for key in section.model_fields if key != "kind")
+            with_keys = (f"Keys: {keys}.",) if keys else ()
+            yield Entry("kind", name, slot.name, (*_paragraphs(section), *with_keys))
+
+
+def _data_sets() -> Iterator[Entry]:
+    folder = importlib.import_module("collapse.data.sets")
+    for each in pkgutil.iter_modules(folder.__path__):
+        module = importlib.import_module(f"{folder.__name__}.{each.name}")
+        yield Entry("data set", each.name, "", _paragraphs(module))
+
+
+def _paragraphs(place: Any) -> tuple[str, ...]:
+    """Return the paragraphs of a docstring in one line each."""
+    return tuple(" ".join(part.split()) for part in re.split(r"\n\s*\n", _doc(place)))
+
+
 def _metrics() -> Iterator[Entry]:
     """Yield metrics, each with the docstrings of the functions that return it."""
     from collapse.metrics.measure import functions
@@ -263,13 +294,33 @@ def _doc(place: Any) -> str:
     return dedent(f"{' ' * 4}{inspect.getdoc(getattr(place, 'func', place))}").strip()
 
 
-def _figures(names: Iterable[str]) -> Iterator[Entry]:
-    for name in names:
-        study = studies.load(name)
-        for figure, plot in study.figures.items():
-            paragraphs = (
-                plot.caption,
-                f"Reads {', '.join(plot.reads)}.",
-                f"Objective: {study.objective.removesuffix('.')}.",
-            )
-            yield Entry("figure", figure, name, paragraphs)
+def _of_study(name: str) -> Iterator[Entry]:
+    """Yield a study, its figures, and the numbers that its closed forms predict."""
+    study = studies.load(name)
+    objective = f"Objective: {study.objective.removesuffix('.')}."
+    figures = f"Figures: {', '.join(study.figures)}."
+    yield Entry("study", name, "", (f"{study.paper}.", figures, objective))
+    for figure, plot in study.figures.items():
+        paragraphs = plot.caption, f"Reads {', '.join(plot.reads)}.", objective
+        yield Entry("figure", figure, name, paragraphs)
+    for prediction, texts in _predicted(name).items():
+        yield Entry("prediction", prediction, name, (*dict.fromkeys(texts), objective))
+
+
+def _predicted(study: str) -> dict[str, list[str]]:
+    """Return what docstrings say of each number that the closed forms of a study predict."""
+    module = f"collapse.theory.{study}"
+    texts: dict[str, list[str]] = {}
+    # A study need not have a closed form.
+    theory = importlib.import_module(module) if find_spec(module) else None
+    for function in (getattr(theory, each, None) for each in ("predict", "of_run")):
+        for each in definitions(function):
+            for name in each.names:
+                texts.setdefault(name, []).extend(_said(each))
+    return texts
+
+
+def _said(of: Definition) -> list[str]:
+    # Of several the text speaks in their order.
+    names = f"{', '.join(of.names)}: " if len(of.names) > 1 else ""
+    return [*filter(None, [of.context]), names + of.text, *of.notes]

@@ -563,7 +563,7 @@ def _shows(name: str) -> tuple[str, ...]:
 
 @cache
 def reference_page(atlas: Atlas) -> Job:
-    """Return the job that writes the page of all keys, metrics and figures."""
+    """Return the job that writes the page of all that is declared."""
     names = list(atlas.studies)
     # What docstrings say is no code: without their digest the page would outlive an edit of one.
     told = {"studies": names, "docstrings": describing.docstrings()}

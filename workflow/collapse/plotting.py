@@ -4,6 +4,7 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from matplotlib.artist import Artist  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.lines import Line2D  # noqa: E402
 
 from collapse.artifacts import (  # noqa: E402
     Provenance,
@@ -157,6 +160,21 @@ def seed_band(axes: Axes, frame: pd.DataFrame, x: str, **line: Any) -> None:
         axes.fill_between(
             frame[x], frame["low"], frame["high"], color=curve.get_color(), alpha=0.2, linewidth=0
         )
+
+
+def by_rows(groups: Iterable[Sequence[Artist]], columns: int | None = None) -> dict[str, Any]:
+    """Return the handles and columns of a legend that reads row by row.
+
+    Each group begins a row, and another one after every `columns` handles.
+    """
+    rows = []
+    for group in groups:
+        width = columns or max(len(group), 1)
+        rows += [group[at : at + width] for at in range(0, len(group), width)]
+    # Legends are filled column by column: what shows nothing makes rows of one length.
+    blank = Line2D([], [], linestyle="", label="")
+    handles = [handle for column in zip_longest(*rows, fillvalue=blank) for handle in column]
+    return {"handles": handles, "ncols": max(map(len, rows), default=1)}
 
 
 def range_bars(rows: pd.DataFrame) -> list[pd.Series]:

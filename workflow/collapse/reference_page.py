@@ -1,4 +1,4 @@
-"""All that the code declares as one page that needs nothing else: keys, metrics and figures."""
+"""All that the code declares, as one page that needs nothing else."""
 
 import re
 from collections import Counter
@@ -24,14 +24,16 @@ code { font-size: 13px; }
 {%- endblock %}
 {%- block head %}
 <h1>What can be set, is measured and is drawn</h1>
-<p>Every key of the config with what it takes, every metric of the tables and of <code>collapse
-measure</code> with its formula and where it is from, every figure of the studies: what the code
-declares of each, as <code>collapse describe NAME</code> prints it.</p>
+<p>The studies and their figures; every key of the config with what it takes, the kinds that keys
+may choose, the data sets; every metric of the tables and of <code>collapse measure</code> with its
+formula and where it is from; every number that closed forms predict: what the code declares of
+each, as <code>collapse describe NAME</code> prints it.</p>
 {%- endblock %}
 {%- block choices %}
 <label>Show <select id="category"><option value="">all</option>
 {%- for category, count in counts.items() %}
-<option value="{{ category }}">{{ category }}s ({{ count }})</option>{% endfor %}</select></label>
+<option value="{{ category }}">{{ plurals[category] }} ({{ count }})</option>
+{%- endfor %}</select></label>
 <label>Of <select id="of"><option value="">all</option>
 {%- for place in places %}<option>{{ place }}</option>{% endfor %}</select></label>
 {%- endblock %}
@@ -61,12 +63,14 @@ _CODE = re.compile(r"``(.+?)``|`([^`\s][^`]*)`")
 
 def page(entries: Sequence[Entry]) -> str:
     """Return the page of what is declared, in the order of the categories and their names."""
-    ordered = sorted(entries, key=lambda e: (CATEGORIES.index(e.category), e.name.lower(), e.of))
+    order = list(CATEGORIES)
+    ordered = sorted(entries, key=lambda e: (order.index(e.category), e.name.lower(), e.of))
     counts = {category: sum(e.category == category for e in ordered) for category in CATEGORIES}
     return render(
         _TEMPLATE,
         {"text": _text},
-        title="Keys, metrics, figures",
+        title="What is declared",
+        plurals=CATEGORIES,
         entries=_anchored(ordered),
         counts=counts,
         places=[place for category in CATEGORIES for place in _places(ordered, category)],
@@ -82,9 +86,9 @@ def _anchored(entries: Sequence[Entry]) -> Iterator[tuple[str, Entry]]:
     """Yield entries with their places in the page: of those of one name the second has a number."""
     taken: Counter[str] = Counter()
     for entry in entries:
-        # Studies may have figures of one name.
-        of = [entry.of] if entry.category == "figure" else []
-        name = "-".join([entry.category, *of, entry.name])
+        # Studies may have figures of one name. A key is of many places.
+        of = [] if entry.category == "key" else [entry.of]
+        name = "-".join(filter(None, [entry.category.replace(" ", "-"), *of, entry.name]))
         taken[name] += 1
         yield name if taken[name] == 1 else f"{name}-{taken[name]}", entry
 

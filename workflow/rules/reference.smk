@@ -16,7 +16,7 @@ rule reference_page:
         digest=digest_of("reference_page"),
         upstream=upstream_of("reference_page"),
     message:
-        "Writing the reference of keys, metrics and figures"
+        "Writing the reference of all that is declared"
     shell:
         "collapse reference_page --spec {log:q}.json --expect {params.digest}"
         " --out {output.page:q} > {log:q} 2>&1"

@@ -103,6 +103,11 @@ class SolverKind(Section):
         """Return how many gradients it takes one after the other, each with its own overhead."""
         return self.passes(entries)
 
+    @property
+    def length(self) -> int:
+        """How many steps it may take; of one without a key `steps` each is a record."""
+        return getattr(self, "steps", self.records)
+
     def held(self, entries: int) -> int:
         """Return how many numbers it holds beside a few of a problem's own size."""
         return 0

@@ -12,8 +12,10 @@ from collapse.errors import InputError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which config: the run's own."""
-    parser.add_argument("--scale", help="scale to read the config at")
-    parser.add_argument("--results", metavar="FOLDER", help="folder of the results")
+    parser.add_argument("--scale", help="scale to read the config at (the config's own)")
+    parser.add_argument(
+        "--results", metavar="FOLDER", help="folder of the results (the config's own)"
+    )
     parser.add_argument(
         "--configfile", nargs="+", action="extend", default=[], metavar="FILE",
         help="your config, as for snakemake",

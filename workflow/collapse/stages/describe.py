@@ -1,7 +1,9 @@
-"""Say what the code declares of a key of the config, a metric or a figure.
+"""Say what the code declares of a name.
 
-NAME is a key of the config, dotted or its end (head.depth, depth), a metric as tables and JSON
-have it (NC1, NC2_W, feature_norm), or a figure (network_mlp). Without NAME all names are listed.
+NAME is a key of the config, dotted or its end (head.depth, depth), a kind that a key may choose
+(mlp, adam, lbfgs, a probe, a procedure), a data set (fashion_mnist), a metric or a prediction of a
+closed form as tables and JSON have it (NC1, feature_norm, loss_etf), a figure (network_mlp) or a
+study. Without NAME all names are listed.
 """
 
 import argparse
@@ -12,7 +14,9 @@ from collapse.config import command_line
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="key, metric or figure")
+    # The name comes first: --config takes every word that follows it.
+    parser.usage = "%(prog)s [NAME] [OPTION ...]"
+    parser.add_argument("name", nargs="?", metavar="NAME", help="what to describe")
     command_line.add_arguments(parser)
 
 
@@ -21,9 +25,9 @@ def run(args: argparse.Namespace) -> None:
     atlas = command_line.atlas(args)
     if args.name is None:
         entries = describing.entries(atlas.studies)
-        for category in describing.CATEGORIES:
+        for category, plural in describing.CATEGORIES.items():
             names = sorted({entry.name for entry in entries if entry.category == category})
-            print(f"{category}s ({len(names)})", *names, sep="\n  ")
+            print(f"{plural} ({len(names)})", *names, sep="\n  ")
         return
     if args.name.endswith("_unweighted"):
         print("About the unweighted mean of the class means in the place of mu_G:\n")

@@ -1,6 +1,11 @@
-"""List studies, experiments, figures or claims."""
+"""List studies, experiments, figures or claims.
+
+Of claims come first how many there are of each verdict, then those that did not replicate.
+`collapse describe NAME` says more of a study or figure.
+"""
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
@@ -21,16 +26,18 @@ _PICTURE = "The metrics of an experiment, any that `collapse list experiments"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    # What is listed comes first: --verdict and --config take every word that follows them.
+    parser.usage = "%(prog)s [WHAT] [STUDY] [OPTION ...]"
     parser.add_argument(
         "what", nargs="?", default="studies", metavar="WHAT",
-        help=f"one of {', '.join([*_LISTS, 'claims'])}",
+        help=f"one of {', '.join([*_LISTS, 'claims'])} (studies)",
     )  # fmt: skip
     parser.add_argument("study", nargs="?", metavar="STUDY", help="only those of this study")
     parser.add_argument(
         "--verdict", nargs="+", metavar="VERDICT",
         help=f"only claims of these verdicts: {', '.join(map(as_word, VERDICTS))}",
     )  # fmt: skip
-    parser.add_argument("--long", action="store_true", help="say all that is known of a claim")
+    parser.add_argument("--long", action="store_true", help="say all that is known of each claim")
     command_line.add_arguments(parser)
     parser.epilog = (
         "Of scale `reference` and no folder of results the claims are those of the shipped runs."
@@ -60,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
 def _studies(_: config.Atlas, names: Sequence[str]) -> None:
     for name in names:
         study = studies.load(name)
-        print(f"{name}\n  {study.paper}\n  objective: {study.objective}")
+        print(f"{name}\n{_folded(study.paper)}\n{_folded(f'objective: {study.objective}')}")
 
 
 def _experiments(atlas: config.Atlas, names: Sequence[str]) -> None:
@@ -79,11 +86,22 @@ def _figures(atlas: config.Atlas, names: Sequence[str]) -> None:
     for study in names:
         figures = studies.load(study).figures
         for name in jobs.drawn(atlas, study):
-            print(f"{atlas.results}/figures/{study}/{name}.pdf\n  {figures[name].caption}")
-        for path in dict.fromkeys(path for path, _ in jobs.movings(atlas, study)):
-            print(f"{atlas.results}/{path}\n  {studies.load(study).moving.caption}")
+            path = f"{atlas.results}/figures/{study}/{name}.pdf"
+            print(f"{path}\n{_folded(_first_sentence(figures[name].caption))}")
+        if movings := dict.fromkeys(path for path, _ in jobs.movings(atlas, study)):
+            print(*(f"{atlas.results}/{path}" for path in movings), sep="\n")
+            print(_folded(_first_sentence(studies.load(study).moving.caption)))
         # One for each experiment would be a list of these.
         print(f"{atlas.results}/figures/{study}/experiment/NAME.pdf\n  {_PICTURE} {study}` has.")
+
+
+def _folded(text: str) -> str:
+    return fill(text, 100, initial_indent="  ", subsequent_indent="  ")
+
+
+def _first_sentence(text: str) -> str:
+    # No sentence ends with the dots of an ellipsis.
+    return re.split(r"(?<=[^.]\.) (?=[A-Z])", text)[0]
 
 
 def _decided(folder: Path, scale: str | None, names: Sequence[str]) -> pd.DataFrame:

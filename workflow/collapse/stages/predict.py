@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import inspect
 import json
 import pkgutil
 import re
 from collections.abc import Sequence
-from textwrap import dedent, indent
+from textwrap import indent
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import collapse.theory
 from collapse.errors import InputError
 from collapse.theory.hyperparameters import describe, unknown
+from collapse.theory.returned import section
 
 
 def studies() -> list[str]:
@@ -35,7 +35,7 @@ def study(name: str) -> ModuleType:
     """
     if name in _modules() and hasattr(module := _load(name), "predict"):
         return module
-    raise InputError(unknown("study", name, studies()))
+    raise InputError(unknown("study with a closed form", name, studies()))
 
 
 def _modules() -> list[str]:
@@ -68,17 +68,10 @@ class _Study(argparse.Action):
         parser.epilog = f"{name}\n{describe(module.OBJECTIVE, module.KEYS)}{_printed(module)}"
 
 
-_RETURNED = re.compile(r"^Returns\n-+\ndict\n(.+?)(?=^\w+\n-+\n|\Z)", re.MULTILINE | re.DOTALL)
-
-
 def _printed(module: ModuleType) -> str:
     """Return what the docstring of a study's `predict` says of the values that it returns."""
-    found = _RETURNED.search(inspect.getdoc(module.predict) or "")
-    if not found:
-        return ""
-    # As JSON spells it.
-    text = re.sub(r"\bNone\b", "null", dedent(found[1]).strip().replace("``", ""))
-    return f"\n\nprints:\n{indent(text, '  ')}"
+    text = section(module.predict).replace("``", "")
+    return f"\n\nprints:\n{indent(text, '  ')}" if text else ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

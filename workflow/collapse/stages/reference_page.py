@@ -1,4 +1,4 @@
-"""Write the page of all keys, metrics and figures."""
+"""Write the page of all that the code declares."""
 
 import argparse
 from pathlib import Path

@@ -1,7 +1,6 @@
 """The picture of any experiment: its metrics, a line for each point of its grid, theory dashed."""
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from textwrap import fill
 from typing import Any
 
@@ -17,6 +16,7 @@ from collapse.plotting import (
     ONE_COLUMN,
     THEORY,
     TWO_COLUMNS,
+    by_rows,
     category_colours,
     decades,
     ordered_colours,
@@ -75,13 +75,9 @@ def _head(figure: Figure, text: str, handles: Sequence[Sequence[Line2D]]) -> Non
     columns = max(1, int(figure.get_figwidth() / (_HANDLE + _LETTER * longest)))
     if len(every) <= columns:
         handles = [every]
-    rows = [group[at : at + columns] for group in handles for at in range(0, len(group), columns)]
-    # A legend is filled column by column: rows of one length, padded with what shows nothing.
-    nothing = Line2D([], [], linestyle="", label="")
     figure.legend(
-        handles=[handle for column in zip_longest(*rows, fillvalue=nothing) for handle in column],
-        title=text, title_fontsize=7, alignment="left", loc="outside upper left",
-        ncols=max(map(len, rows)), borderaxespad=0.2, columnspacing=1.2, handlelength=1.8,
+        **by_rows(handles, columns), title=text, title_fontsize=7, alignment="left",
+        loc="outside upper left", borderaxespad=0.2, columnspacing=1.2, handlelength=1.8,
         handletextpad=0.5,
     )  # fmt: skip
 

@@ -72,14 +72,21 @@ def predict(**hyperparameters: object) -> dict[str, object]:
         through directions of equal strength, and besides the three spectra at the threshold
         itself for depth >= 2. The loss always stands.
 
-        With loss=ce and depth 1: ``loss`` and ``alpha``, logits alpha (I - 11^T/K) for each
-        sample; None where a width below K - 1 cannot hold them.
+        With loss=ce and depth 1:
+
+        ``loss``, ``alpha``
+            Objective at the minimum, and a of the logits a (I - 11^T/K), a column each sample;
+            None where a width below K - 1 cannot hold them.
 
         With loss=ce and more depth, where the simplex ETF is not the global minimum in general:
-        ``loss_etf`` with ``alpha_etf``, the best of the ETF family (widths >= K - 1), and
-        ``loss_cross_polytope`` with ``alpha_cross_polytope``, the best of the cross-polytope
-        family (even K, widths >= K/2); None where a family does not exist. A bias, constant
-        over classes at either, changes neither. An alpha is None where zero ties with it.
+
+        ``loss_etf``, ``alpha_etf``
+            Those of the best of the ETF family (widths >= K - 1).
+        ``loss_cross_polytope``, ``alpha_cross_polytope``
+            Those of the best of the cross-polytope family (even K, widths >= K/2).
+
+        None where a family does not exist. A bias, constant over classes at either, changes
+        neither. An alpha is None where zero ties with it.
 
     Raises
     ------
@@ -98,6 +105,18 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
     """Return what the closed form says of a run: of a sweep, which has many decays, its thresholds.
 
     The arguments are those of `collapse.theory.linear_head.hyperparameters`.
+
+    Returns
+    -------
+    dict
+        Those of `predict`.
+
+        Of a sweep of the decays, in their place:
+
+        ``threshold``
+            The scaled decay from which on zero is the global minimum.
+        ``metastable_threshold``
+            The scaled decay up to which there is a local minimum beside zero.
 
     Raises
     ------

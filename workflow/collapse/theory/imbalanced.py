@@ -42,7 +42,9 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     Returns
     -------
     dict
-        Those of ``deep_linear`` and, with loss=mse, in class order:
+        Those of ``deep_linear`` too.
+
+        With loss=mse, in class order:
 
         ``gof_singular_values``
             s_k, the singular value of W_1 in the direction of class k; zero if it is collapsed.

@@ -39,8 +39,10 @@ def predict(**hyperparameters: object) -> dict[str, object]:
     Returns
     -------
     dict
-        ``NC2_ETF_floor``, below which no NC2_ETF about the unweighted mean is, and ``rank``, the
-        largest rank of the class means, which have to span it evenly to reach the floor.
+        ``NC2_ETF_floor``
+            The value below which no NC2_ETF about the unweighted mean is.
+        ``rank``
+            The largest rank of the class means, which have to span it evenly to reach the floor.
 
     Raises
     ------

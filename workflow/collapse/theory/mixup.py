@@ -82,7 +82,7 @@ def predict(**hyperparameters: object) -> dict[str, object]:
         ``t``
             Logit of the true class less that of each other one, of a same-class pair.
         ``feature_norm_same_class``
-            Norm of its feature, a t m.
+            Norm of the feature of a same-class pair, a t m.
 
         With ``mix``, of a pair of different classes i and j, lambda the weight of i:
 
@@ -170,10 +170,18 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
     Returns
     -------
     dict
-        ``classifier_norm``, of centred rows, that of the config or of `balanced_norm`;
-        ``mean_square_norm``, the mean over pairs and mixes of ||h||^2; ``entropy_floor`` and
-        ``ideal_confidence``. Where the norm is not 0 also ``t``, ``feature_norm_same_class`` and
-        ``amplification_half``, at lambda = 1/2. Means over lambda are over the run's own nodes.
+        ``entropy_floor`` and ``ideal_confidence`` of `predict`, where the norm of the classifier
+        is not 0 also ``t`` and ``feature_norm_same_class``.
+
+        Of a run besides:
+
+        ``classifier_norm``
+            Norm m of the centred rows of W: the config's, of a free W the one at which the
+            penalties balance.
+        ``mean_square_norm``
+            Mean over pairs and mixes of ||h||^2; over lambda it is over the run's own nodes.
+        ``amplification_half``
+            ``amplification`` at lambda = 1/2; only where the norm of the classifier is not 0.
 
     Raises
     ------

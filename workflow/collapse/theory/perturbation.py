@@ -73,9 +73,9 @@ def predict(**hyperparameters: object) -> dict[str, object]:
             tr Sigma_W / tr Sigma_B of the minimiser over that of H_0, to leading order, for
             isotropic noise within classes; the share K/d of it lies in the span of the means.
         ``nc1_ratio_response_in_span``
-            The same of tr(Sigma_W Sigma_B^+), which sees the span only.
+            tr(Sigma_W Sigma_B^+), which sees the span only, over that of H_0.
         ``nc2_ratio_response``
-            The same of NC2, the distance of the centred means from a simplex ETF.
+            NC2, the distance of the centred means from a simplex ETF, over that of H_0.
         ``f_kk``
             Singular values of the d n x d n block of F of one class with itself, descending, with
             their ``multiplicity``.
@@ -180,6 +180,17 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
         The config of a run.
     facts
         ``near_optimum``, of a problem whether it starts at or near a known optimum.
+
+    Returns
+    -------
+    dict
+        Of `predict` the responses and ``f_kl``.
+
+        Of a run besides:
+
+        ``factor_within_in_span``, ``factor_within_orthogonal``,
+        ``factor_mean_symmetric``, ``factor_mean_rotation``
+            The ``factor`` of each component of the change, for any beta.
 
     Raises
     ------

@@ -9,8 +9,10 @@ STUDY = Study(
         "Balanced to Imbalanced Data. ICML 2023, arXiv 2301.00437"
     ),
     objective=(
-        "1/(2N) ||W_M...W_1 H + b - Y||_F^2 + sum_m weight_decay_m/2 ||W_m||_F^2 + "
-        "feature_decay/2 ||H||_F^2, summed over classes and all N samples, b not penalised"
+        "1/(2N) ||W_M...W_1 H + b - Y||_F^2 or the mean cross-entropy, plus "
+        "sum_m weight_decay_m/2 ||W_m||_F^2 + feature_decay/2 ||H||_F^2, summed over classes and "
+        "all N samples, b not penalised. Networks: the same, plus backbone_decay/2 ||theta||^2 of "
+        "what makes H of images"
     ),
     figures={
         "direct_optimisation": Plot(

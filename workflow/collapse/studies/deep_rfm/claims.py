@@ -77,8 +77,8 @@ def _ablation(experiment: Results, short: str, projection: str, text: str) -> De
     return Claim(
         f"{projection}_no_collapse_{short}",
         f"{PAPER}; the shuffled basis is this project's",
-        f"The same layers {text} do not collapse {_of(experiment)}: it is the AGOP's directions "
-        "that do it.",
+        f"Layers of kernel regression {text} do not collapse {_of(experiment)}: it is the AGOP's "
+        "directions that do it.",
         "NC1_ratio of the inputs over that of the last layer's features is below 2",
         KEPT,
         3,
@@ -130,8 +130,9 @@ def _projection_in_span(experiment: Results, short: str) -> Decision:
     return Claim(
         f"projection_in_span_{short}",
         f"{PAPER}, with NC1 of Papyan, Han & Donoho 2020",
-        "The same of NC1 = tr(S_W S_B^+)/K, which sees variance in the span of the class means "
-        "alone; the paper does not say it of this measure.",
+        "In every layer the projection by the AGOP lowers NC1 = tr(S_W S_B^+)/K of "
+        f"{_of(experiment)}, variance in the span of the class means alone, at least as much as "
+        "the random features do; the paper does not say it of this measure.",
         "largest fall of ln(NC1) at the features, or 0 where it rises there, less that at the "
         "projection, of all layers of a seed, is 0 or less",
         0.0,

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from collapse.plotting import (
     TWO_COLUMNS,
+    by_rows,
     category_colours,
     decades,
     ordered_colours,
@@ -49,7 +50,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         panel.set_xlabel("epoch")
     handles = [Line2D([], [], color=colour, label=f"layer {n}") for n, colour in layers.items()]
     figure.legend(
-        handles=handles, loc="outside upper right", ncols=3, borderaxespad=0.2,
+        **by_rows([handles], columns=3), loc="outside upper right", borderaxespad=0.2,
         columnspacing=1.0, handlelength=1.2, handletextpad=0.5,
     )  # fmt: skip
     figure.text(0.01, 0.995, describe(experiment.config), va="top", fontsize=7)

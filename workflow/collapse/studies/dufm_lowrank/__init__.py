@@ -45,11 +45,11 @@ STUDY = Study(
                 "as many layers and the same kind of decays. Left, the loss, from where it is near "
                 "the closed forms on (dashed): DNC gives each class an axis, the SRG solution "
                 "takes the classes for edges of a complete graph; a network's features are not "
-                "free, and its loss is the mean over an epoch. Middle, the trace of the covariance "
-                "within classes over that between them, layer by layer before the ReLU. Right, the "
-                "singular values of the class means M_l at the end, each over the largest; those "
-                "above the dotted line count for the rank. Lines are medians over seeds, bands "
-                "their range."
+                "free, and its loss is the mean over an epoch. Middle, the NC1 ratio, the trace of "
+                "the covariance within classes over that between them, layer by layer before the "
+                "ReLU. Right, the singular values of the class means M_l at the end, each over the "
+                "largest; those above the dotted line count for the rank. Lines are medians over "
+                "seeds, bands their range."
             ),
         ),
         "ratio": Plot(

@@ -108,7 +108,8 @@ def _closed_forms(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         Claim(
             "srg_loss",
             f"{PAPER}, Fig. 3; {DERIVED}",
-            "So have those of the SRG solution at every depth and number of classes tried.",
+            "Parameters of the SRG solution have the loss of the closed form at every depth and "
+            "number of classes tried.",
             "|L/L* - 1| is 0",
             EXACT,
             1,
@@ -313,7 +314,7 @@ def _descent(experiment: Results) -> Iterator[Decision]:
     yield Claim(
         "descent_dnc1",
         source,
-        "The variability within classes vanishes in every layer all the same.",
+        "Where gradient descent ends, the variability within classes vanishes in every layer.",
         "largest tr Sigma_W / tr Sigma_B of H_2 to H_L is 0",
         COLLAPSED,
         3,

@@ -57,7 +57,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         Line2D([], [], color=colour, label=f"$M_{{{layer[1:]}}}$")
         for layer, colour in colours.items()
     ]
-    handles.append(Line2D([], [], label="closed forms", **THEORY))
+    handles.append(Line2D([], [], label="closed form", **THEORY))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 8))
     return figure, pd.concat(drawn, ignore_index=True)
 
@@ -128,7 +128,7 @@ def _collapse(
         seed_band(axes, table[table["layer"] == layer], "step", color=colours[layer])
     axes.set_xscale("log")
     decades(axes)
-    axes.set(xlabel=clock, ylabel=r"$\mathrm{tr}\,\Sigma_W\,/\,\mathrm{tr}\,\Sigma_B$")
+    axes.set(xlabel=clock, ylabel=COLLAPSE)
     return table.assign(series=COLLAPSE)
 
 
@@ -167,13 +167,14 @@ def findings(rows: pd.DataFrame) -> str:
         if len(ends):
             medians = ends["median"]
             ratios = [
-                f"{number(medians[layer])} ({layer})" for layer in _layers([ends.reset_index()])
+                f"{number(medians[layer])} (H_{layer[1:]})"
+                for layer in _layers([ends.reset_index()])
             ]
             text += f", the NC1 ratio at {listed(ratios)}"
         if SPECTRUM in series:
             above = series[SPECTRUM][series[SPECTRUM]["median"] > RESOLVED]
             sizes = above.groupby("layer").size()
-            counts = [f"{sizes[layer]} ({layer})" for layer in _layers([above])]
+            counts = [f"{sizes[layer]} (H_{layer[1:]})" for layer in _layers([above])]
             text += f"; singular values above a hundredth of the largest are {listed(counts)}"
         sentences.append(f"{text}.")
     return " ".join(sentences) or UNFINISHED

@@ -32,7 +32,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     figure_rows = [
         _draw(panel, name, experiments[name]) for panel, name in zip(axes, _COLUMNS, strict=True)
     ]
-    axes[0].set_ylabel("accuracy on held-out samples")
+    axes[0].set_ylabel("held-out accuracy")
     return figure, pd.concat(figure_rows, ignore_index=True)
 
 

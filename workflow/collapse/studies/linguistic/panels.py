@@ -58,7 +58,7 @@ def ordinate(axes: Axes, metric: str, values: pd.Series) -> None:
 def dots(named: Mapping[int, tuple], text: str) -> list[Line2D]:
     """Return handles of a legend, a dot of its colour for each value."""
     return [
-        Line2D([], [], linestyle="", marker="o", color=colour, label=f"{text} {value}")
+        Line2D([], [], linestyle="", marker="o", color=colour, label=f"{text}{value}")
         for value, colour in named.items()
     ]
 

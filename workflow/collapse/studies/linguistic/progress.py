@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import TWO_COLUMNS, ordered_colours
+from collapse.plotting import TWO_COLUMNS, by_rows, ordered_colours
 from collapse.studies import Results
 from collapse.studies.linguistic.models import LOSS, models, spearman
 from collapse.studies.linguistic.panels import (
@@ -85,10 +85,10 @@ def _legend(
     # Of this text's own models.
     widths = {value: colour for value, colour in colours.items() if value in set(table["width"])}
     depths = {value: marker for value, marker in markers.items() if value in set(table["depth"])}
-    handles = [*dots(widths, "$d=$"), *shapes(depths, "depth")]
     axes.legend(
-        handles=handles, title=title, loc="center", ncols=2 if len(handles) > 5 else 1, fontsize=6,
-        title_fontsize=6.5, columnspacing=0.8, handletextpad=0.2, borderaxespad=0,
+        **by_rows([dots(widths, "$d=$"), shapes(depths, "depth")], columns=2), title=title,
+        loc="center", fontsize=6, title_fontsize=6.5, columnspacing=0.8, handletextpad=0.2,
+        borderaxespad=0,
     )  # fmt: skip
 
 

@@ -84,12 +84,15 @@ def _of_text(rows: pd.DataFrame) -> str:
     texts = []
     for metric, part in rows.groupby("metric", sort=False):
         ends = (part["width"].min(), part["width"].max())
-        spans = [f"{span(part.loc[part['width'] == d, 'median'])} at d = {d}" for d in ends]
-        texts.append(f"{SYMBOLS[metric]} from {spans[0]} to {spans[1]}")
+        first, last = (span(part.loc[part["width"] == d, "median"]) for d in ends)
+        texts.append(f"{SYMBOLS[metric]} {first} ({last})")
     entropy = rows["entropy"].max()
     least = rows.loc[rows["metric"] == LOSS, "median"].min()
     further = "" if np.isnan(entropy) else (
         f" The lowest median loss is {number(least)} nats, the entropy of the text's own law on it "
         f"{number(entropy)}."
     )  # fmt: skip
-    return f"On the {data} go, over depths: {'; '.join(texts)}.{further}"
+    return (
+        f"On the {data} the medians at width d = {ends[0]} (at d = {ends[1]}) are, over depths, "
+        f"{'; '.join(texts)}.{further}"
+    )

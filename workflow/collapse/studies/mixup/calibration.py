@@ -47,7 +47,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     axes[1].axhline(0, color="0.7", linewidth=0.6, zorder=0)
     axes[1].set_ylabel("calibration error")
     drawn.append(_draw_arms(axes[2], _by_arm(arms, "test_accuracy"), "test_accuracy"))
-    axes[2].set_ylabel("test accuracy")
+    axes[2].set_ylabel("held-out accuracy")
     reliable = [arm for arm in arms if arm not in _OTHERS]
     handles = [
         Line2D([], [], color=_colour(arm), marker="o", label=_label(arm)) for arm in reliable

@@ -119,5 +119,5 @@ def _draw_accuracy(axes: Axes, experiments: Mapping[str, Results]) -> pd.DataFra
     low, high = axes.get_ylim()
     spare = max(0.0, SPAN - (high - low)) / 2
     axes.set_ylim(low - spare, high + spare)
-    axes.set_ylabel("test accuracy")
+    axes.set_ylabel("held-out accuracy")
     return pd.concat(tables, ignore_index=True)

@@ -82,8 +82,8 @@ def _fixed(crossed: Results, squared: Results) -> Iterator[Decision]:
     yield Claim(
         "model_plane",
         f"{PAPER}, theorem; {DERIVED}",
-        "They have no component outside the span of the classifier, and the logits of all other "
-        "classes are equal.",
+        "Features of mixed pairs have no component outside the span of the classifier, and the "
+        "logits of all other classes are equal.",
         "largest of the share of a feature's norm outside it, and of the spread of other logits "
         "over u, is 0",
         SOLVED,

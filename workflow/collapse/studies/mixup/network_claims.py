@@ -220,7 +220,7 @@ def _frozen(experiments: Mapping[str, Results]) -> Iterator[Decision]:
         Claim(
             "fixed_etf_accuracy",
             source,
-            "It costs no accuracy on held-out images.",
+            "A classifier frozen to a simplex ETF costs no accuracy on held-out images.",
             "test accuracy, trained less frozen, is 0 or less",
             0.01,
             3,

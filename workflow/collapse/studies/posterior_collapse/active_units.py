@@ -133,7 +133,8 @@ def findings(rows: pd.DataFrame) -> str:
         part = measured[measured["experiment"] == name]
         if len(part):
             texts = [f"{row.median:g} at {row.x:g}" for row in part.itertuples(index=False)]
-            sentences.append(f"Median active units of networks by {key} are {listed(texts)}.")
+            by = {"decoder_std": "e"}.get(key, key)
+            sentences.append(f"The median active units of networks by {by} are {listed(texts)}.")
     return " ".join(sentences)
 
 

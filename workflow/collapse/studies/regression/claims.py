@@ -108,7 +108,7 @@ def _weight_decay(name: str, experiment: Results) -> Iterator[Decision]:
     yield Claim(
         f"{name}_last_relu",
         "this project",
-        f"In the same time centred features collapse further without a ReLU before W ({name}).",
+        f"Trained as long, centred features collapse further without a ReLU before W ({name}).",
         "NRC1_centred without that ReLU over NRC1_centred with it is at most 1",
         1.0,
         2,

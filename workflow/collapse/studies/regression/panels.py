@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from collapse.plotting import (
     FLOAT32_FLOOR,
     THEORY,
+    by_rows,
     decades,
     floor,
     number,
@@ -82,8 +83,8 @@ def key(
     """Write above a panel which data it shows and the decays of its own curves."""
     own = {decay: colours[decay] for decay in decays(experiment)}
     axes.legend(
-        handles=decay_handles(own, symbol), title=dataset(experiment) if named else None,
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=_KEY_COLUMNS, alignment="left",
+        **by_rows([decay_handles(own, symbol)], _KEY_COLUMNS), loc="lower left",
+        title=dataset(experiment) if named else None, bbox_to_anchor=(0, 1), alignment="left",
         title_fontsize=8, borderpad=0.2, borderaxespad=0, labelspacing=0.2, columnspacing=0.9,
         handlelength=1.1, handletextpad=0.4,
     )  # fmt: skip
@@ -101,14 +102,8 @@ def heading(
     what = trained([experiment.config for experiment in experiments])
     lines = [". ".join(part for part in (data, what) if part)]
     lines += dict.fromkeys(experiment.note for experiment in experiments if experiment.note)
-    handles = [row for row in handles if row]
-    columns = max((len(row) for row in handles), default=1)
-    # Rows of one length, filled up with entries that show nothing.
-    padded = [[*row, *[line("", linestyle="")] * (columns - len(row))] for row in handles]
     figure.legend(
-        # Legends are filled column by column.
-        handles=[handle for column in zip(*padded, strict=True) for handle in column],
-        loc="outside upper left", ncols=columns, title="\n".join(lines), title_fontsize=7,
+        **by_rows(handles), loc="outside upper left", title="\n".join(lines), title_fontsize=7,
         alignment="left", borderaxespad=0.2, columnspacing=1.2, handlelength=1.8,
         handletextpad=0.5,
     )  # fmt: skip

@@ -1,6 +1,5 @@
 """Optimisations over free features."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -154,8 +153,8 @@ class Section(Experiment):
 
     def length(self) -> tuple[int, str]:
         """Return the steps that its solvers may take, at all decays of a sweep."""
-        stages, entries = len(self.sweep.scaled_decay) if self.sweep else 1, self.problem.entries
-        return stages * sum(math.ceil(each.calls(entries)) for each in self.solvers), "steps"
+        stages = len(self.sweep.scaled_decay) if self.sweep else 1
+        return stages * sum(each.length for each in self.solvers), "steps"
 
     def resources(self, runs: Sequence[Self], data_set: DataSet | None) -> Resources:
         """Return what follows from the problem's size and the solvers' steps."""
