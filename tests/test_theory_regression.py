@@ -500,8 +500,8 @@ def test_of_a_run_without_a_bias_metrics_are_about_the_mean(decay):
 
 
 def test_of_a_run_gamma_is_there_where_nrc3_vanishes():
-    covariance = {"target_covariance": [[1.0, 0.0], [0.0, 0.25]], "target_mean": None}
-    for bias in (True, False):
+    for bias, mean in ((True, None), (True, [3.0, 1.0]), (False, None), (False, [1e-16, -1e-17])):
+        covariance = {"target_covariance": [[1.0, 0.0], [0.0, 0.25]], "target_mean": mean}
         for decay, gamma_there in ((0.4, 0.16), (0.5, None), (0.6, None)):
             config = {"problem": covariance | {"bias": bias}, "weight_decay": decay}
             found = of_run(config | {"feature_decay": decay}, {})

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from collapse.errors import InputError
-from collapse.theory.covariance import principal_axes, symmetric
+from collapse.theory.covariance import ROUNDING, principal_axes, symmetric
 from collapse.theory.hyperparameters import (
     Hyperparameter,
     Kind,
@@ -190,11 +190,17 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
         feature_decay=config["feature_decay"],
         bias=problem["bias"],
     )
-    if not problem["bias"] and mean is not None and np.any(mean):
-        centred = np.asarray(problem["target_covariance"], dtype=float)
+    centred = np.asarray(problem["target_covariance"], dtype=float)
+    # Of standardised targets the mean is rounding.
+    if not problem["bias"] and mean is not None and _matters(np.asarray(mean), centred):
         return prediction | _about_the_mean(prediction, covariance, centred)
     least = principal_axes(symmetric(covariance.tolist()))[0][-1]
     return prediction if prediction["gamma"] < least**2 else prediction | {"gamma": None}
+
+
+def _matters(mean: NDArray[np.float64], covariance: NDArray[np.float64]) -> bool:
+    """Return whether a mean (n) is more than rounding beside the deviations of a covariance."""
+    return bool(np.any(mean**2 > ROUNDING * np.diag(covariance)))
 
 
 def _about_the_mean(
