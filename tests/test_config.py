@@ -291,6 +291,31 @@ def test_a_folder_of_results_belongs_to_one_scale(tmp_path):
     config.check_results(load({"results": str(tmp_path / "there")}, scale="laptop"))
 
 
+@pytest.mark.parametrize("content", [b"", b"reference\n", b"\xff\xfe\x00", b"scale smoke\nscale"])
+def test_a_damaged_mark_of_the_results_is_refused_in_one_line(tmp_path, content):
+    (tmp_path / "scale.txt").write_bytes(content)
+    with pytest.raises(InputError) as error:
+        config.check_results(load({"results": str(tmp_path)}))
+    line = f"{tmp_path}/scale.txt: damaged, allowed is a line such as `scale "
+    assert str(error.value).startswith(line) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["figures", "figures/deep_linear", "deep_linear/frames", "data"])
+def test_a_file_in_place_of_a_folder_of_the_results_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir(parents=True)
+    config.check_results(load({"results": str(tmp_path)}))
+    (tmp_path / name).rmdir()
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=f"{name}: a file where the results have a folder"):
+        config.check_results(load({"results": str(tmp_path)}))
+
+
+def test_a_folder_in_place_of_the_mark_of_the_results_is_refused(tmp_path):
+    (tmp_path / "scale.txt").mkdir()
+    with pytest.raises(InputError, match="scale.txt: a folder in place of a file"):
+        config.check_results(load({"results": str(tmp_path)}))
+
+
 def test_a_long_value_is_cut_in_ids_and_whole_in_tables():
     sizes = [[4] * 40, [4] * 39 + [5]]
     atlas = load(study_deep_linear(mine={**PROBLEM, "grid": {"problem.class_sizes": sizes}}))

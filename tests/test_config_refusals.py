@@ -209,6 +209,20 @@ NETWORKS = [
         ["grid.head.dept", "unknown key"],
     ),
     (study_deep_linear(network_mlp={"grid": {"head.depth": [1, 1]}}), ["grid.head.depth", "twice"]),
+    # Written in two ways, read as one.
+    (
+        study_deep_linear(network_mlp={"grid": {"weight_decay": [0.01, "1e-2"]}}),
+        ["grid.weight_decay", "twice"],
+    ),
+    (
+        study_deep_linear(network_mlp={"grid": {"head.bias": [True, 1]}}),
+        ["grid.head.bias", "twice"],
+    ),
+    # Not twice, but in one folder.
+    (
+        study_deep_linear(network_mlp={"grid": {"weight_decay": ["1e-2", 0.010000001]}}),
+        ["grid.weight_decay", "0.01 and 0.010000001 found", "first six digits"],
+    ),
     (study_deep_linear(network_mlp={"grid": {"problem.depth": [1]}}), ["grid.problem.depth"]),
     (
         study_deep_linear(network_mlp={"grid": {"data.name": ["digits", "mnist"]}}),

@@ -121,6 +121,28 @@ def test_an_offset_that_dwarfs_the_spread_does_not_blur_the_metrics(dtype, offse
         assert found["NC4"] == (exact.argmax(dim=1) != nearest).double().mean()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_constant_column_changes_no_metric_of_the_centred(dtype):
+    small = 1e-4 if dtype == torch.float16 else 1e-18
+    features, labels = collapsed([6, 4, 5], 4, 0.4)
+    features = (small * features).to(dtype)
+    wide = torch.cat([torch.ones(15, 1, dtype=dtype), features], 1)
+    expected, found = measure(features, labels), measure(wide, labels)
+    # The others have an uncentred mean, a dimension or a distance to the fourth in them.
+    for key in ("NC1", "NC1_ratio", "CDNV", "NC2_ETF", "equinorm", "equiangularity", "VCI"):
+        assert found[key] == pytest.approx(expected[key], rel=1e-6), key
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-100, 1e100])
+def test_the_scale_of_the_weight_changes_no_metric(scale):
+    features, labels = collapsed([6, 4, 5], 4, 0.4)
+    weight = torch.randn(3, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    expected = measure(features, labels, weight=weight)
+    found = measure(features, labels, weight=scale * weight)
+    assert found.pop("NC4_by_class") == expected.pop("NC4_by_class")
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
 def test_coinciding_minority_means_do_not_blur_nc4():
     # Two classes 1e-5 apart beside one at distance 1: float32 of the plain distances fails.
     generator = torch.Generator().manual_seed(0)

@@ -356,6 +356,18 @@ def test_long_names_are_shortened_in_the_legend_alone():
     assert set(shown.rows["hidden"]) == {wide, odd, "8"}
 
 
+def test_long_names_of_panels_end_before_the_next_panel_and_the_edge():
+    # Eight panels in rows of four, with wide numbers beside them.
+    names = [f"feature_norm_squared_mean_{place}" for place in range(8)]
+    measured = {(s, "all", n): 1.234e-6 * (1 + s / 1e3) for s in range(4) for n in names}
+    figure, axes = drawn(picture(results(CONFIG, [({"seed": 0}, measured, {})]), "step"))
+    boxes = [axes[name]._left_title.get_window_extent() for name in names]
+    for place, box in enumerate(boxes):
+        last = place % 4 == 3
+        assert box.x1 <= (figure.bbox.x1 if last else axes[names[place + 1]].bbox.x0)
+        assert box.width > 0.8 * axes[names[place]].bbox.width
+
+
 SMOKE = config.load("config", {"scale": "smoke"})
 
 

@@ -71,8 +71,13 @@ def test_a_table_of_the_users_from_config_to_predictions(load, tmp_path, bias):
         for seed in (0, 1):
             own = rows[(rows["weight_decay"] == decay) & (rows["seed"] == seed)]
             told = own.set_index("metric")["value"]
-            for name in ("loss", "r2", "gamma", "rank", "weight_norm_squared"):
+            for name in ("loss", "rank", "weight_norm_squared"):
                 assert told[name] == pytest.approx(expected[name], rel=1e-9)
+            # As it is measured, about the mean: without a bias too.
+            fit = 1 - expected["mse_sum"] / np.cov(y.T, ddof=0).trace()
+            assert told["r2"] == pytest.approx(fit, rel=1e-9)
+            vanishes = bias and decay**2 < np.linalg.eigvalsh(sigma)[0]
+            assert told.get("gamma") == (pytest.approx(decay**2) if vanishes else None)
             for name, value in entries("gram", np.array(expected["gram"])).items():
                 assert told[name] == pytest.approx(value, rel=1e-9)
     (folder,) = atlas.groups("regression", "mine")

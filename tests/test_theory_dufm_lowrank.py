@@ -185,6 +185,18 @@ def test_beyond_the_threshold_zero_is_better_than_dnc(classes, depth):
     assert below["scaled_decay"] < limit < beyond["scaled_decay"]
 
 
+def test_decays_whose_product_leaves_double_precision_are_not_called_zero():
+    # (1e-4)^201 and the threshold are no doubles, while losses follow from the root of them.
+    deep = predict(**settings(10, 200, 1e-4))
+    assert deep["scaled_decay"] is None and deep["threshold_dnc"] is None
+    assert deep["loss_dnc"] == pytest.approx(0.1005, rel=1e-3)
+    assert predict(**settings(10, 20, 1e20))["scaled_decay"] is None
+    # Only parts of the product do.
+    assert predict(**settings(3, 2, [1e-200, 1e-200], 1e300))["scaled_decay"] == pytest.approx(
+        1e-100, rel=1e-15
+    )
+
+
 def test_there_is_a_graph_where_the_classes_are_its_edges_and_layers_hold_it():
     for classes in range(2, 60):
         vertices = {10: 5, 15: 6, 21: 7, 28: 8, 36: 9, 45: 10, 55: 11}.get(classes)

@@ -55,6 +55,11 @@ def test_it_is_the_formula_and_falls_with_the_width(classes, width):
     assert 0 <= floor < math.sqrt(2) and etf_floor(width + 1, classes) <= floor
 
 
+def test_a_billion_classes_leave_it_all_digits():
+    # 2 - 2 sqrt(1 - x) = x + x^2/4 + ..., x = 1/(10^9 - 1).
+    assert etf_floor(10**9 - 2, 10**9) == pytest.approx((10**9 - 1) ** -0.5, rel=1e-9)
+
+
 def test_the_papers_sizes():
     floors = [round(etf_floor(width, 29_233), 3) for width in (64, 1024)]
     assert floors == [1.381, 1.275]

@@ -179,7 +179,14 @@ def test_entropy_and_confidence_tend_to_those_of_halves(alpha):
     assert mixup.entropy_floor(4, alpha) == pytest.approx(0.75 * math.log(2), rel=1e-9)
     tiny = 1 / alpha
     assert mixup.ideal_confidence(tiny) == pytest.approx(1 - math.log(2) * tiny, rel=1e-15)
-    assert mixup.entropy_floor(4, tiny) == pytest.approx(math.pi**2 / 8 * tiny, abs=1e-15)
+    assert mixup.entropy_floor(4, tiny) == pytest.approx(math.pi**2 / 8 * tiny, rel=3e-9)
+
+
+@pytest.mark.parametrize("alpha", [1e-5, 0.0099, 0.0101])
+def test_the_entropy_of_labels_that_are_hardly_mixed_has_all_digits(alpha):
+    # psi(1 + 2a) - psi(1 + a) = int (e^(-at) - e^(-2at))/(e^t - 1) dt.
+    integral = quad(lambda t: np.exp(-alpha * t) * -np.expm1(-alpha * t) / np.expm1(t), 0, 60)
+    assert mixup.entropy_floor(2, alpha) == pytest.approx(integral[0] / 2, rel=1e-12)
 
 
 @pytest.mark.parametrize("alpha", [0.2, 0.5, 1.0, 2.0])

@@ -15,7 +15,7 @@ from scipy.stats import ortho_group
 
 from collapse.errors import InputError
 from collapse.stages import predict as stage
-from collapse.theory.regression import gram, predict
+from collapse.theory.regression import gram, of_run, predict
 
 EXAMPLE = {"target_covariance": [[1, 0.3], [0.3, 0.5]], "weight_decay": 0.01, "feature_decay": 0.04}
 
@@ -476,6 +476,36 @@ def test_entries_near_the_largest_number():
     decay = math.sqrt(1e307)
     found = predict(target_covariance=1e308 * np.eye(2), weight_decay=decay, feature_decay=decay)
     assert found["r2"] == pytest.approx(0.9, rel=1e-14)
+
+
+@pytest.mark.parametrize("decay", [0.2, 0.7])
+def test_of_a_run_without_a_bias_metrics_are_about_the_mean(decay):
+    targets = np.random.default_rng(4).normal(size=(2, 7)) * [[1.0], [0.6]] + [[1.5], [-0.5]]
+    problem = FullProblem(targets, 3, decay, decay, bias=False)
+    weight, features, error = problem.unpack(problem.descend(1))
+    told = {"target_covariance": moment(targets), "target_mean": targets.mean(axis=1)}
+    config = {"problem": told | {"bias": False}, "weight_decay": decay, "feature_decay": decay}
+    found = of_run(config, {})
+    assert np.array(found["gram"]) == pytest.approx(weight @ weight.T, abs=1e-6)
+    fit = 1 - np.sum(error**2) / 7 / np.trace(moment(targets))
+    variances = np.linalg.eigvalsh(moment(features))[:0:-1]
+    assert found["r2"] == pytest.approx(fit, rel=1e-6)
+    shares = variances / variances.sum()
+    assert found["explained_variance_ratio"] == pytest.approx(shares, abs=1e-6)
+    # About zero both are others, and W W^T has not the shape that NRC3 compares it with.
+    about_zero = predict(
+        target_covariance=moment(targets, bias=False), weight_decay=decay, feature_decay=decay
+    )
+    assert abs(about_zero["r2"] - fit) > 0.02 and found["gamma"] is None
+
+
+def test_of_a_run_gamma_is_there_where_nrc3_vanishes():
+    for bias, mean in ((True, None), (True, [3.0, 1.0]), (False, None), (False, [1e-16, -1e-17])):
+        covariance = {"target_covariance": [[1.0, 0.0], [0.0, 0.25]], "target_mean": mean}
+        for decay, gamma_there in ((0.4, 0.16), (0.5, None), (0.6, None)):
+            config = {"problem": covariance | {"bias": bias}, "weight_decay": decay}
+            found = of_run(config | {"feature_decay": decay}, {})
+            assert found["gamma"] == (gamma_there and pytest.approx(gamma_there))
 
 
 def test_rounding_in_the_covariance_is_forgiven():

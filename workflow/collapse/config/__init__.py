@@ -8,6 +8,7 @@ the objective as the study prints it.
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -232,17 +233,36 @@ def check_results(atlas: Atlas) -> None:
     Raises
     ------
     InputError
-        Names both, and the ways to keep or to replace what is there.
+        Names both, and the ways to keep or to replace what is there; or a file that does not say
+        what it holds, or is in the place of a folder.
     """
     mark = Path(atlas.results, MARK)
     if mark.parent.exists() and not mark.parent.is_dir():
         raise InputError(f"results: {atlas.results} found, which is a file, allowed is a folder")
-    content = mark.read_text(encoding="utf-8").strip() if mark.is_file() else _mark(atlas)
+    if mark.exists() and not mark.is_file():
+        raise InputError(f"{mark}: a folder in place of a file, move it away")
+    content = mark.read_text("utf-8", "replace").strip() if mark.exists() else _mark(atlas)
+    if not re.fullmatch(r"scale \S+(, seeds from \d+)?", content):
+        raise InputError(
+            f"{mark}: damaged, allowed is a line such as `{_mark(atlas)}`: write that of the "
+            "results here, or delete it to let others replace them"
+        )
     if content != _mark(atlas):
         raise InputError(
             f"{atlas.results} holds results of {content}, not of {_mark(atlas)}: "
             f"`--config results=FOLDER` puts these elsewhere, `rm {mark}` lets them replace those"
         )
+    _check_folders(atlas)
+
+
+def _check_folders(atlas: Atlas) -> None:
+    """Refuse a file in the place of a folder of the results, which Snakemake would stumble over."""
+    experiments = (f"{s}/{name}" for s, names in atlas.studies.items() for name in ("", *names))
+    figures = (f"figures/{name}" for name in ("", *atlas.studies))
+    for name in ("claims", "data", "logs", "moving", "notebooks", *experiments, *figures):
+        place = Path(atlas.results, name)
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{place}: a file where the results have a folder, move it away")
 
 
 def mark_results(atlas: Atlas) -> None:

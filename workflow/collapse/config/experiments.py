@@ -1,6 +1,6 @@
 """From merged blocks to validated experiments, and the errors on the way."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -56,6 +56,9 @@ def validate_experiment(
     }
     # The grid as the sections read it; by their text, as lists cannot be put into a set.
     distinct = {path: list({repr(v): v for v in values[path]}.values()) for path in lists}
+    for path, read in distinct.items():
+        for message in _alike(read, len(lists[path])):
+            layers.refuse((*where, "grid", path), message)
     # Any point serves for the rest: `resolve` sets the grid's values anew at each.
     return experiments[0][1].model_copy(update={"grid": distinct})
 
@@ -126,8 +129,22 @@ def _faults_of_values(path: str, values: Any):
         yield "null among others, allowed are numbers: null equals weight_decay"
     elif len({isinstance(value, list) for value in values if value is not None}) > 1:
         yield "should hold either lists or single values: they share a column"
-    elif len({grid.format_value(value) for value in values}) < len(values):
+
+
+def _alike(values: list, given: int) -> Iterator[str]:
+    """Yield what is wrong with the distinct values of a grid, read of so many given ones.
+
+    One written in two ways, as 0.01 and the text `1e-2`, and those whose runs would have one name.
+    """
+    if len(values) < given:
         yield "has the same value twice"
+    names: dict[str, Any] = {}
+    for value in values:
+        other = names.setdefault(grid.format_value(value), value)
+        if other is not value:
+            name = grid.format_value(value)
+            found = f"{other!r} and {value!r} found, both {name} in names of folders"
+            yield f"{found}; allowed are numbers that differ in their first six digits"
 
 
 def _has_parent(base: Mapping, path: str) -> bool:

@@ -25,6 +25,7 @@ from collapse.metrics.frames import (
     gram,
     gram_distance,
     orthogonal_gram,
+    unit_norm,
 )
 from collapse.metrics.rows import (
     Batched,
@@ -351,7 +352,9 @@ def nc2_gof_own(statistics: ClassStatistics) -> float | None:
 
 def nc2_w_gof_own(statistics: ClassStatistics) -> float | None:
     """NC2_W_GOF_own, `nc2_gof_own` of the rows of the weight. None when the weight is zero."""
-    return _own_frame_distance(statistics.weight, statistics.weight)
+    # Scaled before the product, whose entries could underflow.
+    weight = unit_norm(statistics.weight)
+    return _own_frame_distance(weight, weight)
 
 
 def nc3_gof_own(statistics: ClassStatistics) -> float | None:
@@ -360,7 +363,7 @@ def nc3_gof_own(statistics: ClassStatistics) -> float | None:
     ``norm(P/norm(P) - D/norm(D))`` with ``P = W M^T``, M rows the mu_k, and D the diagonal matrix
     of ``norm(w_k) norm(mu_k)`` (after Dang et al. 2023). Needs a weight. None when P or D is zero.
     """
-    return _own_frame_distance(statistics.weight, statistics.means)
+    return _own_frame_distance(unit_norm(statistics.weight), statistics.means)
 
 
 def _own_frame_distance(first: Tensor, second: Tensor) -> float | None:
@@ -458,11 +461,10 @@ def _first_read(samples: Samples) -> tuple[Tensor, Tensor, torch.dtype]:
     first = next(blocks)
     if not len(samples.counts):
         raise InputError("batches: found with targets, allowed are labels")
-    row, dtype = first[0][0].to(torch.float64, copy=True), first[0].dtype
-    # Float64 sums of narrower floats lose nothing; those of float64 would lose to a large common
-    # offset the digits in which the classes differ.
-    origin = row if dtype == torch.float64 else torch.zeros_like(row)
-    sums = row.new_zeros(len(samples.counts), len(row))
+    # Sums of the features themselves would lose to a large common offset, of one column even, the
+    # digits in which the classes differ.
+    origin, dtype = first[0][0].to(torch.float64, copy=True), first[0].dtype
+    sums = origin.new_zeros(len(samples.counts), len(origin))
     blocks = put_back(first, blocks)
     # It need not live as long as the others are read.
     del first

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from collapse.plotting import (
@@ -33,8 +34,6 @@ _LISTED = 8
 _CATEGORIES = 10
 # Points of a line that are all shown, and letters of a value in a legend.
 _FEW, _LONGEST = 6, 24
-# Letters that a panel is wide.
-_TITLE = 25
 # Runs that a caption names.
 _NAMED = 5
 _HEIGHT = 1.3
@@ -43,6 +42,8 @@ _STEPS = (1, 2, 2.5, 5, 10)
 _NARROWEST = 1e-3
 # Widths in the legend, in inches: of a letter, and of a symbol with its gaps.
 _LETTER, _HANDLE = 0.052, 0.45
+# Least room behind a panel's name, in inches.
+_GAP = 0.03
 
 
 def draw(picture: Picture, heading: str) -> Figure:
@@ -62,7 +63,19 @@ def draw(picture: Picture, heading: str) -> Figure:
             axes.set_xlabel(panel.against, fontsize=7)
     lines = [heading, *(f"only {text}" for text in picture.held)]
     _head(figure, "\n".join(fill(line, int(width / _LETTER)) for line in lines), look.handles)
+    _fit(figure, look.titles)
     return figure
+
+
+def _fit(figure: Figure, titles: Sequence[Text]) -> None:
+    """Make names smaller that would run into the next panel's, or off the figure."""
+    # How wide numbers make the room between panels is known once these have their places.
+    figure.draw_without_rendering()
+    edges = [*(axes.get_window_extent().x0 for axes in figure.axes), figure.bbox.x1]
+    for title in titles:
+        box = title.get_window_extent()
+        room = min(edge for edge in edges if edge > box.x0 + 1) - box.x0 - _GAP * figure.dpi
+        title.set_fontsize(title.get_fontsize() * min(1, room / box.width))
 
 
 def _head(figure: Figure, text: str, handles: Sequence[Sequence[Line2D]]) -> None:
@@ -89,10 +102,13 @@ class _Look:
     ----------
     handles
         What the legend lists: colours, symbols, and what else there is.
+    titles
+        Names of the panels that are drawn.
     """
 
     def __init__(self, picture: Picture) -> None:
         self._picture, rows = picture, picture.rows
+        self.titles: list[Text] = []
         self._colours = _colours(rows[picture.by[0]]) if picture.by else {}
         further = list(picture.by[1:])
         points = rows[further].drop_duplicates().itertuples(index=False, name=None)
@@ -143,9 +159,7 @@ class _Look:
 
     def draw(self, axes: Axes, panel: Panel) -> None:
         """Draw a panel."""
-        # A long name would run into the next panel's, or off the figure.
-        size = 7 * min(1, _TITLE / len(panel.title))
-        axes.set_title(panel.title, loc="left", fontsize=size, pad=3)
+        self.titles.append(axes.set_title(panel.title, loc="left", fontsize=7, pad=3))
         places = panel.rows["place"]
         # What is no number stands in the order of the table.
         names = [] if is_number(places) else list(dict.fromkeys(places))

@@ -22,6 +22,7 @@ J - B^T B, whose ReLU, the adjacency of the Kneser graph, W_L inverts.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -93,7 +94,7 @@ def predict(**hyperparameters: object) -> dict[str, object]:
             1/2.
         ``scaled_decay``, ``threshold_dnc``
             c = n feature_decay prod_l weight_decay_l, and (L-1)^(L-1)/(K^(L+1) L^(2L)), the c
-            from which on zero is better than DNC.
+            from which on zero is better than DNC; each None beyond the range of double precision.
         ``rank_dnc``, ``rank_srg``
             Rank of H_2 to H_(L-1) in each: K and r, absent like ``loss_srg``.
 
@@ -119,8 +120,8 @@ def predict(**hyperparameters: object) -> dict[str, object]:
         "loss_blocks": blocks,
         "graph_classes": edges,
         "loss_zero": ZERO,
-        "scaled_decay": math.prod(decays),
-        "threshold_dnc": threshold(classes, depth),
+        "scaled_decay": _product(decays),
+        "threshold_dnc": _in_range(threshold(classes, depth)),
         "rank_dnc": classes,
     }
     vertices = graph_vertices(classes)
@@ -235,6 +236,20 @@ def _decays(values: Mapping[str, Any]) -> list[float]:
     if len(layers) != depth:
         raise InputError(f"weight_decay: found {len(layers)} numbers, allowed: one, or {depth}")
     return [*layers, values["feature_decay"], values["samples_per_class"]]
+
+
+def _product(factors: Sequence[float]) -> float | None:
+    """Return a product, None beyond double precision, which parts of it may leave."""
+    mantissas, exponents = zip(*map(math.frexp, factors), strict=True)
+    try:
+        return _in_range(math.ldexp(math.prod(mantissas), sum(exponents)))
+    except OverflowError:
+        return None
+
+
+def _in_range(value: float) -> float | None:
+    """Return a number above 0, None where it underflows."""
+    return value if value >= sys.float_info.min else None
 
 
 def _blocks(classes: int, depth: int, edges: int) -> list[tuple[int, int, float]]:

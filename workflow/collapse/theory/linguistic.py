@@ -56,9 +56,11 @@ def predict(**hyperparameters: object) -> dict[str, object]:
 
 def etf_floor(width: int, classes: int) -> float:
     """Return ``sqrt(2 - 2 sqrt(min(d, K - 1)/(K - 1)))``, the least ETF error."""
-    # Written without a difference of near numbers: 1 - sqrt(x) is (1 - x)/(1 + sqrt(x)).
-    share = min(width, classes - 1) / (classes - 1)
-    return math.sqrt(2 * (1 - share) / (1 + math.sqrt(share)))
+    # Without a difference of near numbers: 1 - sqrt(x) is (1 - x)/(1 + sqrt(x)), and 1 - x is of
+    # whole ones.
+    most = classes - 1
+    rank = min(width, most)
+    return math.sqrt(2 * (most - rank) / most / (1 + math.sqrt(rank / most)))
 
 
 def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, float]:

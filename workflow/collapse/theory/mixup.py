@@ -67,6 +67,9 @@ KEYS = {
 LINEAR = 1e-6
 """Below it a logit is that of the linear equation, up to this relative error."""
 
+SMALL_ALPHA = 0.01
+"""Below it twelve terms of the mean entropy's power series give all digits."""
+
 ROUNDING = 1e-12
 """Decays this close to those at which W vanishes, relatively, count as these."""
 
@@ -402,12 +405,20 @@ def entropy_floor(classes: int, alpha: float) -> float:
     (1 - 1/K)(psi(2 alpha + 1) - psi(alpha + 1)) for lambda ~ Beta(alpha, alpha) and partners of
     any of K = `classes` equally frequent classes, psi the digamma function.
     """
+    return (1 - 1 / classes) * _entropy(alpha)
+
+
+def _entropy(alpha: float) -> float:
+    """Return psi(2 alpha + 1) - psi(alpha + 1), to a few last digits whatever alpha is."""
+    if alpha < SMALL_ALPHA:
+        # psi(1 + z) = -gamma + zeta(2) z - zeta(3) z^2 + ...: of near numbers, without their
+        # difference.
+        orders = np.arange(2, 14)
+        terms = -((-alpha) ** (orders - 1)) * (2.0 ** (orders - 1) - 1)
+        return float(np.sum(terms * scipy.special.zeta(orders)))
     # From there on it is log 2 to the last digit, while digamma would lose digits, then overflow.
     alpha = min(alpha, 1e15)
-    return float(
-        (1 - 1 / classes)
-        * (scipy.special.digamma(2 * alpha + 1) - scipy.special.digamma(alpha + 1))
-    )
+    return float(scipy.special.digamma(2 * alpha + 1) - scipy.special.digamma(alpha + 1))
 
 
 def ideal_confidence(alpha: float) -> float:

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from collapse.errors import InputError
-from collapse.theory.covariance import principal_axes, symmetric
+from collapse.theory.covariance import ROUNDING, principal_axes, symmetric
 from collapse.theory.hyperparameters import (
     Hyperparameter,
     Kind,
@@ -162,6 +162,9 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
     """Return what the closed form says of a run: a problem's config, or a network's with its facts.
 
     The facts are ``target_mean`` (n) and ``target_covariance`` (n x n, 1/M) of a network's data.
+    What has the name of a metric is what that measures, which may be more than `predict` says: r2
+    and explained_variance_ratio are about the mean, whether there is a bias or not, and gamma is
+    there where NRC3 vanishes, which then is its minimum.
 
     Raises
     ------
@@ -181,12 +184,45 @@ def of_run(config: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, obj
         covariance = covariance + np.outer(mean, mean)
     # A list holds a decay for each layer, of which a regression has one.
     layer_decay = config["weight_decay"]
-    return predict(
+    prediction = predict(
         target_covariance=covariance,
         weight_decay=layer_decay[0] if isinstance(layer_decay, list) else layer_decay,
         feature_decay=config["feature_decay"],
         bias=problem["bias"],
     )
+    centred = np.asarray(problem["target_covariance"], dtype=float)
+    # Of standardised targets the mean is rounding.
+    if not problem["bias"] and mean is not None and _matters(np.asarray(mean), centred):
+        return prediction | _about_the_mean(prediction, covariance, centred)
+    least = principal_axes(symmetric(covariance.tolist()))[0][-1]
+    return prediction if prediction["gamma"] < least**2 else prediction | {"gamma": None}
+
+
+def _matters(mean: NDArray[np.float64], covariance: NDArray[np.float64]) -> bool:
+    """Return whether a mean (n) is more than rounding beside the deviations of a covariance."""
+    return bool(np.any(mean**2 > ROUNDING * np.diag(covariance)))
+
+
+def _about_the_mean(
+    prediction: Mapping[str, Any], moment: NDArray[np.float64], covariance: NDArray[np.float64]
+) -> dict[str, object]:
+    """Return what a bias-free optimum for this second moment is about the mean, n x n both.
+
+    H = sqrt(weight_decay/feature_decay) W^T S^(-1/2) Y, S the second moment: the covariance of H
+    has, up to a factor, the eigenvalues of R^T S^(-1/2) W W^T S^(-1/2) R, R R^T that of Y.
+    """
+    deviations, axes = principal_axes(symmetric(moment.tolist()))
+    inverse = np.divide(1, deviations, out=np.zeros_like(deviations), where=deviations > 0)
+    spread, along = principal_axes(symmetric(covariance.tolist()))
+    loadings = (axes * inverse) @ axes.T @ (along * spread)
+    variances = np.linalg.eigvalsh(loadings.T @ prediction["gram"] @ loadings)[::-1].clip(min=0)
+    total, varied = variances.sum(), np.trace(covariance)
+    return {
+        "r2": float(1 - prediction["mse_sum"] / varied) if varied else None,
+        "explained_variance_ratio": (variances / total).tolist() if total else None,
+        # W W^T has the shape of S, not of the covariance that NRC3 holds it against.
+        "gamma": None,
+    }
 
 
 def gram(

@@ -26,9 +26,9 @@ PURE = 2.5
 class Section(Experiment):
     """Deep recursive feature machines (Beaglehole et al. 2024, arXiv 2402.13728).
 
-    Layer by layer: rows at norm 1; ridge regression with the Laplace kernel on targets of 1 and -1;
-    its average gradient outer product M; random features of M^(1/2) x. A step is a layer. All in
-    float64.
+    Each pixel gets mean 0 and variance 1. Layer by layer: rows at norm 1; ridge regression with the
+    Laplace kernel on targets of 1 and -1; its average gradient outer product M; random features of
+    M^(1/2) x. A step is a layer. All in float64.
     """
 
     procedure: Literal["rfm"] = Field(description="How it is carried out.")
