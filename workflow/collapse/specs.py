@@ -175,7 +175,7 @@ def _check_made(path: str | Path, planned: Mapping[str, str]) -> None:
         if digest != stored.get(what):
             raise InputError(
                 f"{path}: made by other {what} than planned (planned {digest}, found "
-                f"{stored.get(what)}): start the workflow again"
+                f"{stored.get(what)}): delete it if it was put there, and start the workflow again"
             )
 
 
