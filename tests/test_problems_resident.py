@@ -248,7 +248,7 @@ def nvrtc():
     """NVIDIA's compiler, which comes with PyTorch for its GPUs and needs none."""
     try:
         kernels._bindings("nvrtc").nvrtcVersion()
-    except Exception as error:
+    except (kernels.UnavailableError, RuntimeError, OSError) as error:
         pytest.skip(f"needs NVIDIA's compiler: {error}")
 
 
