@@ -72,7 +72,7 @@ def _shares(axes: Axes, experiment: Results) -> pd.DataFrame:
     colour = category_colours([RANK, SHARE])[SHARE]
     axes.errorbar(
         table["widths"], table["value"], yerr=[table["value"] - low, high - table["value"]],
-        fmt="o-", color=colour, markersize=4, capsize=2, elinewidth=0.8,
+        fmt="o-", color=colour, markersize=4, elinewidth=0.8,
     )  # fmt: skip
     axes.set(xlabel="width of all layers", ylabel="share of runs that end in DNC")
     axes.set_ylim(-0.05, 1.05)

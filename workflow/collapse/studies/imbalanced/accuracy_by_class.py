@@ -73,7 +73,7 @@ def _draw(axes: Axes, name: str, experiment: Results) -> pd.DataFrame:
         axes.errorbar(
             group["class"].map(places) + shift, group["median"],
             yerr=range_bars(group),
-            fmt="o", color=colour, elinewidth=0.7,
+            fmt="o", color=colour, elinewidth=0.8,
         )  # fmt: skip
     axes.set_ylim(-0.05, 1.05)
     axes.set_xlabel("training samples of the class $n_k$")

@@ -147,7 +147,7 @@ def _draw_classes(
     axes.errorbar(
         points["class_size"], points["median"],
         yerr=range_bars(points),
-        fmt="o", color=colour, elinewidth=0.7,
+        fmt="o", color=colour, elinewidth=0.8,
     )  # fmt: skip
     line = pd.DataFrame({"weight_decay": decay, "class_size": grid, "median": theory})
     place = pd.DataFrame({"weight_decay": decay, "class_size": critical})

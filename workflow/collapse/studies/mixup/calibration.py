@@ -159,7 +159,7 @@ def _draw_arms(
         colour = _colour(row["arm"])
         bars = [[length] for length in range_bars(row)]
         axes.errorbar(
-            place, row["median"], yerr=bars, fmt="o", color=colour, markersize=4, capsize=2,
+            place, row["median"], yerr=bars, fmt="o", color=colour, markersize=4, elinewidth=0.8,
             markerfacecolor=face or colour,
         )  # fmt: skip
     names = [_label(arm).replace(" ", "\n") for arm in rows["arm"]]

@@ -109,7 +109,7 @@ def _draw_metrics(
             table = over_seeds(rows, ["layer"]).set_index("layer").reindex(layers).reset_index()
             panel.errorbar(
                 range(len(layers)), table["median"], yerr=range_bars(table), fmt="o-",
-                color=colours()[loss], capsize=2,
+                color=colours()[loss], elinewidth=0.8,
             )  # fmt: skip
             # Of a layer that is not measured nothing is drawn.
             drawn.append(table.dropna(subset="median").assign(metric=metric, loss=loss))

@@ -105,7 +105,7 @@ def _ends(axes: Axes, experiments: Mapping[str, Results]) -> list[pd.DataFrame]:
         table = over_seeds(rows, ["feature_decay"]).sort_values("feature_decay")
         axes.errorbar(
             beside * table["feature_decay"], table["median"], yerr=range_bars(table), fmt="o",
-            color=_colours()[loss], capsize=2,
+            color=_colours()[loss], elinewidth=0.8,
         )  # fmt: skip
         drawn.append(table.assign(series=f"optimum {loss}"))
     axes.set_xscale("log")

@@ -101,7 +101,7 @@ def _points(rows: pd.DataFrame, key: str) -> pd.DataFrame:
 def _draw_points(axes: Axes, table: pd.DataFrame, colour: tuple, label: str) -> None:
     axes.errorbar(
         table["x"], table["median"], yerr=range_bars(table), fmt="o", color=colour, markersize=3.5,
-        elinewidth=0.8, capsize=1.5, zorder=3,
+        elinewidth=0.8, zorder=3,
     )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         line(label, color=_COLOURS[kind], marker=_MARKS[kind], linestyle="")
         for kind, label in _KINDS.items()
     ]
-    handles.append(line("theory", **THEORY))
+    handles.append(line("closed form", **THEORY))
     heading(figure, shown, handles)
     return figure, pd.concat(figure_rows, ignore_index=True)
 

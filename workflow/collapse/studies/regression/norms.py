@@ -70,7 +70,8 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
              linestyle="")
         for norm, colour in colours.items()
     ]  # fmt: skip
-    handles += [line("theory", **THEORY), Patch(color=_SWEEP_COLOUR, label="the paper's sweep")]
+    sweep = Patch(color=_SWEEP_COLOUR, label="the paper's sweep")
+    handles += [line("closed form", **THEORY), sweep]
     heading(figure, by_name.values(), handles)
     return figure, pd.concat(figure_rows, ignore_index=True)
 

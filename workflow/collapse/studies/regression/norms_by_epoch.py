@@ -63,7 +63,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         logarithmic(row)
     bar = figure.colorbar(colours, ax=axes, aspect=50, pad=0.01)
     bar.set_label(r"feature decay $\lambda_H$")
-    heading(figure, by_name.values(), [line(r"theory, of $\|w_j\|$", **THEORY)])
+    heading(figure, by_name.values(), [line(r"closed form, of $\|w_j\|$", **THEORY)])
     return figure, pd.concat(figure_rows, ignore_index=True)
 
 

@@ -58,7 +58,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         logarithmic(row, QUADRATIC_FLOOR if name.startswith("NRC") else None)
     labels = ["MSE at the end", r"distance of $WW^\mathrm{T}$" + "\nat the end"]
     label_rows(axes, [*_CURVES.values(), *labels])
-    handles = [line(r"theory, $\Sigma_j\min(c,\lambda_j)/n$", **THEORY)]
+    handles = [line(r"closed form, $\Sigma_j\min(c,\lambda_j)/n$", **THEORY)]
     heading(figure, by_data.values(), handles)
     return figure, pd.concat(figure_rows, ignore_index=True)
 
