@@ -20,8 +20,6 @@ from collapse.metrics.rows import full_precision, row_blocks, widened
 
 Reading = tuple[str, str, float]
 """Layer, metric, value."""
-Row = tuple[int, str, str, float]
-"""Step, layer, metric, value."""
 
 
 def head_readings(
@@ -182,8 +180,3 @@ def _mapped(inputs: Tensor, weight: Tensor) -> Tensor:
 def _spectrum(layer: str, of: str, values: Tensor) -> Iterator[Reading]:
     values = enumerate(values.tolist())
     return ((layer, f"{of}_singular_values[{i}]", value) for i, value in values)
-
-
-def at_step(step: int, readings: Iterator[Reading]) -> list[Row]:
-    """Return readings as rows of a step."""
-    return [(step, *reading) for reading in readings]
