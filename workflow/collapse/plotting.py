@@ -162,6 +162,17 @@ def seed_band(axes: Axes, frame: pd.DataFrame, x: str, **line: Any) -> None:
         )
 
 
+def seed_points(axes: Axes, frame: pd.DataFrame, x: str, **style: Any) -> None:
+    """Draw the median over seeds as points and the range over seeds as bars.
+
+    `frame` is a result of `over_seeds`, drawn against its column `x`; `style` goes to
+    ``Axes.errorbar``.
+    """
+    frame = frame.sort_values(x)
+    style = {"fmt": "o", "elinewidth": 0.8} | style
+    axes.errorbar(frame[x], frame["median"], yerr=range_bars(frame), **style)
+
+
 def by_rows(groups: Iterable[Sequence[Artist]], columns: int | None = None) -> dict[str, Any]:
     """Return the handles and columns of a legend that reads row by row.
 

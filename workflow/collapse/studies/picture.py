@@ -21,8 +21,8 @@ from collapse.plotting import (
     category_colours,
     decades,
     ordered_colours,
-    range_bars,
     seed_band,
+    seed_points,
 )
 from collapse.studies import Results
 from collapse.studies.picture_panels import Panel, Picture, called, is_number, spelt
@@ -200,7 +200,7 @@ class _Look:
         """Draw one line with the range over seeds: a band, or bars where places are names."""
         if named or len(line) == 1 or self._picture.against == "seed":
             style = style | {"linestyle": "", "marker": style["marker"] or "o"}
-            axes.errorbar(line["place"], line["median"], range_bars(line), elinewidth=0.8, **style)
+            seed_points(axes, line, "place", fmt="", **style)
             return
         few = len(line) <= _FEW
         # A few symbols tell lines apart, each line's at other places; few points are all shown.

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds, range_bars
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds, seed_points
 from collapse.studies import Results
 from collapse.studies.curves import diverged_note
 from collapse.studies.deep_linear.analysis import fractions
@@ -46,12 +46,11 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         decays = np.linspace(1e-3, end, 800)
         figure_rows.append(_draw_theory(panel, depth, decays))
         for direction, points in rows.groupby("direction", sort=False):
-            panel.errorbar(
-                points["scaled_decay"], points["median"],
-                yerr=range_bars(points),
-                fmt=_MARKERS[direction], color=_COLOURS[direction], markersize=3.2,
-                markerfacecolor="none" if direction == "down" else None, elinewidth=0.6,
-                markeredgewidth=0.7, label=f"sweep {direction}",
+            seed_points(
+                panel, points, "scaled_decay", fmt=_MARKERS[direction],
+                color=_COLOURS[direction], markersize=3.2, markeredgewidth=0.7,
+                markerfacecolor="none" if direction == "down" else None,
+                label=f"sweep {direction}",
             )  # fmt: skip
         panel.set_title(f"$M={depth}$", loc="left")
         panel.set_xlabel(r"scaled decay $\beta/n$")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from collapse.plotting import TWO_COLUMNS, decades, over_seeds, range_bars
+from collapse.plotting import TWO_COLUMNS, decades, over_seeds, seed_points
 from collapse.studies import Results
 from collapse.studies.analysis import signed_gap
 from collapse.studies.curves import depth_colours, depth_legend, diverged_note
@@ -108,11 +108,8 @@ def _draw(axes: Axes, points: pd.DataFrame, colours: Mapping[Any, tuple]) -> Non
     for place, (depth, colour) in enumerate(colours.items()):
         rows = points[points["depth"] == depth].sort_values("width")
         shift = _SPREAD ** (place - (len(colours) - 1) / 2)
-        axes.errorbar(
-            rows["width"] * shift, rows["median"],
-            yerr=range_bars(rows),
-            fmt="o-", color=colour, markersize=3, linewidth=0.8, elinewidth=0.7,
-        )  # fmt: skip
+        style = {"fmt": "o-", "color": colour, "markersize": 3, "linewidth": 0.8}
+        seed_points(axes, rows.assign(width=rows["width"] * shift), "width", **style)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter("{x:g}")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from collapse.grid import format_value
-from collapse.plotting import TWO_COLUMNS, ordered_colours, over_seeds, range_bars
+from collapse.plotting import TWO_COLUMNS, ordered_colours, over_seeds, seed_points
 from collapse.studies import Results
 from collapse.studies.analysis import by_class
 from collapse.studies.curves import diverged_note
@@ -70,11 +70,8 @@ def _draw(axes: Axes, name: str, experiment: Results) -> pd.DataFrame:
     for index, (value, colour) in enumerate(colours.items()):
         group = points[points[column] == value]
         shift = _SPREAD * (index - (len(colours) - 1) / 2)
-        axes.errorbar(
-            group["class"].map(places) + shift, group["median"],
-            yerr=range_bars(group),
-            fmt="o", color=colour, elinewidth=0.8,
-        )  # fmt: skip
+        group = group.assign(place=group["class"].map(places) + shift)
+        seed_points(axes, group, "place", color=colour)
     axes.set_ylim(-0.05, 1.05)
     axes.set_xlabel("training samples of the class $n_k$")
     axes.set_title(f"{model_name(experiment.config)}, {data_name(experiment.config)}", loc="left")

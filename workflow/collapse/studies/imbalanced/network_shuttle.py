@@ -17,8 +17,8 @@ from collapse.plotting import (
     decades,
     ordered_colours,
     over_seeds,
-    range_bars,
     seed_band,
+    seed_points,
 )
 from collapse.studies import Results
 from collapse.studies.analysis import by_class
@@ -144,11 +144,7 @@ def _draw_classes(
         points["class_size"].to_numpy(), sizes.sum(), weights, experiment.config["feature_decay"]
     )
     points["predicted"] = predicted_fraction(own, np.full(own.shape, len(weights)))
-    axes.errorbar(
-        points["class_size"], points["median"],
-        yerr=range_bars(points),
-        fmt="o", color=colour, elinewidth=0.8,
-    )  # fmt: skip
+    seed_points(axes, points, "class_size", color=colour)
     line = pd.DataFrame({"weight_decay": decay, "class_size": grid, "median": theory})
     place = pd.DataFrame({"weight_decay": decay, "class_size": critical})
     return [

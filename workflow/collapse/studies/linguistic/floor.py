@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds, range_bars
+from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds, seed_points
 from collapse.studies import Results
 from collapse.studies.linguistic.models import models
 from collapse.studies.linguistic.panels import TEXTS, depths_of
@@ -75,10 +75,8 @@ def _draw_points(axes: Axes, rows: pd.DataFrame, colours: Mapping) -> None:
     places = np.arange(len(colours)) - (len(colours) - 1) / 2
     offsets = dict(zip(colours, 1.09**places, strict=True))
     for depth, part in rows.groupby("depth"):
-        axes.errorbar(
-            part["width"] * offsets[depth], part["median"], range_bars(part), fmt="o",
-            color=colours[depth], markersize=3, elinewidth=0.8,
-        )  # fmt: skip
+        part = part.assign(width=part["width"] * offsets[depth])
+        seed_points(axes, part, "width", color=colours[depth], markersize=3)
 
 
 def _draw_floor(axes: Axes, first: float, last: float, classes: float) -> None:

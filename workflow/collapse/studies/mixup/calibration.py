@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from collapse.plotting import TWO_COLUMNS, over_seeds, range_bars, seed_band
+from collapse.plotting import TWO_COLUMNS, over_seeds, seed_band, seed_points
 from collapse.studies import Results
 from collapse.studies.mixup.mixed import (
     FROZEN,
@@ -155,13 +155,9 @@ def _draw_arms(
     axes: Axes, rows: pd.DataFrame, metric: str, face: str | None = None
 ) -> pd.DataFrame:
     """Draw a metric's median and range over seeds, arm by arm."""
-    for place, row in rows.iterrows():
-        colour = _colour(row["arm"])
-        bars = [[length] for length in range_bars(row)]
-        axes.errorbar(
-            place, row["median"], yerr=bars, fmt="o", color=colour, markersize=4, elinewidth=0.8,
-            markerfacecolor=face or colour,
-        )  # fmt: skip
+    for place, arm in rows["arm"].items():
+        style = {"color": _colour(arm), "markersize": 4, "markerfacecolor": face or _colour(arm)}
+        seed_points(axes, rows.loc[[place]].assign(place=place), "place", **style)
     names = [_label(arm).replace(" ", "\n") for arm in rows["arm"]]
     axes.set_xticks(range(len(rows)), names)
     axes.set_xlim(-0.6, len(rows) - 0.4)

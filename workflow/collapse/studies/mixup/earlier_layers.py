@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from collapse.plotting import TWO_COLUMNS, decades, over_seeds, range_bars
+from collapse.plotting import TWO_COLUMNS, decades, over_seeds, seed_points
 from collapse.studies import Results
 from collapse.studies.mixup import triangle
 from collapse.studies.mixup.mixed import (
@@ -107,10 +107,8 @@ def _draw_metrics(
             experiment, loss = experiments[name], LOSSES[name]
             rows = off_convexity(at_alpha(experiment, experiment.last(metric)))
             table = over_seeds(rows, ["layer"]).set_index("layer").reindex(layers).reset_index()
-            panel.errorbar(
-                range(len(layers)), table["median"], yerr=range_bars(table), fmt="o-",
-                color=colours()[loss], elinewidth=0.8,
-            )  # fmt: skip
+            placed = table.assign(place=range(len(layers)))
+            seed_points(panel, placed, "place", fmt="o-", color=colours()[loss])
             # Of a layer that is not measured nothing is drawn.
             drawn.append(table.dropna(subset="median").assign(metric=metric, loss=loss))
         panel.set_xticks(range(len(layers)), [_called(layer) for layer in layers])

@@ -15,8 +15,8 @@ from collapse.plotting import (
     decades,
     error_axis,
     over_seeds,
-    range_bars,
     seed_band,
+    seed_points,
 )
 from collapse.studies import Results
 from collapse.studies.mixup.mixed import left_out
@@ -103,10 +103,8 @@ def _ends(axes: Axes, experiments: Mapping[str, Results]) -> list[pd.DataFrame]:
         # Exactly zero has no place on a logarithmic axis.
         rows = rows.assign(value=rows["value"].clip(lower=FLOAT64_FLOOR))
         table = over_seeds(rows, ["feature_decay"]).sort_values("feature_decay")
-        axes.errorbar(
-            beside * table["feature_decay"], table["median"], yerr=range_bars(table), fmt="o",
-            color=_colours()[loss], elinewidth=0.8,
-        )  # fmt: skip
+        shown = table.assign(feature_decay=beside * table["feature_decay"])
+        seed_points(axes, shown, "feature_decay", color=_colours()[loss])
         drawn.append(table.assign(series=f"optimum {loss}"))
     axes.set_xscale("log")
     error_axis(axes, _TOP)

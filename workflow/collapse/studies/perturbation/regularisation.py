@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds, range_bars
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds, seed_points
 from collapse.studies import Results
 from collapse.studies.perturbation.analysis import arms, of_arm, responses
 from collapse.studies.perturbation.common import RATIO
@@ -85,10 +85,7 @@ def _draw_points(axes: Axes, points: pd.DataFrame, unchanged: float) -> None:
     for place, name in enumerate(_LABELS):
         row = points[points["arm"] == name]
         if len(row):
-            axes.errorbar(
-                [place], row["median"], yerr=range_bars(row), fmt="o", color=_COLOURS[name],
-                markersize=4,
-            )  # fmt: skip
+            seed_points(axes, row.assign(place=place), "place", color=_COLOURS[name], markersize=4)
     axes.axhline(unchanged, color="0.7", linewidth=0.8, zorder=0)
 
 

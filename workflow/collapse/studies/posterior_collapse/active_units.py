@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, MaxNLocator, NullLocator
 
-from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds, range_bars
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds, seed_points
 from collapse.studies import Results
 from collapse.studies.networks import setting
 from collapse.studies.posterior_collapse.analysis import (
@@ -99,10 +99,7 @@ def _points(rows: pd.DataFrame, key: str) -> pd.DataFrame:
 
 
 def _draw_points(axes: Axes, table: pd.DataFrame, colour: tuple, label: str) -> None:
-    axes.errorbar(
-        table["x"], table["median"], yerr=range_bars(table), fmt="o", color=colour, markersize=3.5,
-        elinewidth=0.8, zorder=3,
-    )  # fmt: skip
+    seed_points(axes, table, "x", color=colour, markersize=3.5, zorder=3)
 
 
 def _log_marks(axes: Axes, values: Sequence[float]) -> None:

@@ -14,7 +14,7 @@ from collapse.plotting import (
     category_colours,
     ordered_colours,
     over_seeds,
-    range_bars,
+    seed_points,
 )
 from collapse.studies import Results
 from collapse.studies.posterior_collapse.analysis import closed_form, listed, single
@@ -53,10 +53,8 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
 
 def _draw(axes: Axes, rows: pd.DataFrame, colour: tuple) -> pd.DataFrame:
     table = over_seeds(rows, ["correlation"]).sort_values("correlation")
-    axes.errorbar(
-        table["correlation"], table["median"], yerr=range_bars(table), fmt="o", color=colour,
-        markersize=3.5, elinewidth=0.8, zorder=3, clip_on=False,
-    )  # fmt: skip
+    style = {"color": colour, "markersize": 3.5, "zorder": 3, "clip_on": False}
+    seed_points(axes, table, "correlation", **style)
     predicted = rows.groupby("correlation")["predicted"].first().reset_index()
     return table.merge(predicted, on="correlation")
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from collapse.plotting import TWO_COLUMNS, category_colours, over_seeds, range_bars
+from collapse.plotting import TWO_COLUMNS, category_colours, over_seeds, range_bars, seed_points
 from collapse.studies import Results
 from collapse.studies.networks import setting
 from collapse.studies.sentences import UNFINISHED, number
@@ -90,10 +90,8 @@ def _draw_correlations(
             table = over_seeds(experiment.last(f"{what}_correlation_{name}", "z"), ["beta"])
             at = [betas.index(beta) + offset for beta in table["beta"]]
             face = colours[name] if what == "mean" else "white"
-            axes.errorbar(
-                at, table["median"], yerr=range_bars(table), fmt=_MARKERS[name], markersize=4,
-                color=colours[name], markerfacecolor=face, elinewidth=0.8,
-            )  # fmt: skip
+            style = {"fmt": _MARKERS[name], "color": colours[name], "markerfacecolor": face}
+            seed_points(axes, table.assign(place=at), "place", markersize=4, **style)
             drawn.append(table.assign(series=f"correlation of {what}", type=name))
     axes.set_ylabel("largest |correlation|")
     axes.set_ylim(0, 1.05)

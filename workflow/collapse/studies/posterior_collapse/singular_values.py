@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
-from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds, range_bars
+from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds, seed_points
 from collapse.studies import Results
 from collapse.studies.posterior_collapse.analysis import closed_form, listed, thetas
 from collapse.studies.sentences import UNFINISHED, number
@@ -42,10 +42,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
             drawn += _draw_curves(panel, experiment, metric, std)
             table = over_seeds(here, ["beta", "latent"])
             for latent, part in table.groupby("latent"):
-                panel.errorbar(
-                    part["beta"], part["median"], yerr=range_bars(part), fmt="o", markersize=3.5,
-                    color=colours[latent], elinewidth=0.8,
-                )  # fmt: skip
+                seed_points(panel, part, "beta", markersize=3.5, color=colours[latent])
             predicted = here.groupby(["beta", "latent"])["predicted"].first().reset_index()
             table = table.merge(predicted, on=["beta", "latent"])
             drawn.append(table.assign(metric=metric, decoder_std=std, series="measured"))

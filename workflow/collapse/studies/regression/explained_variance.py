@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import TWO_COLUMNS, category_colours, seed_band
+from collapse.plotting import TWO_COLUMNS, category_colours, seed_band, seed_points
 from collapse.studies import Results
 from collapse.studies.networks import data_name
 from collapse.studies.regression.analysis import (
@@ -27,7 +27,6 @@ from collapse.studies.regression.panels import (
     key,
     label_rows,
     line,
-    points,
     say,
     strongest,
     title,
@@ -127,7 +126,7 @@ def _draw_panel(axes: Axes, shares: pd.DataFrame, colours: Mapping, count: int) 
         # Side by side, so that the bars do not hide each other.
         offset = 0.36 * (place / max(len(present) - 1, 1) - 0.5)
         rows = rows.assign(component=rows["component"] + offset)
-        points(
+        seed_points(
             axes, rows, "component", fmt="o-", color=colours[decay], linewidth=0.7, markersize=2.8
         )
     axes.set_ylim(*_LIMITS)

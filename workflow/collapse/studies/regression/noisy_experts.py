@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds, seed_points
 from collapse.studies import Results
 from collapse.studies.networks import data_name
 from collapse.studies.regression.analysis import (
@@ -28,7 +28,6 @@ from collapse.studies.regression.panels import (
     label_rows,
     line,
     logarithmic,
-    points,
     say,
     theory_lines,
 )
@@ -118,7 +117,7 @@ def _draw_ends(axes: Axes, by_kind: Mapping[str, Results]) -> list[pd.DataFrame]
     for kind, experiment in by_kind.items():
         rows = over_seeds(products(experiment, experiment.last("mse")), ["c"])
         style = {"color": _COLOURS[kind], "fmt": _MARKS[kind], "markersize": _SIZES[kind]}
-        points(axes, rows, "c", **style)
+        seed_points(axes, rows, "c", **style)
         figure_rows.append(rows.assign(kind=kind, metric="mse", series="at the last epoch"))
     levels = pd.concat(figure_rows)["c"]
     # The covariance with the noise, or without where no such run is left.

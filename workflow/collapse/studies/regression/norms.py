@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds, power
+from collapse.plotting import THEORY, TWO_COLUMNS, category_colours, over_seeds, power, seed_points
 from collapse.studies import Results
 from collapse.studies.analysis import matrix
 from collapse.studies.networks import data_name
@@ -20,7 +20,6 @@ from collapse.studies.regression.panels import (
     heading,
     label_rows,
     line,
-    points,
     say,
     title,
 )
@@ -135,7 +134,7 @@ def _draw_panel(axes: Axes, measured: pd.DataFrame, theory: pd.DataFrame, colour
     # Points often lie on each other: the later, smaller ones leave the earlier ones visible.
     for size, (norm, group) in zip((5.5, 3.5, 2.0), measured.groupby("norm"), strict=False):
         inside = group["median"] >= low
-        points(axes, group[inside], "feature_decay", color=colours[norm], markersize=size)
+        seed_points(axes, group[inside], "feature_decay", color=colours[norm], markersize=size)
         decays = group.loc[~inside, "feature_decay"]
         axes.plot(decays, [1.15 * low] * len(decays), "v", color=colours[norm], markersize=size)
     axes.set_xscale("log")

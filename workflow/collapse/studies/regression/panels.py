@@ -19,7 +19,6 @@ from collapse.plotting import (
     number,
     ordered_colours,
     power,
-    range_bars,
     seed_band,
 )
 from collapse.studies import Results
@@ -211,13 +210,6 @@ def r2_axis(row: Iterable[Axes]) -> None:
     row[0].set_ylim(max(LOWEST_R2, min(lowest, -0.1)), 1.05)
     for panel in row:
         panel.axhline(0, color="0.8", linewidth=0.6, zorder=0)
-
-
-def points(axes: Axes, rows: pd.DataFrame, x: str, **style: Any) -> None:
-    """Draw medians over seeds as points and the range as bars."""
-    rows = rows.sort_values(x)
-    style = {"elinewidth": 0.7, "fmt": "o"} | style
-    axes.errorbar(rows[x], rows["median"], yerr=range_bars(rows), **style)
 
 
 NOTHING = "no run left anything\nto measure"

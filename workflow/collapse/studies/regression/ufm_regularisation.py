@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from collapse.plotting import THEORY, TWO_COLUMNS, over_seeds
+from collapse.plotting import THEORY, TWO_COLUMNS, over_seeds, seed_points
 from collapse.studies import Results
 from collapse.studies.networks import data_name
 from collapse.studies.regression.analysis import (
@@ -27,7 +27,6 @@ from collapse.studies.regression.panels import (
     label_rows,
     line,
     logarithmic,
-    points,
     theory_lines,
 )
 from collapse.studies.regression.wording import at_last, named, on_each
@@ -98,7 +97,7 @@ def _draw_ends(column: np.ndarray, experiment: Results, colours: Mapping) -> lis
     distance = over_seeds(products(experiment, gram_distance(experiment)), ["weight_decay", "c"])
     for panel, rows in zip(column, (error, distance), strict=True):
         for decay, group in rows.groupby("weight_decay"):
-            points(panel, group, "c", color=colours[decay])
+            seed_points(panel, group, "c", color=colours[decay])
     theory = theory_mse(experiment, error["c"])
     column[0].plot(theory["c"], theory["median"], **THEORY)
     for panel in column:

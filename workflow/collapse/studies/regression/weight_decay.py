@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.plotting import TWO_COLUMNS, category_colours
+from collapse.plotting import TWO_COLUMNS, category_colours, seed_points
 from collapse.studies import Results
 from collapse.studies.networks import data_name
 from collapse.studies.regression.analysis import PARTLY, chosen, decays, finals, on_data
@@ -28,7 +28,6 @@ from collapse.studies.regression.panels import (
     label_rows,
     line,
     logarithmic,
-    points,
     r2_axis,
     say,
 )
@@ -146,7 +145,7 @@ def _draw_ends(column: np.ndarray, experiment: Results, partly: Results) -> list
 def _draw_end(axes: Axes, experiment: Results, metric: str, style: Mapping) -> pd.DataFrame:
     rows = finals(experiment, metric)
     for ending, group in rows.groupby("ending", sort=False):
-        points(
+        seed_points(
             axes, group, "weight_decay", **{"fmt": "o", "linestyle": STYLES[ending], **style},
             linewidth=0.9,
         )  # fmt: skip
