@@ -26,6 +26,8 @@ class Ensemble:
     ----------
     parameters, buffers
         Tensors by name; (E, ...) of several networks.
+    parameter_count
+        Numbers in the parameters of one network.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
@@ -45,7 +47,7 @@ class Ensemble:
             part: tuple(_of_part(part, tensors) for tensors in (self.parameters, self.buffers))
             for part, _ in self._network.named_children()
         }
-        self._parameter_count = sum(tensor.numel() for tensor in self._network.parameters())
+        self.parameter_count = sum(tensor.numel() for tensor in self._network.parameters())
 
     def __len__(self) -> int:
         """Return E."""
@@ -87,7 +89,7 @@ class Ensemble:
 
         state = self._parts[name]
         # Together where the number of calls is what costs: on a GPU, or many small networks.
-        if inputs.is_cuda or (len(self) > 4 and inputs.shape[1] * self._parameter_count <= SMALL):
+        if inputs.is_cuda or (len(self) > 4 and inputs.shape[1] * self.parameter_count <= SMALL):
             # The parameters' first axis becomes that of a batched product.
             return vmap(member)(state, inputs)
         states = zip(*(self._split(tensors) for tensors in state), strict=True)
