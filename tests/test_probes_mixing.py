@@ -190,6 +190,27 @@ def test_both_of_a_pair_are_moved_by_themselves_before_they_are_mixed():
     assert np.array_equal(cropped, found("eval_augmented", augmentation=["crop"]))
 
 
+def test_mixed_samples_are_passed_on_in_the_products_of_the_state():
+    first, second = torch.arange(24), torch.arange(24, 48)
+    batches = [(first, second, torch.full((24,), 0.3, dtype=torch.float64))]
+    exact, rounded = (state_of(LINEAR, 48, products=name) for name in ("float32", "float16"))
+
+    def found(state):
+        return mixed_features(state, "eval", batches, {"augmentation": []}, True)
+
+    for layer, values in found(exact).items():
+        gap = (found(rounded)[layer] - values).norm() / values.norm()
+        assert 0 < gap < 2e-3
+    # Beyond float16, whose largest number is 65,504, they are float32's.
+    for state in (exact, rounded):
+        with torch.no_grad():
+            state.network.backbone.layers[1].weight.mul_(1e7)
+    large = found(exact)
+    assert large["H1"].abs().max() > 1e5
+    for layer, values in found(rounded).items():
+        assert torch.equal(values, large[layer])
+
+
 def plane(rows):
     """The map to the plane of three rows: the polar factor by an eigendecomposition."""
     centre = rows.mean(0)

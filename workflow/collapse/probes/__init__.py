@@ -49,6 +49,9 @@ class State:
     network, samples
         The network that it is a state of and its training `collapse.training.samples.Samples`, in
         the order of the targets, or None.
+    products
+        The products that its features were computed in, see
+        `collapse.training.extract.extract_to_measure`: those of further samples are, too.
     history
         What the training of a network says of each epoch up to this one.
     upstream
@@ -69,6 +72,7 @@ class State:
     held_out: Callable[[], tuple[Tensor, Tensor] | None] = lambda: None
     network: nn.Module | None = None
     samples: Any = None
+    products: str = "float32"
     history: pd.DataFrame | None = None
     upstream: Callable[[str], dict[str, np.ndarray]] = lambda _: {}
     memo: dict[tuple, Any] = field(default_factory=dict)

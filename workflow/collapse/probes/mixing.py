@@ -41,9 +41,19 @@ def mixed_features(
     """
     mode, _, augmented = view.partition("_")
     moves = settings["augmentation"] if augmented else []
-    inputs = _mixed(state, batches, moves)
-    features = features_of(state.network, inputs, hidden=hidden, training=mode == "train")
-    return {layer: values for layer, values in features.items() if values.isfinite().all()}
+    # In the state's products, or, where values leave their range, in float32.
+    for products in dict.fromkeys((state.products, "float32")):
+        features = features_of(
+            state.network,
+            _mixed(state, batches, moves),
+            hidden=hidden,
+            training=mode == "train",
+            products=products,
+        )
+        finite = {name: values for name, values in features.items() if values.isfinite().all()}
+        if len(finite) == len(features):
+            break
+    return finite
 
 
 def _mixed(

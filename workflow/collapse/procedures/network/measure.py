@@ -108,6 +108,7 @@ class Readings:
             held_out=cache(partial(_held_out, network, *test, products)),
             network=network,
             samples=samples,
+            products=products,
             history=history,
             upstream=self._upstream,
             # Of the recorded steps: a diverged run ends where its states do.
