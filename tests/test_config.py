@@ -300,7 +300,11 @@ def test_a_damaged_mark_of_the_results_is_refused_in_one_line(tmp_path, content)
     assert str(error.value).startswith(line) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["figures", "figures/deep_linear", "deep_linear/frames", "data"])
+@pytest.mark.parametrize(
+    "name",
+    ["figures", "figures/deep_linear", "deep_linear/frames", "data", "logs/deep_linear"]
+    + ["mixup/free_descent/all", "logs/mixup/free_descent/all"],
+)
 def test_a_file_in_place_of_a_folder_of_the_results_is_refused(tmp_path, name):
     (tmp_path / name).mkdir(parents=True)
     config.check_results(load({"results": str(tmp_path)}))

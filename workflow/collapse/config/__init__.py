@@ -257,12 +257,30 @@ def check_results(atlas: Atlas) -> None:
 
 def _check_folders(atlas: Atlas) -> None:
     """Refuse a file in the place of a folder of the results, which Snakemake would stumble over."""
-    experiments = (f"{s}/{name}" for s, names in atlas.studies.items() for name in ("", *names))
+    experiments = [(study, name) for study, names in atlas.studies.items() for name in names]
+    computed = [*atlas.studies, *map("/".join, experiments)]
     figures = (f"figures/{name}" for name in ("", *atlas.studies))
-    for name in ("claims", "data", "logs", "moving", "notebooks", *experiments, *figures):
+    logs = (f"logs/{name}" for name in ("", *computed))
+    for name in ("claims", "data", "moving", "notebooks", *computed, *figures, *logs):
         place = Path(atlas.results, name)
         if place.exists() and not place.is_dir():
-            raise InputError(f"{place}: a file where the results have a folder, move it away")
+            raise _in_place_of_folder(place)
+    for root in (Path(atlas.results), Path(atlas.results, "logs")):
+        for study, name in experiments:
+            _check_groups(root / study / name, atlas, study, name)
+
+
+def _check_groups(folder: Path, atlas: Atlas, study: str, name: str) -> None:
+    files = [] if not folder.is_dir() else sorted(p for p in folder.iterdir() if not p.is_dir())
+    for place in files:
+        # Groups may be many: they are asked for only where a file is none of an experiment's own.
+        own = place.suffix in (".parquet", ".json", ".log")
+        if not own and place.name in atlas.groups(study, name):
+            raise _in_place_of_folder(place)
+
+
+def _in_place_of_folder(place: Path) -> InputError:
+    return InputError(f"{place}: a file where the results have a folder, move it away")
 
 
 def mark_results(atlas: Atlas) -> None:
