@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from collapse.plotting import head_colours
 from collapse.studies.analysis import loss_gap
 from collapse.studies.deep_linear import STUDY, claims
 from collapse.studies.deep_linear.analysis import excess_losses, fractions
 from collapse.studies.deep_linear.geometry import class_gram
+from collapse.studies.geometry import vectors
 from tables import changed, configured, diverged, results, scaled, undecided, valued, without
 
 DEPTHS = (1, 3, 6, 9)
@@ -741,3 +743,20 @@ def test_losses_below_the_etf_are_counted_beyond_rounding():
         "of the starts (K = 4 and 6). The lowest loss relative to that ETF's is -20 % (M = 2, "
         "K = 6), the best cross-polytope's there -18 %."
     )
+
+
+def test_vectors_of_a_plane_have_no_length_across_it():
+    # Rounding of the Gram matrix is its own root, 1e8 times larger, across the plane.
+    for rounding in (1e-17, -1e-17):
+        frame = vectors(np.eye(3) - 1 / 3 + rounding)
+        assert abs(frame.sum(0)).max() < 1e-14
+        np.testing.assert_allclose(frame @ frame.T, 1.5 * (np.eye(3) - 1 / 3), atol=1e-14)
+
+
+def test_a_depth_has_one_colour_in_all_figures():
+    whole = head_colours([1, 3, 6, 9])
+    for depths in ([1, 3], [6], [1, 2, 3, 6], [3, 4, 5]):
+        colours = head_colours(depths)
+        assert all(colours[depth] == whole.get(depth, colours[depth]) for depth in depths)
+        assert len(set(colours.values())) == len(depths)
+    assert len(set(head_colours([1, 3, 6, 9, 12, 20]).values())) == 6

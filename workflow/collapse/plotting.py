@@ -107,11 +107,27 @@ def save_all(figure: Figure, paths: Iterable[str], provenance: Provenance) -> No
         write_sidecar(path)
 
 
+PAPER_DEPTHS = (1, 3, 6, 9)
+"""Of heads, in Dang et al. 2023."""
+# Paler colours of the palette would be lost on white.
+_PALEST = 0.12
+
+
 def ordered_colours(values: Sequence[Any]) -> dict[Any, tuple]:
     """Return one colour per value of an ordered quantity (depth, decay), light to dark."""
-    # The palest colours would be lost on white.
-    shades = np.linspace(0.12, 1.0, len(values))
+    shades = np.linspace(_PALEST, 1.0, len(values))
     return dict(zip(values, matplotlib.colormaps["viridis_r"](shades), strict=True))
+
+
+def head_colours(depths: Sequence[int]) -> dict[int, tuple]:
+    """Return a colour for each depth of a head, M, light to dark, the same in all figures.
+
+    They are evenly spaced at the papers' depths; that of another is between or, of a deeper one,
+    beyond these.
+    """
+    known = sorted({*PAPER_DEPTHS, *[depth for depth in depths if depth > PAPER_DEPTHS[-1]]})
+    places = np.interp(depths, known, np.linspace(_PALEST, 1.0, len(known)))
+    return dict(zip(depths, map(tuple, matplotlib.colormaps["viridis_r"](places)), strict=True))
 
 
 def category_colours(values: Sequence[Any]) -> dict[Any, tuple]:

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from collapse.plotting import TWO_COLUMNS, decades, floor, ordered_colours, over_seeds, seed_band
+from collapse.plotting import TWO_COLUMNS, decades, floor, head_colours, over_seeds, seed_band
 from collapse.studies import Results
 from collapse.studies.networks import mark_zero_error
+from collapse.studies.sentences import diverged_runs
 
 Panel = tuple[str, str, float | None]
 """Metric, axis label and floor of a panel."""
@@ -126,20 +127,26 @@ def clipped(drawn: pd.DataFrame, limit: float | None) -> pd.DataFrame:
     )
 
 
-def depth_legend(figure: Figure, text: str, experiment: Results) -> None:
-    """Put the legend of depths above the panels, what was run (and is not shown) before it."""
+def depth_legend(
+    figure: Figure, text: str, experiment: Results, extra: Sequence[Line2D] = ()
+) -> None:
+    """Put the legend of depths above the panels, what was run (and is not shown) before it.
+
+    `extra` are further entries.
+    """
     colours = depth_colours(experiment)
     text = f"{text}\n{experiment.note}" if experiment.note else text
     handles = [
         Line2D([], [], color=colour, label=f"$M={depth}$") for depth, colour in colours.items()
     ]
+    handles += extra
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), borderaxespad=0.2)
     figure.text(0.01, 0.995, text, va="top", fontsize=7)
 
 
 def depth_colours(experiment: Results) -> dict[Any, tuple]:
-    """Return the colours of the experiment's depths."""
-    return ordered_colours(sorted(experiment.metrics["depth"].unique()))
+    """Return the colour of each of the experiment's depths, the same in all figures."""
+    return head_colours(sorted(experiment.metrics["depth"].unique()))
 
 
 def diverged_note(axes: Axes, experiment: Results) -> None:
@@ -148,6 +155,6 @@ def diverged_note(axes: Axes, experiment: Results) -> None:
     if len(runs):
         # Above the panel, where no curve runs.
         axes.annotate(
-            f"{len(runs)} diverged run(s) left out", (1.0, 1.02), xycoords="axes fraction",
+            f"{diverged_runs(len(runs))} left out", (1.0, 1.02), xycoords="axes fraction",
             ha="right", va="bottom", fontsize=6, color="firebrick",
         )  # fmt: skip

@@ -10,6 +10,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -21,6 +22,11 @@ from mpl_toolkits.mplot3d.proj3d import proj_transform
 from collapse.plotting import THEORY, category_colours
 from collapse.studies.analysis import relative
 from collapse.studies.sentences import UNFINISHED, listed, number
+
+_SHADES, _COLOURS = Normalize(-1, 1), colormaps["RdBu_r"].with_extremes(over="black")
+_SAME_SHADE = 1.05
+_RESOLVED = 1e-12
+"""Share of the largest eigenvalue of a Gram matrix in float64 below which there is none."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +62,23 @@ def draw_grams(figure: Figure, columns: Sequence[Comparison]) -> list[pd.DataFra
     ]
     axes[0, 0].set_ylabel("measured")
     axes[1, 0].set_ylabel("theory")
-    shades = ScalarMappable(Normalize(-1, 1), "RdBu_r")
-    bar = figure.colorbar(shades, cax=figure.add_axes((0.92, 0.56, 0.012, 0.26)), ticks=(-1, 0, 1))
+    bar = figure.colorbar(
+        ScalarMappable(_SHADES, _COLOURS), cax=figure.add_axes((0.92, 0.56, 0.012, 0.26)),
+        ticks=(-1, 0, 1), extend="max" if any(map(_beyond, columns)) else "neither",
+    )  # fmt: skip
     bar.set_label("Gram entry / largest of theory")
     bar.outline.set_visible(False)
     return figure_rows
+
+
+def _beyond(column: Comparison) -> bool:
+    """Return whether an entry is larger than theory's largest, by more than its shade would show.
+
+    A column without a run has none.
+    """
+    if column.measured is None or column.theory is None:
+        return False
+    return bool(column.measured.max() > _SAME_SHADE * column.theory.max())
 
 
 def _draw_column(axes: Sequence[Axes], column: Comparison) -> list[pd.DataFrame]:
@@ -74,8 +92,11 @@ def _draw_column(axes: Sequence[Axes], column: Comparison) -> list[pd.DataFrame]
     largest = column.theory.max()
     grams = {"measured": column.measured / largest, "theory": column.theory / largest}
     for panel, gram in zip(axes, grams.values(), strict=True):
-        panel.imshow(gram, cmap="RdBu_r", vmin=-1, vmax=1)
+        shown = gram if _beyond(column) else gram.clip(max=1)
+        panel.imshow(shown, cmap=_COLOURS, norm=_SHADES)
     text = f"{column.panel}\n{column.head}, $K={len(column.measured)}$"
+    if _beyond(column):
+        text += f"\nblack: above 1, to {number(grams['measured'].max())}"
     axes[0].set_title(text, loc="left", fontsize=7)
     axes[1].set_xlabel(column.frame, fontsize=7)
     return [long(gram, column.panel, column.head, series) for series, gram in grams.items()]
@@ -88,8 +109,9 @@ def vectors(gram: np.ndarray) -> np.ndarray:
     the axes of space or their projections orthogonal to (1, 1, 1).
     """
     values, basis = np.linalg.eigh(gram)
-    # The symmetric root; rounding makes eigenvalues of zero slightly negative.
-    rows = basis * np.sqrt(values.clip(0)) @ basis.T
+    # The symmetric root. Of eigenvalues that are zero only rounding is left, whose root is larger.
+    values = np.where(values > _RESOLVED * values.max(), values, 0)
+    rows = basis * np.sqrt(values) @ basis.T
     return rows / np.linalg.norm(rows, axis=1).mean()
 
 

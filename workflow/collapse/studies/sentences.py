@@ -25,3 +25,8 @@ def span(values: pd.Series) -> str:
     """Spell the range of numbers, ``0.1 to 0.3``, or the one number that they all spell."""
     low, high = number(values.min()), number(values.max())
     return low if low == high else f"{low} to {high}"
+
+
+def diverged_runs(count: int) -> str:
+    """Spell how many runs diverged: ``1 diverged run``."""
+    return f"{count} diverged run{'' if count == 1 else 's'}"

@@ -73,7 +73,8 @@ STUDY = Study(
                 f"against the epoch, {_STARTS}. It is not 0 at the start (epoch 0): all entries on "
                 "both diagonals are positive. Right the NC1 ratio of the features before the last "
                 "layer; circles mark the first recorded epoch at which the median training error "
-                f"is zero. {_RATIO} Lines are medians over seeds, bands their range."
+                f"is zero, where there is one. {_RATIO} Lines are medians over seeds, bands their "
+                "range."
             ),
         ),
     },

@@ -50,10 +50,10 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         panel.set_xlabel("epoch")
     handles = [Line2D([], [], color=colour, label=f"layer {n}") for n, colour in layers.items()]
     figure.legend(
-        **by_rows([handles], columns=3), loc="outside upper right", borderaxespad=0.2,
+        **by_rows([handles], columns=3), loc="outside upper left", borderaxespad=0.2,
         columnspacing=1.0, handlelength=1.2, handletextpad=0.5,
     )  # fmt: skip
-    figure.text(0.01, 0.995, describe(experiment.config), va="top", fontsize=7)
+    figure.text(0.99, 0.995, describe(experiment.config), ha="right", va="top", fontsize=7)
     return figure, pd.concat(drawn, ignore_index=True)
 
 

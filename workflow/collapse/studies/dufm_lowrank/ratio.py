@@ -39,7 +39,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
             axes.plot(end["vertices"], end["value"], "o", color=colours[depth], markersize=2.2)
         last = closed.iloc[-1]
         axes.annotate(
-            f"$L={depth}$", (last["vertices"], last["value"]), xytext=(3, 0), va="center",
+            f"$L={depth}$", (last["vertices"], last["value"]), xytext=(6, 0), va="center",
             textcoords="offset points", color=colours[depth], fontsize=7, annotation_clip=False,
         )  # fmt: skip
     axes.set_xticks(VERTICES, [f"{r}\n{comb(r, 2)}" for r in VERTICES])

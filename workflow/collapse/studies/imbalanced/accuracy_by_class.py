@@ -12,7 +12,7 @@ from collapse.grid import format_value
 from collapse.plotting import TWO_COLUMNS, ordered_colours, over_seeds, seed_points
 from collapse.studies import Results
 from collapse.studies.analysis import by_class
-from collapse.studies.curves import diverged_note
+from collapse.studies.curves import depth_colours, diverged_note
 from collapse.studies.networks import data_name, model_name
 from collapse.studies.sentences import UNFINISHED, listed, number
 
@@ -65,7 +65,8 @@ def _draw(axes: Axes, name: str, experiment: Results) -> pd.DataFrame:
     column, label = _COLUMNS[name]
     rows = experiment.at_last(by_class(experiment, "test_accuracy"))
     points = over_seeds(rows, [column, "class", "class_size"])
-    colours = ordered_colours(sorted(experiment.metrics[column].unique()))
+    values = sorted(experiment.metrics[column].unique())
+    colours = depth_colours(experiment) if column == "depth" else ordered_colours(values)
     places = _places(axes, points)
     for index, (value, colour) in enumerate(colours.items()):
         group = points[points[column] == value]

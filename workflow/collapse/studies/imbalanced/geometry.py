@@ -49,7 +49,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         label = "-".join(map(str, sizes))
         panel = f"three classes of {listed([str(size) for size in sizes])}"
         figure_rows += draw_frame(axes, compared(panel, frames, gram, label), names, plane=False)
-        text = f"{_GRAMS[gram]}, $n={'/'.join(map(str, sizes))}$"
+        text = f"{_GRAMS[gram]}, $n=({','.join(map(str, sizes))})$"
         figure.text(0.17 + 0.33 * index, 0.4, text, ha="center", fontsize=7)
     # An empty table first: without any run there would be nothing to join, nor any columns.
     return figure, pd.concat([long(np.zeros((0, 0)), "", "", ""), *figure_rows], ignore_index=True)
@@ -77,17 +77,24 @@ def compared(
     # A small scale may leave out that depth.
     depth = _DEPTH if _DEPTH in depths else min(depths, default=1)
     rows = rows[rows["depth"] == depth]
-    measured = unit_norm(matrix(rows, gram))
-    theory = None if measured is None else unit_norm(_frame(experiment, rows, depth)[gram])
-    return Comparison(panel, _GRAMS[gram], "general orthogonal frame", measured, theory)
+    measured, theory, frame = unit_norm(matrix(rows, gram)), None, "general orthogonal frame"
+    if measured is not None:
+        sizes = _class_sizes(rows)
+        theory = unit_norm(_frame(experiment, sizes, depth)[gram])
+        frame += f"\n$n_k={sizes[0]:g}$ to ${sizes[-1]:g}$"
+    return Comparison(panel, _GRAMS[gram], frame, measured, theory)
 
 
-def _frame(experiment: Results, rows: pd.DataFrame, depth: int) -> dict[str, np.ndarray]:
-    """Return the Gram matrices that theory predicts for a run with these rows."""
+def _class_sizes(rows: pd.DataFrame) -> np.ndarray:
+    """Return the sizes of the classes of a run with these rows, in their order."""
     sizes = rows[rows["metric"].str.startswith("class_size[")]
     # By number, not by text: class 10 comes after class 9.
     order = sizes["metric"].str.extract(r"(\d+)", expand=False).astype(int)
-    sizes = sizes["value"].to_numpy()[np.argsort(order)]
+    return sizes["value"].to_numpy()[np.argsort(order)]
+
+
+def _frame(experiment: Results, sizes: np.ndarray, depth: int) -> dict[str, np.ndarray]:
+    """Return the Gram matrices that theory predicts for classes of these sizes."""
     lengths = frame_of(experiment.config, depth, sizes, sizes.sum())
     return {
         "class_gram": np.diag(lengths.features**2),

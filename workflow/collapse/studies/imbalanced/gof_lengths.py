@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from collapse.plotting import FLOAT64_FLOOR, THEORY, TWO_COLUMNS, error_axis, over_seeds
@@ -57,7 +58,8 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
     axes[1, 0].set_ylabel("relative error")
     diverged_note(axes[0, 1], experiment)
     sizes = experiment.config["problem"]["class_sizes"]
-    depth_legend(figure, f"free features, $N={sum(sizes)}$", experiment)
+    closed = Line2D([], [], label="closed form", **THEORY)
+    depth_legend(figure, f"free features, $N={sum(sizes)}$", experiment, [closed])
     return figure, pd.concat(
         [
             points.assign(series="measured"),

@@ -78,6 +78,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         Line2D([], [], color=colour, label=rf"$\lambda_W={format_value(decay)}$")
         for decay, colour in colours.items()
     ]
+    handles.append(Line2D([], [], label="closed form", **THEORY))
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), borderaxespad=0.2)
     note = f"\n{experiment.note}" if experiment.note else ""
     figure.text(0.01, 0.995, describe(experiment.config) + note, va="top", fontsize=7)

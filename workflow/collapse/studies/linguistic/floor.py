@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
 from collapse.plotting import THEORY, TWO_COLUMNS, ordered_colours, over_seeds, seed_points
@@ -20,6 +21,7 @@ from collapse.theory.linguistic import etf_floor
 
 NARROWEST = 64
 """Features of the paper's narrowest models."""
+_MODELS = "0.75"
 
 
 def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
@@ -40,11 +42,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         drawn.append(rows.assign(experiment=name, data=data))
     last = axes[0, -1]
     _draw_floor(last, NARROWEST, WIDEST, CLASSES)
-    last.axhspan(*ETF_ERROR, color="0.75", linewidth=0, zorder=0)
-    last.annotate(
-        "range of its models", (NARROWEST, ETF_ERROR[0]), fontsize=6, color="0.35", va="top",
-        xytext=(0, -12), textcoords="offset points",
-    )  # fmt: skip
+    last.axhspan(*ETF_ERROR, color=_MODELS, linewidth=0, zorder=0)
     last.set_title(f"the paper's $K={CLASSES}$", loc="left", fontsize=7)
     for panel in axes[0]:
         panel.set_xlabel("width $d$")
@@ -55,6 +53,7 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         for n, c in colours.items()
     ]
     handles.append(Line2D([], [], label="floor of rank $d$", **THEORY))
+    handles.append(Patch(color=_MODELS, linewidth=0, label="range of the paper's models"))
     figure.legend(
         handles=handles, loc="outside upper center", ncols=len(handles), borderaxespad=0.2
     )

@@ -19,7 +19,7 @@ SYMBOLS = {
     "GNC2_log_variance_unweighted": "GNC2: var log kernel",
     "duality_cosine_mean_unweighted": "NC3: mean cosine",
     "duality_cosine_variance_unweighted": "UNC3: var cosine",
-    "duality_product_variance_unweighted": "UNC3: var product",
+    "duality_product_variance_unweighted": "unnormalised UNC3: var product",
     "NC4_held_out": "NC4, held out",
     "validation_loss": "validation loss (nats)",
 }

@@ -72,7 +72,7 @@ def heading(experiments: Mapping[str, Results]) -> str:
 def left_out(experiments: Mapping[str, Results]) -> str:
     """Return how many runs diverged, in words; empty where none did."""
     lost = sum(len(experiment.values("diverged")) for experiment in experiments.values())
-    return f"left out: {lost} diverged run(s)" if lost else ""
+    return f"left out: {sentences.diverged_runs(lost)}" if lost else ""
 
 
 def probed(experiment: Results, probe: str) -> pd.DataFrame:

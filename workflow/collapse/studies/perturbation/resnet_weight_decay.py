@@ -82,7 +82,7 @@ def _legend(figure: Figure, table: pd.DataFrame) -> None:
     if (table.loc[table["metric"] == "error", "median"] == 0).any():
         handles.append(
             Line2D([], [], color="0.3", marker="o", markersize=4, markerfacecolor="white",
-                   linestyle="", label="no error from here")
+                   linestyle="", label="zero training error")
         )  # fmt: skip
     # Where every run diverged there is nothing to name.
     figure.legend(

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from collapse.plotting import (
     THEORY,
@@ -48,6 +49,12 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         panel.set_xlabel("correlation $r$ of $x$ and $y$")
         panel.set_xlim(-0.02, 1.02)
         panel.set_ylim(bottom=-0.02 * panel.get_ylim()[1])
+    dot = {"marker": "o", "linestyle": ""}
+    handles = [Line2D([], [], color=colour, label="all latents", **dot)]
+    handles += [Line2D([], [], color=colours[i], label=f"$z_{i + 1}$", **dot) for i in latents]
+    handles.append(Line2D([], [], label="closed form", **THEORY))
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles),
+                  borderaxespad=0.2, columnspacing=1.2, handletextpad=0.4)  # fmt: skip
     return figure, pd.concat(drawn, ignore_index=True)
 
 

@@ -72,7 +72,7 @@ def _draw_table(axes: Axes, table: pd.DataFrame, whole: bool) -> None:
     values = table.pivot(index="beta_1", columns="beta_2", values="median").to_numpy()
     # Of zeros alone there is no largest to shade by.
     largest = max(values.max(), 1e-12)
-    axes.imshow(values, origin="lower", cmap="Blues", vmin=0, vmax=1.35 * largest, aspect="auto")
+    axes.imshow(values, origin="lower", cmap="Blues", vmin=0, vmax=1.1 * largest, aspect="auto")
     for row in table.itertuples(index=False):
         # A median of an even number of seeds may be a half.
         text = f"{row.median:g}" if whole else f"{row.median:.2g}"
@@ -82,7 +82,9 @@ def _draw_table(axes: Axes, table: pd.DataFrame, whole: bool) -> None:
             expected = f"{row.predicted:g}" if whole else f"{row.predicted:.2g}"
             text = f"{text}\n({expected})"
         place = second.index(row.beta_2), first.index(row.beta_1)
-        axes.text(*place, text, ha="center", va="center", fontsize=7)
+        # White on the darker half of the shades.
+        colour = "white" if row.median > largest / 2 else "black"
+        axes.text(*place, text, ha="center", va="center", fontsize=7, color=colour)
     axes.set_xticks(range(len(second)), [f"{value:g}" for value in second])
     axes.set_yticks(range(len(first)), [f"{value:g}" for value in first])
 

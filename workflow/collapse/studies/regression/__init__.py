@@ -122,10 +122,10 @@ STUDY = Study(
         "norms_by_epoch": Plot(
             reads=_NORMS,
             caption=(
-                "Mean norm of the features h and norms of the rows w of the last layer's weight W "
-                "against the epoch, by feature decay at fixed weight decay of W. Dashed, beyond "
-                "the last epoch, is where theory has the rows' norms, one for each decay but "
-                "those at which it has 0. n is the number of targets, M that of training samples. "
+                "Root mean square norm of the features h and norms of the rows w of the last "
+                "layer's weight W against the epoch, by feature decay at fixed weight decay of W. "
+                "Dashed, beyond the last epoch and in the colour of its decay, is the closed form "
+                "where it is not 0. n is the number of targets, M that of training samples. "
                 f"{_OWN_DATA} {_BAND}"
             ),
         ),

@@ -57,13 +57,13 @@ def draw(experiments: Mapping[str, Results]) -> tuple[Figure, pd.DataFrame]:
         else:
             say(column[0], NOTHING)
         diverged(column[-1], experiment)
-    names = [r"mean $\|h\|$" if norm == _FEATURES else rf"$\|w_{norm}\|$" for norm in shown]
-    label_rows(axes, names)
+    rows = (rf"$\|w_{index}\|$" for index in range(1, outputs + 1))
+    label_rows(axes, [r"root mean square $\|h\|$", *rows])
     for row in axes:
         logarithmic(row)
     bar = figure.colorbar(colours, ax=axes, aspect=50, pad=0.01)
     bar.set_label(r"feature decay $\lambda_H$")
-    heading(figure, by_name.values(), [line(r"closed form, of $\|w_j\|$", **THEORY)])
+    heading(figure, by_name.values(), [line("closed form", **THEORY)])
     return figure, pd.concat(figure_rows, ignore_index=True)
 
 
@@ -74,8 +74,8 @@ def findings(rows: pd.DataFrame) -> str:
         return UNFINISHED
     ends = pd.concat([at_last(measured), rows[rows["series"] == "theory"]])
     return (
-        "At the last epoch, where theory's norms of the rows of W are not 0, the medians differ "
-        f"from them by {on_each(ends, off)}."
+        "At the last epoch, where theory's norms are not 0, the medians of W's rows and of h "
+        f"differ from them by {on_each(ends, off)}."
     )
 
 
@@ -103,33 +103,38 @@ def _draw_column(
     end = measured["step"].max()
     for panel, norm in zip(column, shown, strict=True):
         panel.set_xlim(right=_BEYOND * end)
-        for value in theory.loc[theory["norm"] == norm, "median"]:
-            panel.plot([1.1 * end, _BEYOND * end], [value] * 2, **THEORY)
+        closed = theory.loc[theory["norm"] == norm, ["feature_decay", "median"]]
+        for decay, value in closed.itertuples(index=False):
+            style = THEORY | {"color": colours.to_rgba(decay)}
+            panel.plot([1.1 * end, _BEYOND * end], [value] * 2, **style)
     return [measured.assign(series="measured"), theory.assign(series="theory")]
 
 
 def _measured(experiment: Results) -> pd.DataFrame:
-    """Return of every run and step the norms of the rows of W and the mean one of the features."""
+    """Return of every run and step the norms of the rows of W and of the features."""
     rows = [
         {**run, "norm": index, "value": np.sqrt(square)}
         for run, gram_rows in runs(experiment, "gram", every_step=True)
         for index, square in enumerate(np.diag(matrix(gram_rows, "gram")), start=1)
     ]
-    features = experiment.completed(experiment.values("feature_norm_mean"))
-    features = features.assign(norm=_FEATURES)
+    features = experiment.completed(experiment.values("feature_norm_squared_mean"))
+    features = features.assign(norm=_FEATURES, value=np.sqrt(features["value"]))
     columns = [*experiment.keys, "step", "norm", "value"]
     return pd.concat([pd.DataFrame(rows, columns=columns), features[columns]], ignore_index=True)
 
 
 def _theory(experiment: Results) -> pd.DataFrame:
-    """Return the closed form's norms of the rows of W that are not 0, by feature decay."""
+    """Return the closed form's norms of W's rows and of h that are not 0, by feature decay."""
     weight = experiment.metrics["weight_decay"].iloc[0]
     decays = [decay for decay in experiment.metrics["feature_decay"].unique() if decay * weight > 0]
     predicted = theory_along(covariance(experiment), [weight] * len(decays), decays)
     rows = [
-        {"norm": index, "feature_decay": decay, "median": np.sqrt(square)}
+        {"norm": norm, "feature_decay": decay, "median": np.sqrt(square)}
         for decay, prediction in zip(decays, predicted, strict=True)
-        for index, square in enumerate(np.diag(prediction["gram"]), start=1)
+        for norm, square in [
+            (_FEATURES, prediction["feature_norm_squared_mean"]),
+            *enumerate(np.diag(prediction["gram"]), start=1),
+        ]
         if square > 0
     ]
     return pd.DataFrame(rows, columns=["norm", "feature_decay", "median"])

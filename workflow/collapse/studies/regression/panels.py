@@ -31,6 +31,7 @@ from collapse.studies.regression.analysis import (
     samples,
     theory_along,
 )
+from collapse.studies.sentences import diverged_runs, listed
 
 STYLES = {"relu": "-", "linear": ":", "signed": "-."}
 """Line style by what precedes W."""
@@ -120,7 +121,7 @@ def trained(configs: Sequence[Mapping[str, Any]]) -> str:
         what = f"{model_name(config)}, {config['labels']['optimiser']}"
         epochs_by_model.setdefault(what, []).append(str(config["training"]["epochs"]))
     return "; ".join(
-        f"{what}, {', '.join(dict.fromkeys(epochs))} epochs" if epochs else what
+        f"{what}, {listed(list(dict.fromkeys(epochs)))} epochs" if epochs else what
         for what, epochs in epochs_by_model.items()
     )
 
@@ -232,7 +233,7 @@ def diverged(axes: Axes, experiment: Results) -> None:
     count = len(experiment.values("diverged"))
     if count:
         axes.annotate(
-            f"{count} diverged run(s) left out", (0.98, 0.02), xycoords="axes fraction",
+            f"{diverged_runs(count)} left out", (0.98, 0.02), xycoords="axes fraction",
             ha="right", va="bottom", fontsize=6, color="firebrick",
         )  # fmt: skip
 

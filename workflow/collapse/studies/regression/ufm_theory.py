@@ -54,6 +54,8 @@ _SENTENCES = {
 """What is said of a quantity of a series, of its largest value and of its range."""
 _PAPER = {"color": "firebrick", "linestyle": (0, (1, 1.5)), "linewidth": 1.0}
 _MARKERS = {True: "o", False: "x"}
+# A cross is seen within a ring, where they lie on each other.
+_SIZES = {True: 4.0, False: 2.6}
 _MARGIN = 1.04
 """How far an axis of c goes beyond the largest that was run."""
 _SHAPES = "os^D"
@@ -121,7 +123,7 @@ def _handles(free: Results, colours: Mapping[int, tuple]) -> list:
     handles = [line(f"$j={index}$", color=colours[index]) for index in sorted(colours)]
     names = {True: "with bias", False: "without"}
     handles += [
-        line(names[bias], color="0.3", marker=_MARKERS[bias], linestyle="")
+        line(names[bias], color="0.3", marker=_MARKERS[bias], linestyle="", markerfacecolor="none")
         for bias in _MARKERS
         if (free.metrics["bias"] == bias).any()
     ]
@@ -148,8 +150,8 @@ def _draw_column(
         for (bias, index), rows in points.groupby(["bias", "index"]):
             colour = colours.get(index, "0.3")
             panel.plot(
-                rows["c"], rows["value"], _MARKERS[bias], color=colour, markersize=3.2,
-                markeredgewidth=0.7, clip_on=False,
+                rows["c"], rows["value"], _MARKERS[bias], color=colour, markersize=_SIZES[bias],
+                markerfacecolor="none", markeredgewidth=0.7, clip_on=False,
             )  # fmt: skip
         for (_, series), rows in lines.groupby(["index", "series"]):
             panel.plot(rows["c"], rows["value"], **(_PAPER if series == "paper" else THEORY))

@@ -47,7 +47,11 @@ _AT_END = (
         "NRC1": ("NRC1, authors'", {"color": _NRC1_COLOUR}),
         "NRC1_centred": ("NRC1, centred", {"color": _NRC1_COLOUR, "markerfacecolor": "white"}),
     },
-    {"r2": ("$R^2$, training", {"color": "0.15"}), "test_r2": ("held out", {"color": "0.62"})},
+    # The smaller marks lie on the others, and both are seen.
+    {
+        "r2": ("$R^2$, training", {"color": "0.15", "markersize": 2.2, "zorder": 3}),
+        "test_r2": ("held out", {"color": "0.62"}),
+    },
 )
 """Of each summary row its metrics, their names and how they are drawn."""
 _LESS = {"weights": ("D", "weights only decayed"), "backbone": ("s", "all but $b$ decayed")}
